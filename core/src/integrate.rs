@@ -1,0 +1,154 @@
+//! Stages 7 and 8: from the scores of masked photos, or the closed form, to weights; from weights to the saliency map.
+
+use crate::decompose::Decomposition;
+use crate::{Error, maths};
+
+/// A published or released variant of the method. The paper's text and its authors' released programs differ, so each has a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Recipe {
+    /// The paper's overview figure: min-max of the contributions.
+    Paper,
+    /// The released notebook: contributions over their maximum, zero below 0.01.
+    Notebook,
+    /// The first release: contributions times their softmax.
+    V1,
+    /// The last release: scores over their maximum, zero below 0.001, photo and blurred photo blended after normalisation.
+    V25,
+    /// The closed form: |alignment with the first-order map| over its maximum; scores are not needed.
+    #[default]
+    Aligned,
+}
+
+impl Recipe {
+    /// Whether the score of the wholly blurred photo is subtracted before the weights are made.
+    pub const fn subtracts_blurred(self) -> bool {
+        !matches!(self, Recipe::V25)
+    }
+
+    /// Whether photo and blurred photo are blended after mean and deviation have been taken out, not as pixels in 0..=1.
+    pub const fn blends_normalised(self) -> bool {
+        matches!(self, Recipe::V25)
+    }
+
+    /// Standard deviations at which the Gaussian blur is cut off.
+    pub const fn blur_truncate(self) -> f32 {
+        match self {
+            Recipe::Notebook => 100.0,
+            _ => 4.0,
+        }
+    }
+
+    /// Whether the weights need [`aligned_weights`] rather than scores.
+    pub const fn is_closed_form(self) -> bool {
+        matches!(self, Recipe::Aligned)
+    }
+}
+
+/// Weights of the OSSMs from the scores of the photos that they mask.
+///
+/// With s_q the scores, s_0 that of the blurred photo, and d_q = s_q - s_0:
+///
+/// | recipe | weight |
+/// |---|---|
+/// | [`Recipe::Paper`] | (d_q - min d) / (max d - min d) |
+/// | [`Recipe::Notebook`] | d_q / max d, 0 where d_q < 0.01 |
+/// | [`Recipe::V1`] | d_q softmax(d)_q |
+/// | [`Recipe::V25`] | s_q / max s, 0 where s_q < 0.001 |
+///
+/// All zero where the divisor is not above zero.
+///
+/// # Errors
+/// [`Error::Components`] if there are none or `weights` has another length; [`Error::NonFinite`] if a score is NaN or infinite; [`Error::Shape`] for
+/// [`Recipe::Aligned`], which takes no scores: call [`aligned_weights`]. `weights` is untouched then.
+pub fn score_weights(
+    recipe: Recipe,
+    scores: &[f32],
+    blurred: f32,
+    weights: &mut [f32],
+) -> Result<(), Error> {
+    if scores.is_empty() || weights.len() != scores.len() {
+        return Err(Error::Components);
+    }
+    if recipe.is_closed_form() {
+        return Err(Error::Shape);
+    }
+    let base = if recipe.subtracts_blurred() {
+        blurred
+    } else {
+        0.0
+    };
+    let (mut low, mut high) = (f32::INFINITY, f32::NEG_INFINITY);
+    for score in scores {
+        let difference = score - base;
+        if !difference.is_finite() {
+            return Err(Error::NonFinite);
+        }
+        low = low.min(difference);
+        high = high.max(difference);
+    }
+    let mut total = 0.0;
+    for (weight, score) in weights.iter_mut().zip(scores) {
+        let d = score - base;
+        *weight = match recipe {
+            Recipe::Paper => ratio(d - low, high - low),
+            Recipe::Notebook if d < 0.01 => 0.0,
+            Recipe::V25 if d < 0.001 => 0.0,
+            Recipe::Notebook | Recipe::V25 | Recipe::Aligned => ratio(d, high),
+            Recipe::V1 => maths::exp(d - high),
+        };
+        total += *weight;
+    }
+    if recipe == Recipe::V1 {
+        for (weight, score) in weights.iter_mut().zip(scores) {
+            *weight = (score - base) * ratio(*weight, total);
+        }
+    }
+    Ok(())
+}
+
+/// |(U s)_q' L| over its maximum: the weights of [`Recipe::Aligned`], to be taken before [`Decomposition::rectify`]. With [`crate::SignRule::Score`]
+/// the sign is in the component already; with another rule a component turned against the score gets weight zero.
+///
+/// # Errors
+/// [`Error::Components`] if `weights` is longer than there are components.
+pub fn aligned_weights(parts: &Decomposition, weights: &mut [f32]) -> Result<(), Error> {
+    let mut high = 0.0_f32;
+    for (q, weight) in weights.iter_mut().enumerate() {
+        *weight = parts.alignment(q).ok_or(Error::Components)?.max(0.0);
+        high = high.max(*weight);
+    }
+    for weight in weights {
+        *weight = ratio(*weight, high);
+    }
+    Ok(())
+}
+
+/// saliency = sum_q weight_q OSSM_q at the layer's size. Resampling is linear, so that one upsampling of this sum serves for all; clamp the resampled
+/// rows at zero and scale them with [`crate::mask::Range`].
+///
+/// # Shapes
+/// `ossms` Q x H x W; `weights` Q; `saliency` H x W, overwritten.
+///
+/// # Errors
+/// [`Error::Shape`] if the lengths do not fit together; `saliency` is untouched then.
+pub fn sum(ossms: &[f32], weights: &[f32], saliency: &mut [f32]) -> Result<(), Error> {
+    let positions = saliency.len();
+    if positions == 0 || Some(ossms.len()) != positions.checked_mul(weights.len()) {
+        return Err(Error::Shape);
+    }
+    saliency.fill(0.0);
+    let mut rest = ossms;
+    for weight in weights {
+        let (ossm, others) = rest.split_at_checked(positions).ok_or(Error::Shape)?;
+        for (total, value) in saliency.iter_mut().zip(ossm) {
+            *total += weight * value;
+        }
+        rest = others;
+    }
+    Ok(())
+}
+
+fn ratio(part: f32, whole: f32) -> f32 {
+    if whole > 0.0 { part / whole } else { 0.0 }
+}

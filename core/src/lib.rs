@@ -1,0 +1,103 @@
+//! DecomCAM without an allocator: *why* a network gave its score, from buffers that are already in memory.
+//!
+//! The idea (Yang et al., "DecomCAM", Neurocomputing 610 (2024) 127826): weigh a layer's activation maps with the gradient of the score, decompose
+//! them by SVD into orthogonal sub-saliency maps (OSSMs), state what each contributes, and integrate them into one saliency map. The path of the
+//! data is the list of modules, top to bottom:
+//!
+//! | module | in | out |
+//! |---|---|---|
+//! | [`activations`] | somebody else's buffer | [`Maps`], a borrowed view, channels x height x width |
+//! | [`channels`] | gradients | channel weights, and the top P channels |
+//! | [`decompose`] | activations, weights, channels | singular values and signed components, positions x positions memory |
+//! | [`resample`] | a small map | its rows at any size, bicubic |
+//! | [`mask`] | a resampled map, photo, blurred photo | the masked photo that is scored |
+//! | [`integrate`] | scores of the masked photos, or the closed form | weights, saliency |
+//!
+//! [`svd`] is the Jacobi SVD under `decompose`, public on its own.
+//!
+//! # Same bits everywhere
+//! Every sum has one written order (eight fixed lanes, see [`maths`]), nothing is fused, square roots are correctly rounded, and no platform maths
+//! library is called: the same buffers give the same bits on x86-64, Cortex-M and RISC-V. (The `micromath` feature trades this crate's exact
+//! square root and exponential for approximate ones: same bits among builds with the feature, other bits than without.)
+//!
+//! # No heap, no panic, no unsafe
+//! Callers own every buffer; `const fn`s state the sizes; lengths are checked once, before anything is written.
+//!
+//! # Example
+//! ```
+//! use decomcam_core::{channels, decompose, integrate, Maps, SignRule};
+//!
+//! // Two channels of 2 x 2 and the gradient of a score with respect to them.
+//! let activations = Maps::chw(&[1.0, 0.0, 0.0, 0.0, 0.0, 2.0, 0.0, 1.0], 2, 2, 2)?;
+//! let gradients = Maps::chw(&[1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.5], 2, 2, 2)?;
+//!
+//! let mut weights = [0.0; 2];
+//! channels::weights(&gradients, &mut weights)?;
+//! let top = channels::top::<2>(&weights, 2)?;
+//!
+//! let mut workspace = [0.0; decompose::workspace_len(4, 2)];
+//! let mut parts = decompose::decompose(&activations, &weights, &top, 2, SignRule::Score, &mut workspace)?;
+//! let mut part_weights = [0.0; 2];
+//! integrate::aligned_weights(&parts, &mut part_weights)?;
+//! parts.rectify();
+//! let mut saliency = [0.0; 4];
+//! integrate::sum(parts.components(), &part_weights, &mut saliency)?;
+//! assert!(saliency[1] > saliency[2]);
+//! # Ok::<(), decomcam_core::Error>(())
+//! ```
+#![no_std]
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unreachable
+)]
+
+pub mod activations;
+pub mod channels;
+pub mod decompose;
+pub mod integrate;
+pub mod mask;
+pub mod maths;
+pub mod resample;
+pub mod svd;
+mod triangle;
+
+pub use activations::Maps;
+pub use decompose::{Decomposition, SignRule};
+pub use integrate::Recipe;
+
+/// Why a call was refused. Nothing has been written to the caller's outputs when a shape or size is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+#[non_exhaustive]
+pub enum Error {
+    /// A length, or a product of sizes, is zero or does not match.
+    Shape = 1,
+    /// A workspace is shorter than its `const fn` says.
+    WorkspaceTooSmall = 2,
+    /// A value is NaN or infinite, or became so when it was weighted.
+    NonFinite = 3,
+    /// The Jacobi sweeps reached their cap before all pairs were orthogonal.
+    NotConverged = 4,
+    /// The number of channels P is zero, more than there are, or more than the capacity.
+    Channels = 5,
+    /// The number of components Q is zero or more than exist.
+    Components = 6,
+}
+
+impl core::fmt::Display for Error {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Error::Shape => "a length is zero or does not match the shape",
+            Error::WorkspaceTooSmall => "the workspace is too small",
+            Error::NonFinite => "a value is NaN or infinite",
+            Error::NotConverged => "the Jacobi SVD did not converge within its sweep cap",
+            Error::Channels => "the number of channels is zero or more than exist",
+            Error::Components => "the number of components is zero or more than exist",
+        })
+    }
+}
+
+impl core::error::Error for Error {}

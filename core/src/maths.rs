@@ -1,0 +1,139 @@
+//! The few numeric kernels that everything else is made of, each with one fixed order of operations.
+//!
+//! Sums run over [`LANES`] independent lanes: element `i` goes to lane `i % LANES`, and the lanes are added as a tree. A compiler may put the lanes
+//! into vector registers of any width, or into none: the additions, and so the bits, are the same.
+
+/// Independent partial sums of every reduction.
+pub const LANES: usize = 8;
+
+/// Spacing of `f32` just above 1, 2^-23.
+pub const EPSILON: f32 = f32::EPSILON;
+
+/// Correctly rounded square root; NaN for negative numbers.
+#[cfg(not(feature = "micromath"))]
+#[inline]
+pub fn sqrt(x: f32) -> f32 {
+    libm::sqrtf(x)
+}
+
+/// Square root by micromath's bit trick and two Newton steps, relative error at most 5e-6; zero for zero and below.
+#[cfg(feature = "micromath")]
+#[inline]
+pub fn sqrt(x: f32) -> f32 {
+    if x <= 0.0 {
+        return 0.0;
+    }
+    let half = 0.5 * x;
+    let mut y = micromath::F32Ext::invsqrt(x);
+    y *= 1.5 - half * y * y;
+    y *= 1.5 - half * y * y;
+    x * y
+}
+
+/// e^x, within one unit in the last place (libm).
+#[cfg(not(feature = "micromath"))]
+#[inline]
+pub fn exp(x: f32) -> f32 {
+    libm::expf(x)
+}
+
+/// e^x by micromath's short series.
+#[cfg(feature = "micromath")]
+#[inline]
+pub fn exp(x: f32) -> f32 {
+    micromath::F32Ext::exp(x)
+}
+
+/// Adds the lanes as a tree.
+#[inline]
+pub(crate) fn tree(l: [f32; LANES]) -> f32 {
+    let [a, b, c, d, e, f, g, h] = l;
+    ((a + e) + (c + g)) + ((b + f) + (d + h))
+}
+
+/// sum_i x_i, in lane order.
+#[inline]
+pub fn sum(x: &[f32]) -> f32 {
+    let (chunks, rest) = x.as_chunks::<LANES>();
+    let mut lanes = [0.0; LANES];
+    for chunk in chunks {
+        for (lane, value) in lanes.iter_mut().zip(chunk) {
+            *lane += value;
+        }
+    }
+    for (lane, value) in lanes.iter_mut().zip(rest) {
+        *lane += value;
+    }
+    tree(lanes)
+}
+
+/// sum_i x_i y_i over the shorter of the two, in lane order, products rounded before they are added.
+#[inline]
+pub fn dot(x: &[f32], y: &[f32]) -> f32 {
+    let (x_chunks, x_rest) = x.as_chunks::<LANES>();
+    let (y_chunks, y_rest) = y.as_chunks::<LANES>();
+    let mut lanes = [0.0; LANES];
+    for (a, b) in x_chunks.iter().zip(y_chunks) {
+        for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
+            *lane += a * b;
+        }
+    }
+    for ((lane, a), b) in lanes.iter_mut().zip(x_rest).zip(y_rest) {
+        *lane += a * b;
+    }
+    tree(lanes)
+}
+
+/// Mean of x, corrected once by the mean of what it leaves: within two units in the last place of the largest |x_i|, however long x is.
+#[inline]
+pub fn mean(x: &[f32]) -> f32 {
+    let count = x.len() as f32;
+    let first = sum(x) / count;
+    let mut lanes = [0.0; LANES];
+    let (chunks, rest) = x.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (lane, value) in lanes.iter_mut().zip(chunk) {
+            *lane += value - first;
+        }
+    }
+    for (lane, value) in lanes.iter_mut().zip(rest) {
+        *lane += value - first;
+    }
+    first + tree(lanes) / count
+}
+
+/// Largest |x_i|; infinity if any is infinite or NaN, so that one comparison refuses both.
+#[inline]
+pub fn largest_magnitude(x: &[f32]) -> f32 {
+    let mut largest = 0.0_f32;
+    for value in x {
+        let magnitude = value.abs();
+        if !magnitude.is_finite() {
+            return f32::INFINITY;
+        }
+        if magnitude > largest {
+            largest = magnitude;
+        }
+    }
+    largest
+}
+
+/// The power of two that brings a finite magnitude into 1..2 when multiplied by it, kept within 2^-126..2^126; 1 for zero.
+/// Multiplying by it is exact unless the product underflows.
+#[inline]
+pub fn power_of_two_unit(magnitude: f32) -> f32 {
+    if magnitude == 0.0 {
+        return 1.0;
+    }
+    // A subnormal has no exponent of its own: 2^126 is as near as one exact factor gets.
+    let exponent = ((magnitude.to_bits() >> 23) & 0xff).clamp(1, 253);
+    f32::from_bits((254 - exponent) << 23)
+}
+
+/// x scaled in place.
+#[inline]
+pub fn scale(x: &mut [f32], factor: f32) {
+    for value in x {
+        *value *= factor;
+    }
+}

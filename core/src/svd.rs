@@ -1,0 +1,369 @@
+//! One-sided Jacobi singular value decomposition on fixed-size arrays.
+//!
+//! The columns of A are rotated in pairs until all are orthogonal: A J = U diag(s), with J = V the product of the rotations. Small singular values
+//! keep their *relative* accuracy, which bidiagonalisation and Gram matrices lose, and the code is short enough for a microcontroller.
+//!
+//! # Reference
+//! Hestenes 1958; de Rijk 1989 (pivoting); Drmac and Veselic 2008, 10.1137/050639193 (tolerance, norm updates); LAPACK's DGESVJ.
+
+use crate::Error;
+use crate::maths::{self, EPSILON};
+
+/// Sweeps over all pairs before [`Convergence::converged`] is false. LAPACK's cap; matrices in practice need 4 to 10.
+pub const SWEEP_CAP: u8 = 30;
+
+/// Columns shorter than this fraction of the largest entry, 2^-96, count as zero: below it a product of two columns would leave the range of `f32`.
+pub const NEGLIGIBLE: f32 = f32::from_bits((127 - 96) << 23);
+
+/// How far the sweeps got.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Convergence {
+    /// Sweeps done, the last one (which only confirmed) included.
+    pub sweeps: u8,
+    /// Rotations in the last sweep: zero if converged.
+    pub rotations: u32,
+    /// Largest |cosine| between two columns met in the last sweep.
+    pub largest_cosine: f32,
+    /// Whether every pair was orthogonal within sqrt(rows) * 2^-23.
+    pub converged: bool,
+}
+
+/// A = U diag(s) V', thin.
+#[derive(Clone, Copy, Debug)]
+pub struct Svd<const M: usize, const N: usize> {
+    /// `u[k]` is the k-th left singular vector (M entries). The first min(M, N) are orthonormal, also where the singular value is zero; the others are zero.
+    pub u: [[f32; M]; N],
+    /// Descending, not negative; those from min(M, N) on are zero.
+    pub singular_values: [f32; N],
+    /// `v[k]` is the k-th right singular vector (N entries). All are orthonormal.
+    pub v: [[f32; N]; N],
+    /// How far the sweeps got.
+    pub convergence: Convergence,
+}
+
+/// The singular value decomposition of `a`, M rows x N columns.
+///
+/// # Conventions
+/// Descending singular values; signs as the rotations leave them.
+///
+/// # Errors
+/// [`Error::NonFinite`] if an entry is NaN or infinite. Too few sweeps are not an error here: read [`Svd::convergence`].
+///
+/// # Accuracy
+/// Residual, orthogonality and singular values within 8 sqrt(max(M, N)) 2^-23 relative to the largest singular value; asserted by `tests/svd.rs`.
+///
+/// # Cost
+/// At most [`SWEEP_CAP`] sweeps of N (N - 1) / 2 pairs, 2 M operations to look at a pair and 6 (M + N) to rotate it. No memory but the result.
+///
+/// # Example
+/// ```
+/// let svd = decomcam_core::svd::svd(&[[3.0, 0.0], [4.0, 5.0]])?;
+/// assert!((svd.singular_values[0] - 6.708204).abs() < 1e-5 && (svd.singular_values[1] - 2.236068).abs() < 1e-5);
+/// # Ok::<(), decomcam_core::Error>(())
+/// ```
+pub fn svd<const M: usize, const N: usize>(a: &[[f32; N]; M]) -> Result<Svd<M, N>, Error> {
+    const {
+        assert!(
+            M > 0 && N > 0,
+            "a matrix has at least one row and one column"
+        )
+    };
+    let largest = maths::largest_magnitude(a.as_flattened());
+    if !largest.is_finite() {
+        return Err(Error::NonFinite);
+    }
+    let unit = maths::power_of_two_unit(largest);
+
+    let mut u = [[0.0; M]; N];
+    let mut v = [[0.0; N]; N];
+    for (column, target) in u.iter_mut().enumerate() {
+        for (row, entry) in a.iter().zip(target) {
+            *entry = row.get(column).map_or(0.0, |value| value * unit);
+        }
+    }
+    for (k, row) in v.iter_mut().enumerate() {
+        if let Some(one) = row.get_mut(k) {
+            *one = 1.0;
+        }
+    }
+
+    let mut singular_values = [0.0; N];
+    let mut columns =
+        Columns::new(u.as_flattened_mut(), M, &mut singular_values).ok_or(Error::Shape)?;
+    let convergence = columns
+        .orthogonalise(Some((v.as_flattened_mut(), N)))
+        .ok_or(Error::Shape)?;
+
+    let thin = M.min(N);
+    for (k, (column, value)) in u.iter_mut().zip(&mut singular_values).enumerate() {
+        if k >= thin {
+            // More columns than rows: what is left here is rounding of an exact zero.
+            *value = 0.0;
+        }
+        normalise(column, *value);
+        *value /= unit;
+    }
+    complete(&mut u, &singular_values, thin);
+    Ok(Svd {
+        u,
+        singular_values,
+        v,
+        convergence,
+    })
+}
+
+/// Divides by the length; zero vectors stay zero.
+fn normalise(vector: &mut [f32], length: f32) {
+    for value in vector {
+        *value = if length > 0.0 { *value / length } else { 0.0 };
+    }
+}
+
+/// Puts an orthonormal vector in place of each of the first `thin` columns whose singular value is zero.
+fn complete<const M: usize, const N: usize>(u: &mut [[f32; M]; N], values: &[f32; N], thin: usize) {
+    for k in 0..thin {
+        if values.get(k).is_some_and(|value| *value > 0.0) {
+            continue;
+        }
+        let Some((done, [target, ..])) = u.split_at_mut_checked(k) else {
+            return;
+        };
+        // Of M axes, one keeps at least sqrt((M - k) / M) of its length when k orthonormal directions are taken out of it.
+        let mut best = 0.0;
+        for axis in 0..M {
+            let mut candidate = [0.0; M];
+            if let Some(one) = candidate.get_mut(axis) {
+                *one = 1.0;
+            }
+            for _twice_is_enough in 0..2 {
+                for other in done.iter() {
+                    let along = maths::dot(other, &candidate);
+                    for (value, other) in candidate.iter_mut().zip(other) {
+                        *value -= along * other;
+                    }
+                }
+            }
+            let length = norm(&candidate);
+            if length > best {
+                best = length;
+                normalise(&mut candidate, length);
+                *target = candidate;
+            }
+        }
+    }
+}
+
+/// Vectors of one length, one after the other, that are being rotated until they are orthogonal.
+pub(crate) struct Columns<'a> {
+    data: &'a mut [f32],
+    len: usize,
+    norms: &'a mut [f32],
+}
+
+impl<'a> Columns<'a> {
+    /// `norms.len()` vectors of `len` entries, scaled so that the largest entry is in 1..2. None unless `data` holds exactly these.
+    pub(crate) fn new(data: &'a mut [f32], len: usize, norms: &'a mut [f32]) -> Option<Self> {
+        (len > 0 && data.len() == norms.len().checked_mul(len)?).then_some(Self {
+            data,
+            len,
+            norms,
+        })
+    }
+
+    /// Rotates pairs until all are orthogonal, then sorts by length, longest first; the lengths (singular values) are left in `norms`. `follow`
+    /// names vectors that are rotated and sorted along (the identity becomes V). None is never returned for buffers that [`Columns::new`] accepted.
+    pub(crate) fn orthogonalise(
+        &mut self,
+        mut follow: Option<(&mut [f32], usize)>,
+    ) -> Option<Convergence> {
+        let tolerance = maths::sqrt(self.len as f32) * EPSILON;
+        let count = self.norms.len();
+        let mut convergence = Convergence {
+            sweeps: 0,
+            rotations: 0,
+            largest_cosine: 0.0,
+            converged: false,
+        };
+        while convergence.sweeps < SWEEP_CAP && !convergence.converged {
+            self.measure();
+            convergence.rotations = 0;
+            convergence.largest_cosine = 0.0;
+            for first in 0..count {
+                self.bring_longest(first, count, &mut follow)?;
+                for second in first + 1..count {
+                    let cosine = self.cosine(first, second)?;
+                    if cosine.abs() > convergence.largest_cosine {
+                        convergence.largest_cosine = cosine.abs();
+                    }
+                    if cosine.abs() > tolerance {
+                        convergence.rotations += 1;
+                        self.rotate(first, second, cosine, &mut follow)?;
+                    }
+                }
+            }
+            convergence.sweeps += 1;
+            convergence.converged = convergence.rotations == 0;
+        }
+        self.measure();
+        for first in 0..count {
+            self.bring_longest(first, count, &mut follow)?;
+        }
+        Some(convergence)
+    }
+
+    fn measure(&mut self) {
+        let mut rest = &*self.data;
+        for length in self.norms.iter_mut() {
+            let Some((vector, others)) = rest.split_at_checked(self.len) else {
+                return;
+            };
+            *length = norm(vector);
+            rest = others;
+        }
+    }
+
+    /// de Rijk's pivoting: the longest of `first..count` changes places with `first`.
+    fn bring_longest(
+        &mut self,
+        first: usize,
+        count: usize,
+        follow: &mut Option<(&mut [f32], usize)>,
+    ) -> Option<()> {
+        let mut longest = first;
+        let mut best = *self.norms.get(first)?;
+        for (k, length) in self.norms.iter().enumerate().take(count).skip(first + 1) {
+            if *length > best {
+                best = *length;
+                longest = k;
+            }
+        }
+        if longest != first {
+            let (a, b) = pair(self.norms, 1, first, longest)?;
+            a.swap_with_slice(b);
+            let (a, b) = pair(self.data, self.len, first, longest)?;
+            a.swap_with_slice(b);
+            if let Some((data, len)) = follow {
+                let (a, b) = pair(data, *len, first, longest)?;
+                a.swap_with_slice(b);
+            }
+        }
+        Some(())
+    }
+
+    /// Cosine of the angle between two vectors; zero if either is negligible.
+    fn cosine(&mut self, first: usize, second: usize) -> Option<f32> {
+        let (a_length, b_length) = (*self.norms.get(first)?, *self.norms.get(second)?);
+        let (a, b) = pair(self.data, self.len, first, second)?;
+        if a_length < NEGLIGIBLE || b_length < NEGLIGIBLE {
+            return Some(0.0);
+        }
+        let product = a_length * b_length;
+        // Below 2^-90 the terms of the plain product lose bits to underflow.
+        const SMALL: f32 = f32::from_bits((127 - 90) << 23);
+        if product > SMALL {
+            return Some(maths::dot(a, b) / product);
+        }
+        let (a_unit, b_unit) = (
+            maths::power_of_two_unit(a_length),
+            maths::power_of_two_unit(b_length),
+        );
+        let mut total = 0.0;
+        for (a, b) in a.iter().zip(b.iter()) {
+            total += (a * a_unit) * (b * b_unit);
+        }
+        Some(total / ((a_length * a_unit) * (b_length * b_unit)))
+    }
+
+    /// Turns two vectors with this cosine so that they become orthogonal and the longer one longer, and updates their lengths.
+    fn rotate(
+        &mut self,
+        first: usize,
+        second: usize,
+        cosine: f32,
+        follow: &mut Option<(&mut [f32], usize)>,
+    ) -> Option<()> {
+        let (a_length, b_length) = (*self.norms.get(first)?, *self.norms.get(second)?);
+        let (ratio, inverse) = (b_length / a_length, a_length / b_length);
+        // cot(2 angle) and from it the smaller of the two tangents. Infinite ratios leave tangent = ratio * cosine, the Gram-Schmidt step.
+        let cotangent = (ratio - inverse) / (2.0 * cosine);
+        let tangent = if cotangent.abs() > 1e8 {
+            0.5 / cotangent
+        } else {
+            let size = cotangent.abs() + maths::sqrt(1.0 + cotangent * cotangent);
+            if cotangent < 0.0 {
+                -1.0 / size
+            } else {
+                1.0 / size
+            }
+        };
+        let c = 1.0 / maths::sqrt(1.0 + tangent * tangent);
+        let s = c * tangent;
+        let half = s / (1.0 + c);
+        let (a, b) = pair(self.data, self.len, first, second)?;
+        turn(a, b, half, s);
+
+        let a_new = turned_length(a_length, 1.0 - tangent * ratio * cosine, a);
+        let b_new = turned_length(b_length, 1.0 + tangent * inverse * cosine, b);
+        let (a, b) = pair(self.norms, 1, first, second)?;
+        a.fill(a_new);
+        b.fill(b_new);
+        if let Some((data, len)) = follow {
+            let (a, b) = pair(data, *len, first, second)?;
+            turn(a, b, half, s);
+        }
+        Some(())
+    }
+}
+
+/// Length of a turned vector from the factor on its square. The factor cancels when little of the vector is left: it is measured then.
+fn turned_length(length: f32, factor: f32, vector: &[f32]) -> f32 {
+    if factor > 0.01 {
+        length * maths::sqrt(factor)
+    } else {
+        norm(vector)
+    }
+}
+
+/// (a, b) becomes (c a - s b, s a + c b) as three shears, with `half` the tangent of half the angle. Each shear has determinant one exactly, so the
+/// lengths do not drift over the thousands of rotations of a sweep, as they do when a rounded c and s multiply; and it takes no more operations.
+#[inline]
+fn turn(a: &mut [f32], b: &mut [f32], half: f32, s: f32) {
+    for (a, b) in a.iter_mut().zip(b) {
+        let sheared = *a - half * *b;
+        *b += s * sheared;
+        *a = sheared - half * *b;
+    }
+}
+
+/// Vectors `first` < `second` of those stored one after the other.
+#[inline]
+fn pair(
+    data: &mut [f32],
+    len: usize,
+    first: usize,
+    second: usize,
+) -> Option<(&mut [f32], &mut [f32])> {
+    let (head, tail) = data.split_at_mut_checked(second * len)?;
+    let start = first * len;
+    Some((head.get_mut(start..start + len)?, tail.get_mut(..len)?))
+}
+
+/// Euclidean length, also where the squares would underflow.
+fn norm(vector: &[f32]) -> f32 {
+    let squares = maths::dot(vector, vector);
+    const SAFE: f32 = f32::from_bits((127 - 80) << 23);
+    if squares > SAFE {
+        return maths::sqrt(squares);
+    }
+    let largest = maths::largest_magnitude(vector);
+    if largest < NEGLIGIBLE {
+        return 0.0;
+    }
+    let unit = maths::power_of_two_unit(largest);
+    let mut total = 0.0;
+    for value in vector {
+        let scaled = value * unit;
+        total += scaled * scaled;
+    }
+    maths::sqrt(total) / unit
+}
