@@ -107,19 +107,31 @@ pub fn score_weights(
     Ok(())
 }
 
-/// |(U s)_q' L| over its maximum: the weights of [`Recipe::Aligned`], to be taken before [`Decomposition::rectify`]. With [`crate::SignRule::Score`]
-/// the sign is in the component already; with another rule a component turned against the score gets weight zero.
+/// (U s)_q' L over the largest magnitude among them: the contributions that the gradient predicts, -1..=1, without a forward pass. To be taken before
+/// [`Decomposition::rectify`]. Negative only where another rule than [`crate::SignRule::Score`] turned a component against the score.
+///
+/// # Errors
+/// [`Error::Components`] if `predicted` is longer than there are components.
+pub fn predicted(parts: &Decomposition, predicted: &mut [f32]) -> Result<(), Error> {
+    let mut high = 0.0_f32;
+    for (q, share) in predicted.iter_mut().enumerate() {
+        *share = parts.alignment(q).ok_or(Error::Components)?;
+        high = high.max(share.abs());
+    }
+    for share in predicted {
+        *share = ratio(*share, high);
+    }
+    Ok(())
+}
+
+/// The weights of [`Recipe::Aligned`]: what [`predicted`] says, zero where that is negative.
 ///
 /// # Errors
 /// [`Error::Components`] if `weights` is longer than there are components.
 pub fn aligned_weights(parts: &Decomposition, weights: &mut [f32]) -> Result<(), Error> {
-    let mut high = 0.0_f32;
-    for (q, weight) in weights.iter_mut().enumerate() {
-        *weight = parts.alignment(q).ok_or(Error::Components)?.max(0.0);
-        high = high.max(*weight);
-    }
+    predicted(parts, weights)?;
     for weight in weights {
-        *weight = ratio(*weight, high);
+        *weight = weight.max(0.0);
     }
     Ok(())
 }

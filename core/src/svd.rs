@@ -68,17 +68,11 @@ pub fn svd<const M: usize, const N: usize>(a: &[[f32; N]; M]) -> Result<Svd<M, N
             "a matrix has at least one row and one column"
         )
     };
-    let largest = maths::largest_magnitude(a.as_flattened());
-    if !largest.is_finite() {
-        return Err(Error::NonFinite);
-    }
-    let unit = maths::power_of_two_unit(largest);
-
     let mut u = [[0.0; M]; N];
     let mut v = [[0.0; N]; N];
     for (column, target) in u.iter_mut().enumerate() {
         for (row, entry) in a.iter().zip(target) {
-            *entry = row.get(column).map_or(0.0, |value| value * unit);
+            *entry = row.get(column).copied().unwrap_or(0.0);
         }
     }
     for (k, row) in v.iter_mut().enumerate() {
@@ -86,13 +80,13 @@ pub fn svd<const M: usize, const N: usize>(a: &[[f32; N]; M]) -> Result<Svd<M, N
             *one = 1.0;
         }
     }
-
     let mut singular_values = [0.0; N];
-    let mut columns =
-        Columns::new(u.as_flattened_mut(), M, &mut singular_values).ok_or(Error::Shape)?;
-    let convergence = columns
-        .orthogonalise(Some((v.as_flattened_mut(), N)))
-        .ok_or(Error::Shape)?;
+    let convergence = orthogonalise(
+        u.as_flattened_mut(),
+        M,
+        &mut singular_values,
+        Some((v.as_flattened_mut(), N)),
+    )?;
 
     let thin = M.min(N);
     for (k, (column, value)) in u.iter_mut().zip(&mut singular_values).enumerate() {
@@ -101,7 +95,6 @@ pub fn svd<const M: usize, const N: usize>(a: &[[f32; N]; M]) -> Result<Svd<M, N
             *value = 0.0;
         }
         normalise(column, *value);
-        *value /= unit;
     }
     complete(&mut u, &singular_values, thin);
     Ok(Svd {
@@ -110,6 +103,46 @@ pub fn svd<const M: usize, const N: usize>(a: &[[f32; N]; M]) -> Result<Svd<M, N
         v,
         convergence,
     })
+}
+
+/// The same for sizes known at run time, in place: N columns of `rows` entries, one after the other, become U diag(s).
+///
+/// # Shapes
+/// `columns` N x `rows`, overwritten; `singular_values` N, written; `follow`, if any, N vectors and their length, which are rotated and sorted along:
+/// start with the identity to get V.
+///
+/// # Errors
+/// [`Error::Shape`] if a size is zero or a length does not match; [`Error::NonFinite`] if an entry is NaN or infinite. Nothing is written then.
+///
+/// # Accuracy and cost
+/// Those of [`svd`].
+pub fn orthogonalise(
+    columns: &mut [f32],
+    rows: usize,
+    singular_values: &mut [f32],
+    follow: Option<(&mut [f32], usize)>,
+) -> Result<Convergence, Error> {
+    let count = singular_values.len();
+    let follows = match &follow {
+        Some((data, len)) => *len > 0 && Some(data.len()) == count.checked_mul(*len),
+        None => true,
+    };
+    if count == 0 || rows == 0 || !follows || Some(columns.len()) != count.checked_mul(rows) {
+        return Err(Error::Shape);
+    }
+    let largest = maths::largest_magnitude(columns);
+    if !largest.is_finite() {
+        return Err(Error::NonFinite);
+    }
+    let unit = maths::power_of_two_unit(largest);
+    maths::scale(columns, unit);
+    let convergence = Columns::new(columns, rows, singular_values)
+        .and_then(|mut columns| columns.orthogonalise(follow))
+        .ok_or(Error::Shape)?;
+    for value in columns.iter_mut().chain(singular_values) {
+        *value /= unit;
+    }
+    Ok(convergence)
 }
 
 /// Divides by the length; zero vectors stay zero.

@@ -1,0 +1,194 @@
+//! The command line.
+
+use crate::photo::Fit;
+use clap::builder::PossibleValue;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use decomcam_core::{Recipe, SignRule};
+use std::path::PathBuf;
+
+/// Explain why a vision-language model gives a photo its score, part by part.
+///
+/// DecomCAM weighs a layer's activation maps with the gradient of the score, decomposes them into orthogonal sub-saliency maps (OSSMs: often an ear, a
+/// paw, a background), measures what each contributes, and integrates them into one saliency map.
+#[derive(Debug, Parser)]
+#[command(name = "decomcam", version, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show which parts of a photo speak for a text
+    Explain(ExplainArgs),
+    /// Sort texts by how well they fit a photo
+    Rank(RankArgs),
+    /// List the bundled models, their layers, scores and licences
+    Models(ModelsArgs),
+    /// Measure the time of each stage, and the peak memory
+    Bench(BenchArgs),
+}
+
+/// The model and how it is run.
+#[derive(Debug, Args)]
+pub struct ModelArgs {
+    /// A bundled model's name, or a directory with a model.toml
+    #[arg(long, value_name = "NAME|DIR", default_value = "lite")]
+    pub model: String,
+    /// Side of the network's input, in pixels [default: the model's own]
+    #[arg(long, value_name = "PX")]
+    pub size: Option<usize>,
+    /// How the photo is made to fit the network's square input [default: the model's own]
+    #[arg(long, value_enum)]
+    pub fit: Option<FitArg>,
+}
+
+/// The explanation that is asked for.
+#[derive(Debug, Args)]
+pub struct RequestArgs {
+    /// What the score is of, such as "a cat"
+    #[arg(long)]
+    pub text: String,
+    /// Explain the difference of two scores: why --text and not this
+    #[arg(long, value_name = "TEXT")]
+    pub versus: Option<String>,
+    /// Variant of the method: how parts are weighted
+    #[arg(long, value_enum, default_value = "aligned")]
+    pub recipe: RecipeArg,
+    /// P, the channels with the largest weight that are used [default: all for aligned, 500 for v25, else 100]
+    #[arg(long, value_name = "P")]
+    pub channels: Option<usize>,
+    /// Q, the parts that the maps are decomposed into [default: 10]
+    #[arg(long, value_name = "Q")]
+    pub components: Option<usize>,
+    /// Which side of a component is kept [default: score for aligned, else loading]
+    #[arg(long, value_enum)]
+    pub sign: Option<SignArg>,
+    /// The layer that is explained [default: the model's own]
+    #[arg(long, value_name = "NAME")]
+    pub layer: Option<String>,
+    /// The score that is explained [default: the model's own]
+    #[arg(long, value_name = "NAME")]
+    pub score: Option<String>,
+    /// Worker threads for the masked photos [default: one per core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+    /// The model and how it is run.
+    #[command(flatten)]
+    pub model: ModelArgs,
+}
+
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// JPEG, PNG, WebP, BMP or GIF
+    pub photo: PathBuf,
+    /// The explanation that is asked for.
+    #[command(flatten)]
+    pub request: RequestArgs,
+    /// Directory for the pictures, maps and the report; - prints the report alone, as JSON
+    #[arg(long, value_name = "DIR", default_value = "explanation")]
+    pub out: PathBuf,
+    /// Also print where the time went
+    #[arg(long)]
+    pub timings: bool,
+}
+
+/// Arguments of `rank`.
+#[derive(Debug, Args)]
+pub struct RankArgs {
+    /// JPEG, PNG, WebP, BMP or GIF
+    pub photo: PathBuf,
+    /// A text to score; give several
+    #[arg(long, required = true)]
+    pub text: Vec<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// The model and how it is run.
+    #[command(flatten)]
+    pub model: ModelArgs,
+}
+
+/// Arguments of `models`.
+#[derive(Debug, Args)]
+pub struct ModelsArgs {
+    /// A directory with a model.toml to show instead of the bundled models
+    #[arg(value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+}
+
+/// Arguments of `bench`.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// JPEG, PNG, WebP, BMP or GIF
+    pub photo: PathBuf,
+    /// The explanation that is asked for.
+    #[command(flatten)]
+    pub request: RequestArgs,
+    /// Explanations to take the median of, after one that is not counted
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
+    pub repeat: u16,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A value that the command line names and the program uses, each with one line of help.
+macro_rules! named_values {
+    ($(#[$doc:meta])* $name:ident($inner:ty) { $($value:expr => $word:literal, $help:literal;)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub struct $name(pub $inner);
+
+        impl $name {
+            /// The word for it on the command line and in reports.
+            pub fn word(self) -> &'static str {
+                $(if self.0 == $value { return $word; })*
+                "unknown"
+            }
+        }
+
+        impl ValueEnum for $name {
+            fn value_variants<'a>() -> &'a [Self] {
+                &[$(Self($value)),*]
+            }
+
+            fn to_possible_value(&self) -> Option<PossibleValue> {
+                $(if self.0 == $value { return Some(PossibleValue::new($word).help($help)); })*
+                None
+            }
+        }
+    };
+}
+
+named_values! {
+    /// `--recipe`.
+    RecipeArg(Recipe) {
+        Recipe::Aligned => "aligned", "Closed form: agreement with the first-order map of the score";
+        Recipe::Paper => "paper", "The paper's figure: min-max of the measured contributions";
+        Recipe::Notebook => "notebook", "The authors' notebook: contributions over their maximum";
+        Recipe::V1 => "v1", "The authors' first release: contributions times their softmax";
+        Recipe::V25 => "v25", "The authors' last release: scores over their maximum, normalised blend";
+    }
+}
+
+named_values! {
+    /// `--sign`.
+    SignArg(SignRule) {
+        SignRule::Score => "score", "The side that the score rewards";
+        SignRule::LargestLoading => "loading", "Largest channel loading positive (scikit-learn since 1.5)";
+        SignRule::LargestEntry => "entry", "Largest entry of the map positive (scikit-learn before 1.5)";
+    }
+}
+
+named_values! {
+    /// `--fit`.
+    FitArg(Fit) {
+        Fit::Crop => "crop", "Cut out the centre";
+        Fit::Pad => "pad", "Fill up the shorter side; everything is seen, smaller";
+        Fit::Stretch => "stretch", "Take the whole photo, distorted";
+    }
+}

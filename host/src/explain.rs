@@ -1,0 +1,459 @@
+//! The pipeline, and nothing else: a photo and a prompt in, an [`Explanation`] out.
+
+use crate::maps::Placement;
+use crate::model::Model;
+use crate::network::{Explained, ImageTower};
+use crate::photo::{self, Fit, Framing, Photo, Planes};
+use crate::scores::{Prompt, Scores};
+use crate::timings::Timings;
+use anyhow::{Context, Result, bail, ensure};
+use decomcam_core::{Maps, Recipe, SignRule, channels, decompose, integrate, mask};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// Standard deviation of the blur of the masked-out part, in pixels of the network's input.
+pub const BLUR_SIGMA: f32 = 10.0;
+
+/// Most channels that P may select: the capacity of the core's selection here.
+pub const CHANNELS_MAX: usize = 4096;
+
+/// Below this relative gap to the next singular value, a component can turn into its neighbour: (s_q - s_{q+1}) / s_q.
+const NEAR_EQUAL: f32 = 0.02;
+
+/// Below this share of the measured score difference, the gradient does not explain the score: it has saturated.
+const SATURATED: f32 = 0.05;
+
+/// What to explain, and how.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// What the score is of.
+    pub text: String,
+    /// If given, the difference of the two scores is explained: why `text` and not this.
+    pub versus: Option<String>,
+    /// Which variant of the method.
+    pub recipe: Recipe,
+    /// P, the channels selected; the recipe's own number if not given.
+    pub channels: Option<usize>,
+    /// Q, the components; 10 (or all, if fewer exist) if not given.
+    pub components: Option<usize>,
+    /// The side of each component that is kept; the recipe's own rule if not given.
+    pub sign: Option<SignRule>,
+    /// How the photo is made to fit the network's input; the model's own way if not given.
+    pub fit: Option<Fit>,
+    /// Worker threads for the masked photos.
+    pub threads: usize,
+}
+
+/// One OSSM and what it contributes.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// max(0, component), H x W of the layer.
+    pub ossm: Vec<f32>,
+    /// s_q.
+    pub singular_value: f32,
+    /// s_q^2 over the sum of all squares.
+    pub explained_variance: f32,
+    /// Score of the photo kept where this OSSM is high and blurred elsewhere.
+    pub score: f32,
+    /// `score` less the score of the wholly blurred photo: the measured contribution.
+    pub contribution: f32,
+    /// (U s)_q' L over the largest of them: the contribution that the gradient predicts, without any forward pass.
+    pub predicted: f32,
+    /// Weight in the saliency map.
+    pub weight: f32,
+}
+
+/// Why a photo got its score.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    /// Scores of the photo.
+    pub scores: Scores,
+    /// Explained score of the wholly blurred photo.
+    pub blurred_score: f32,
+    /// The OSSMs, by falling singular value.
+    pub parts: Vec<Part>,
+    /// sum_q weight_q OSSM_q, H x W of the layer, not scaled.
+    pub saliency: Vec<f32>,
+    /// H and W of the layer.
+    pub layer_size: [usize; 2],
+    /// Number of channels of the layer, and of those selected.
+    pub channels: [usize; 2],
+    /// All singular values.
+    pub singular_values: Vec<f32>,
+    /// The sign rule used.
+    pub sign: SignRule,
+    /// Where the layer's maps lie on the photo.
+    pub framing: Framing,
+    /// Side of the network's input, height and width.
+    pub input_size: [usize; 2],
+    /// What a reader should know before trusting the picture.
+    pub warnings: Vec<String>,
+    /// Time spent, by stage.
+    pub timings: Timings,
+}
+
+impl Explanation {
+    /// The layer's maps on the photo.
+    pub fn placement(&self, photo: &Photo) -> Result<Placement> {
+        let size = [
+            photo.pixels.height() as usize,
+            photo.pixels.width() as usize,
+        ];
+        Placement::new(self.layer_size, self.framing, size)
+    }
+}
+
+/// Explains `photo`. `progress` is told of each forward pass done, out of how many.
+///
+/// # Errors
+/// P or Q out of range, values of the network that are not finite, and failures of the network itself.
+pub fn explain(
+    model: &Model,
+    tower: &ImageTower,
+    prompt: &Prompt,
+    photo: &Photo,
+    request: &Request,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Result<Explanation> {
+    let mut timings = Timings::default();
+    let image = &model.manifest.image;
+    let (mean, std) = (image.mean, image.std);
+    let (height, width) = tower.side();
+
+    let (framing, planes, blurred) = timings.measure("prepare", || {
+        let (framing, planes) = network_input(model, photo, request.fit, (height, width));
+        let blurred = photo::blur(&planes, BLUR_SIGMA, request.recipe.blur_truncate());
+        (framing, planes, blurred)
+    });
+
+    let steps = AtomicUsize::new(0);
+    let layer = timings.measure_network("forward and gradient", || {
+        tower.explain(&planes.normalised(mean, std), prompt.target())
+    })?;
+    let scores = prompt.scores(&layer.vectors)?;
+
+    let sign = request.sign.unwrap_or(default_sign(request.recipe));
+    let mut decomposed = timings.measure("decompose", || decomposed(&layer, request, sign))?;
+    let total = decomposed.parts.len() + 2;
+    let tick = || progress(steps.fetch_add(1, Ordering::Relaxed) + 1, total);
+    tick();
+
+    let scorer = MaskScorer {
+        tower,
+        prompt,
+        photo: &planes,
+        blurred: &blurred,
+        normalise: (mean, std),
+        blends_normalised: request.recipe.blends_normalised(),
+        placement: Placement::whole([layer.height, layer.width], [height, width])?,
+    };
+    let ossms: Vec<&[f32]> = decomposed.parts.iter().map(|part| &part.ossm[..]).collect();
+    let (measured, masking, network) = scorer.score_all(&ossms, request.threads, &tick)?;
+    timings.add("masks", masking);
+    timings.add_network("forward passes of masked photos", network);
+    let (blurred_score, part_scores) = measured
+        .split_first()
+        .context("the blurred photo has no score")?;
+
+    timings.measure("integrate", || -> Result<()> {
+        let mut weights: Vec<f32> = decomposed.parts.iter().map(|part| part.weight).collect();
+        if !request.recipe.is_closed_form() {
+            integrate::score_weights(request.recipe, part_scores, *blurred_score, &mut weights)?;
+        }
+        for ((part, weight), score) in decomposed.parts.iter_mut().zip(&weights).zip(part_scores) {
+            part.weight = *weight;
+            part.score = *score;
+            part.contribution = score - blurred_score;
+        }
+        let ossms: Vec<f32> = decomposed
+            .parts
+            .iter()
+            .flat_map(|part| part.ossm.iter().copied())
+            .collect();
+        integrate::sum(&ossms, &weights, &mut decomposed.saliency)?;
+        Ok(())
+    })?;
+
+    let mut explanation = Explanation {
+        scores,
+        blurred_score: *blurred_score,
+        parts: decomposed.parts,
+        saliency: decomposed.saliency,
+        layer_size: [layer.height, layer.width],
+        channels: [layer.channels, decomposed.selected],
+        singular_values: decomposed.singular_values,
+        sign,
+        framing,
+        input_size: [height, width],
+        warnings: prompt.warnings(),
+        timings,
+    };
+    explanation.warn(first_order_score(&layer));
+    Ok(explanation)
+}
+
+/// The photo as the network takes it, before normalisation, and where that lies on the photo. `fit` is the model's own way if not given.
+pub fn network_input(
+    model: &Model,
+    photo: &Photo,
+    fit: Option<Fit>,
+    (height, width): (usize, usize),
+) -> (Framing, Planes) {
+    let image = &model.manifest.image;
+    let framing = Framing::new(
+        fit.unwrap_or(image.fit.into()),
+        photo.pixels.height(),
+        photo.pixels.width(),
+        height as u32,
+        width as u32,
+        image.margin as u32,
+    );
+    // The mean becomes zero: the padding that says least.
+    let pad = image
+        .mean
+        .map(|level| level.round().clamp(0.0, 255.0) as u8);
+    let planes = photo.network_input(framing, height as u32, width as u32, pad);
+    (framing, planes)
+}
+
+/// The sign rule of a recipe: the score's for the closed form, which follows from it; scikit-learn's for those that inherited that.
+pub fn default_sign(recipe: Recipe) -> SignRule {
+    if recipe.is_closed_form() {
+        SignRule::Score
+    } else {
+        SignRule::LargestLoading
+    }
+}
+
+/// P of a recipe, at most as many as the layer has.
+fn default_channels(recipe: Recipe, available: usize) -> usize {
+    match recipe {
+        Recipe::Aligned => available,
+        Recipe::V25 => available.min(500),
+        _ => available.min(100),
+    }
+}
+
+struct Decomposed {
+    parts: Vec<Part>,
+    singular_values: Vec<f32>,
+    saliency: Vec<f32>,
+    selected: usize,
+}
+
+/// Stages 2 to 6 of the method, in the core.
+fn decomposed(layer: &Explained, request: &Request, sign: SignRule) -> Result<Decomposed> {
+    let (c, h, w) = (layer.channels, layer.height, layer.width);
+    let activations = Maps::chw(&layer.activations, c, h, w)?;
+    let gradients = Maps::chw(&layer.gradients, c, h, w)?;
+
+    let available = c.min(CHANNELS_MAX);
+    let p = request
+        .channels
+        .unwrap_or(default_channels(request.recipe, available));
+    ensure!(
+        (1..=available).contains(&p),
+        "--channels {p} is out of range: expected 1 to {available}, the channels of this layer; leave it out for the recipe's own number"
+    );
+    let most = decompose::components_max(h * w, p);
+    ensure!(
+        most > 0,
+        "this layer has one position only, so it has no parts; choose a layer before the pooling"
+    );
+    let q = request.components.unwrap_or(most.min(10));
+    ensure!(
+        (1..=most).contains(&q),
+        "--components {q} is out of range: expected 1 to {most}, as many as exist with {p} channels of {h} x {w} positions"
+    );
+
+    let mut weights = vec![0.0; c];
+    channels::weights(&gradients, &mut weights).context("the gradient of the score")?;
+    let top = channels::top::<CHANNELS_MAX>(&weights, p)?;
+    let mut workspace = vec![0.0; decompose::workspace_len(h * w, p)];
+    let mut parts = decompose::decompose(&activations, &weights, &top, q, sign, &mut workspace)
+        .context("the activations of the layer")?;
+
+    let mut predicted = vec![0.0; q];
+    integrate::predicted(&parts, &mut predicted)?;
+    parts.rectify();
+    let singular_values = parts.singular_values().to_vec();
+    let total: f32 = singular_values.iter().map(|s| s * s).sum();
+    let listed = parts
+        .components()
+        .chunks_exact(h * w)
+        .zip(&singular_values)
+        .zip(&predicted)
+        .map(|((ossm, &singular_value), &predicted)| Part {
+            ossm: ossm.to_vec(),
+            singular_value,
+            explained_variance: if total > 0.0 {
+                singular_value * singular_value / total
+            } else {
+                0.0
+            },
+            score: 0.0,
+            contribution: 0.0,
+            predicted,
+            // The closed form's; other recipes replace it when the scores are there.
+            weight: predicted.max(0.0),
+        })
+        .collect();
+    Ok(Decomposed {
+        parts: listed,
+        singular_values,
+        saliency: vec![0.0; h * w],
+        selected: p,
+    })
+}
+
+/// Gradient times activation, summed: what the score would lose, to first order, were the layer silent.
+fn first_order_score(layer: &Explained) -> f32 {
+    let products = layer.activations.iter().zip(&layer.gradients);
+    products
+        .map(|(a, g)| f64::from(*a) * f64::from(*g))
+        .sum::<f64>() as f32
+}
+
+/// Stage 7: scores of the blurred photo and of the photo masked by each OSSM.
+struct MaskScorer<'a> {
+    tower: &'a ImageTower,
+    prompt: &'a Prompt,
+    photo: &'a Planes,
+    blurred: &'a Planes,
+    normalise: ([f32; 3], [f32; 3]),
+    blends_normalised: bool,
+    placement: Placement,
+}
+
+impl MaskScorer<'_> {
+    /// The explained score of the blurred photo, then of each masked photo; and the time that all threads together spent on masks and in the network.
+    fn score_all(
+        &self,
+        ossms: &[&[f32]],
+        threads: usize,
+        tick: &(dyn Fn() + Sync),
+    ) -> Result<(Vec<f32>, Duration, Duration)> {
+        let tasks = ossms.len() + 1;
+        let next = AtomicUsize::new(0);
+        let done: Mutex<Vec<Option<f32>>> = Mutex::new(vec![None; tasks]);
+        let spent = Mutex::new((Duration::ZERO, Duration::ZERO));
+        let work = || -> Result<()> {
+            loop {
+                let task = next.fetch_add(1, Ordering::Relaxed);
+                if task >= tasks {
+                    return Ok(());
+                }
+                let start = Instant::now();
+                let input = match task.checked_sub(1) {
+                    None => self.blurred.normalised(self.normalise.0, self.normalise.1),
+                    Some(q) => self.masked(ossms[q])?,
+                };
+                let masked = Instant::now();
+                let vectors = self.tower.vectors(&input)?;
+                let score = self.prompt.explained_score(&vectors)?;
+                let mut spent = spent
+                    .lock()
+                    .expect("no worker panics while it holds the lock");
+                spent.0 += masked - start;
+                spent.1 += masked.elapsed();
+                done.lock()
+                    .expect("no worker panics while it holds the lock")[task] = Some(score);
+                tick();
+            }
+        };
+        let workers = threads.clamp(1, tasks);
+        std::thread::scope(|scope| -> Result<()> {
+            let others: Vec<_> = (1..workers).map(|_| scope.spawn(work)).collect();
+            work()?;
+            for other in others {
+                match other.join() {
+                    Ok(result) => result?,
+                    Err(_) => bail!("a thread that scored masked photos stopped unexpectedly"),
+                }
+            }
+            Ok(())
+        })?;
+        let scores = done.into_inner().expect("the workers have ended");
+        let scores: Option<Vec<f32>> = scores.into_iter().collect();
+        let (masks, network) = spent.into_inner().expect("the workers have ended");
+        Ok((
+            scores.context("a masked photo has no score")?,
+            masks,
+            network,
+        ))
+    }
+
+    fn masked(&self, ossm: &[f32]) -> Result<Vec<f32>> {
+        let mask = self.placement.mask(ossm)?;
+        let (mean, std) = self.normalise;
+        let blend = |photo: &[f32], blurred: &[f32]| {
+            let mut out = vec![0.0; photo.len()];
+            let planes = photo
+                .chunks_exact(mask.len())
+                .zip(blurred.chunks_exact(mask.len()));
+            for ((photo, blurred), out) in planes.zip(out.chunks_exact_mut(mask.len())) {
+                mask::blend(photo, blurred, &mask, out);
+            }
+            out
+        };
+        Ok(if self.blends_normalised {
+            blend(
+                &self.photo.normalised(mean, std),
+                &self.blurred.normalised(mean, std),
+            )
+        } else {
+            let data = blend(&self.photo.data, &self.blurred.data);
+            Planes {
+                data,
+                ..*self.photo
+            }
+            .normalised(mean, std)
+        })
+    }
+}
+
+impl Explanation {
+    /// Says what would mislead a reader. `first_order` is gradient times activation, summed.
+    fn warn(&mut self, first_order: f32) {
+        let values = &self.singular_values;
+        for q in 0..self.parts.len() {
+            let (this, next) = (values[q], values.get(q + 1).copied().unwrap_or(0.0));
+            if this <= 0.0 {
+                self.warnings.push(format!(
+                    "component #{} is zero: the selected channels have fewer independent maps than were asked for",
+                    q + 1
+                ));
+            } else if (this - next) / this < NEAR_EQUAL && q + 1 < self.parts.len() {
+                self.warnings.push(format!(
+                    "components #{} and #{} have nearly equal singular values ({this:.4}, {next:.4}): they may turn into each other, read them together",
+                    q + 1,
+                    q + 2
+                ));
+            }
+        }
+        let drop = self.scores.explained.value - self.blurred_score;
+        if first_order.abs() < SATURATED * drop.abs() {
+            self.warnings.push(format!(
+                "the score `{}` is saturated: its gradient accounts for {:.1}% of what blurring the photo takes away; another --score may point better",
+                self.scores.explained.name,
+                100.0 * first_order.abs() / drop.abs()
+            ));
+        }
+        if self.parts.iter().all(|part| part.weight <= 0.0) {
+            self.warnings.push(
+                "no part has a positive weight: nothing in the photo speaks for the text, and the saliency map is empty".into(),
+            );
+        }
+    }
+}
+
+impl From<crate::model::Fit> for Fit {
+    fn from(f: crate::model::Fit) -> Self {
+        match f {
+            crate::model::Fit::Crop => Fit::Crop,
+            crate::model::Fit::Pad => Fit::Pad,
+            crate::model::Fit::Stretch => Fit::Stretch,
+        }
+    }
+}

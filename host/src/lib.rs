@@ -1,0 +1,27 @@
+//! Explain a vision-language model's score of a photo, part by part.
+//!
+//! The path of the data, one module a room:
+//!
+//! | module | in | out |
+//! |---|---|---|
+//! | [`photo`] | a file | pixels, and the network's input |
+//! | [`model`] | a manifest | the files of a model; [`quantised`] makes a graph of one |
+//! | [`text`] | a prompt | text vectors |
+//! | [`network`] | the input | image vectors, activations, and the gradient that [`gradient`] builds |
+//! | [`scores`] | image and text vectors | the scores |
+//! | [`explain`] | all of these | parts, weights and saliency, by `decomcam-core` |
+//! | [`maps`], [`picture`], [`report`] | an explanation | maps on the photo, pictures, files, words |
+
+pub mod args;
+pub mod explain;
+pub mod gradient;
+pub mod maps;
+pub mod model;
+pub mod network;
+pub mod photo;
+pub mod picture;
+pub mod quantised;
+pub mod report;
+pub mod scores;
+pub mod text;
+pub mod timings;

@@ -1,0 +1,249 @@
+//! The command `decomcam`: parse, run, report.
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use decomcam::args::{
+    BenchArgs, Cli, Command, ExplainArgs, ModelArgs, ModelsArgs, RankArgs, RequestArgs,
+};
+use decomcam::explain::{self, Request};
+use decomcam::model::{self, Model};
+use decomcam::network::ImageTower;
+use decomcam::photo::Photo;
+use decomcam::report::{self, Explained};
+use decomcam::scores::{self, Prompt};
+use decomcam::text::TextTower;
+use decomcam::timings::{Timings, peak_memory_bytes};
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match &cli.command {
+        Command::Explain(args) => explain_photo(args),
+        Command::Rank(args) => rank(args),
+        Command::Models(args) => models(args),
+        Command::Bench(args) => bench(args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("decomcam: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether the reader of our output went away, as `head` does: not a failure.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+fn print(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}
+
+fn print_json(value: &impl serde::Serialize) -> Result<()> {
+    print(&(serde_json::to_string_pretty(value)? + "\n"))
+}
+
+fn threads(asked: Option<u16>) -> usize {
+    asked.map_or_else(
+        || std::thread::available_parallelism().map_or(1, usize::from),
+        usize::from,
+    )
+}
+
+fn input_side(args: &ModelArgs, model: &Model) -> Result<(usize, usize)> {
+    let side = args.size.unwrap_or(model.manifest.image.size);
+    model.manifest.check_side((side, side)).context("--size")?;
+    Ok((side, side))
+}
+
+fn request(args: &RequestArgs) -> Request {
+    Request {
+        text: args.text.clone(),
+        versus: args.versus.clone(),
+        recipe: args.recipe.0,
+        channels: args.channels,
+        components: args.components,
+        sign: args.sign.map(|sign| sign.0),
+        fit: args.model.fit.map(|fit| fit.0),
+        threads: threads(args.threads),
+    }
+}
+
+/// Everything that is loaded once and serves every photo.
+struct Loaded {
+    model: Model,
+    tower: ImageTower,
+    prompt: Prompt,
+    layer: String,
+    timings: Timings,
+}
+
+fn load(args: &RequestArgs) -> Result<Loaded> {
+    let mut timings = Timings::default();
+    let model = timings.measure("read model", || Model::open(&args.model.model))?;
+    let side = input_side(&args.model, &model)?;
+    let layer = args
+        .layer
+        .as_ref()
+        .unwrap_or(&model.manifest.image.default_layer)
+        .clone();
+    let prompt = timings.measure("load and run text tower", || {
+        let text = TextTower::load(&model)?;
+        Prompt::new(
+            &model,
+            &text,
+            &args.text,
+            args.versus.as_deref(),
+            args.score.as_deref(),
+        )
+    })?;
+    let tower = timings.measure("load image tower", || {
+        ImageTower::load_to_explain(&model, &layer, side, &prompt.explained().name)
+    })?;
+    Ok(Loaded {
+        model,
+        tower,
+        prompt,
+        layer,
+        timings,
+    })
+}
+
+fn explain_photo(args: &ExplainArgs) -> Result<()> {
+    let json_only = args.out == Path::new("-");
+    if !json_only {
+        report::prepare_directory(&args.out)?;
+    }
+    let mut timings = Timings::default();
+    let photo = timings.measure("read photo", || Photo::open(&args.photo))?;
+    let loaded = load(&args.request)?;
+    timings.append(&loaded.timings);
+
+    let request = request(&args.request);
+    let bar = indicatif::ProgressBar::new(0).with_style(
+        indicatif::ProgressStyle::with_template("{bar:30} {pos} of {len} forward passes")
+            .context("the progress bar's template")?,
+    );
+    let explanation = explain::explain(
+        &loaded.model,
+        &loaded.tower,
+        &loaded.prompt,
+        &photo,
+        &request,
+        &|done, total| {
+            bar.set_length(total as u64);
+            bar.set_position(done as u64);
+        },
+    );
+    bar.finish_and_clear();
+    let explanation = explanation?;
+    timings.append(&explanation.timings);
+
+    let mut explained = Explained {
+        model: &loaded.model,
+        layer: &loaded.layer,
+        photo: &photo,
+        prompt: &loaded.prompt,
+        request: &request,
+        explanation: &explanation,
+        timings: &timings,
+    };
+    if json_only {
+        return print_json(&explained.report());
+    }
+    let start = std::time::Instant::now();
+    let files = explained.write(&args.out)?;
+    let mut with_files = timings.clone();
+    with_files.add("draw and write", start.elapsed());
+    explained.timings = &with_files;
+
+    let mut text = explained.summary() + "\n";
+    for file in files {
+        text += &format!("wrote {}\n", file.display());
+    }
+    if args.timings {
+        text += "\n";
+        text += &report::timing_table(&with_files);
+    }
+    print(&text)
+}
+
+fn rank(args: &RankArgs) -> Result<()> {
+    let photo = Photo::open(&args.photo)?;
+    let model = Model::open(&args.model.model)?;
+    let side = input_side(&args.model, &model)?;
+    let text = TextTower::load(&model)?;
+    let prompts: Vec<Prompt> = args
+        .text
+        .iter()
+        .map(|typed| Prompt::new(&model, &text, typed, None, None))
+        .collect::<Result<_>>()?;
+    let layer = &model.manifest.image.default_layer;
+    let tower = ImageTower::load(&model, layer, side)?;
+    let fit = args.model.fit.map(|fit| fit.0);
+    let planes = explain::network_input(&model, &photo, fit, side).1;
+    let image = &model.manifest.image;
+    let vectors = tower.vectors(&planes.normalised(image.mean, image.std))?;
+    let ranked = scores::rank(&prompts, &vectors)?;
+    if args.json {
+        return print_json(&ranked);
+    }
+    print(&scores::table(&ranked))
+}
+
+fn models(args: &ModelsArgs) -> Result<()> {
+    let models: Vec<Model> = match &args.directory {
+        Some(directory) => vec![Model::from_dir(directory)?],
+        None => model::bundled_names()
+            .into_iter()
+            .map(Model::bundled)
+            .collect::<Result<_>>()?,
+    };
+    let texts: Vec<String> = models.iter().map(Model::describe).collect();
+    print(&texts.join("\n"))
+}
+
+fn bench(args: &BenchArgs) -> Result<()> {
+    let start = std::time::Instant::now();
+    let photo = Photo::open(&args.photo)?;
+    let loaded = load(&args.request)?;
+    let request = request(&args.request);
+    let explain = || {
+        explain::explain(
+            &loaded.model,
+            &loaded.tower,
+            &loaded.prompt,
+            &photo,
+            &request,
+            &|_, _| (),
+        )
+    };
+    explain()?;
+    let first = start.elapsed();
+    let mut runs = Vec::new();
+    for _ in 0..args.repeat {
+        let start = std::time::Instant::now();
+        let timings = explain()?.timings;
+        runs.push((start.elapsed(), timings));
+    }
+    let bench = report::Bench::new(
+        &loaded.timings,
+        first,
+        &runs,
+        request.threads,
+        peak_memory_bytes(),
+    );
+    if args.json {
+        return print_json(&bench);
+    }
+    print(&bench.table())
+}

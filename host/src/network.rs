@@ -1,0 +1,375 @@
+//! The image tower: vectors of a picture, fast; activations and gradients at an inner layer, in the same pass.
+//!
+//! One optimised graph serves both. Its nodes for the gradient are simply not run when only vectors are wanted, and the
+//! weights exist once in memory.
+
+use crate::gradient::append_gradient;
+use crate::model::{Layer, Model, Score, ScoreKind};
+use crate::quantised::{self, Wanted};
+use crate::text::finite;
+use anyhow::{Context, Result, anyhow, ensure};
+use std::cell::Cell;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Once;
+use tract_onnx::tract_core::ops::math;
+use tract_onnx::tract_core::ops::nn::{Reduce, Reducer};
+use tract_onnx::tract_hir::internal::*;
+
+/// An image tower, pinned to one input size and one inner layer, ready to run from any number of threads.
+#[derive(Debug)]
+pub struct ImageTower {
+    vectors: Arc<TypedRunnableModel>,
+    explain: Arc<TypedRunnableModel>,
+    outputs: Vec<String>,
+    score: Score,
+    text_len: usize,
+    layer: Layer,
+    side: (usize, usize),
+    origin: String,
+}
+
+/// What the image tower says about a picture: its outputs, by name.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImageVectors {
+    outputs: Vec<(String, Vec<f32>)>,
+}
+
+/// A picture's vectors, and what the explained score sees at the layer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Explained {
+    /// The image tower's outputs.
+    pub vectors: ImageVectors,
+    /// The layer: channels x height x width, row by row.
+    pub activations: Vec<f32>,
+    /// Derivative of the explained score with respect to each activation, in the same order.
+    pub gradients: Vec<f32>,
+    /// Channels of the layer.
+    pub channels: usize,
+    /// Height of the layer, in positions.
+    pub height: usize,
+    /// Width of the layer, in positions.
+    pub width: usize,
+}
+
+impl ImageVectors {
+    /// The output of that name.
+    pub fn get(&self, name: &str) -> Option<&[f32]> {
+        self.outputs
+            .iter()
+            .find(|(output, _)| output == name)
+            .map(|(_, vector)| vector.as_slice())
+    }
+}
+
+impl Score {
+    /// The score of a picture for a prompt's text vector t, or for the difference of two.
+    ///
+    /// With v the image vector: a dot score is sum(v t), a cosine is sum(v t) / |v| with t already of length one, and 0 if
+    /// v = 0. Both are linear in t. Sums run in f64, in order.
+    ///
+    /// # Errors
+    /// Vectors of another model: a missing output, two lengths.
+    pub fn value(&self, image: &ImageVectors, text: &[f32]) -> Result<f32> {
+        let vector = image.get(&self.image).with_context(|| {
+            format!(
+                "the image tower has no output \"{}\", which score \"{}\" needs",
+                self.image, self.name
+            )
+        })?;
+        ensure!(
+            vector.len() == text.len(),
+            "score \"{}\": expected image and text vectors of one length, found {} and {} numbers",
+            self.name,
+            vector.len(),
+            text.len()
+        );
+        let sum_of = |a: &[f32], b: &[f32]| {
+            a.iter()
+                .zip(b)
+                .map(|(&a, &b)| f64::from(a) * f64::from(b))
+                .sum::<f64>()
+        };
+        let dot = sum_of(vector, text);
+        Ok(match self.kind {
+            ScoreKind::Dot => dot as f32,
+            ScoreKind::Cosine => match sum_of(vector, vector).sqrt() {
+                length if length > 0. => (dot / length) as f32,
+                _ => 0.,
+            },
+        })
+    }
+}
+
+impl ImageTower {
+    /// Loads the image tower of a model to explain its `explain.explained` score at a layer, for pictures of that height
+    /// and width.
+    ///
+    /// # Errors
+    /// An unknown layer (the message lists those there are), a size the tower cannot take, a file that is no such network.
+    pub fn load(model: &Model, layer: &str, side: (usize, usize)) -> Result<ImageTower> {
+        let score = &model.manifest.explain.explained;
+        ImageTower::load_to_explain(model, layer, side, score)
+    }
+
+    /// As [`ImageTower::load`], with gradients of the score of the given name.
+    ///
+    /// # Errors
+    /// Those of [`ImageTower::load`], and an unknown score.
+    pub fn load_to_explain(
+        model: &Model,
+        layer: &str,
+        side: (usize, usize),
+        score: &str,
+    ) -> Result<ImageTower> {
+        let manifest = &model.manifest;
+        let layer = manifest.layer(layer)?.clone();
+        let score = manifest.score(score)?.clone();
+        manifest.check_side(side)?;
+        let mut outputs: Vec<String> = Vec::new();
+        for score in &manifest.scores {
+            if !outputs.contains(&score.image) {
+                outputs.push(score.image.clone());
+            }
+        }
+        let origin = format!("{} of {}", manifest.image.file, model.origin());
+        let wiring = Wiring {
+            outputs: &outputs,
+            score: &score,
+            layer: &layer,
+            side,
+        };
+        let built = contained(|| wiring.build(model)).with_context(|| {
+            format!("{origin}: expected an ONNX image tower as its manifest describes it; fetch the model again, or correct it")
+        })?;
+        Ok(ImageTower {
+            vectors: built.vectors,
+            explain: built.explain,
+            text_len: built.text_len,
+            outputs,
+            score,
+            layer,
+            side,
+            origin,
+        })
+    }
+
+    /// The score whose gradient [`ImageTower::explain`] takes.
+    pub fn score(&self) -> &Score {
+        &self.score
+    }
+
+    /// The layer that [`ImageTower::explain`] looks at.
+    pub fn layer(&self) -> &Layer {
+        &self.layer
+    }
+
+    /// Height and width of the input, in pixels.
+    pub fn side(&self) -> (usize, usize) {
+        self.side
+    }
+
+    /// The vectors of a picture.
+    ///
+    /// `image` holds the red, the green and the blue plane, normalised as the manifest says, row by row: 3 x height x width.
+    ///
+    /// # Errors
+    /// A picture of another size, a network that fails or answers with something else than finite numbers.
+    pub fn vectors(&self, image: &[f32]) -> Result<ImageVectors> {
+        let values = self.run(&self.vectors, tvec!(self.image(image)?))?;
+        Ok(self.named(values))
+    }
+
+    /// The vectors of a picture, its activations at the layer, and the gradient of the explained score there.
+    ///
+    /// `image` is that of [`ImageTower::vectors`], `text` the score's text vector or the difference of two.
+    ///
+    /// # Errors
+    /// Those of [`ImageTower::vectors`], and a text vector of another length.
+    pub fn explain(&self, image: &[f32], text: &[f32]) -> Result<Explained> {
+        ensure!(
+            text.len() == self.text_len,
+            "expected a text vector of {} numbers for score \"{}\", found {}",
+            self.text_len,
+            self.score.name,
+            text.len()
+        );
+        let text = Tensor::from_shape(&[1, text.len()], text)?;
+        let mut values = self.run(&self.explain, tvec!(self.image(image)?, text.into()))?;
+        let gradients = values.pop().context("no gradient")?;
+        let activations = values.pop().context("no activations")?;
+        let (height, width) = layer_side(&self.layer, self.side);
+        let vectors = self.named(values);
+        Ok(Explained {
+            vectors,
+            activations,
+            gradients,
+            channels: self.layer.channels,
+            height,
+            width,
+        })
+    }
+
+    fn image(&self, image: &[f32]) -> Result<TValue> {
+        let (height, width) = self.side;
+        ensure!(
+            image.len() == 3 * height * width,
+            "expected a picture of 3 x {height} x {width} numbers, found {} numbers",
+            image.len()
+        );
+        Ok(Tensor::from_shape(&[1, 3, height, width], image)?.into())
+    }
+
+    fn run(&self, plan: &Arc<TypedRunnableModel>, inputs: TVec<TValue>) -> Result<Vec<Vec<f32>>> {
+        contained(|| plan.run(inputs)?.iter().map(finite).collect())
+            .with_context(|| format!("{}: could not compute the network", self.origin))
+    }
+
+    fn named(&self, values: Vec<Vec<f32>>) -> ImageVectors {
+        ImageVectors {
+            outputs: self.outputs.iter().cloned().zip(values).collect(),
+        }
+    }
+}
+
+fn layer_side(layer: &Layer, (height, width): (usize, usize)) -> (usize, usize) {
+    (height.div_ceil(layer.stride), width.div_ceil(layer.stride))
+}
+
+/// What goes into a tower's graph.
+struct Wiring<'a> {
+    outputs: &'a [String],
+    score: &'a Score,
+    layer: &'a Layer,
+    side: (usize, usize),
+}
+
+/// What comes out.
+struct Built {
+    vectors: Arc<TypedRunnableModel>,
+    explain: Arc<TypedRunnableModel>,
+    text_len: usize,
+}
+
+impl Wiring<'_> {
+    fn build(&self, model: &Model) -> Result<Built> {
+        let side = &model.manifest.image;
+        let (height, width) = self.side;
+        let mut names: Vec<&str> = self.outputs.iter().map(String::as_str).collect();
+        names.push(&self.layer.name);
+        let wanted = Wanted {
+            input: &side.input,
+            datum_type: f32::datum_type(),
+            shape: &[Some(1), Some(3), Some(height), Some(width)],
+            outputs: &names,
+        };
+        let mut network = quantised::read(model.file(&side.file)?, &wanted)?;
+        let layer = network.outputs[self.outputs.len()];
+        let (layer_height, layer_width) = layer_side(self.layer, self.side);
+        expect_shape(
+            &network,
+            layer,
+            &self.layer.name,
+            &[1, self.layer.channels, layer_height, layer_width],
+        )?;
+        let scored = self
+            .outputs
+            .iter()
+            .position(|name| *name == self.score.image)
+            .context("no such output")?;
+        let scored = network.outputs[scored];
+        let text_len = match network.outlet_fact(scored)?.shape.as_concrete() {
+            Some(&[1, length]) => length,
+            other => {
+                return Err(anyhow!(
+                    "\"{}\": expected shape [1, length], found {other:?}",
+                    self.score.image
+                ));
+            }
+        };
+        let text = network.add_source("decomcam.text", f32::fact([1, text_len]))?;
+        let value = append_score(&mut network, self.score.kind, scored, text)?;
+        let gradient = append_gradient(&mut network, value, layer)?;
+        network.outputs.push(gradient);
+        network.optimize()?;
+        // The clone shares its constants, packed weights included, with the original.
+        let mut vectors = network.clone();
+        vectors.inputs.truncate(1);
+        vectors.outputs.truncate(self.outputs.len());
+        vectors.compact()?;
+        Ok(Built {
+            vectors: SimplePlan::new(vectors)?,
+            explain: SimplePlan::new(network)?,
+            text_len,
+        })
+    }
+}
+
+fn expect_shape(
+    network: &TypedModel,
+    tensor: OutletId,
+    name: &str,
+    expected: &[usize],
+) -> Result<()> {
+    let fact = network.outlet_fact(tensor)?;
+    ensure!(
+        fact.datum_type == f32::datum_type() && fact.shape.as_concrete() == Some(expected),
+        "\"{name}\": expected f32 numbers of shape {expected:?} as the manifest says, found {fact:?}"
+    );
+    Ok(())
+}
+
+/// sum(v t) for a dot, sum(v t) / |v| for a cosine, both of shape 1 x 1.
+fn append_score(
+    network: &mut TypedModel,
+    kind: ScoreKind,
+    vector: OutletId,
+    text: OutletId,
+) -> TractResult<OutletId> {
+    let mut wire =
+        |name: &str, op: Box<dyn TypedOp>, inputs: &[OutletId]| -> TractResult<OutletId> {
+            Ok(network.wire_node(format!("decomcam.{name}"), op, inputs)?[0])
+        };
+    let sum = || Box::new(Reduce::new(tvec!(1), Reducer::Sum));
+    let products = wire("products", Box::new(math::mul()), &[vector, text])?;
+    let dot = wire("dot", sum(), &[products])?;
+    match kind {
+        ScoreKind::Dot => Ok(dot),
+        ScoreKind::Cosine => {
+            let squares = wire("squares", Box::new(math::square()), &[vector])?;
+            let squared_length = wire("squared_length", sum(), &[squares])?;
+            let per_length = wire("per_length", Box::new(math::rsqrt()), &[squared_length])?;
+            wire("cosine", Box::new(math::mul()), &[dot, per_length])
+        }
+    }
+}
+
+thread_local! {
+    static CONTAINED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs something that may panic on a damaged model, and turns a panic into an error.
+///
+/// The panic's usual report is not printed. A program built with `panic = "abort"` still dies.
+///
+/// # Errors
+/// Those of `work`, and a panic.
+pub fn contained<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    static QUIET: Once = Once::new();
+    QUIET.call_once(|| {
+        let report = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !CONTAINED.get() {
+                report(info);
+            }
+        }));
+    });
+    let outer = CONTAINED.replace(true);
+    let outcome = panic::catch_unwind(AssertUnwindSafe(work));
+    CONTAINED.set(outer);
+    outcome.unwrap_or_else(|panic| {
+        let said = (panic.downcast_ref::<&str>().copied())
+            .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("without a message");
+        Err(anyhow!("the model makes its runtime fail ({said}); it is damaged or uses something the runtime cannot do"))
+    })
+}

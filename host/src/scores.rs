@@ -1,0 +1,214 @@
+//! Prompts, encoded once, and the scores of a photo against them.
+
+use crate::model::{Model, Score};
+use crate::network::ImageVectors;
+use crate::text::{TextTower, TextVectors};
+use anyhow::Result;
+use serde::Serialize;
+
+/// A prompt, or one prompt against another, ready to be compared with photos.
+pub struct Prompt {
+    text: Encoded,
+    versus: Option<Encoded>,
+    reported: Score,
+    explained: Score,
+    /// The explained score's text vector: of `text`, less that of `versus` if there is one.
+    target: Vec<f32>,
+}
+
+struct Encoded {
+    typed: String,
+    vectors: TextVectors,
+}
+
+/// A score of a photo.
+#[derive(Clone, Debug, Serialize)]
+pub struct Value {
+    /// The score's name in the manifest.
+    pub name: String,
+    /// Of the text.
+    pub text: f32,
+    /// Of the other text, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub versus: Option<f32>,
+    /// Of the text, less that of the other text.
+    pub value: f32,
+}
+
+/// The two numbers that an explanation is about.
+#[derive(Clone, Debug, Serialize)]
+pub struct Scores {
+    /// The score that the model is known by.
+    pub reported: Value,
+    /// The score whose gradient and differences the explanation is made of.
+    pub explained: Value,
+}
+
+impl Prompt {
+    /// Encodes a prompt, and another one that it is held against. `explained` names the score to explain; the manifest's choice if not given.
+    ///
+    /// # Errors
+    /// A prompt without a known word, or an unknown score.
+    pub fn new(
+        model: &Model,
+        tower: &TextTower,
+        text: &str,
+        versus: Option<&str>,
+        explained: Option<&str>,
+    ) -> Result<Self> {
+        let manifest = &model.manifest;
+        let explained = manifest
+            .score(explained.unwrap_or(&manifest.explain.explained))?
+            .clone();
+        let encode = |typed: &str| -> Result<Encoded> {
+            Ok(Encoded {
+                typed: typed.to_owned(),
+                vectors: tower.encode(typed)?,
+            })
+        };
+        let text = encode(text)?;
+        let versus = versus.map(encode).transpose()?;
+        let target = match &versus {
+            Some(versus) => text.vectors.for_score_versus(&versus.vectors, &explained)?,
+            None => text.vectors.for_score(&explained)?,
+        };
+        Ok(Self {
+            text,
+            versus,
+            reported: manifest.score(&manifest.explain.reported)?.clone(),
+            explained,
+            target,
+        })
+    }
+
+    /// The text vector whose score is explained.
+    pub fn target(&self) -> &[f32] {
+        &self.target
+    }
+
+    /// The score that is explained.
+    pub fn explained(&self) -> &Score {
+        &self.explained
+    }
+
+    /// The prompts as typed: the text, and what it is held against.
+    pub fn typed(&self) -> (&str, Option<&str>) {
+        (
+            &self.text.typed,
+            self.versus.as_ref().map(|versus| versus.typed.as_str()),
+        )
+    }
+
+    /// Reported and explained score of a photo.
+    pub fn scores(&self, vectors: &ImageVectors) -> Result<Scores> {
+        Ok(Scores {
+            reported: self.value(&self.reported, vectors)?,
+            explained: self.value(&self.explained, vectors)?,
+        })
+    }
+
+    /// The explained number alone.
+    pub fn explained_score(&self, vectors: &ImageVectors) -> Result<f32> {
+        Ok(self.value(&self.explained, vectors)?.value)
+    }
+
+    fn value(&self, score: &Score, image: &ImageVectors) -> Result<Value> {
+        let of = |encoded: &Encoded| score.value(image, &encoded.vectors.for_score(score)?);
+        let text = of(&self.text)?;
+        let versus = self.versus.as_ref().map(of).transpose()?;
+        Ok(Value {
+            name: score.name.clone(),
+            text,
+            versus,
+            value: text - versus.unwrap_or(0.0),
+        })
+    }
+
+    /// One warning for each prompt that has words the model does not know.
+    pub fn warnings(&self) -> Vec<String> {
+        [Some(&self.text), self.versus.as_ref()]
+            .into_iter()
+            .flatten()
+            .filter(|encoded| !encoded.vectors.tokens.unknown_words.is_empty())
+            .map(|encoded| {
+                format!(
+                    "unknown to the model in \"{}\": {}; the score may not mean what was asked",
+                    encoded.typed,
+                    encoded.vectors.tokens.unknown_words.join(", ")
+                )
+            })
+            .collect()
+    }
+}
+
+/// A text and how well it fits a photo.
+#[derive(Clone, Debug, Serialize)]
+pub struct Ranked {
+    /// The text as typed.
+    pub text: String,
+    /// softmax over the texts of scale * reported score; absent if the model states no scale.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probability: Option<f64>,
+    /// Reported and explained score.
+    pub scores: Scores,
+    /// What a reader should know.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// The prompts sorted by reported score, highest first; equals stay in order.
+pub fn rank(prompts: &[Prompt], vectors: &ImageVectors) -> Result<Vec<Ranked>> {
+    let mut ranked: Vec<Ranked> = prompts
+        .iter()
+        .map(|prompt| {
+            Ok(Ranked {
+                text: prompt.text.typed.clone(),
+                probability: None,
+                scores: prompt.scores(vectors)?,
+                warnings: prompt.warnings(),
+            })
+        })
+        .collect::<Result<_>>()?;
+    ranked.sort_by(|a, b| b.scores.reported.value.total_cmp(&a.scores.reported.value));
+    if let Some((best, scale)) = ranked
+        .first()
+        .map(|best| f64::from(best.scores.reported.value))
+        .zip(prompts.first().and_then(|prompt| prompt.reported.scale))
+    {
+        let odds =
+            |r: &Ranked| (f64::from(scale) * (f64::from(r.scores.reported.value) - best)).exp();
+        let total: f64 = ranked.iter().map(odds).sum();
+        for entry in &mut ranked {
+            entry.probability = Some(odds(entry) / total);
+        }
+    }
+    Ok(ranked)
+}
+
+/// The ranking as a table.
+pub fn table(ranked: &[Ranked]) -> String {
+    let Some(first) = ranked.first() else {
+        return String::new();
+    };
+    let Scores {
+        reported,
+        explained,
+    } = &first.scores;
+    let mut text = format!(
+        "probability  {:>9}  {:>9}  text\n",
+        reported.name, explained.name
+    );
+    for entry in ranked {
+        let probability = entry
+            .probability
+            .map_or_else(|| "-".into(), |p| format!("{:.1}%", 100.0 * p));
+        text += &format!(
+            "{probability:>11}  {:>9.3}  {:>9.3}  {}\n",
+            entry.scores.reported.value, entry.scores.explained.value, entry.text
+        );
+    }
+    for warning in ranked.iter().flat_map(|entry| &entry.warnings) {
+        text += &format!("warning: {warning}\n");
+    }
+    text
+}

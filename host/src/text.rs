@@ -1,0 +1,273 @@
+//! The prompt's side: words to tokens, tokens to the vectors that pictures are scored against.
+
+use crate::model::{Model, Score, ScoreKind};
+use crate::network::contained;
+use crate::quantised::{self, Wanted};
+use anyhow::{Context, Result, ensure};
+use std::collections::{BTreeMap, HashMap};
+use tract_onnx::tract_hir::internal::*;
+
+/// Longest prompt that is accepted, in characters. Towers were trained on a few words.
+pub const LONGEST_PROMPT: usize = 1000;
+
+/// Words that say nothing about what a picture shows.
+const EMPTY_WORDS: [&str; 8] = ["a", "an", "the", "of", "in", "on", "with", "and"];
+
+/// The word that every template says already.
+const TEMPLATE_WORD: &str = "photo";
+
+/// Cuts words into tokens: greedy longest-match WordPiece over the letters a to z.
+///
+/// The text is lower-cased and everything but runs of a to z is dropped. Of each run the longest token that begins it is
+/// taken, then the longest one that continues it (marked `##` in the vocabulary), and so on. Where none fits,
+/// one letter is skipped.
+#[derive(Debug, Clone)]
+pub struct Tokenizer {
+    ids: HashMap<String, i64>,
+    longest: usize,
+}
+
+/// A prompt as the network reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tokens {
+    /// Token ids of the whole sentence, template included.
+    pub ids: Vec<i64>,
+    /// Words of the prompt that the vocabulary does not know, in lower case, in order, each once. A word is known if it is one
+    /// token or falls into pieces of at least two letters each.
+    pub unknown_words: Vec<String>,
+}
+
+impl Tokenizer {
+    /// Reads a vocabulary: one token a line, the line's number, from zero, being its id.
+    ///
+    /// # Errors
+    /// Text that is not UTF-8, a vocabulary without tokens.
+    pub fn new(vocabulary: &[u8]) -> Result<Tokenizer> {
+        let text = std::str::from_utf8(vocabulary).context("expected a vocabulary in UTF-8")?;
+        let ids: HashMap<String, i64> = text.lines().map(str::to_string).zip(0..).collect();
+        let longest = ids.keys().map(String::len).max().unwrap_or(0);
+        ensure!(
+            longest > 0,
+            "expected a vocabulary of one token a line, found no token"
+        );
+        Ok(Tokenizer { ids, longest })
+    }
+
+    /// Puts a prompt into a template (where it says `{}`) and cuts the sentence into tokens.
+    ///
+    /// # Errors
+    /// A prompt longer than [`LONGEST_PROMPT`], and a prompt without a single known word besides articles and prepositions.
+    pub fn tokens(&self, template: &str, prompt: &str) -> Result<Tokens> {
+        let length = prompt.chars().count();
+        ensure!(
+            length <= LONGEST_PROMPT,
+            "the prompt has {length} characters; expected at most {LONGEST_PROMPT}: describe the object in a few words"
+        );
+        let mut known_words = 0;
+        let mut unknown_words: Vec<String> = Vec::new();
+        for word in prompt
+            .to_lowercase()
+            .split(|c: char| !c.is_alphanumeric())
+            .filter(|word| !word.is_empty())
+        {
+            if self.knows(word) {
+                known_words += usize::from(!EMPTY_WORDS.contains(&word) && word != TEMPLATE_WORD);
+            } else if !unknown_words.iter().any(|unknown| unknown == word) {
+                unknown_words.push(word.to_string());
+            }
+        }
+        ensure!(
+            known_words > 0,
+            "the prompt \"{prompt}\" holds no word this model knows; expected English words for things, such as \"dog\" or \
+             \"coffee mug\": try a common name of the object"
+        );
+        let mut ids = Vec::new();
+        for run in letter_runs(&template.replacen("{}", prompt, 1).to_lowercase()) {
+            self.cut(run, |id, _| ids.push(id));
+        }
+        Ok(Tokens { ids, unknown_words })
+    }
+
+    fn knows(&self, word: &str) -> bool {
+        if self.ids.contains_key(word) {
+            return true;
+        }
+        let (mut letters, mut shortest) = (0, usize::MAX);
+        for run in letter_runs(word) {
+            self.cut(run, |_, piece| {
+                letters += piece.len();
+                shortest = shortest.min(piece.len());
+            });
+        }
+        letters == word.len() && shortest >= 2
+    }
+
+    /// Calls `take` with the id and the letters of each token of a run of a to z.
+    fn cut(&self, run: &str, mut take: impl FnMut(i64, &str)) {
+        let mut start = 0;
+        let mut token = String::with_capacity(self.longest);
+        while start < run.len() {
+            let longest = (run.len() - start).min(self.longest);
+            let found = (1..=longest).rev().find_map(|length| {
+                token.clear();
+                if start > 0 {
+                    token.push_str("##");
+                }
+                token.push_str(&run[start..start + length]);
+                self.ids.get(&token).map(|&id| (id, length))
+            });
+            let length = match found {
+                Some((id, length)) => {
+                    take(id, &run[start..start + length]);
+                    length
+                }
+                None => 1,
+            };
+            start += length;
+        }
+    }
+}
+
+fn letter_runs(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_ascii_lowercase())
+        .filter(|run| !run.is_empty())
+}
+
+/// A text tower, ready to run.
+#[derive(Debug)]
+pub struct TextTower {
+    plan: Arc<TypedRunnableModel>,
+    outputs: Vec<String>,
+    tokenizer: Tokenizer,
+    template: String,
+    origin: String,
+}
+
+/// What the text tower says about a prompt.
+#[derive(Debug, Clone)]
+pub struct TextVectors {
+    /// The prompt's tokens and its unknown words.
+    pub tokens: Tokens,
+    outputs: BTreeMap<String, Vec<f32>>,
+}
+
+impl TextTower {
+    /// Loads the text tower of a model.
+    ///
+    /// # Errors
+    /// A vocabulary or a network that cannot be read, a network without an output that a score needs.
+    pub fn load(model: &Model) -> Result<TextTower> {
+        let text = &model.manifest.text;
+        let file = |name: &str| format!("{name} of {}", model.origin());
+        let tokenizer = Tokenizer::new(model.file(&text.vocabulary)?)
+            .with_context(|| file(&text.vocabulary))?;
+        let mut outputs: Vec<String> = Vec::new();
+        for score in &model.manifest.scores {
+            if !outputs.contains(&score.text) {
+                outputs.push(score.text.clone());
+            }
+        }
+        let plan = contained(|| {
+            let names: Vec<&str> = outputs.iter().map(String::as_str).collect();
+            let wanted = Wanted {
+                input: &text.input,
+                datum_type: i64::datum_type(),
+                shape: &[Some(1), None],
+                outputs: &names,
+            };
+            let mut network = quantised::read(model.file(&text.file)?, &wanted)?;
+            network.optimize()?;
+            SimplePlan::new(network)
+        })
+        .with_context(|| {
+            format!(
+                "{}: expected an ONNX text tower; fetch the model again, or export it anew",
+                file(&text.file)
+            )
+        })?;
+        Ok(TextTower {
+            plan,
+            outputs,
+            tokenizer,
+            template: text.template.clone(),
+            origin: file(&text.file),
+        })
+    }
+
+    /// Turns a prompt into vectors: all outputs that the model's scores need.
+    ///
+    /// # Errors
+    /// A prompt without a known word (see [`Tokenizer::tokens`]); a network that fails or answers with something else than
+    /// finite numbers.
+    pub fn encode(&self, prompt: &str) -> Result<TextVectors> {
+        let tokens = self.tokenizer.tokens(&self.template, prompt)?;
+        let values = contained(|| {
+            let ids = Tensor::from_shape(&[1, tokens.ids.len()], &tokens.ids)?;
+            self.plan
+                .run(tvec!(ids.into()))?
+                .iter()
+                .map(finite)
+                .collect::<Result<Vec<_>>>()
+        })
+        .with_context(|| format!("{}: could not encode \"{prompt}\"", self.origin))?;
+        Ok(TextVectors {
+            tokens,
+            outputs: self.outputs.iter().cloned().zip(values).collect(),
+        })
+    }
+}
+
+/// The numbers of a tensor of f32, once all are known to be finite.
+pub(crate) fn finite(tensor: &TValue) -> Result<Vec<f32>> {
+    let values = tensor.try_as_plain_ram()?.as_slice::<f32>()?.to_vec();
+    ensure!(
+        values.iter().all(|value| value.is_finite()),
+        "expected finite numbers, found others; the model is damaged, or its input was not finite"
+    );
+    Ok(values)
+}
+
+impl TextVectors {
+    /// The text vector of a score, scaled to length one for a cosine.
+    ///
+    /// # Errors
+    /// A score of another model.
+    pub fn for_score(&self, score: &Score) -> Result<Vec<f32>> {
+        let mut vector = self
+            .outputs
+            .get(&score.text)
+            .with_context(|| {
+                format!(
+                    "the text tower has no output \"{}\", which score \"{}\" needs",
+                    score.text, score.name
+                )
+            })?
+            .clone();
+        if score.kind == ScoreKind::Cosine {
+            let length = vector
+                .iter()
+                .map(|&value| f64::from(value).powi(2))
+                .sum::<f64>()
+                .sqrt();
+            if length > 0. {
+                vector
+                    .iter_mut()
+                    .for_each(|value| *value = (f64::from(*value) / length) as f32);
+            }
+        }
+        Ok(vector)
+    }
+
+    /// The text vector that scores this prompt minus another one. Scores are linear in their text vector.
+    ///
+    /// # Errors
+    /// A score of another model.
+    pub fn for_score_versus(&self, other: &TextVectors, score: &Score) -> Result<Vec<f32>> {
+        let (ours, theirs) = (self.for_score(score)?, other.for_score(score)?);
+        Ok(ours
+            .iter()
+            .zip(&theirs)
+            .map(|(ours, theirs)| ours - theirs)
+            .collect())
+    }
+}
