@@ -1,8 +1,6 @@
 //! The core against the released DecomCAM code and a float64 oracle, on real activations (see `golden/README.md`).
 
-use decomcam_core::{
-    Maps, Recipe, SignRule, channels, decompose, integrate, mask::Range, resample,
-};
+use decomcam_core::{Maps, Recipe, SignRule, channels, decompose, integrate, mask::Range, resample};
 use safetensors::SafeTensors;
 use std::{fs, path::Path};
 
@@ -13,49 +11,31 @@ const WEIGHTS: f64 = 2e-6;
 const SALIENCY: f64 = 1e-4;
 
 const CASES: [&str; 3] = ["cat7_p100", "dog7_p500", "cat14_p100"];
-const RULES: [(&str, SignRule); 2] = [
-    ("sklearn_1_4", SignRule::LargestEntry),
-    ("sklearn_1_5", SignRule::LargestLoading),
-];
-const RECIPES: [(&str, Recipe); 4] = [
-    ("paper", Recipe::Paper),
-    ("notebook", Recipe::Notebook),
-    ("v1", Recipe::V1),
-    ("v25", Recipe::V25),
-];
+const RULES: [(&str, SignRule); 2] =
+    [("sklearn_1_4", SignRule::LargestEntry), ("sklearn_1_5", SignRule::LargestLoading)];
+const RECIPES: [(&str, Recipe); 4] =
+    [("paper", Recipe::Paper), ("notebook", Recipe::Notebook), ("v1", Recipe::V1), ("v25", Recipe::V25)];
 
 struct Golden(Vec<u8>);
 
 impl Golden {
     fn open(case: &str) -> Self {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join(format!("../tests/golden/{case}.safetensors"));
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../tests/golden/{case}.safetensors"));
         Self(fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display())))
     }
 
     fn numbers<const BYTES: usize>(&self, name: &str) -> (Vec<usize>, Vec<[u8; BYTES]>) {
         let file = SafeTensors::deserialize(&self.0).unwrap();
         let tensor = file.tensor(name).unwrap_or_else(|e| panic!("{name}: {e}"));
-        (
-            tensor.shape().to_vec(),
-            tensor.data().as_chunks().0.to_vec(),
-        )
+        (tensor.shape().to_vec(), tensor.data().as_chunks().0.to_vec())
     }
 
     fn f32(&self, name: &str) -> Vec<f32> {
-        self.numbers(name)
-            .1
-            .into_iter()
-            .map(f32::from_le_bytes)
-            .collect()
+        self.numbers(name).1.into_iter().map(f32::from_le_bytes).collect()
     }
 
     fn f64(&self, name: &str) -> Vec<f64> {
-        self.numbers(name)
-            .1
-            .into_iter()
-            .map(f64::from_le_bytes)
-            .collect()
+        self.numbers(name).1.into_iter().map(f64::from_le_bytes).collect()
     }
 
     fn shape(&self, name: &str) -> [usize; 3] {
@@ -63,19 +43,12 @@ impl Golden {
     }
 
     fn top(&self) -> Vec<u16> {
-        self.numbers("top_channels")
-            .1
-            .into_iter()
-            .map(|b| i32::from_le_bytes(b) as u16)
-            .collect()
+        self.numbers("top_channels").1.into_iter().map(|b| i32::from_le_bytes(b) as u16).collect()
     }
 }
 
 fn largest_error(got: impl IntoIterator<Item = f32>, want: &[f64]) -> f64 {
-    got.into_iter()
-        .zip(want)
-        .map(|(g, w)| (f64::from(g) - w).abs())
-        .fold(0.0, f64::max)
+    got.into_iter().zip(want).map(|(g, w)| (f64::from(g) - w).abs()).fold(0.0, f64::max)
 }
 
 fn largest(values: &[f64]) -> f64 {
@@ -83,10 +56,7 @@ fn largest(values: &[f64]) -> f64 {
 }
 
 /// Runs `check` on every case with its weights, channels and the decomposition by `rule`.
-fn each_decomposition(
-    rule: SignRule,
-    mut check: impl FnMut(&str, &Golden, decompose::Decomposition),
-) {
+fn each_decomposition(rule: SignRule, mut check: impl FnMut(&str, &Golden, decompose::Decomposition)) {
     for case in CASES {
         let golden = Golden::open(case);
         let [c, h, w] = golden.shape("activations");
@@ -96,8 +66,7 @@ fn each_decomposition(
         channels::weights(&Maps::chw(&gradients, c, h, w).unwrap(), &mut weights).unwrap();
         let top = channels::top::<500>(&weights, golden.top().len()).unwrap();
         let mut workspace = vec![0.0; decompose::workspace_len(h * w, top.len())];
-        let parts =
-            decompose::decompose(&activations, &weights, &top, 10, rule, &mut workspace).unwrap();
+        let parts = decompose::decompose(&activations, &weights, &top, 10, rule, &mut workspace).unwrap();
         check(case, &golden, parts);
     }
 }
@@ -112,8 +81,7 @@ fn channel_weights_and_order() {
         channels::weights(&Maps::chw(&gradients, c, h, w).unwrap(), &mut weights).unwrap();
         let want = golden.f64("channel_weights");
         assert!(
-            largest_error(weights.iter().copied(), &want)
-                <= 2.0 * f64::from(f32::EPSILON) * largest(&want),
+            largest_error(weights.iter().copied(), &want) <= 2.0 * f64::from(f32::EPSILON) * largest(&want),
             "{case}"
         );
         let top = channels::top::<500>(&weights, golden.top().len()).unwrap();
@@ -126,11 +94,9 @@ fn singular_values_and_components() {
     for (name, rule) in RULES {
         each_decomposition(rule, |case, golden, parts| {
             let want = golden.f64("singular_values");
-            let error =
-                largest_error(parts.singular_values()[..10].iter().copied(), &want) / want[0];
+            let error = largest_error(parts.singular_values()[..10].iter().copied(), &want) / want[0];
             let want = golden.f64(&format!("components.{name}"));
-            let components =
-                largest_error(parts.components().iter().copied(), &want) / largest(&want);
+            let components = largest_error(parts.components().iter().copied(), &want) / largest(&want);
             println!(
                 "{case} {name}: singular values {error:.1e}, components {components:.1e}, {:?}",
                 parts.convergence()
@@ -149,13 +115,8 @@ fn weights_of_every_recipe() {
         for (rule, _) in RULES {
             for (name, recipe) in RECIPES {
                 let mut weights = [0.0; 10];
-                integrate::score_weights(
-                    recipe,
-                    &golden.f32(&format!("scores.{rule}")),
-                    blurred,
-                    &mut weights,
-                )
-                .unwrap();
+                integrate::score_weights(recipe, &golden.f32(&format!("scores.{rule}")), blurred, &mut weights)
+                    .unwrap();
                 let want = golden.f64(&format!("weights.{name}.{rule}"));
                 let error = largest_error(weights, &want) / largest(&want).max(1e-30);
                 assert!(error <= WEIGHTS, "{case} {name} {rule}: {error:e}");
@@ -175,17 +136,9 @@ fn saliency_at_224() {
             let scores = golden.f32(&format!("scores.{name}"));
             for (recipe_name, recipe) in RECIPES {
                 let want: Vec<f64> = if case == "cat7_p100" {
-                    golden
-                        .f32(&format!("saliency.{recipe_name}.{name}"))
-                        .into_iter()
-                        .map(f64::from)
-                        .collect()
+                    golden.f32(&format!("saliency.{recipe_name}.{name}")).into_iter().map(f64::from).collect()
                 } else if recipe == Recipe::V25 && rule == SignRule::LargestLoading {
-                    golden
-                        .f32("released_code_v25_map")
-                        .into_iter()
-                        .map(f64::from)
-                        .collect()
+                    golden.f32("released_code_v25_map").into_iter().map(f64::from).collect()
                 } else {
                     continue;
                 };

@@ -1,1 +1,410 @@
+//! One test for each stage of the method in the core, each against a plain f64 rewriting of its formula or a value worked out by hand.
 
+use decomcam_core::mask::{Range, blend};
+use decomcam_core::resample::{Bicubic, Tap, scratch_len};
+use decomcam_core::{Error, Maps, Recipe, SignRule, channels, decompose, integrate, maths};
+
+struct Random(u32);
+
+impl Random {
+    /// Uniform in -1..1.
+    fn next(&mut self) -> f32 {
+        self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (self.0 >> 8) as f32 / (1 << 23) as f32 - 1.0
+    }
+
+    fn vec(&mut self, len: usize) -> Vec<f32> {
+        (0..len).map(|_| self.next()).collect()
+    }
+}
+
+fn hwc_of(chw: &[f32], channels: usize) -> Vec<f32> {
+    let positions = chw.len() / channels;
+    (0..chw.len()).map(|i| chw[(i % channels) * positions + i / channels]).collect()
+}
+
+#[test]
+fn maps_read_the_same_values_in_either_order() {
+    let chw = Random(1).vec(5 * 3 * 4);
+    let hwc = hwc_of(&chw, 5);
+    let (a, b) = (Maps::chw(&chw, 5, 3, 4).unwrap(), Maps::hwc(&hwc, 3, 4, 5).unwrap());
+    for channel in 0..5 {
+        let (mut x, mut y) = ([0.0; 12], [0.0; 12]);
+        a.read(channel, &mut x).unwrap();
+        b.read(channel, &mut y).unwrap();
+        assert_eq!(x, chw[channel * 12..][..12]);
+        assert_eq!(x, y);
+        // The mean without a copy has the bits of the mean of the copy.
+        assert_eq!(a.mean(channel).unwrap().to_bits(), maths::mean(&x).to_bits());
+        assert_eq!(b.mean(channel).unwrap().to_bits(), maths::mean(&x).to_bits());
+    }
+    let mut out = [7.0; 12];
+    assert_eq!(a.read(5, &mut out), Err(Error::Shape));
+    assert_eq!(a.read(0, &mut out[..11]), Err(Error::Shape));
+    assert_eq!(out, [7.0; 12]);
+    for (c, h, w) in [(0, 3, 4), (5, 0, 4), (5, 3, 0), (5, 4, 4), (usize::MAX, 2, 2)] {
+        assert_eq!(Maps::chw(&chw, c, h, w).unwrap_err(), Error::Shape);
+        assert_eq!(Maps::hwc(&chw, h, w, c).unwrap_err(), Error::Shape);
+    }
+}
+
+#[test]
+fn sums_follow_the_documented_lanes() {
+    // Eight lanes, added as ((0 + 4) + (2 + 6)) + ((1 + 5) + (3 + 7)): values chosen so that any other order rounds differently.
+    let x = [1e8, 1.0, -1e8, 1.0, 3.0, 1e-3, 5.0, 7.0, 1.0, 2.0];
+    let mut lanes = [0.0_f32; 8];
+    x.iter().enumerate().for_each(|(i, v)| lanes[i % 8] += v);
+    let [a, b, c, d, e, f, g, h] = lanes;
+    let want = ((a + e) + (c + g)) + ((b + f) + (d + h));
+    assert_eq!(maths::sum(&x).to_bits(), want.to_bits());
+    assert_eq!(maths::dot(&x, &[1.0; 10]).to_bits(), want.to_bits());
+}
+
+#[test]
+fn channel_weights_are_means_of_gradients() {
+    let gradients = Random(2).vec(6 * 9);
+    let mut weights = [0.0; 6];
+    channels::weights(&Maps::chw(&gradients, 6, 3, 3).unwrap(), &mut weights).unwrap();
+    for (weight, map) in weights.iter().zip(gradients.chunks(9)) {
+        let want = map.iter().map(|v| f64::from(*v)).sum::<f64>() / 9.0;
+        assert!((f64::from(*weight) - want).abs() < 2.0 * f64::from(f32::EPSILON));
+    }
+    let mut bad = gradients.clone();
+    bad[40] = f32::NAN;
+    let maps = Maps::chw(&bad, 6, 3, 3).unwrap();
+    assert_eq!(channels::weights(&maps, &mut weights), Err(Error::NonFinite));
+    assert_eq!(channels::weights(&maps, &mut [0.0; 5]), Err(Error::Shape));
+}
+
+#[test]
+fn top_channels_by_signed_weight_then_index() {
+    let weights = [0.5, -3.0, 2.0, 0.5, 0.0, -0.0, 2.0];
+    assert_eq!(channels::top::<7>(&weights, 7).unwrap(), [2, 6, 0, 3, 4, 5, 1]);
+    assert_eq!(channels::top::<7>(&weights, 3).unwrap(), [2, 6, 0]);
+    let random = Random(3).vec(500);
+    let mut want: Vec<u16> = (0..500).collect();
+    want.sort_by(|a, b| random[usize::from(*b)].total_cmp(&random[usize::from(*a)]));
+    assert_eq!(channels::top::<64>(&random, 64).unwrap(), want[..64]);
+    assert_eq!(channels::top::<64>(&random, 65).unwrap_err(), Error::Channels);
+    assert_eq!(channels::top::<64>(&weights, 8).unwrap_err(), Error::Channels);
+    assert_eq!(channels::top::<64>(&weights, 0).unwrap_err(), Error::Channels);
+    assert_eq!(channels::top::<4>(&[1.0, f32::NAN], 1).unwrap_err(), Error::NonFinite);
+}
+
+/// The weighted, centred maps of `top`, in f64, positions by channel.
+fn centred(activations: &[f32], weights: &[f32], top: &[u16], positions: usize) -> Vec<Vec<f64>> {
+    top.iter()
+        .map(|c| {
+            let c = usize::from(*c);
+            let map = &activations[c * positions..][..positions];
+            let weighted: Vec<f64> = map.iter().map(|a| f64::from(*a) * f64::from(weights[c])).collect();
+            let mean = weighted.iter().sum::<f64>() / positions as f64;
+            weighted.iter().map(|x| x - mean).collect()
+        })
+        .collect()
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+/// Every shape of problem: fewer and more channels than positions, one block and several, a last block that is not full, one channel, one component.
+const SHAPES: [(usize, usize, usize); 9] =
+    [(1, 2, 2), (2, 1, 2), (3, 7, 7), (8, 3, 3), (9, 3, 3), (17, 3, 3), (49, 7, 7), (60, 7, 7), (301, 9, 5)];
+
+#[test]
+fn components_are_the_principal_ones() {
+    let mut random = Random(4);
+    for (c, h, w) in SHAPES {
+        let n = h * w;
+        let (activations, weights) = (random.vec(c * n), random.vec(c));
+        let maps = Maps::chw(&activations, c, h, w).unwrap();
+        let top = channels::top::<512>(&weights, c).unwrap();
+        let q = decompose::components_max(n, c);
+        let mut workspace = vec![f32::NAN; decompose::workspace_len(n, c)];
+        let parts = decompose::decompose(&maps, &weights, &top, q, SignRule::Score, &mut workspace).unwrap();
+        let x = centred(&activations, &weights, &top, n);
+        let values: Vec<f64> = parts.singular_values().iter().map(|v| f64::from(*v)).collect();
+        assert_eq!(values.len(), c.min(n));
+        let components: Vec<Vec<f64>> =
+            parts.components().chunks(n).map(|c| c.iter().map(|v| f64::from(*v)).collect()).collect();
+        // X X' u_q = s_q^2 u_q, and all the variance is there: together these make them the principal components.
+        let scale = values[0] * values[0];
+        for (q, component) in components.iter().enumerate() {
+            let loadings: Vec<f64> = x.iter().map(|map| dot(map, component)).collect();
+            for position in 0..n {
+                let image: f64 = x.iter().zip(&loadings).map(|(map, l)| map[position] * l).sum();
+                let error = (image - values[q] * values[q] * component[position]).abs();
+                assert!(error <= 1e-5 * scale * values[0], "{c} x {h} x {w}: component {q}: {error:e}");
+            }
+            assert!((dot(component, component).sqrt() - values[q]).abs() <= 2e-6 * values[0]);
+            for other in &components[..q] {
+                assert!(dot(component, other).abs() <= 1e-5 * scale);
+            }
+        }
+        let total: f64 = x.iter().map(|map| dot(map, map)).sum();
+        assert!((values.iter().map(|v| v * v).sum::<f64>() / total - 1.0).abs() < 4e-6, "{c} x {h} x {w}");
+        // The first-order map is the sum of the centred maps, and the sign rule makes every component agree with it.
+        for position in 0..n {
+            let want: f64 = x.iter().map(|map| map[position]).sum();
+            assert!((f64::from(parts.first_order()[position]) - want).abs() <= 1e-5 * values[0]);
+        }
+        assert!((0..q).all(|q| parts.alignment(q).unwrap() >= 0.0));
+        assert_eq!(parts.alignment(q), None);
+    }
+}
+
+#[test]
+fn channels_of_any_scale_and_order_of_arrival() {
+    // The largest channel last: the running unit changes on the way. Results scale with the input, exactly for powers of two.
+    let mut random = Random(5);
+    let mut activations = random.vec(40 * 9);
+    for (k, value) in activations.iter_mut().enumerate() {
+        *value *= 2f32.powi((k / 9) as i32 - 30);
+    }
+    let ones = [1.0; 40];
+    let order: Vec<u16> = (0..40).collect();
+    let solve = |factor: f32, order: &[u16]| -> (Vec<f32>, Vec<f32>) {
+        let scaled: Vec<f32> = activations.iter().map(|a| a * factor).collect();
+        let maps = Maps::chw(&scaled, 40, 3, 3).unwrap();
+        let mut workspace = [0.0; decompose::workspace_len(9, 40)];
+        let parts = decompose::decompose(&maps, &ones, order, 8, SignRule::LargestEntry, &mut workspace).unwrap();
+        (parts.components().to_vec(), parts.singular_values().to_vec())
+    };
+    let (components, values) = solve(1.0, &order);
+    for power in [-60, -20, 40, 100] {
+        let factor = 2f32.powi(power);
+        let (other, other_values) = solve(factor, &order);
+        assert!(other.iter().zip(&components).all(|(a, b)| *a == b * factor), "2^{power}");
+        assert!(other_values.iter().zip(&values).all(|(a, b)| *a == b * factor), "2^{power}");
+    }
+    let backwards: Vec<u16> = (0..40).rev().collect();
+    let (other, _) = solve(1.0, &backwards);
+    let largest = maths::largest_magnitude(&components);
+    assert!(other.iter().zip(&components).all(|(a, b)| (a - b).abs() <= 1e-5 * largest));
+}
+
+#[test]
+fn degenerate_activations() {
+    let weights = [1.0; 12];
+    let top: Vec<u16> = (0..12).collect();
+    let solve = |activations: &[f32]| {
+        let maps = Maps::chw(activations, 12, 3, 3).unwrap();
+        let mut workspace = [0.0; decompose::workspace_len(9, 12)];
+        let parts = decompose::decompose(&maps, &weights, &top, 8, SignRule::LargestLoading, &mut workspace).unwrap();
+        (parts.components().to_vec(), parts.singular_values().to_vec())
+    };
+    // All zero, or constant over positions: nothing is left after centring.
+    for constant in [0.0, 3.5] {
+        let (components, values) = solve(&[constant; 108]);
+        assert!(components.iter().chain(&values).all(|v| *v == 0.0));
+    }
+    // Twelve times one map: rank one, its largest loading positive.
+    let map = [1.0, 0.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 3.0];
+    let (components, values) = solve(&map.repeat(12));
+    let mean = 6.0 / 9.0;
+    for (got, a) in components[..9].iter().zip(map) {
+        assert!((got - (a - mean) * 12_f32.sqrt()).abs() < 1e-5);
+    }
+    assert!(values[1..].iter().all(|v| *v <= 2e-6 * values[0]));
+}
+
+#[test]
+fn decompose_refuses_before_it_writes() {
+    let activations = Random(6).vec(4 * 4);
+    let maps = Maps::chw(&activations, 4, 2, 2).unwrap();
+    let weights = [1.0; 4];
+    let mut workspace = [7.0; decompose::workspace_len(4, 4)];
+    let mut refused = |weights: &[f32], channels: &[u16], q: usize, len: usize| {
+        let error =
+            decompose::decompose(&maps, weights, channels, q, SignRule::Score, &mut workspace[..len]).unwrap_err();
+        assert!(workspace.iter().all(|v| *v == 7.0));
+        error
+    };
+    let full = decompose::workspace_len(4, 4);
+    assert_eq!(refused(&weights[..3], &[0, 1], 1, full), Error::Shape);
+    assert_eq!(refused(&weights, &[0, 4], 1, full), Error::Shape);
+    assert_eq!(refused(&weights, &[], 1, full), Error::Channels);
+    assert_eq!(refused(&weights, &[0, 1, 2, 3], 0, full), Error::Components);
+    assert_eq!(refused(&weights, &[0, 1, 2, 3], 4, full), Error::Components);
+    assert_eq!(refused(&weights, &[0, 1, 2, 3], 3, full - 1), Error::WorkspaceTooSmall);
+    for bad in [f32::NAN, f32::INFINITY, f32::MAX] {
+        let activations = [bad; 16];
+        let maps = Maps::chw(&activations, 4, 2, 2).unwrap();
+        let result = decompose::decompose(&maps, &[2.0; 4], &[0, 1], 1, SignRule::Score, &mut workspace);
+        assert_eq!(result.unwrap_err(), Error::NonFinite);
+    }
+}
+
+#[test]
+fn sign_rules() {
+    // One channel, weight -1: map (0, 0, 0, -4) centred is (1, 1, 1, -3), loading and first-order map alike.
+    let activations = [0.0, 0.0, 0.0, 4.0, 0.1, 0.0, 0.0, 0.0];
+    let maps = Maps::chw(&activations, 2, 2, 2).unwrap();
+    let component = |weights: &[f32; 2], sign| {
+        let mut workspace = [0.0; decompose::workspace_len(4, 2)];
+        let parts = decompose::decompose(&maps, weights, &[0, 1], 1, sign, &mut workspace).unwrap();
+        parts.components().to_vec()
+    };
+    // The largest entry is the fourth: positive by its rule, negative where the score (and the loading) says so.
+    assert!(component(&[-1.0, 1.0], SignRule::LargestEntry)[3] > 2.9);
+    assert!(component(&[-1.0, 1.0], SignRule::LargestLoading)[3] < -2.9);
+    assert!(component(&[-1.0, 1.0], SignRule::Score)[3] < -2.9);
+    assert!(component(&[1.0, 1.0], SignRule::Score)[3] > 2.9);
+}
+
+#[test]
+fn rectify_keeps_one_side() {
+    let activations = Random(7).vec(6 * 9);
+    let maps = Maps::chw(&activations, 6, 3, 3).unwrap();
+    let mut workspace = [0.0; decompose::workspace_len(9, 6)];
+    let order = [0, 1, 2, 3, 4, 5];
+    let mut parts = decompose::decompose(&maps, &[1.0; 6], &order, 4, SignRule::Score, &mut workspace).unwrap();
+    let before = parts.components().to_vec();
+    parts.rectify();
+    assert!(parts.components().iter().zip(&before).all(|(after, before)| *after == before.max(0.0)));
+    assert!(before.iter().any(|v| *v < 0.0));
+}
+
+/// Rows of a map resampled to `out_h` x `out_w`.
+fn resampled(map: &[f32], [h, w]: [usize; 2], [out_h, out_w]: [usize; 2]) -> Vec<f32> {
+    let mut taps = vec![Tap::default(); out_w];
+    let bicubic = Bicubic::new(h, w, out_h, &mut taps).unwrap();
+    let (mut scratch, mut out) = (vec![0.0; scratch_len(w)], vec![0.0; out_h * out_w]);
+    for (y, row) in out.chunks_exact_mut(out_w).enumerate() {
+        bicubic.row(map, y, &mut scratch, row).unwrap();
+    }
+    out
+}
+
+#[test]
+fn bicubic_as_in_torch() {
+    // torch 2.5.1: F.interpolate(torch.tensor([[[[0., 1.], [2., 5.]]]]), (3, 4), mode="bicubic")
+    let want = [
+        -0.260_769_4,
+        0.013_617_65,
+        0.465_549_3,
+        0.739_936_35,
+        0.789_062_5,
+        1.453_125,
+        2.546_875,
+        3.210_937_5,
+        1.838_894_1,
+        2.892_632_2,
+        4.628_200_5,
+        5.681_938_6,
+    ];
+    let got = resampled(&[0.0, 1.0, 2.0, 5.0], [2, 2], [3, 4]);
+    for (got, want) in got.iter().zip(want) {
+        assert!((got - want).abs() < 1e-6, "{got} {want}");
+    }
+}
+
+#[test]
+fn bicubic_keeps_constants_and_sizes() {
+    // The weights are cubics whose terms reach 6 before they cancel: 6 ulp for each of the four, along both axes.
+    let tolerance = 2.0 * 4.0 * 6.0 * f32::EPSILON * 2.5;
+    assert!(resampled(&[2.5; 12], [3, 4], [31, 17]).iter().all(|v| (v - 2.5).abs() <= tolerance));
+    let map = Random(8).vec(12);
+    assert_eq!(resampled(&map, [3, 4], [3, 4]), map);
+    let (mut taps, mut none) = ([Tap::default(); 4], [Tap::default(); 0]);
+    assert_eq!(Bicubic::new(0, 4, 4, &mut taps).unwrap_err(), Error::Shape);
+    assert_eq!(Bicubic::new(4, 4, 4, &mut none).unwrap_err(), Error::Shape);
+    let bicubic = Bicubic::new(3, 4, 5, &mut taps).unwrap();
+    let (mut scratch, mut out) = ([0.0; scratch_len(4)], [7.0; 4]);
+    assert_eq!(bicubic.row(&map, 5, &mut scratch, &mut out), Err(Error::Shape));
+    assert_eq!(bicubic.row(&map[1..], 0, &mut scratch, &mut out), Err(Error::Shape));
+    assert_eq!(bicubic.row(&map, 0, &mut scratch[1..], &mut out), Err(Error::WorkspaceTooSmall));
+    assert_eq!(out, [7.0; 4]);
+}
+
+#[test]
+fn min_max_and_blend() {
+    let mut range = Range::EMPTY;
+    range.include(&[2.0, 4.0]);
+    range.include(&[-2.0]);
+    let mut mask = [2.0, 4.0, -2.0, 1.0];
+    range.scale(&mut mask);
+    assert_eq!(mask, [4.0 / 6.0, 1.0, 0.0, 0.5]);
+    let mut out = [9.0; 4];
+    blend(&[0.9, 0.8, 0.7, 0.2], &[0.3, 0.9, 0.4, 0.6], &mask, &mut out);
+    assert_eq!(out, [0.9 * (4.0 / 6.0), 0.8, 0.4, 0.3]);
+    let mut flat = [3.0; 2];
+    let mut one_value = Range::EMPTY;
+    one_value.include(&flat);
+    one_value.scale(&mut flat);
+    assert_eq!(flat, [0.0; 2]);
+}
+
+#[test]
+fn recipe_weights_by_hand() {
+    let of = |recipe, scores: &[f32; 3], blurred| {
+        let mut weights = [0.0; 3];
+        integrate::score_weights(recipe, scores, blurred, &mut weights).unwrap();
+        weights
+    };
+    assert_eq!(of(Recipe::Paper, &[0.5, 0.25, 0.75], 0.25), [0.5, 0.0, 1.0]);
+    assert_eq!(of(Recipe::Notebook, &[0.5, 0.255, 0.75], 0.25), [0.5, 0.0, 1.0]);
+    assert_eq!(of(Recipe::V25, &[0.5, 0.0005, 1.0], 0.25), [0.5, 0.0, 1.0]);
+    let v1 = of(Recipe::V1, &[1.0, 1.0, 1.0], 0.25);
+    assert!(v1.iter().all(|w| (w - 0.25).abs() < 1e-6), "{v1:?}");
+    // No positive difference, or all alike: nothing speaks for the score.
+    assert_eq!(of(Recipe::Notebook, &[0.1, 0.0, 0.2], 0.25), [0.0; 3]);
+    assert_eq!(of(Recipe::Paper, &[0.5; 3], 0.25), [0.0; 3]);
+    let mut weights = [7.0; 3];
+    let mut refused = |recipe, scores: &[f32]| integrate::score_weights(recipe, scores, 0.0, &mut weights).unwrap_err();
+    assert_eq!(refused(Recipe::Paper, &[0.0; 2]), Error::Components);
+    assert_eq!(refused(Recipe::Paper, &[0.0, f32::NAN, 0.0]), Error::NonFinite);
+    assert_eq!(refused(Recipe::Aligned, &[0.0; 3]), Error::Shape);
+    assert_eq!(weights, [7.0; 3]);
+}
+
+#[test]
+fn aligned_weights_are_the_closed_form() {
+    // METHOD: (U s)_q' L = s_q^2 sum_c V_cq, its size over the largest.
+    let activations = Random(9).vec(10 * 16);
+    let weights = Random(10).vec(10);
+    let maps = Maps::chw(&activations, 10, 4, 4).unwrap();
+    let top = channels::top::<10>(&weights, 10).unwrap();
+    let mut workspace = [0.0; decompose::workspace_len(16, 10)];
+    let parts = decompose::decompose(&maps, &weights, &top, 6, SignRule::Score, &mut workspace).unwrap();
+    let mut got = [0.0; 6];
+    integrate::aligned_weights(&parts, &mut got).unwrap();
+    let x = centred(&activations, &weights, &top, 16);
+    let shares: Vec<f64> = parts
+        .components()
+        .chunks(16)
+        .map(|component| {
+            let component: Vec<f64> = component.iter().map(|v| f64::from(*v)).collect();
+            x.iter().map(|map| dot(map, &component)).sum::<f64>().abs()
+        })
+        .collect();
+    let largest = shares.iter().copied().fold(0.0, f64::max);
+    for (got, share) in got.iter().zip(&shares) {
+        assert!((f64::from(*got) - share / largest).abs() < 1e-5);
+    }
+    assert_eq!(integrate::aligned_weights(&parts, &mut [0.0; 7]), Err(Error::Components));
+}
+
+#[test]
+fn saliency_is_the_weighted_sum() {
+    let mut saliency = [9.0; 3];
+    integrate::sum(&[1.0, 2.0, 3.0, 10.0, 0.0, 1.0], &[0.5, 2.0], &mut saliency).unwrap();
+    assert_eq!(saliency, [20.5, 1.0, 3.5]);
+    assert_eq!(integrate::sum(&[1.0; 5], &[0.5, 2.0], &mut saliency), Err(Error::Shape));
+    assert_eq!(saliency, [20.5, 1.0, 3.5]);
+}
+
+#[test]
+fn results_are_the_same_bits_in_either_memory_order() {
+    let activations = Random(11).vec(30 * 25);
+    let other = hwc_of(&activations, 30);
+    let weights = Random(12).vec(30);
+    let top = channels::top::<20>(&weights, 20).unwrap();
+    let solve = |maps: &Maps| {
+        let mut workspace = vec![0.0; decompose::workspace_len(25, 20)];
+        let parts = decompose::decompose(maps, &weights, &top, 10, SignRule::LargestLoading, &mut workspace).unwrap();
+        parts.components().iter().map(|v| v.to_bits()).collect::<Vec<_>>()
+    };
+    assert_eq!(solve(&Maps::chw(&activations, 30, 5, 5).unwrap()), solve(&Maps::hwc(&other, 5, 5, 30).unwrap()));
+}

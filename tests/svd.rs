@@ -16,10 +16,7 @@ struct Random(u64);
 impl Random {
     /// Uniform in -1..1.
     fn next(&mut self) -> f64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6364136223846793005)
-            .wrapping_add(1442695040888963407);
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         (self.0 >> 11) as f64 / (1u64 << 52) as f64 - 1.0
     }
 }
@@ -33,19 +30,12 @@ struct Matrix {
 
 impl Matrix {
     fn from_fn(rows: usize, columns: usize, mut f: impl FnMut(usize, usize) -> f64) -> Self {
-        let columns = (0..columns)
-            .map(|j| (0..rows).map(|i| f(i, j) as f32).collect())
-            .collect();
+        let columns = (0..columns).map(|j| (0..rows).map(|i| f(i, j) as f32).collect()).collect();
         Self { rows, columns }
     }
 
     /// Q1 diag(values) Q2' with random orthogonal Q1, Q2: reflections applied in f64 from both sides.
-    fn with_singular_values(
-        rows: usize,
-        columns: usize,
-        values: &[f64],
-        random: &mut Random,
-    ) -> Self {
+    fn with_singular_values(rows: usize, columns: usize, values: &[f64], random: &mut Random) -> Self {
         let mut a = vec![vec![0.0; columns]; rows];
         for (k, value) in values.iter().enumerate() {
             a[k][k] = *value;
@@ -86,13 +76,8 @@ fn solve(matrix: &Matrix) -> Solved {
     let mut values = vec![0.0; n];
     let mut v = vec![0.0; n * n];
     (0..n).for_each(|k| v[k * n + k] = 1.0);
-    let convergence =
-        orthogonalise(&mut columns, matrix.rows, &mut values, Some((&mut v, n))).unwrap();
-    let widen = |data: &[f32], len| {
-        data.chunks(len)
-            .map(|c| c.iter().map(|x| f64::from(*x)).collect())
-            .collect()
-    };
+    let convergence = orthogonalise(&mut columns, matrix.rows, &mut values, Some((&mut v, n))).unwrap();
+    let widen = |data: &[f32], len| data.chunks(len).map(|c| c.iter().map(|x| f64::from(*x)).collect()).collect();
     Solved {
         scaled: widen(&columns, matrix.rows),
         values: values.iter().map(|x| f64::from(*x)).collect(),
@@ -111,53 +96,27 @@ fn check(name: &str, matrix: &Matrix) -> Vec<f64> {
     let solved = solve(matrix);
     let tolerance = tolerance(rows, n);
     let largest = solved.values[0];
-    assert!(
-        solved.convergence.converged,
-        "{name}: {:?}",
-        solved.convergence
-    );
+    assert!(solved.convergence.converged, "{name}: {:?}", solved.convergence);
     assert!(
         solved.values.windows(2).all(|w| w[0] >= w[1]) && solved.values[n - 1] >= 0.0,
         "{name}: order {:?}",
         solved.values
     );
-    assert!(
-        solved
-            .values
-            .iter()
-            .skip(rows)
-            .all(|v| *v <= tolerance * largest),
-        "{name}: rank above {rows}"
-    );
+    assert!(solved.values.iter().skip(rows).all(|v| *v <= tolerance * largest), "{name}: rank above {rows}");
     for j in 0..n {
         for i in 0..rows {
             let rebuilt: f64 = (0..n).map(|k| solved.scaled[k][i] * solved.v[k][j]).sum();
             let error = (rebuilt - f64::from(matrix.columns[j][i])).abs();
-            assert!(
-                error <= tolerance * largest,
-                "{name}: entry ({i}, {j}) off by {error:e} of {largest:e}"
-            );
+            assert!(error <= tolerance * largest, "{name}: entry ({i}, {j}) off by {error:e} of {largest:e}");
         }
         for k in 0..n {
             let want = f64::from(u8::from(j == k));
             let error = (dot(&solved.v[j], &solved.v[k]) - want).abs();
-            assert!(
-                error <= tolerance,
-                "{name}: V'V ({j}, {k}) off by {error:e}"
-            );
-            let want = if j == k {
-                solved.values[j].powi(2)
-            } else {
-                0.0
-            };
+            assert!(error <= tolerance, "{name}: V'V ({j}, {k}) off by {error:e}");
+            let want = if j == k { solved.values[j].powi(2) } else { 0.0 };
             let error = (dot(&solved.scaled[j], &solved.scaled[k]) - want).abs();
             // Vectors beyond the dimension, or below the documented 2^-96, are rounding and have no direction to keep.
-            let noise = largest
-                * if j.max(k) >= rows {
-                    tolerance * largest
-                } else {
-                    largest * 2f64.powi(-96)
-                };
+            let noise = largest * if j.max(k) >= rows { tolerance * largest } else { largest * 2f64.powi(-96) };
             assert!(
                 error <= tolerance * solved.values[j] * solved.values[k] + noise,
                 "{name}: columns {j}, {k} not orthogonal, {error:e}"
@@ -171,10 +130,7 @@ fn check_values(name: &str, matrix: &Matrix, want: &[f64]) {
     let got = check(name, matrix);
     let tolerance = tolerance(matrix.rows, matrix.columns.len()) * want[0];
     for (k, (got, want)) in got.iter().zip(want).enumerate() {
-        assert!(
-            (got - want).abs() <= tolerance,
-            "{name}: value {k} is {got:e}, not {want:e}"
-        );
+        assert!((got - want).abs() <= tolerance, "{name}: value {k} is {got:e}, not {want:e}");
     }
 }
 
@@ -184,20 +140,8 @@ fn random_matrices_of_every_size_to_64() {
     for n in 1..=64 {
         check(&format!("{n} x {n}"), &Matrix::random(n, n, &mut random));
     }
-    for (rows, columns) in [
-        (1, 7),
-        (7, 1),
-        (2, 64),
-        (64, 2),
-        (49, 100),
-        (100, 49),
-        (13, 31),
-        (64, 63),
-    ] {
-        check(
-            &format!("{rows} x {columns}"),
-            &Matrix::random(rows, columns, &mut random),
-        );
+    for (rows, columns) in [(1, 7), (7, 1), (2, 64), (64, 2), (49, 100), (100, 49), (13, 31), (64, 63)] {
+        check(&format!("{rows} x {columns}"), &Matrix::random(rows, columns, &mut random));
     }
 }
 
@@ -207,21 +151,10 @@ fn known_spectra() {
     for n in [2, 3, 8, 17, 33, 49] {
         let spectra: [(&str, Vec<f64>); 5] = [
             ("linear", (0..n).map(|k| (n - k) as f64).collect()),
-            (
-                "repeated",
-                (0..n).map(|k| if k < n / 2 { 2.0 } else { 1.0 }).collect(),
-            ),
+            ("repeated", (0..n).map(|k| if k < n / 2 { 2.0 } else { 1.0 }).collect()),
             ("all equal", vec![3.0; n]),
-            (
-                "geometric",
-                (0..n)
-                    .map(|k| 10f64.powf(-6.0 * k as f64 / n as f64))
-                    .collect(),
-            ),
-            (
-                "rank one",
-                (0..n).map(|k| f64::from(u8::from(k == 0))).collect(),
-            ),
+            ("geometric", (0..n).map(|k| 10f64.powf(-6.0 * k as f64 / n as f64)).collect()),
+            ("rank one", (0..n).map(|k| f64::from(u8::from(k == 0))).collect()),
         ];
         for (name, values) in spectra {
             let matrix = Matrix::with_singular_values(n + 5, n, &values, &mut random);
@@ -241,11 +174,7 @@ fn hilbert_matrix() {
         5.4369433697e-05,
         1.294332091e-06,
     ];
-    check_values(
-        "Hilbert",
-        &Matrix::from_fn(8, 8, |i, j| 1.0 / (i + j + 1) as f64),
-        &want,
-    );
+    check_values("Hilbert", &Matrix::from_fn(8, 8, |i, j| 1.0 / (i + j + 1) as f64), &want);
 }
 
 #[test]
@@ -280,21 +209,12 @@ fn huge_and_tiny_scales() {
     let mut random = Random(4);
     let matrix = Matrix::random(6, 4, &mut random);
     let plain = solve(&matrix).values;
-    for scale in [
-        2f64.powi(-130),
-        2f64.powi(-100),
-        2f64.powi(-64),
-        2f64.powi(64),
-        2f64.powi(120),
-    ] {
+    for scale in [2f64.powi(-130), 2f64.powi(-100), 2f64.powi(-64), 2f64.powi(64), 2f64.powi(120)] {
         let scaled = Matrix::from_fn(6, 4, |i, j| f64::from(matrix.columns[j][i]) * scale);
         for (got, want) in solve(&scaled).values.iter().zip(&plain) {
             // At 2^-130 the entries themselves are subnormal and have 16 bits left.
             let limit = if scale < 2f64.powi(-126) { 1e-4 } else { 1e-6 };
-            assert!(
-                (got / scale / want - 1.0).abs() < limit,
-                "scale {scale:e}: {got:e} {want:e}"
-            );
+            assert!((got / scale / want - 1.0).abs() < limit, "scale {scale:e}: {got:e} {want:e}");
         }
     }
 }
@@ -306,11 +226,7 @@ fn all_ones_of_every_shape() {
         for columns in 2..=30 {
             let mut want = vec![0.0; columns];
             want[0] = ((rows * columns) as f64).sqrt();
-            check_values(
-                &format!("ones {rows} x {columns}"),
-                &Matrix::from_fn(rows, columns, |_, _| 1.0),
-                &want,
-            );
+            check_values(&format!("ones {rows} x {columns}"), &Matrix::from_fn(rows, columns, |_, _| 1.0), &want);
         }
     }
 }
@@ -318,29 +234,13 @@ fn all_ones_of_every_shape() {
 /// nalgebra issues 983, 1368 and 1612: small and nearly diagonal matrices.
 #[test]
 fn small_and_nearly_diagonal() {
-    check_values(
-        "identity",
-        &Matrix::from_fn(4, 4, |i, j| f64::from(u8::from(i == j))),
-        &[1.0; 4],
-    );
-    check_values(
-        "exchange",
-        &Matrix::from_fn(2, 2, |i, j| f64::from(u8::from(i != j))),
-        &[1.0; 2],
-    );
-    check_values(
-        "nilpotent",
-        &Matrix::from_fn(2, 2, |i, j| f64::from(u8::from((i, j) == (0, 1)))),
-        &[1.0, 0.0],
-    );
+    check_values("identity", &Matrix::from_fn(4, 4, |i, j| f64::from(u8::from(i == j))), &[1.0; 4]);
+    check_values("exchange", &Matrix::from_fn(2, 2, |i, j| f64::from(u8::from(i != j))), &[1.0; 2]);
+    check_values("nilpotent", &Matrix::from_fn(2, 2, |i, j| f64::from(u8::from((i, j) == (0, 1)))), &[1.0, 0.0]);
     check_values("minus one", &Matrix::from_fn(1, 1, |_, _| -1.0), &[1.0]);
     for tiny in [1e-3, 1e-7, 1e-9, 1e-20, 1e-38] {
         let nearly = Matrix::from_fn(3, 3, |i, j| if i == j { 1.0 } else { tiny });
-        check_values(
-            "near identity",
-            &nearly,
-            &[1.0 + 2.0 * tiny, 1.0 - tiny, 1.0 - tiny],
-        );
+        check_values("near identity", &nearly, &[1.0 + 2.0 * tiny, 1.0 - tiny, 1.0 - tiny]);
     }
     let zero = check("zero", &Matrix::from_fn(5, 3, |_, _| 0.0));
     assert_eq!(zero, [0.0; 3]);
@@ -360,30 +260,20 @@ fn fixed_size_interface() {
             for j in 0..N {
                 let rebuilt: f64 = (0..N)
                     .map(|k| {
-                        f64::from(solved.u[k][i])
-                            * f64::from(solved.singular_values[k])
-                            * f64::from(solved.v[k][j])
+                        f64::from(solved.u[k][i]) * f64::from(solved.singular_values[k]) * f64::from(solved.v[k][j])
                     })
                     .sum();
-                assert!(
-                    (rebuilt - f64::from(a[i][j])).abs() <= tolerance,
-                    "{M} x {N} rank {rank}"
-                );
+                assert!((rebuilt - f64::from(a[i][j])).abs() <= tolerance, "{M} x {N} rank {rank}");
             }
         }
         // U is orthonormal also where the singular value is zero.
         for p in 0..M.min(N) {
             for q in 0..M.min(N) {
-                let product: f64 = (0..M)
-                    .map(|i| f64::from(solved.u[p][i]) * f64::from(solved.u[q][i]))
-                    .sum();
+                let product: f64 = (0..M).map(|i| f64::from(solved.u[p][i]) * f64::from(solved.u[q][i])).sum();
                 let want = f64::from(u8::from(p == q));
                 let near = solved.singular_values[p].min(solved.singular_values[q]) < 1e-5;
                 let limit = if near { 0.05 } else { tolerance * 4.0 };
-                assert!(
-                    (product - want).abs() <= limit,
-                    "{M} x {N} rank {rank}: U'U ({p}, {q}) is {product}"
-                );
+                assert!((product - want).abs() <= limit, "{M} x {N} rank {rank}: U'U ({p}, {q}) is {product}");
             }
         }
         assert!(solved.singular_values[M.min(N)..].iter().all(|v| *v == 0.0));
@@ -403,26 +293,14 @@ fn bad_input_is_refused_untouched() {
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let mut columns = [1.0, 2.0, bad, 4.0];
         let mut values = [7.0; 2];
-        assert_eq!(
-            orthogonalise(&mut columns, 2, &mut values, None),
-            Err(Error::NonFinite)
-        );
+        assert_eq!(orthogonalise(&mut columns, 2, &mut values, None), Err(Error::NonFinite));
         assert_eq!((columns[0], columns[3], values), (1.0, 4.0, [7.0; 2]));
         assert_eq!(svd(&[[1.0, bad]]).unwrap_err(), Error::NonFinite);
     }
     let mut columns = [1.0; 4];
-    assert_eq!(
-        orthogonalise(&mut columns, 3, &mut [0.0; 2], None),
-        Err(Error::Shape)
-    );
-    assert_eq!(
-        orthogonalise(&mut columns, 0, &mut [0.0; 2], None),
-        Err(Error::Shape)
-    );
+    assert_eq!(orthogonalise(&mut columns, 3, &mut [0.0; 2], None), Err(Error::Shape));
+    assert_eq!(orthogonalise(&mut columns, 0, &mut [0.0; 2], None), Err(Error::Shape));
     assert_eq!(orthogonalise(&mut [], 2, &mut [], None), Err(Error::Shape));
-    assert_eq!(
-        orthogonalise(&mut columns, 2, &mut [0.0; 2], Some((&mut [0.0; 3], 2))),
-        Err(Error::Shape)
-    );
+    assert_eq!(orthogonalise(&mut columns, 2, &mut [0.0; 2], Some((&mut [0.0; 3], 2))), Err(Error::Shape));
     assert_eq!(columns, [1.0; 4]);
 }

@@ -29,12 +29,7 @@ impl<'a> Maps<'a> {
     ///
     /// # Errors
     /// [`Error::Shape`] if a size is zero or the length of `values` is not their product.
-    pub fn chw(
-        values: &'a [f32],
-        channels: usize,
-        height: usize,
-        width: usize,
-    ) -> Result<Self, Error> {
+    pub fn chw(values: &'a [f32], channels: usize, height: usize, width: usize) -> Result<Self, Error> {
         let positions = height.checked_mul(width).ok_or(Error::Shape)?;
         Self::dense(values, [channels, height, width], [positions, width, 1])
     }
@@ -43,12 +38,7 @@ impl<'a> Maps<'a> {
     ///
     /// # Errors
     /// [`Error::Shape`] if a size is zero or the length of `values` is not their product.
-    pub fn hwc(
-        values: &'a [f32],
-        height: usize,
-        width: usize,
-        channels: usize,
-    ) -> Result<Self, Error> {
+    pub fn hwc(values: &'a [f32], height: usize, width: usize, channels: usize) -> Result<Self, Error> {
         let row = width.checked_mul(channels).ok_or(Error::Shape)?;
         Self::dense(values, [channels, height, width], [1, row, channels])
     }
@@ -56,22 +46,11 @@ impl<'a> Maps<'a> {
     fn dense(values: &'a [f32], shape: [usize; 3], strides: [usize; 3]) -> Result<Self, Error> {
         let [channels, height, width] = shape;
         let [channel_stride, row_stride, column_stride] = strides;
-        let len = channels
-            .checked_mul(height)
-            .and_then(|n| n.checked_mul(width))
-            .ok_or(Error::Shape)?;
+        let len = channels.checked_mul(height).and_then(|n| n.checked_mul(width)).ok_or(Error::Shape)?;
         if len == 0 || len != values.len() {
             return Err(Error::Shape);
         }
-        Ok(Self {
-            values: Values::F32(values),
-            channels,
-            height,
-            width,
-            channel_stride,
-            row_stride,
-            column_stride,
-        })
+        Ok(Self { values: Values::F32(values), channels, height, width, channel_stride, row_stride, column_stride })
     }
 
     /// Number of channels.
@@ -113,8 +92,7 @@ impl<'a> Maps<'a> {
                 } else {
                     let mut rest = out;
                     for y in 0..self.height {
-                        let (row, below) =
-                            rest.split_at_mut_checked(self.width).ok_or(Error::Shape)?;
+                        let (row, below) = rest.split_at_mut_checked(self.width).ok_or(Error::Shape)?;
                         for (x, out) in row.iter_mut().enumerate() {
                             let index = start + y * self.row_stride + x * self.column_stride;
                             *out = *values.get(index).ok_or(Error::Shape)?;

@@ -48,10 +48,7 @@ pub fn top<const P: usize>(weights: &[f32], count: usize) -> Result<Vec<Channel,
         if !weight.is_finite() {
             return Err(Error::NonFinite);
         }
-        let candidate = Candidate {
-            weight,
-            channel: channel as Channel,
-        };
+        let candidate = Candidate { weight, channel: channel as Channel };
         if best.len() < count {
             best.push(candidate).map_err(|_| Error::Channels)?;
         } else if let Some(mut worst) = best.peek_mut()

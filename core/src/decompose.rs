@@ -26,11 +26,7 @@ pub enum SignRule {
 
 /// Rows of the triangular factor: the smaller side of X.
 const fn rank(positions: usize, channels: usize) -> usize {
-    if positions < channels {
-        positions
-    } else {
-        channels
-    }
+    if positions < channels { positions } else { channels }
 }
 
 /// `f32`s that [`decompose`] needs: at most (positions + 13) * positions, however many channels.
@@ -45,11 +41,7 @@ pub const fn workspace_len(positions: usize, channels: usize) -> usize {
 /// Components that exist: centring takes one dimension of the positions.
 pub const fn components_max(positions: usize, channels: usize) -> usize {
     let centred = positions.saturating_sub(1);
-    if centred < channels {
-        centred
-    } else {
-        channels
-    }
+    if centred < channels { centred } else { channels }
 }
 
 /// The components of a layer's weighted maps, in the caller's workspace.
@@ -151,12 +143,8 @@ pub fn decompose<'w>(
     }
     let rank = rank(positions, channels.len());
     let too_small = Error::WorkspaceTooSmall;
-    let (factor, rest) = workspace
-        .split_at_mut_checked(rank * positions)
-        .ok_or(too_small)?;
-    let (block, rest) = rest
-        .split_at_mut_checked(LANES * positions)
-        .ok_or(too_small)?;
+    let (factor, rest) = workspace.split_at_mut_checked(rank * positions).ok_or(too_small)?;
+    let (block, rest) = rest.split_at_mut_checked(LANES * positions).ok_or(too_small)?;
     let (row, rest) = rest.split_at_mut_checked(positions).ok_or(too_small)?;
     let (first_order, rest) = rest.split_at_mut_checked(positions).ok_or(too_small)?;
     let (scratch, rest) = rest.split_at_mut_checked(positions).ok_or(too_small)?;
@@ -178,9 +166,7 @@ pub fn decompose<'w>(
         return Err(Error::NotConverged);
     }
 
-    let factor = factor
-        .get_mut(..components * positions)
-        .ok_or(Error::Shape)?;
+    let factor = factor.get_mut(..components * positions).ok_or(Error::Shape)?;
     let mut rest = &mut *factor;
     while let Some((component, others)) = rest.split_at_mut_checked(positions) {
         restore_order(component, order, row);
@@ -191,13 +177,8 @@ pub fn decompose<'w>(
             *value /= unit;
         }
     }
-    let mut decomposition = Decomposition {
-        components: factor,
-        singular_values: lengths,
-        first_order,
-        positions,
-        convergence,
-    };
+    let mut decomposition =
+        Decomposition { components: factor, singular_values: lengths, first_order, positions, convergence };
     decomposition.choose_signs(sign, activations, weights, channels, row)?;
     Ok(decomposition)
 }
@@ -214,10 +195,7 @@ impl Decomposition<'_> {
         let count = self.components.len() / self.positions.max(1);
         for q in 0..count {
             let start = q * self.positions;
-            let component = self
-                .components
-                .get_mut(start..start + self.positions)
-                .ok_or(Error::Shape)?;
+            let component = self.components.get_mut(start..start + self.positions).ok_or(Error::Shape)?;
             let mut witness = 0.0_f32;
             let mut consider = |value: f32| {
                 if value.abs() > witness.abs() {
@@ -246,12 +224,7 @@ impl Decomposition<'_> {
 }
 
 /// w_c A_c less its mean over positions.
-fn weighted_map(
-    activations: &Maps,
-    weights: &[f32],
-    channel: Channel,
-    row: &mut [f32],
-) -> Result<(), Error> {
+fn weighted_map(activations: &Maps, weights: &[f32], channel: Channel, row: &mut [f32]) -> Result<(), Error> {
     let channel = usize::from(channel);
     activations.read(channel, row)?;
     maths::scale(row, *weights.get(channel).ok_or(Error::Shape)?);

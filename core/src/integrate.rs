@@ -61,23 +61,14 @@ impl Recipe {
 /// # Errors
 /// [`Error::Components`] if there are none or `weights` has another length; [`Error::NonFinite`] if a score is NaN or infinite; [`Error::Shape`] for
 /// [`Recipe::Aligned`], which takes no scores: call [`aligned_weights`]. `weights` is untouched then.
-pub fn score_weights(
-    recipe: Recipe,
-    scores: &[f32],
-    blurred: f32,
-    weights: &mut [f32],
-) -> Result<(), Error> {
+pub fn score_weights(recipe: Recipe, scores: &[f32], blurred: f32, weights: &mut [f32]) -> Result<(), Error> {
     if scores.is_empty() || weights.len() != scores.len() {
         return Err(Error::Components);
     }
     if recipe.is_closed_form() {
         return Err(Error::Shape);
     }
-    let base = if recipe.subtracts_blurred() {
-        blurred
-    } else {
-        0.0
-    };
+    let base = if recipe.subtracts_blurred() { blurred } else { 0.0 };
     let (mut low, mut high) = (f32::INFINITY, f32::NEG_INFINITY);
     for score in scores {
         let difference = score - base;

@@ -46,13 +46,7 @@
 //! # Ok::<(), decomcam_core::Error>(())
 //! ```
 #![no_std]
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unreachable
-)]
+#![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)]
 
 pub mod activations;
 pub mod channels;

@@ -15,10 +15,7 @@ impl Default for Range {
 
 impl Range {
     /// The range before any value.
-    pub const EMPTY: Self = Self {
-        low: f32::INFINITY,
-        high: f32::NEG_INFINITY,
-    };
+    pub const EMPTY: Self = Self { low: f32::INFINITY, high: f32::NEG_INFINITY };
 
     /// Widens the range to hold these values.
     pub fn include(&mut self, values: &[f32]) {
@@ -36,11 +33,7 @@ impl Range {
     pub fn scale(&self, values: &mut [f32]) {
         let span = self.high - self.low;
         for value in values {
-            *value = if span > 0.0 {
-                (*value - self.low) / span
-            } else {
-                0.0
-            };
+            *value = if span > 0.0 { (*value - self.low) / span } else { 0.0 };
         }
     }
 }

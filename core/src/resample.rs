@@ -31,35 +31,17 @@ impl<'t> Bicubic<'t> {
     ///
     /// # Errors
     /// [`Error::Shape`] if a size is zero or `width` is more than 65,535.
-    pub fn new(
-        height: usize,
-        width: usize,
-        out_height: usize,
-        taps: &'t mut [Tap],
-    ) -> Result<Self, Error> {
-        if height == 0
-            || width == 0
-            || width > usize::from(u16::MAX)
-            || out_height == 0
-            || taps.is_empty()
-        {
+    pub fn new(height: usize, width: usize, out_height: usize, taps: &'t mut [Tap]) -> Result<Self, Error> {
+        if height == 0 || width == 0 || width > usize::from(u16::MAX) || out_height == 0 || taps.is_empty() {
             return Err(Error::Shape);
         }
         let out_width = taps.len();
         for (x, tap) in taps.iter_mut().enumerate() {
             let (floor, weights) = weights_at(x, width, out_width);
             // `floor - 1` is the first of the four columns; the scratch row has two more on each side of the source.
-            *tap = Tap {
-                first: (floor + 1) as u16,
-                weights,
-            };
+            *tap = Tap { first: (floor + 1) as u16, weights };
         }
-        Ok(Self {
-            height,
-            width,
-            out_height,
-            taps,
-        })
+        Ok(Self { height, width, out_height, taps })
     }
 
     /// Row `y` of the resampled map.
@@ -69,22 +51,11 @@ impl<'t> Bicubic<'t> {
     ///
     /// # Errors
     /// [`Error::Shape`] if `map` or `out` does not match or there is no such row; [`Error::WorkspaceTooSmall`]. `out` is untouched then.
-    pub fn row(
-        &self,
-        map: &[f32],
-        y: usize,
-        scratch: &mut [f32],
-        out: &mut [f32],
-    ) -> Result<(), Error> {
-        if map.len() != self.height * self.width
-            || out.len() != self.taps.len()
-            || y >= self.out_height
-        {
+    pub fn row(&self, map: &[f32], y: usize, scratch: &mut [f32], out: &mut [f32]) -> Result<(), Error> {
+        if map.len() != self.height * self.width || out.len() != self.taps.len() || y >= self.out_height {
             return Err(Error::Shape);
         }
-        let padded = scratch
-            .get_mut(..scratch_len(self.width))
-            .ok_or(Error::WorkspaceTooSmall)?;
+        let padded = scratch.get_mut(..scratch_len(self.width)).ok_or(Error::WorkspaceTooSmall)?;
         self.blend_rows(map, y, padded).ok_or(Error::Shape)?;
         for (out, tap) in out.iter_mut().zip(self.taps) {
             let first = usize::from(tap.first);

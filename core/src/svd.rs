@@ -62,12 +62,7 @@ pub struct Svd<const M: usize, const N: usize> {
 /// # Ok::<(), decomcam_core::Error>(())
 /// ```
 pub fn svd<const M: usize, const N: usize>(a: &[[f32; N]; M]) -> Result<Svd<M, N>, Error> {
-    const {
-        assert!(
-            M > 0 && N > 0,
-            "a matrix has at least one row and one column"
-        )
-    };
+    const { assert!(M > 0 && N > 0, "a matrix has at least one row and one column") };
     let mut u = [[0.0; M]; N];
     let mut v = [[0.0; N]; N];
     for (column, target) in u.iter_mut().enumerate() {
@@ -81,12 +76,7 @@ pub fn svd<const M: usize, const N: usize>(a: &[[f32; N]; M]) -> Result<Svd<M, N
         }
     }
     let mut singular_values = [0.0; N];
-    let convergence = orthogonalise(
-        u.as_flattened_mut(),
-        M,
-        &mut singular_values,
-        Some((v.as_flattened_mut(), N)),
-    )?;
+    let convergence = orthogonalise(u.as_flattened_mut(), M, &mut singular_values, Some((v.as_flattened_mut(), N)))?;
 
     let thin = M.min(N);
     for (k, (column, value)) in u.iter_mut().zip(&mut singular_values).enumerate() {
@@ -97,12 +87,7 @@ pub fn svd<const M: usize, const N: usize>(a: &[[f32; N]; M]) -> Result<Svd<M, N
         normalise(column, *value);
     }
     complete(&mut u, &singular_values, thin);
-    Ok(Svd {
-        u,
-        singular_values,
-        v,
-        convergence,
-    })
+    Ok(Svd { u, singular_values, v, convergence })
 }
 
 /// The same for sizes known at run time, in place: N columns of `rows` entries, one after the other, become U diag(s).
@@ -196,27 +181,15 @@ pub(crate) struct Columns<'a> {
 impl<'a> Columns<'a> {
     /// `norms.len()` vectors of `len` entries, scaled so that the largest entry is in 1..2. None unless `data` holds exactly these.
     pub(crate) fn new(data: &'a mut [f32], len: usize, norms: &'a mut [f32]) -> Option<Self> {
-        (len > 0 && data.len() == norms.len().checked_mul(len)?).then_some(Self {
-            data,
-            len,
-            norms,
-        })
+        (len > 0 && data.len() == norms.len().checked_mul(len)?).then_some(Self { data, len, norms })
     }
 
     /// Rotates pairs until all are orthogonal, then sorts by length, longest first; the lengths (singular values) are left in `norms`. `follow`
     /// names vectors that are rotated and sorted along (the identity becomes V). None is never returned for buffers that [`Columns::new`] accepted.
-    pub(crate) fn orthogonalise(
-        &mut self,
-        mut follow: Option<(&mut [f32], usize)>,
-    ) -> Option<Convergence> {
+    pub(crate) fn orthogonalise(&mut self, mut follow: Option<(&mut [f32], usize)>) -> Option<Convergence> {
         let tolerance = maths::sqrt(self.len as f32) * EPSILON;
         let count = self.norms.len();
-        let mut convergence = Convergence {
-            sweeps: 0,
-            rotations: 0,
-            largest_cosine: 0.0,
-            converged: false,
-        };
+        let mut convergence = Convergence { sweeps: 0, rotations: 0, largest_cosine: 0.0, converged: false };
         while convergence.sweeps < SWEEP_CAP && !convergence.converged {
             self.measure();
             convergence.rotations = 0;
@@ -256,12 +229,7 @@ impl<'a> Columns<'a> {
     }
 
     /// de Rijk's pivoting: the longest of `first..count` changes places with `first`.
-    fn bring_longest(
-        &mut self,
-        first: usize,
-        count: usize,
-        follow: &mut Option<(&mut [f32], usize)>,
-    ) -> Option<()> {
+    fn bring_longest(&mut self, first: usize, count: usize, follow: &mut Option<(&mut [f32], usize)>) -> Option<()> {
         let mut longest = first;
         let mut best = *self.norms.get(first)?;
         for (k, length) in self.norms.iter().enumerate().take(count).skip(first + 1) {
@@ -296,10 +264,7 @@ impl<'a> Columns<'a> {
         if product > SMALL {
             return Some(maths::dot(a, b) / product);
         }
-        let (a_unit, b_unit) = (
-            maths::power_of_two_unit(a_length),
-            maths::power_of_two_unit(b_length),
-        );
+        let (a_unit, b_unit) = (maths::power_of_two_unit(a_length), maths::power_of_two_unit(b_length));
         let mut total = 0.0;
         for (a, b) in a.iter().zip(b.iter()) {
             total += (a * a_unit) * (b * b_unit);
@@ -323,11 +288,7 @@ impl<'a> Columns<'a> {
             0.5 / cotangent
         } else {
             let size = cotangent.abs() + maths::sqrt(1.0 + cotangent * cotangent);
-            if cotangent < 0.0 {
-                -1.0 / size
-            } else {
-                1.0 / size
-            }
+            if cotangent < 0.0 { -1.0 / size } else { 1.0 / size }
         };
         let c = 1.0 / maths::sqrt(1.0 + tangent * tangent);
         let s = c * tangent;
@@ -350,11 +311,7 @@ impl<'a> Columns<'a> {
 
 /// Length of a turned vector from the factor on its square. The factor cancels when little of the vector is left: it is measured then.
 fn turned_length(length: f32, factor: f32, vector: &[f32]) -> f32 {
-    if factor > 0.01 {
-        length * maths::sqrt(factor)
-    } else {
-        norm(vector)
-    }
+    if factor > 0.01 { length * maths::sqrt(factor) } else { norm(vector) }
 }
 
 /// (a, b) becomes (c a - s b, s a + c b) as three shears, with `half` the tangent of half the angle. Each shear has determinant one exactly, so the
@@ -370,12 +327,7 @@ fn turn(a: &mut [f32], b: &mut [f32], half: f32, s: f32) {
 
 /// Vectors `first` < `second` of those stored one after the other.
 #[inline]
-fn pair(
-    data: &mut [f32],
-    len: usize,
-    first: usize,
-    second: usize,
-) -> Option<(&mut [f32], &mut [f32])> {
+fn pair(data: &mut [f32], len: usize, first: usize, second: usize) -> Option<(&mut [f32], &mut [f32])> {
     let (head, tail) = data.split_at_mut_checked(second * len)?;
     let start = first * len;
     Some((head.get_mut(start..start + len)?, tail.get_mut(..len)?))

@@ -39,17 +39,7 @@ impl<'a> Triangle<'a> {
         for (k, slot) in order.iter_mut().enumerate() {
             *slot = k as f32;
         }
-        Self {
-            factor,
-            order,
-            block,
-            scratch,
-            kept: 0,
-            blocked: 0,
-            triangular: false,
-            unit: 1.0,
-            largest: 0.0,
-        }
+        Self { factor, order, block, scratch, kept: 0, blocked: 0, triangular: false, unit: 1.0, largest: 0.0 }
     }
 
     /// Takes one row and adds it to `total`, which is kept in the unit of the factor. None if the row is not finite.
@@ -84,9 +74,7 @@ impl<'a> Triangle<'a> {
             self.triangularise();
         }
         for (column, position) in self.block.iter_mut().zip(&*self.order) {
-            if let (Some(entry), Some(value)) =
-                (column.get_mut(self.blocked), row.get(*position as usize))
-            {
+            if let (Some(entry), Some(value)) = (column.get_mut(self.blocked), row.get(*position as usize)) {
                 *entry = value * self.unit;
             }
         }
@@ -146,15 +134,8 @@ impl<'a> Triangle<'a> {
 
 /// One Householder reflection of a row of the factor and the block below it.
 #[inline]
-fn eliminate_block_column(
-    diagonal: &mut f32,
-    right: &mut [f32],
-    column: &BlockColumn,
-    others: &mut [BlockColumn],
-) {
-    let Some(Reflection { length, head, tau }) =
-        Reflection::new(*diagonal, maths::dot(column, column))
-    else {
+fn eliminate_block_column(diagonal: &mut f32, right: &mut [f32], column: &BlockColumn, others: &mut [BlockColumn]) {
+    let Some(Reflection { length, head, tau }) = Reflection::new(*diagonal, maths::dot(column, column)) else {
         return;
     };
     *diagonal = length;
@@ -205,11 +186,7 @@ impl Reflection {
         }
         let length = maths::sqrt(top * top + rest);
         // top - length, without cancellation.
-        let head = if top <= 0.0 {
-            top - length
-        } else {
-            -rest / (top + length)
-        };
+        let head = if top <= 0.0 { top - length } else { -rest / (top + length) };
         let squared = head * head;
         let tau = 2.0 * squared / (rest + squared);
         Some(Self { length, head, tau })

@@ -96,10 +96,7 @@ pub struct Explanation {
 impl Explanation {
     /// The layer's maps on the photo.
     pub fn placement(&self, photo: &Photo) -> Result<Placement> {
-        let size = [
-            photo.pixels.height() as usize,
-            photo.pixels.width() as usize,
-        ];
+        let size = [photo.pixels.height() as usize, photo.pixels.width() as usize];
         Placement::new(self.layer_size, self.framing, size)
     }
 }
@@ -128,9 +125,8 @@ pub fn explain(
     });
 
     let steps = AtomicUsize::new(0);
-    let layer = timings.measure_network("forward and gradient", || {
-        tower.explain(&planes.normalised(mean, std), prompt.target())
-    })?;
+    let layer = timings
+        .measure_network("forward and gradient", || tower.explain(&planes.normalised(mean, std), prompt.target()))?;
     let scores = prompt.scores(&layer.vectors)?;
 
     let sign = request.sign.unwrap_or(default_sign(request.recipe));
@@ -152,9 +148,7 @@ pub fn explain(
     let (measured, masking, network) = scorer.score_all(&ossms, request.threads, &tick)?;
     timings.add("masks", masking);
     timings.add_network("forward passes of masked photos", network);
-    let (blurred_score, part_scores) = measured
-        .split_first()
-        .context("the blurred photo has no score")?;
+    let (blurred_score, part_scores) = measured.split_first().context("the blurred photo has no score")?;
 
     timings.measure("integrate", || -> Result<()> {
         let mut weights: Vec<f32> = decomposed.parts.iter().map(|part| part.weight).collect();
@@ -166,11 +160,7 @@ pub fn explain(
             part.score = *score;
             part.contribution = score - blurred_score;
         }
-        let ossms: Vec<f32> = decomposed
-            .parts
-            .iter()
-            .flat_map(|part| part.ossm.iter().copied())
-            .collect();
+        let ossms: Vec<f32> = decomposed.parts.iter().flat_map(|part| part.ossm.iter().copied()).collect();
         integrate::sum(&ossms, &weights, &mut decomposed.saliency)?;
         Ok(())
     })?;
@@ -210,20 +200,14 @@ pub fn network_input(
         image.margin as u32,
     );
     // The mean becomes zero: the padding that says least.
-    let pad = image
-        .mean
-        .map(|level| level.round().clamp(0.0, 255.0) as u8);
+    let pad = image.mean.map(|level| level.round().clamp(0.0, 255.0) as u8);
     let planes = photo.network_input(framing, height as u32, width as u32, pad);
     (framing, planes)
 }
 
 /// The sign rule of a recipe: the score's for the closed form, which follows from it; scikit-learn's for those that inherited that.
 pub fn default_sign(recipe: Recipe) -> SignRule {
-    if recipe.is_closed_form() {
-        SignRule::Score
-    } else {
-        SignRule::LargestLoading
-    }
+    if recipe.is_closed_form() { SignRule::Score } else { SignRule::LargestLoading }
 }
 
 /// P of a recipe, at most as many as the layer has.
@@ -249,18 +233,13 @@ fn decomposed(layer: &Explained, request: &Request, sign: SignRule) -> Result<De
     let gradients = Maps::chw(&layer.gradients, c, h, w)?;
 
     let available = c.min(CHANNELS_MAX);
-    let p = request
-        .channels
-        .unwrap_or(default_channels(request.recipe, available));
+    let p = request.channels.unwrap_or(default_channels(request.recipe, available));
     ensure!(
         (1..=available).contains(&p),
         "--channels {p} is out of range: expected 1 to {available}, the channels of this layer; leave it out for the recipe's own number"
     );
     let most = decompose::components_max(h * w, p);
-    ensure!(
-        most > 0,
-        "this layer has one position only, so it has no parts; choose a layer before the pooling"
-    );
+    ensure!(most > 0, "this layer has one position only, so it has no parts; choose a layer before the pooling");
     let q = request.components.unwrap_or(most.min(10));
     ensure!(
         (1..=most).contains(&q),
@@ -287,11 +266,7 @@ fn decomposed(layer: &Explained, request: &Request, sign: SignRule) -> Result<De
         .map(|((ossm, &singular_value), &predicted)| Part {
             ossm: ossm.to_vec(),
             singular_value,
-            explained_variance: if total > 0.0 {
-                singular_value * singular_value / total
-            } else {
-                0.0
-            },
+            explained_variance: if total > 0.0 { singular_value * singular_value / total } else { 0.0 },
             score: 0.0,
             contribution: 0.0,
             predicted,
@@ -299,20 +274,13 @@ fn decomposed(layer: &Explained, request: &Request, sign: SignRule) -> Result<De
             weight: predicted.max(0.0),
         })
         .collect();
-    Ok(Decomposed {
-        parts: listed,
-        singular_values,
-        saliency: vec![0.0; h * w],
-        selected: p,
-    })
+    Ok(Decomposed { parts: listed, singular_values, saliency: vec![0.0; h * w], selected: p })
 }
 
 /// Gradient times activation, summed: what the score would lose, to first order, were the layer silent.
 fn first_order_score(layer: &Explained) -> f32 {
     let products = layer.activations.iter().zip(&layer.gradients);
-    products
-        .map(|(a, g)| f64::from(*a) * f64::from(*g))
-        .sum::<f64>() as f32
+    products.map(|(a, g)| f64::from(*a) * f64::from(*g)).sum::<f64>() as f32
 }
 
 /// Stage 7: scores of the blurred photo and of the photo masked by each OSSM.
@@ -352,13 +320,10 @@ impl MaskScorer<'_> {
                 let masked = Instant::now();
                 let vectors = self.tower.vectors(&input)?;
                 let score = self.prompt.explained_score(&vectors)?;
-                let mut spent = spent
-                    .lock()
-                    .expect("no worker panics while it holds the lock");
+                let mut spent = spent.lock().expect("no worker panics while it holds the lock");
                 spent.0 += masked - start;
                 spent.1 += masked.elapsed();
-                done.lock()
-                    .expect("no worker panics while it holds the lock")[task] = Some(score);
+                done.lock().expect("no worker panics while it holds the lock")[task] = Some(score);
                 tick();
             }
         };
@@ -377,11 +342,7 @@ impl MaskScorer<'_> {
         let scores = done.into_inner().expect("the workers have ended");
         let scores: Option<Vec<f32>> = scores.into_iter().collect();
         let (masks, network) = spent.into_inner().expect("the workers have ended");
-        Ok((
-            scores.context("a masked photo has no score")?,
-            masks,
-            network,
-        ))
+        Ok((scores.context("a masked photo has no score")?, masks, network))
     }
 
     fn masked(&self, ossm: &[f32]) -> Result<Vec<f32>> {
@@ -389,26 +350,17 @@ impl MaskScorer<'_> {
         let (mean, std) = self.normalise;
         let blend = |photo: &[f32], blurred: &[f32]| {
             let mut out = vec![0.0; photo.len()];
-            let planes = photo
-                .chunks_exact(mask.len())
-                .zip(blurred.chunks_exact(mask.len()));
+            let planes = photo.chunks_exact(mask.len()).zip(blurred.chunks_exact(mask.len()));
             for ((photo, blurred), out) in planes.zip(out.chunks_exact_mut(mask.len())) {
                 mask::blend(photo, blurred, &mask, out);
             }
             out
         };
         Ok(if self.blends_normalised {
-            blend(
-                &self.photo.normalised(mean, std),
-                &self.blurred.normalised(mean, std),
-            )
+            blend(&self.photo.normalised(mean, std), &self.blurred.normalised(mean, std))
         } else {
             let data = blend(&self.photo.data, &self.blurred.data);
-            Planes {
-                data,
-                ..*self.photo
-            }
-            .normalised(mean, std)
+            Planes { data, ..*self.photo }.normalised(mean, std)
         })
     }
 }

@@ -34,21 +34,13 @@ use tract_onnx::tract_core::ops::nn::{Reduce, Reducer, Softmax, SoftmaxKind};
 /// - the score is not a single f32 or does not depend on the layer;
 /// - an operator on the way has no rule here: the message names operator and node;
 /// - an operator is used in a way its rule does not cover, such as a convolution whose kernel is computed.
-pub fn append_gradient(
-    model: &mut TypedModel,
-    score: OutletId,
-    layer: OutletId,
-) -> TractResult<OutletId> {
+pub fn append_gradient(model: &mut TypedModel, score: OutletId, layer: OutletId) -> TractResult<OutletId> {
     let fact = model.outlet_fact(score)?;
     ensure!(
         fact.datum_type == f32::datum_type() && fact.shape.volume() == 1.to_dim(),
         "expected a score of one f32, found {fact:?}"
     );
-    let shape = fact
-        .shape
-        .as_concrete()
-        .context("a score of unknown shape")?
-        .to_vec();
+    let shape = fact.shape.as_concrete().context("a score of unknown shape")?.to_vec();
     let path = nodes_between(model, layer, score)?;
     let mut tape = Tape { model, wired: 0 };
     let one = tape.constant(tensor0(1f32).broadcast_to_shape(&shape)?)?;
@@ -58,27 +50,17 @@ pub fn append_gradient(
             continue;
         };
         let node = tape.model.node(id).clone();
-        ensure!(
-            node.outputs.len() == 1,
-            "{node} has several outputs; a gradient needs one"
-        );
-        let rule = rule_for(node.op.as_ref()).with_context(|| {
-            format!(
-                "no gradient rule for operator {} (node {node})",
-                node.op.name()
-            )
-        })?;
+        ensure!(node.outputs.len() == 1, "{node} has several outputs; a gradient needs one");
+        let rule = rule_for(node.op.as_ref())
+            .with_context(|| format!("no gradient rule for operator {} (node {node})", node.op.name()))?;
         for (slot, input) in node.inputs.iter().enumerate() {
             if !path.tensors.contains(input) {
                 continue;
             }
-            let back = rule(&mut tape, &node, slot, derivative)
-                .with_context(|| format!("in the gradient of node {node}"))?;
+            let back =
+                rule(&mut tape, &node, slot, derivative).with_context(|| format!("in the gradient of node {node}"))?;
             let (found, expected) = (tape.shape(back)?, tape.shape(*input)?);
-            ensure!(
-                found == expected,
-                "the gradient of {node} has shape {found:?}, expected {expected:?}"
-            );
+            ensure!(found == expected, "the gradient of {node} has shape {found:?}, expected {expected:?}");
             let total = match derivatives.get(input) {
                 Some(&so_far) => tape.wire("sum", math::add(), &[so_far, back])?,
                 None => back,
@@ -86,10 +68,7 @@ pub fn append_gradient(
             derivatives.insert(*input, total);
         }
     }
-    derivatives
-        .get(&layer)
-        .copied()
-        .context("the score does not depend on the layer")
+    derivatives.get(&layer).copied().context("the score does not depend on the layer")
 }
 
 /// What lies between a layer and a score.
@@ -105,22 +84,15 @@ fn nodes_between(model: &mut TypedModel, layer: OutletId, score: OutletId) -> Tr
     let outputs = std::mem::replace(&mut model.outputs, vec![score]);
     let order = model.eval_order();
     model.outputs = outputs;
-    let mut path = Path {
-        nodes: Vec::new(),
-        tensors: HashSet::from([layer]),
-    };
+    let mut path = Path { nodes: Vec::new(), tensors: HashSet::from([layer]) };
     for id in order? {
         let node = model.node(id);
         if id != layer.node && node.inputs.iter().any(|input| path.tensors.contains(input)) {
             path.nodes.push(id);
-            path.tensors
-                .extend((0..node.outputs.len()).map(|slot| OutletId::new(id, slot)));
+            path.tensors.extend((0..node.outputs.len()).map(|slot| OutletId::new(id, slot)));
         }
     }
-    ensure!(
-        path.tensors.contains(&score),
-        "the score does not depend on the layer"
-    );
+    ensure!(path.tensors.contains(&score), "the score does not depend on the layer");
     Ok(path)
 }
 
@@ -179,21 +151,14 @@ impl Tape<'_> {
         format!("gradient.{}.{what}", self.wired)
     }
 
-    fn wire(
-        &mut self,
-        what: &str,
-        op: impl Into<Box<dyn TypedOp>>,
-        inputs: &[OutletId],
-    ) -> TractResult<OutletId> {
+    fn wire(&mut self, what: &str, op: impl Into<Box<dyn TypedOp>>, inputs: &[OutletId]) -> TractResult<OutletId> {
         let name = self.name(what);
         Ok(self.model.wire_node(name, op, inputs)?[0])
     }
 
     fn shape(&self, tensor: OutletId) -> TractResult<TVec<usize>> {
         let shape = self.model.outlet_fact(tensor)?.shape.as_concrete();
-        Ok(shape
-            .context("a tensor of unknown shape; pin the inputs first")?
-            .into())
+        Ok(shape.context("a tensor of unknown shape; pin the inputs first")?.into())
     }
 
     fn constant_behind(&self, tensor: OutletId) -> TractResult<Option<Arc<Tensor>>> {
@@ -208,10 +173,7 @@ impl Tape<'_> {
         let tensor = tensor.into_arc_tensor();
         let fact = TypedFact::try_from(Arc::clone(&tensor))?;
         let name = self.name("constant");
-        Ok(self
-            .model
-            .add_node(name, Const::new(tensor)?, tvec!(fact))?
-            .into())
+        Ok(self.model.add_node(name, Const::new(tensor)?, tvec!(fact))?.into())
     }
 
     fn mul(&mut self, a: OutletId, b: OutletId) -> TractResult<OutletId> {
@@ -236,19 +198,13 @@ impl Tape<'_> {
         if *self.shape(tensor)? == *shape {
             return Ok(tensor);
         }
-        self.wire(
-            "broadcast",
-            MultiBroadcastTo::new(shape.iter().map(|&length| length.to_dim()).collect()),
-            &[tensor],
-        )
+        self.wire("broadcast", MultiBroadcastTo::new(shape.iter().map(|&length| length.to_dim()).collect()), &[tensor])
     }
 
     /// Sums the derivative of a broadcast tensor over the axes along which `like` was repeated.
     fn unbroadcast(&mut self, tensor: OutletId, like: OutletId) -> TractResult<OutletId> {
         let (from, to) = (self.shape(tensor)?, self.shape(like)?);
-        let repeated: Vec<usize> = (0..from.len())
-            .filter(|&axis| from[axis] != to[axis])
-            .collect();
+        let repeated: Vec<usize> = (0..from.len()).filter(|&axis| from[axis] != to[axis]).collect();
         self.sum(tensor, &repeated)
     }
 
@@ -297,18 +253,12 @@ fn div(tape: &mut Tape, node: &TypedNode, slot: usize, g: OutletId) -> TractResu
 
 /// y = max(x, c) with constant c: ds/dx = g where x > c, else 0.
 fn max(tape: &mut Tape, node: &TypedNode, slot: usize, g: OutletId) -> TractResult<OutletId> {
-    gated(tape, node, slot, g, |bound| Gate {
-        low: bound,
-        high: f32::INFINITY,
-    })
+    gated(tape, node, slot, g, |bound| Gate { low: bound, high: f32::INFINITY })
 }
 
 /// y = min(x, c) with constant c: ds/dx = g where x < c, else 0.
 fn min(tape: &mut Tape, node: &TypedNode, slot: usize, g: OutletId) -> TractResult<OutletId> {
-    gated(tape, node, slot, g, |bound| Gate {
-        low: f32::NEG_INFINITY,
-        high: bound,
-    })
+    gated(tape, node, slot, g, |bound| Gate { low: f32::NEG_INFINITY, high: bound })
 }
 
 /// Passes g where the node did not hold its input to a bound.
@@ -316,19 +266,9 @@ fn min(tape: &mut Tape, node: &TypedNode, slot: usize, g: OutletId) -> TractResu
 /// That is read off the value z behind the clamps that follow, max(., l) and min(., h), not off x. If l < h then z > l says
 /// the same as x > l, and z < h the same as x < h. If l >= h then z is constant and one of the two gates is shut
 /// everywhere, as it should be.
-fn gated(
-    tape: &mut Tape,
-    node: &TypedNode,
-    slot: usize,
-    g: OutletId,
-    gate: fn(f32) -> Gate,
-) -> TractResult<OutletId> {
-    let (variable, bound) =
-        clamp_bound(tape.model, node).context("only clamps to one constant have a rule")?;
-    ensure!(
-        variable == slot,
-        "the bound of a clamp has no gradient rule"
-    );
+fn gated(tape: &mut Tape, node: &TypedNode, slot: usize, g: OutletId, gate: fn(f32) -> Gate) -> TractResult<OutletId> {
+    let (variable, bound) = clamp_bound(tape.model, node).context("only clamps to one constant have a rule")?;
+    ensure!(variable == slot, "the bound of a clamp has no gradient rule");
     ensure!(
         tape.shape(node.inputs[slot])? == tape.shape(node.id.into())?,
         "a clamp that broadcasts has no gradient rule"
@@ -375,10 +315,7 @@ impl BinMiniOp for Gate {
     }
 
     fn result_datum_type(&self, g: DatumType, z: DatumType) -> TractResult<DatumType> {
-        ensure!(
-            g == f32::datum_type() && z == g,
-            "a gate works on f32, found {g:?} and {z:?}"
-        );
+        ensure!(g == f32::datum_type() && z == g, "a gate works on f32, found {g:?} and {z:?}");
         Ok(g)
     }
 
@@ -390,11 +327,7 @@ impl BinMiniOp for Gate {
         ensure!(g.shape() == z.shape(), "a gate does not broadcast");
         let mut g = g.try_as_plain_ram_mut()?;
         let z = z.try_as_plain_ram()?;
-        for (g, &z) in g
-            .as_slice_mut::<f32>()?
-            .iter_mut()
-            .zip(z.as_slice::<f32>()?)
-        {
+        for (g, &z) in g.as_slice_mut::<f32>()?.iter_mut().zip(z.as_slice::<f32>()?) {
             *g = self.pass(*g, z);
         }
         Ok(())
@@ -450,11 +383,7 @@ fn axes(tape: &mut Tape, node: &TypedNode, _slot: usize, g: OutletId) -> TractRe
 /// y = sum of x over some axes: ds/dx = g, repeated along them.
 fn reduce(tape: &mut Tape, node: &TypedNode, _slot: usize, g: OutletId) -> TractResult<OutletId> {
     let op = node.op_as::<Reduce>().context("a Reduce")?;
-    ensure!(
-        op.reducer == Reducer::Sum,
-        "no gradient rule for reducing by {:?}",
-        op.reducer
-    );
+    ensure!(op.reducer == Reducer::Sum, "no gradient rule for reducing by {:?}", op.reducer);
     let shape = tape.shape(node.inputs[0])?;
     tape.broadcast(g, &shape)
 }
@@ -508,32 +437,22 @@ fn einsum(tape: &mut Tape, node: &TypedNode, slot: usize, g: OutletId) -> TractR
 /// ds/dx\[i,q\] = sum over o, k of w\[o,i,k\] g\[o,p\] with p stride = q + pad - k dilation.
 fn conv(tape: &mut Tape, node: &TypedNode, slot: usize, g: OutletId) -> TractResult<OutletId> {
     let op = node.op_as::<Conv>().context("a Conv")?;
-    ensure!(
-        slot == 0,
-        "a convolution's kernel and bias have no gradient rule"
-    );
+    ensure!(slot == 0, "a convolution's kernel and bias have no gradient rule");
     ensure!(
         op.q_params.is_none() && op.kernel_fmt == KernelFormat::OIHW,
         "only f32 convolutions with kernels laid out OIHW have a rule"
     );
-    let kernel = tape
-        .constant_behind(node.inputs[1])?
-        .context("a computed kernel has no rule")?;
+    let kernel = tape.constant_behind(node.inputs[1])?.context("a computed kernel has no rule")?;
     let pool = &op.pool_spec;
     let input = pool.data_format.shape(tape.shape(node.inputs[0])?)?;
     let output = pool.data_format.shape(tape.shape(node.id.into())?)?;
     let (mut before, mut after, mut beyond) = (tvec!(), tvec!(), tvec!());
     for (axis, pad) in pool.computed_padding(input.hw_dims()).iter().enumerate() {
-        let reach = (output.hw_dims()[axis] - 1) * pool.stride(axis)
-            + (pool.kernel_shape[axis] - 1) * pool.dilation(axis)
-            + 1;
+        let reach =
+            (output.hw_dims()[axis] - 1) * pool.stride(axis) + (pool.kernel_shape[axis] - 1) * pool.dilation(axis) + 1;
         // A stride can leave rows at the end that no output reads: their derivative is zero.
         let padded = input.hw_dims()[axis] + pad.pad_before + pad.pad_after;
-        beyond.push(
-            padded
-                .checked_sub(reach)
-                .context("a convolution that reads past its padding has no rule")?,
-        );
+        beyond.push(padded.checked_sub(reach).context("a convolution that reads past its padding has no rule")?);
         before.push(pad.pad_before);
         after.push(pad.pad_after);
     }
@@ -545,11 +464,7 @@ fn conv(tape: &mut Tape, node: &TypedNode, slot: usize, g: OutletId) -> TractRes
     };
     let kernel = tape.constant(transposed(&kernel, op.group)?)?;
     let no_bias = tape.constant(tensor0(0f32))?;
-    tape.wire(
-        "deconv",
-        Deconv::new(back, KernelFormat::OIHW, beyond, op.group),
-        &[g, kernel, no_bias],
-    )
+    tape.wire("deconv", Deconv::new(back, KernelFormat::OIHW, beyond, op.group), &[g, kernel, no_bias])
 }
 
 /// Swaps a kernel's output and input channels within each group: (group o) i ... to (group i) o ...

@@ -2,9 +2,7 @@
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use decomcam::args::{
-    BenchArgs, Cli, Command, ExplainArgs, ModelArgs, ModelsArgs, RankArgs, RequestArgs,
-};
+use decomcam::args::{BenchArgs, Cli, Command, ExplainArgs, ModelArgs, ModelsArgs, RankArgs, RequestArgs};
 use decomcam::explain::{self, Request};
 use decomcam::model::{self, Model};
 use decomcam::network::ImageTower;
@@ -37,9 +35,7 @@ fn main() -> ExitCode {
 
 /// Whether the reader of our output went away, as `head` does: not a failure.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .downcast_ref::<io::Error>()
-        .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 fn print(text: &str) -> Result<()> {
@@ -53,10 +49,7 @@ fn print_json(value: &impl serde::Serialize) -> Result<()> {
 }
 
 fn threads(asked: Option<u16>) -> usize {
-    asked.map_or_else(
-        || std::thread::available_parallelism().map_or(1, usize::from),
-        usize::from,
-    )
+    asked.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from)
 }
 
 fn input_side(args: &ModelArgs, model: &Model) -> Result<(usize, usize)> {
@@ -91,31 +84,14 @@ fn load(args: &RequestArgs) -> Result<Loaded> {
     let mut timings = Timings::default();
     let model = timings.measure("read model", || Model::open(&args.model.model))?;
     let side = input_side(&args.model, &model)?;
-    let layer = args
-        .layer
-        .as_ref()
-        .unwrap_or(&model.manifest.image.default_layer)
-        .clone();
+    let layer = args.layer.as_ref().unwrap_or(&model.manifest.image.default_layer).clone();
     let prompt = timings.measure("load and run text tower", || {
         let text = TextTower::load(&model)?;
-        Prompt::new(
-            &model,
-            &text,
-            &args.text,
-            args.versus.as_deref(),
-            args.score.as_deref(),
-        )
+        Prompt::new(&model, &text, &args.text, args.versus.as_deref(), args.score.as_deref())
     })?;
-    let tower = timings.measure("load image tower", || {
-        ImageTower::load_to_explain(&model, &layer, side, &prompt.explained().name)
-    })?;
-    Ok(Loaded {
-        model,
-        tower,
-        prompt,
-        layer,
-        timings,
-    })
+    let tower = timings
+        .measure("load image tower", || ImageTower::load_to_explain(&model, &layer, side, &prompt.explained().name))?;
+    Ok(Loaded { model, tower, prompt, layer, timings })
 }
 
 fn explain_photo(args: &ExplainArgs) -> Result<()> {
@@ -133,17 +109,11 @@ fn explain_photo(args: &ExplainArgs) -> Result<()> {
         indicatif::ProgressStyle::with_template("{bar:30} {pos} of {len} forward passes")
             .context("the progress bar's template")?,
     );
-    let explanation = explain::explain(
-        &loaded.model,
-        &loaded.tower,
-        &loaded.prompt,
-        &photo,
-        &request,
-        &|done, total| {
+    let explanation =
+        explain::explain(&loaded.model, &loaded.tower, &loaded.prompt, &photo, &request, &|done, total| {
             bar.set_length(total as u64);
             bar.set_position(done as u64);
-        },
-    );
+        });
     bar.finish_and_clear();
     let explanation = explanation?;
     timings.append(&explanation.timings);
@@ -182,11 +152,8 @@ fn rank(args: &RankArgs) -> Result<()> {
     let model = Model::open(&args.model.model)?;
     let side = input_side(&args.model, &model)?;
     let text = TextTower::load(&model)?;
-    let prompts: Vec<Prompt> = args
-        .text
-        .iter()
-        .map(|typed| Prompt::new(&model, &text, typed, None, None))
-        .collect::<Result<_>>()?;
+    let prompts: Vec<Prompt> =
+        args.text.iter().map(|typed| Prompt::new(&model, &text, typed, None, None)).collect::<Result<_>>()?;
     let layer = &model.manifest.image.default_layer;
     let tower = ImageTower::load(&model, layer, side)?;
     let fit = args.model.fit.map(|fit| fit.0);
@@ -203,10 +170,7 @@ fn rank(args: &RankArgs) -> Result<()> {
 fn models(args: &ModelsArgs) -> Result<()> {
     let models: Vec<Model> = match &args.directory {
         Some(directory) => vec![Model::from_dir(directory)?],
-        None => model::bundled_names()
-            .into_iter()
-            .map(Model::bundled)
-            .collect::<Result<_>>()?,
+        None => model::bundled_names().into_iter().map(Model::bundled).collect::<Result<_>>()?,
     };
     let texts: Vec<String> = models.iter().map(Model::describe).collect();
     print(&texts.join("\n"))
@@ -217,16 +181,7 @@ fn bench(args: &BenchArgs) -> Result<()> {
     let photo = Photo::open(&args.photo)?;
     let loaded = load(&args.request)?;
     let request = request(&args.request);
-    let explain = || {
-        explain::explain(
-            &loaded.model,
-            &loaded.tower,
-            &loaded.prompt,
-            &photo,
-            &request,
-            &|_, _| (),
-        )
-    };
+    let explain = || explain::explain(&loaded.model, &loaded.tower, &loaded.prompt, &photo, &request, &|_, _| ());
     explain()?;
     let first = start.elapsed();
     let mut runs = Vec::new();
@@ -235,13 +190,7 @@ fn bench(args: &BenchArgs) -> Result<()> {
         let timings = explain()?.timings;
         runs.push((start.elapsed(), timings));
     }
-    let bench = report::Bench::new(
-        &loaded.timings,
-        first,
-        &runs,
-        request.threads,
-        peak_memory_bytes(),
-    );
+    let bench = report::Bench::new(&loaded.timings, first, &runs, request.threads, peak_memory_bytes());
     if args.json {
         return print_json(&bench);
     }

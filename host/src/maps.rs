@@ -22,24 +22,12 @@ impl Placement {
         [picture_height, picture_width]: [usize; 2],
     ) -> Result<Self> {
         let seen = framing.seen(picture_height as u32, picture_width as u32);
-        Ok(Self {
-            height,
-            width,
-            framing,
-            seen,
-            picture_height,
-            picture_width,
-        })
+        Ok(Self { height, width, framing, seen, picture_height, picture_width })
     }
 
     /// Maps that cover the whole of a picture.
     pub fn whole(map: [usize; 2], [height, width]: [usize; 2]) -> Result<Self> {
-        let framing = Framing {
-            top: 0,
-            left: 0,
-            height: height as u32,
-            width: width as u32,
-        };
+        let framing = Framing { top: 0, left: 0, height: height as u32, width: width as u32 };
         Self::new(map, framing, [height, width])
     }
 
@@ -50,36 +38,21 @@ impl Placement {
 
     /// The same maps on a smaller or larger copy of the picture, the framing rounded to its pixels.
     pub fn on_copy(&self, copy: [usize; 2]) -> Result<Self> {
-        let scaled = |value: i64, copy: usize, picture: usize| {
-            (value as f64 * copy as f64 / picture as f64).round() as i64
-        };
+        let scaled =
+            |value: i64, copy: usize, picture: usize| (value as f64 * copy as f64 / picture as f64).round() as i64;
         let f = self.framing;
         let top = scaled(f.top, copy[0], self.picture_height);
         let left = scaled(f.left, copy[1], self.picture_width);
         let bottom = scaled(f.top + i64::from(f.height), copy[0], self.picture_height);
         let right = scaled(f.left + i64::from(f.width), copy[1], self.picture_width);
-        let framing = Framing {
-            top,
-            left,
-            height: (bottom - top).max(1) as u32,
-            width: (right - left).max(1) as u32,
-        };
+        let framing = Framing { top, left, height: (bottom - top).max(1) as u32, width: (right - left).max(1) as u32 };
         Self::new([self.height, self.width], framing, copy)
     }
 
     /// The map on the picture, row by row: every row of the picture is given to `row` in turn, zero where the map does not reach.
-    pub fn rows(
-        &self,
-        map: &[f32],
-        mut row: impl FnMut(usize, &[f32]) -> Result<()>,
-    ) -> Result<()> {
+    pub fn rows(&self, map: &[f32], mut row: impl FnMut(usize, &[f32]) -> Result<()>) -> Result<()> {
         let mut taps = vec![resample::Tap::default(); self.framing.width as usize];
-        let bicubic = resample::Bicubic::new(
-            self.height,
-            self.width,
-            self.framing.height as usize,
-            &mut taps,
-        )?;
+        let bicubic = resample::Bicubic::new(self.height, self.width, self.framing.height as usize, &mut taps)?;
         let mut scratch = vec![0.0; resample::scratch_len(self.width)];
         let mut upsampled = vec![0.0; self.framing.width as usize];
         let mut out = vec![0.0; self.picture_width];

@@ -200,41 +200,19 @@ impl Manifest {
     }
 
     fn check(&self) -> Result<()> {
-        ensure!(
-            self.schema == SCHEMA,
-            "schema: expected {SCHEMA}, found {}",
-            self.schema
-        );
+        ensure!(self.schema == SCHEMA, "schema: expected {SCHEMA}, found {}", self.schema);
         let image = &self.image;
-        ensure!(
-            image.multiple > 0,
-            "image.multiple: expected at least 1, found 0"
-        );
+        ensure!(image.multiple > 0, "image.multiple: expected at least 1, found 0");
         check_side("image.size", image.size, image.multiple)?;
+        ensure!(image.margin <= LARGEST_SIDE, "image.margin: expected at most {LARGEST_SIDE}, found {}", image.margin);
         ensure!(
-            image.margin <= LARGEST_SIDE,
-            "image.margin: expected at most {LARGEST_SIDE}, found {}",
-            image.margin
-        );
-        ensure!(
-            image
-                .mean
-                .iter()
-                .chain(&image.std)
-                .all(|value| value.is_finite())
-                && image.std.iter().all(|&std| std > 0.),
+            image.mean.iter().chain(&image.std).all(|value| value.is_finite()) && image.std.iter().all(|&std| std > 0.),
             "image.mean and image.std: expected finite numbers, std above zero; found {:?} and {:?}",
             image.mean,
             image.std
         );
-        ensure!(
-            !image.layers.is_empty(),
-            "image.layers: expected at least one, found none"
-        );
-        distinct(
-            "image.layers",
-            image.layers.iter().map(|layer| layer.name.as_str()),
-        )?;
+        ensure!(!image.layers.is_empty(), "image.layers: expected at least one, found none");
+        distinct("image.layers", image.layers.iter().map(|layer| layer.name.as_str()))?;
         for layer in &image.layers {
             ensure!(
                 layer.channels > 0 && layer.stride > 0,
@@ -242,17 +220,13 @@ impl Manifest {
                 layer.name
             );
         }
-        self.layer(&image.default_layer)
-            .context("image.default_layer")?;
+        self.layer(&image.default_layer).context("image.default_layer")?;
         ensure!(
             self.text.template.matches("{}").count() == 1,
             "text.template: expected {{}} once, for the prompt; found \"{}\"",
             self.text.template
         );
-        distinct(
-            "scores",
-            self.scores.iter().map(|score| score.name.as_str()),
-        )?;
+        distinct("scores", self.scores.iter().map(|score| score.name.as_str()))?;
         for score in &self.scores {
             let usable = match score.scale {
                 Some(scale) => score.kind == ScoreKind::Cosine && scale.is_finite() && scale > 0.,
@@ -266,10 +240,8 @@ impl Manifest {
                 score.kind
             );
         }
-        self.score(&self.explain.reported)
-            .context("explain.reported")?;
-        self.score(&self.explain.explained)
-            .context("explain.explained")?;
+        self.score(&self.explain.reported).context("explain.reported")?;
+        self.score(&self.explain.explained).context("explain.explained")?;
         let files = self.files();
         for (name, sha256) in &files {
             let mut parts = Path::new(name).components();
@@ -278,10 +250,7 @@ impl Manifest {
                 "file \"{name}\": expected the name of a file in the manifest's own directory, without folders"
             );
             ensure!(
-                sha256.len() == 64
-                    && sha256
-                        .bytes()
-                        .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')),
+                sha256.len() == 64 && sha256.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')),
                 "file \"{name}\": expected a SHA-256 of 64 digits and letters a to f, found \"{sha256}\""
             );
         }
@@ -301,10 +270,7 @@ impl Manifest {
         [
             (self.image.file.clone(), self.image.sha256.clone()),
             (self.text.file.clone(), self.text.sha256.clone()),
-            (
-                self.text.vocabulary.clone(),
-                self.text.vocabulary_sha256.clone(),
-            ),
+            (self.text.vocabulary.clone(), self.text.vocabulary_sha256.clone()),
         ]
     }
 
@@ -314,25 +280,13 @@ impl Manifest {
     /// No such layer; the message lists the layers there are.
     pub fn layer(&self, name: &str) -> Result<&Layer> {
         let layers = &self.image.layers;
-        layers
-            .iter()
-            .find(|layer| layer.name == name)
-            .with_context(|| {
-                let known: Vec<String> = layers
-                    .iter()
-                    .map(|layer| {
-                        format!(
-                            "{} ({} channels, stride {})",
-                            layer.name, layer.channels, layer.stride
-                        )
-                    })
-                    .collect();
-                format!(
-                    "no layer \"{name}\" in model \"{}\"; its layers are: {}",
-                    self.name,
-                    known.join(", ")
-                )
-            })
+        layers.iter().find(|layer| layer.name == name).with_context(|| {
+            let known: Vec<String> = layers
+                .iter()
+                .map(|layer| format!("{} ({} channels, stride {})", layer.name, layer.channels, layer.stride))
+                .collect();
+            format!("no layer \"{name}\" in model \"{}\"; its layers are: {}", self.name, known.join(", "))
+        })
     }
 
     /// The score of that name.
@@ -340,21 +294,10 @@ impl Manifest {
     /// # Errors
     /// No such score; the message lists the scores there are.
     pub fn score(&self, name: &str) -> Result<&Score> {
-        self.scores
-            .iter()
-            .find(|score| score.name == name)
-            .with_context(|| {
-                let known: Vec<&str> = self
-                    .scores
-                    .iter()
-                    .map(|score| score.name.as_str())
-                    .collect();
-                format!(
-                    "no score \"{name}\" in model \"{}\"; its scores are: {}",
-                    self.name,
-                    known.join(", ")
-                )
-            })
+        self.scores.iter().find(|score| score.name == name).with_context(|| {
+            let known: Vec<&str> = self.scores.iter().map(|score| score.name.as_str()).collect();
+            format!("no score \"{name}\" in model \"{}\"; its scores are: {}", self.name, known.join(", "))
+        })
     }
 
     /// Checks that a network input of this height and width is possible.
@@ -378,10 +321,7 @@ fn check_side(what: &str, pixels: usize, multiple: usize) -> Result<()> {
 fn distinct<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<()> {
     let mut seen = BTreeSet::new();
     for name in names {
-        ensure!(
-            seen.insert(name),
-            "{what}: expected each name once, found \"{name}\" twice"
-        );
+        ensure!(seen.insert(name), "{what}: expected each name once, found \"{name}\" twice");
     }
     Ok(())
 }
@@ -429,20 +369,11 @@ impl Model {
         let bundled = BUNDLED
             .iter()
             .find(|bundled| bundled.name == name)
-            .with_context(|| {
-                format!(
-                    "no bundled model \"{name}\"; there is: {}",
-                    bundled_names().join(", ")
-                )
-            })?;
-        let files = bundled
-            .files
-            .iter()
-            .map(|&(name, bytes)| (name.to_string(), Cow::Borrowed(bytes)));
+            .with_context(|| format!("no bundled model \"{name}\"; there is: {}", bundled_names().join(", ")))?;
+        let files = bundled.files.iter().map(|&(name, bytes)| (name.to_string(), Cow::Borrowed(bytes)));
         let origin = format!("bundled model \"{name}\"");
         Ok(Model {
-            manifest: Manifest::parse(bundled.manifest)
-                .with_context(|| format!("{MANIFEST} of the {origin}"))?,
+            manifest: Manifest::parse(bundled.manifest).with_context(|| format!("{MANIFEST} of the {origin}"))?,
             manifest_text: Cow::Borrowed(bundled.manifest),
             files: files.collect(),
             origin,
@@ -457,17 +388,10 @@ impl Model {
     pub fn from_dir(directory: &Path) -> Result<Model> {
         let path = directory.join(MANIFEST);
         let text = std::fs::read_to_string(&path).with_context(|| {
-            format!(
-                "{}: expected a model's manifest, could not read it; give the directory of a model",
-                path.display()
-            )
+            format!("{}: expected a model's manifest, could not read it; give the directory of a model", path.display())
         })?;
-        let manifest = Manifest::parse(&text).with_context(|| {
-            format!(
-                "{}: expected a manifest of schema {SCHEMA}; correct it",
-                path.display()
-            )
-        })?;
+        let manifest = Manifest::parse(&text)
+            .with_context(|| format!("{}: expected a manifest of schema {SCHEMA}; correct it", path.display()))?;
         let mut files = BTreeMap::new();
         for (name, _) in manifest.files() {
             let path = directory.join(&name);
@@ -484,12 +408,7 @@ impl Model {
             files.insert(name, Cow::Owned(bytes));
         }
         let origin = directory.display().to_string();
-        let model = Model {
-            manifest,
-            manifest_text: Cow::Owned(text),
-            files,
-            origin,
-        };
+        let model = Model { manifest, manifest_text: Cow::Owned(text), files, origin };
         model.verify()?;
         Ok(model)
     }
@@ -536,10 +455,7 @@ impl Model {
     /// # Errors
     /// A name the manifest does not have.
     pub fn file(&self, name: &str) -> Result<&[u8]> {
-        let bytes = self
-            .files
-            .get(name)
-            .with_context(|| format!("{}: no file \"{name}\"", self.origin))?;
+        let bytes = self.files.get(name).with_context(|| format!("{}: no file \"{name}\"", self.origin))?;
         Ok(bytes)
     }
 
@@ -556,8 +472,5 @@ impl Model {
 }
 
 fn hex_sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

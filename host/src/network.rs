@@ -54,10 +54,7 @@ pub struct Explained {
 impl ImageVectors {
     /// The output of that name.
     pub fn get(&self, name: &str) -> Option<&[f32]> {
-        self.outputs
-            .iter()
-            .find(|(output, _)| output == name)
-            .map(|(_, vector)| vector.as_slice())
+        self.outputs.iter().find(|(output, _)| output == name).map(|(_, vector)| vector.as_slice())
     }
 }
 
@@ -71,10 +68,7 @@ impl Score {
     /// Vectors of another model: a missing output, two lengths.
     pub fn value(&self, image: &ImageVectors, text: &[f32]) -> Result<f32> {
         let vector = image.get(&self.image).with_context(|| {
-            format!(
-                "the image tower has no output \"{}\", which score \"{}\" needs",
-                self.image, self.name
-            )
+            format!("the image tower has no output \"{}\", which score \"{}\" needs", self.image, self.name)
         })?;
         ensure!(
             vector.len() == text.len(),
@@ -83,12 +77,7 @@ impl Score {
             vector.len(),
             text.len()
         );
-        let sum_of = |a: &[f32], b: &[f32]| {
-            a.iter()
-                .zip(b)
-                .map(|(&a, &b)| f64::from(a) * f64::from(b))
-                .sum::<f64>()
-        };
+        let sum_of = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>();
         let dot = sum_of(vector, text);
         Ok(match self.kind {
             ScoreKind::Dot => dot as f32,
@@ -115,12 +104,7 @@ impl ImageTower {
     ///
     /// # Errors
     /// Those of [`ImageTower::load`], and an unknown score.
-    pub fn load_to_explain(
-        model: &Model,
-        layer: &str,
-        side: (usize, usize),
-        score: &str,
-    ) -> Result<ImageTower> {
+    pub fn load_to_explain(model: &Model, layer: &str, side: (usize, usize), score: &str) -> Result<ImageTower> {
         let manifest = &model.manifest;
         let layer = manifest.layer(layer)?.clone();
         let score = manifest.score(score)?.clone();
@@ -132,12 +116,7 @@ impl ImageTower {
             }
         }
         let origin = format!("{} of {}", manifest.image.file, model.origin());
-        let wiring = Wiring {
-            outputs: &outputs,
-            score: &score,
-            layer: &layer,
-            side,
-        };
+        let wiring = Wiring { outputs: &outputs, score: &score, layer: &layer, side };
         let built = contained(|| wiring.build(model)).with_context(|| {
             format!("{origin}: expected an ONNX image tower as its manifest describes it; fetch the model again, or correct it")
         })?;
@@ -199,14 +178,7 @@ impl ImageTower {
         let activations = values.pop().context("no activations")?;
         let (height, width) = layer_side(&self.layer, self.side);
         let vectors = self.named(values);
-        Ok(Explained {
-            vectors,
-            activations,
-            gradients,
-            channels: self.layer.channels,
-            height,
-            width,
-        })
+        Ok(Explained { vectors, activations, gradients, channels: self.layer.channels, height, width })
     }
 
     fn image(&self, image: &[f32]) -> Result<TValue> {
@@ -225,9 +197,7 @@ impl ImageTower {
     }
 
     fn named(&self, values: Vec<Vec<f32>>) -> ImageVectors {
-        ImageVectors {
-            outputs: self.outputs.iter().cloned().zip(values).collect(),
-        }
+        ImageVectors { outputs: self.outputs.iter().cloned().zip(values).collect() }
     }
 }
 
@@ -265,25 +235,13 @@ impl Wiring<'_> {
         let mut network = quantised::read(model.file(&side.file)?, &wanted)?;
         let layer = network.outputs[self.outputs.len()];
         let (layer_height, layer_width) = layer_side(self.layer, self.side);
-        expect_shape(
-            &network,
-            layer,
-            &self.layer.name,
-            &[1, self.layer.channels, layer_height, layer_width],
-        )?;
-        let scored = self
-            .outputs
-            .iter()
-            .position(|name| *name == self.score.image)
-            .context("no such output")?;
+        expect_shape(&network, layer, &self.layer.name, &[1, self.layer.channels, layer_height, layer_width])?;
+        let scored = self.outputs.iter().position(|name| *name == self.score.image).context("no such output")?;
         let scored = network.outputs[scored];
         let text_len = match network.outlet_fact(scored)?.shape.as_concrete() {
             Some(&[1, length]) => length,
             other => {
-                return Err(anyhow!(
-                    "\"{}\": expected shape [1, length], found {other:?}",
-                    self.score.image
-                ));
+                return Err(anyhow!("\"{}\": expected shape [1, length], found {other:?}", self.score.image));
             }
         };
         let text = network.add_source("decomcam.text", f32::fact([1, text_len]))?;
@@ -296,20 +254,11 @@ impl Wiring<'_> {
         vectors.inputs.truncate(1);
         vectors.outputs.truncate(self.outputs.len());
         vectors.compact()?;
-        Ok(Built {
-            vectors: SimplePlan::new(vectors)?,
-            explain: SimplePlan::new(network)?,
-            text_len,
-        })
+        Ok(Built { vectors: SimplePlan::new(vectors)?, explain: SimplePlan::new(network)?, text_len })
     }
 }
 
-fn expect_shape(
-    network: &TypedModel,
-    tensor: OutletId,
-    name: &str,
-    expected: &[usize],
-) -> Result<()> {
+fn expect_shape(network: &TypedModel, tensor: OutletId, name: &str, expected: &[usize]) -> Result<()> {
     let fact = network.outlet_fact(tensor)?;
     ensure!(
         fact.datum_type == f32::datum_type() && fact.shape.as_concrete() == Some(expected),
@@ -319,16 +268,10 @@ fn expect_shape(
 }
 
 /// sum(v t) for a dot, sum(v t) / |v| for a cosine, both of shape 1 x 1.
-fn append_score(
-    network: &mut TypedModel,
-    kind: ScoreKind,
-    vector: OutletId,
-    text: OutletId,
-) -> TractResult<OutletId> {
-    let mut wire =
-        |name: &str, op: Box<dyn TypedOp>, inputs: &[OutletId]| -> TractResult<OutletId> {
-            Ok(network.wire_node(format!("decomcam.{name}"), op, inputs)?[0])
-        };
+fn append_score(network: &mut TypedModel, kind: ScoreKind, vector: OutletId, text: OutletId) -> TractResult<OutletId> {
+    let mut wire = |name: &str, op: Box<dyn TypedOp>, inputs: &[OutletId]| -> TractResult<OutletId> {
+        Ok(network.wire_node(format!("decomcam.{name}"), op, inputs)?[0])
+    };
     let sum = || Box::new(Reduce::new(tvec!(1), Reducer::Sum));
     let products = wire("products", Box::new(math::mul()), &[vector, text])?;
     let dot = wire("dot", sum(), &[products])?;

@@ -53,11 +53,7 @@ impl Photo {
         let path = path.as_ref();
         let photo = read(path).and_then(|bytes| {
             let pixels = decode(&bytes)?;
-            Ok(Self {
-                path: path.to_path_buf(),
-                pixels,
-                sha256: hexadecimal(&Sha256::digest(&bytes)),
-            })
+            Ok(Self { path: path.to_path_buf(), pixels, sha256: hexadecimal(&Sha256::digest(&bytes)) })
         });
         photo.map_err(|reason| anyhow!("cannot read photo `{}`: {reason}", path.display()))
     }
@@ -88,46 +84,33 @@ impl Photo {
                 *sample = f32::from(pixel[channel]) / 255.0;
             }
         }
-        Planes {
-            height: height_len,
-            width: width_len,
-            data,
-        }
+        Planes { height: height_len, width: width_len, data }
     }
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(
-        String::with_capacity(2 * bytes.len()),
-        |mut digits, byte| {
-            let _ = write!(digits, "{byte:02x}");
-            digits
-        },
-    )
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut digits, byte| {
+        let _ = write!(digits, "{byte:02x}");
+        digits
+    })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
     let unreadable = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => format!("expected {KINDS}, found no such file; check the path"),
-        _ => format!(
-            "expected {KINDS}, found a file that cannot be read ({error}); check its permissions and its disk"
-        ),
+        _ => {
+            format!("expected {KINDS}, found a file that cannot be read ({error}); check its permissions and its disk")
+        }
     };
     if fs::metadata(path).map_err(unreadable)?.is_dir() {
-        return Err(format!(
-            "expected {KINDS}, found a directory; name one file in it"
-        ));
+        return Err(format!("expected {KINDS}, found a directory; name one file in it"));
     }
     // Reading stops by itself, because a pipe or a device tells no length in advance.
     let mut bytes = Vec::new();
-    let mut file = File::open(path)
-        .map_err(unreadable)?
-        .take(MAX_FILE_BYTES + 1);
+    let mut file = File::open(path).map_err(unreadable)?.take(MAX_FILE_BYTES + 1);
     file.read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(format!(
-            "expected at most {MAX_FILE_BYTES} bytes, found more; scale the photo down first"
-        ));
+        return Err(format!("expected at most {MAX_FILE_BYTES} bytes, found more; scale the photo down first"));
     }
     Ok(bytes)
 }
@@ -144,20 +127,14 @@ fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
     let damaged = |cause: &dyn fmt::Display| {
         let count = bytes.len();
         // Some decoders break their messages into lines.
-        let cause = cause
-            .to_string()
-            .split_whitespace()
-            .collect::<Vec<_>>()
-            .join(" ");
+        let cause = cause.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
         format!(
             "expected a complete {kind} image, found {count} bytes that are damaged or cut short ({cause}); get it again, \
              or open and save it in an image editor"
         )
     };
 
-    let mut reader = ImageReader::new(Cursor::new(bytes))
-        .with_guessed_format()
-        .map_err(|error| damaged(&error))?;
+    let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| damaged(&error))?;
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(MAX_DECODER_BYTES);
     reader.limits(limits);
@@ -166,9 +143,7 @@ fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
     let (width, height) = decoder.dimensions();
     let pixels = u64::from(height) * u64::from(width);
     if pixels == 0 {
-        return Err(damaged(&format_args!(
-            "its header announces {height} x {width} pixels"
-        )));
+        return Err(damaged(&format_args!("its header announces {height} x {width} pixels")));
     }
     if pixels > MAX_PIXELS || height.max(width) > MAX_SIDE {
         return Err(format!(
@@ -198,9 +173,7 @@ fn not_a_photo(bytes: &[u8], format: Option<ImageFormat>) -> String {
             return format!("expected {KINDS}, found an empty file; get it again");
         }
         None => {
-            return format!(
-                "expected {KINDS}, found {count} bytes that are none of these; convert it first"
-            );
+            return format!("expected {KINDS}, found {count} bytes that are none of these; convert it first");
         }
     };
     format!("expected {KINDS}, found {count} bytes of {kind}; convert it to JPEG or PNG first")
@@ -212,10 +185,7 @@ fn not_a_photo(bytes: &[u8], format: Option<ImageFormat>) -> String {
 fn jpeg_reaches_its_end(bytes: &[u8]) -> bool {
     const RESTARTS_AND_START: std::ops::RangeInclusive<u8> = 0xD0..=0xD8;
     let mut at = 2;
-    while let Some(skipped) = bytes
-        .get(at..)
-        .and_then(|rest| rest.iter().position(|&byte| byte == 0xFF))
-    {
+    while let Some(skipped) = bytes.get(at..).and_then(|rest| rest.iter().position(|&byte| byte == 0xFF)) {
         at += skipped + 1;
         let Some(&marker) = bytes.get(at) else {
             return false;
@@ -336,39 +306,24 @@ impl Framing {
         input_width: u32,
         margin: u32,
     ) -> Self {
-        let unit = |photo: u32, input: u32, margin: u32| {
-            f64::from(photo) / (f64::from(input) + f64::from(margin))
-        };
+        let unit = |photo: u32, input: u32, margin: u32| f64::from(photo) / (f64::from(input) + f64::from(margin));
         let scaled = |input: u32, unit: f64| (f64::from(input) * unit).round() as u32;
         let (height, width) = match fit {
             Fit::Crop => {
-                let unit = unit(photo_height, input_height, margin).min(unit(
-                    photo_width,
-                    input_width,
-                    margin,
-                ));
+                let unit = unit(photo_height, input_height, margin).min(unit(photo_width, input_width, margin));
                 (
                     scaled(input_height, unit).clamp(1, photo_height.max(1)),
                     scaled(input_width, unit).clamp(1, photo_width.max(1)),
                 )
             }
             Fit::Pad => {
-                let unit =
-                    unit(photo_height, input_height, 0).max(unit(photo_width, input_width, 0));
-                (
-                    scaled(input_height, unit).max(photo_height),
-                    scaled(input_width, unit).max(photo_width),
-                )
+                let unit = unit(photo_height, input_height, 0).max(unit(photo_width, input_width, 0));
+                (scaled(input_height, unit).max(photo_height), scaled(input_width, unit).max(photo_width))
             }
             Fit::Stretch => (photo_height, photo_width),
         };
         let start = |photo: u32, side: u32| (i64::from(photo) - i64::from(side)).div_euclid(2);
-        Self {
-            top: start(photo_height, height),
-            left: start(photo_width, width),
-            height,
-            width,
-        }
+        Self { top: start(photo_height, height), left: start(photo_width, width), height, width }
     }
 
     /// The part of the photo within the framing: what the model saw.
@@ -380,12 +335,7 @@ impl Framing {
         };
         let (top, height) = overlap(self.top, self.height, photo_height);
         let (left, width) = overlap(self.left, self.width, photo_width);
-        Rect {
-            top,
-            left,
-            height,
-            width,
-        }
+        Rect { top, left, height, width }
     }
 }
 
@@ -430,50 +380,31 @@ struct Taps {
 impl Taps {
     /// Pillow's `precompute_coeffs` for its BICUBIC; `start`, `side` of the framing and `photo` in source pixels.
     fn new(start: i64, side: u32, photo: u32, target: u32) -> Self {
-        assert!(
-            side > 0 && target > 0,
-            "an empty framing or network input cannot be resized"
-        );
+        assert!(side > 0 && target > 0, "an empty framing or network input cannot be resized");
         // Beyond the photo lies padding as far as the framing reaches, and nothing further on.
         let low = start.min(0);
         let high = (start + i64::from(side)).max(i64::from(photo));
         let scale = f64::from(side) / f64::from(target);
         let widening = scale.max(1.0);
         let support = 2.0 * widening;
-        let mut taps = Self {
-            first: Vec::new(),
-            weights: Vec::new(),
-        };
+        let mut taps = Self { first: Vec::new(), weights: Vec::new() };
         for index in 0..target {
             let centre = (start - low) as f64 + (f64::from(index) + 0.5) * scale;
             let first = ((centre - support + 0.5) as i64).max(0);
             let end = ((centre + support + 0.5) as i64).min(high - low);
-            let weights: Vec<f64> = (first..end)
-                .map(|source| catmull_rom((source as f64 - centre + 0.5) / widening))
-                .collect();
+            let weights: Vec<f64> =
+                (first..end).map(|source| catmull_rom((source as f64 - centre + 0.5) / widening)).collect();
             let sum: f64 = weights.iter().sum();
             taps.first.push(low + first);
-            taps.weights.push(
-                weights
-                    .into_iter()
-                    .map(|weight| (weight / sum) as f32)
-                    .collect(),
-            );
+            taps.weights.push(weights.into_iter().map(|weight| (weight / sum) as f32).collect());
         }
         taps
     }
 
     /// First source sample that any target sample needs, and one past the last.
     fn span(&self) -> (i64, i64) {
-        let ends = self
-            .first
-            .iter()
-            .zip(&self.weights)
-            .map(|(first, weights)| first + weights.len() as i64);
-        (
-            self.first.iter().copied().min().unwrap_or(0),
-            ends.max().unwrap_or(0),
-        )
+        let ends = self.first.iter().zip(&self.weights).map(|(first, weights)| first + weights.len() as i64);
+        (self.first.iter().copied().min().unwrap_or(0), ends.max().unwrap_or(0))
     }
 }
 
@@ -496,12 +427,7 @@ fn to_level(sample: f32) -> u8 {
 
 /// The whole picture at another size, resampled as [`Photo::network_input`] does.
 pub(crate) fn resize_whole(picture: &RgbImage, height: u32, width: u32) -> RgbImage {
-    let whole = Framing {
-        top: 0,
-        left: 0,
-        height: picture.height(),
-        width: picture.width(),
-    };
+    let whole = Framing { top: 0, left: 0, height: picture.height(), width: picture.width() };
     resize(picture, whole, height, width, [0; 3])
 }
 
@@ -522,10 +448,7 @@ fn resize(picture: &RgbImage, framing: Framing, height: u32, width: u32, pad: [u
         sums.fill(0.0);
         let mut padded = 0.0;
         for (row, &weight) in (first..).zip(weights) {
-            let Some(row) = usize::try_from(row)
-                .ok()
-                .filter(|row| (low..high).contains(row))
-            else {
+            let Some(row) = usize::try_from(row).ok().filter(|row| (low..high).contains(row)) else {
                 padded += weight;
                 continue;
             };
@@ -544,12 +467,7 @@ fn resize(picture: &RgbImage, framing: Framing, height: u32, width: u32, pad: [u
 }
 
 /// The named rows of the picture, resized along the columns only: `(rows, width, 3)`.
-fn narrow(
-    picture: &RgbImage,
-    columns: &Taps,
-    rows: std::ops::Range<usize>,
-    pad: [u8; 3],
-) -> Vec<u8> {
+fn narrow(picture: &RgbImage, columns: &Taps, rows: std::ops::Range<usize>, pad: [u8; 3]) -> Vec<u8> {
     let (low, high) = columns.span();
     let photo_width = i64::from(picture.width());
     let inside = low.clamp(0, photo_width)..high.clamp(0, photo_width);
@@ -578,16 +496,14 @@ fn narrow(
             *sample = f32::from(*colour);
         }
         for (row, target) in rows.zip(narrow.chunks_exact_mut(target_len)) {
-            let source = &picture.as_raw()[row * source_len..]
-                [3 * inside.start as usize..3 * inside.end as usize];
+            let source = &picture.as_raw()[row * source_len..][3 * inside.start as usize..3 * inside.end as usize];
             for (sample, &level) in line[3 * lead..].iter_mut().zip(source) {
                 *sample = f32::from(level);
             }
             for (target, (start, weights)) in target.chunks_exact_mut(3).zip(&taps) {
                 let sums = weighted(&line[*start..], weights);
                 for channel in 0..3 {
-                    let sum = (sums[channel] + sums[channel + 3])
-                        + (sums[channel + 6] + sums[channel + 9]);
+                    let sum = (sums[channel] + sums[channel + 3]) + (sums[channel + 6] + sums[channel + 9]);
                     target[channel] = to_level(sum);
                 }
             }
@@ -596,9 +512,7 @@ fn narrow(
 
     // Below a megasample a thread costs more than it saves.
     let worth = rows.len() * source_len / 1_000_000 + 1;
-    let threads = thread::available_parallelism()
-        .map_or(1, usize::from)
-        .min(worth);
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(worth);
     let band = rows.len().div_ceil(threads).max(1);
     thread::scope(|scope| {
         let starts = rows.clone().step_by(band);
@@ -657,44 +571,24 @@ pub fn blur(planes: &Planes, sigma: f32, truncate: f32) -> Planes {
     let mut column_sums = vec![0.0; stride];
 
     for plane in blurred.data.chunks_exact_mut(height * width) {
-        for (target, row) in source
-            .chunks_exact_mut(stride)
-            .zip(plane.chunks_exact(width))
-        {
+        for (target, row) in source.chunks_exact_mut(stride).zip(plane.chunks_exact(width)) {
             target[..width].copy_from_slice(row);
         }
         for (index, row) in plane.chunks_exact_mut(width).enumerate() {
-            for (group, sums) in column_sums
-                .as_chunks_mut::<BLUR_LANES>()
-                .0
-                .iter_mut()
-                .enumerate()
-            {
+            for (group, sums) in column_sums.as_chunks_mut::<BLUR_LANES>().0.iter_mut().enumerate() {
                 let lanes = |padded: usize| -> &[f32; BLUR_LANES] {
-                    &source[mirrored_rows[padded] * stride..][..stride]
-                        .as_chunks()
-                        .0[group]
+                    &source[mirrored_rows[padded] * stride..][..stride].as_chunks().0[group]
                 };
-                *sums = symmetric_sum(&kernel, |offset| {
-                    (
-                        lanes(index + radius - offset),
-                        lanes(index + radius + offset),
-                    )
-                });
+                *sums =
+                    symmetric_sum(&kernel, |offset| (lanes(index + radius - offset), lanes(index + radius + offset)));
             }
             for (sample, &column) in line.iter_mut().zip(&mirrored_columns) {
                 *sample = column_sums[column];
             }
             for (group, target) in row.chunks_mut(BLUR_LANES).enumerate() {
                 let centre = group * BLUR_LANES + radius;
-                let lanes = |at: usize| {
-                    line[at..]
-                        .first_chunk::<BLUR_LANES>()
-                        .expect("the line has whole groups")
-                };
-                let sums = symmetric_sum(&kernel, |offset| {
-                    (lanes(centre - offset), lanes(centre + offset))
-                });
+                let lanes = |at: usize| line[at..].first_chunk::<BLUR_LANES>().expect("the line has whole groups");
+                let sums = symmetric_sum(&kernel, |offset| (lanes(centre - offset), lanes(centre + offset)));
                 target.copy_from_slice(&sums[..target.len()]);
             }
         }
@@ -728,9 +622,7 @@ fn gaussian(sigma: f64, truncate: f64) -> Vec<f32> {
         side.extend(weights.take_while(|&weight| weight > UNNOTICED));
     }
     let sum = 2.0 * side.iter().sum::<f64>() - 1.0;
-    side.into_iter()
-        .map(|weight| (weight / sum) as f32)
-        .collect()
+    side.into_iter().map(|weight| (weight / sum) as f32).collect()
 }
 
 /// For each of `radius + len + radius` positions the index that mirroring at the borders brings there.
@@ -738,7 +630,5 @@ fn mirrored(len: usize, radius: usize) -> Vec<usize> {
     let period = 2 * len;
     let start = period - radius % period;
     let fold = |at: usize| if at < len { at } else { period - 1 - at };
-    (start..start + len + 2 * radius)
-        .map(|at| fold(at % period))
-        .collect()
+    (start..start + len + 2 * radius).map(|at| fold(at % period)).collect()
 }

@@ -73,9 +73,7 @@ pub struct Sheet<'a> {
 /// The longer side has 300 pixels; the shorter one follows from the photo's shape, but has at least 16.
 pub fn tile_size(photo_height: u32, photo_width: u32) -> (u32, u32) {
     let longer = f64::from(photo_height.max(photo_width).max(1));
-    let scaled = |side: u32| {
-        ((f64::from(side) * f64::from(TILE) / longer).round() as u32).clamp(TILE_SHORTEST, TILE)
-    };
+    let scaled = |side: u32| ((f64::from(side) * f64::from(TILE) / longer).round() as u32).clamp(TILE_SHORTEST, TILE);
     (scaled(photo_height), scaled(photo_width))
 }
 
@@ -91,10 +89,7 @@ pub fn tile_size(photo_height: u32, photo_width: u32) -> (u32, u32) {
 /// When the photo has no pixels, or a map has another length than [`tile_size`] of the photo has pixels.
 pub fn sheet(sheet: &Sheet<'_>) -> Result<RgbImage> {
     let (photo_width, photo_height) = sheet.photo.dimensions();
-    ensure!(
-        photo_height > 0 && photo_width > 0,
-        "cannot draw a sheet: expected a photo, found one without pixels"
-    );
+    ensure!(photo_height > 0 && photo_width > 0, "cannot draw a sheet: expected a photo, found one without pixels");
     let (height, width) = tile_size(photo_height, photo_width);
     let photo = resize_whole(sheet.photo, height, width);
     check("saliency", sheet.saliency.map, &photo)?;
@@ -104,56 +99,23 @@ pub fn sheet(sheet: &Sheet<'_>) -> Result<RgbImage> {
     let seen = scaled(sheet.seen, (photo_height, photo_width), (height, width));
 
     let unseen = seen.height < height || seen.width < width;
-    let photo_lines = [
-        "Photo",
-        if unseen {
-            "framed: what the model saw"
-        } else {
-            "seen whole by the model"
-        },
-    ];
-    let photo_tile = SheetTile {
-        lines: photo_lines.map(str::to_owned).to_vec(),
-        ..SheetTile::default()
-    };
-    let tiles: Vec<&SheetTile<'_>> = [&photo_tile, &sheet.saliency]
-        .into_iter()
-        .chain(&sheet.ossms)
-        .collect();
+    let photo_lines = ["Photo", if unseen { "framed: what the model saw" } else { "seen whole by the model" }];
+    let photo_tile = SheetTile { lines: photo_lines.map(str::to_owned).to_vec(), ..SheetTile::default() };
+    let tiles: Vec<&SheetTile<'_>> = [&photo_tile, &sheet.saliency].into_iter().chain(&sheet.ossms).collect();
     let layout = Layout::new(&tiles, height, width, sheet);
 
-    let mut canvas = Canvas(RgbImage::from_pixel(
-        layout.width,
-        layout.height,
-        Rgb(PAPER),
-    ));
+    let mut canvas = Canvas(RgbImage::from_pixel(layout.width, layout.height, Rgb(PAPER)));
     let text_width = layout.width - 2 * MARGIN;
     let mut top = MARGIN;
-    canvas.text(
-        MARGIN,
-        top,
-        &shortened(sheet.title, TITLE, text_width),
-        TITLE,
-        INK,
-    );
+    canvas.text(MARGIN, top, &shortened(sheet.title, TITLE, text_width), TITLE, INK);
     top += TITLE.line();
     for line in &sheet.subtitle {
-        canvas.text(
-            MARGIN,
-            top,
-            &shortened(line, BODY, text_width),
-            BODY,
-            FAINT_INK,
-        );
+        canvas.text(MARGIN, top, &shortened(line, BODY, text_width), BODY, FAINT_INK);
         top += BODY.line();
     }
     for (index, tile) in tiles.iter().enumerate() {
         let (left, top) = layout.cell(index as u32);
-        let mut picture = if index == 0 {
-            photo.clone()
-        } else {
-            tinted(&photo, tile.map, largest(tile.map))
-        };
+        let mut picture = if index == 0 { photo.clone() } else { tinted(&photo, tile.map, largest(tile.map)) };
         if index > 0 {
             mark_unseen(&mut picture, seen);
         }
@@ -186,18 +148,9 @@ const TRACK: Colour = [0x2c, 0x30, 0x38];
 const POSITIVE: Colour = [0x35, 0xb7, 0x79];
 const NEGATIVE: Colour = [0xe0, 0x6c, 0x52];
 
-const TITLE: Font = Font {
-    weight: FontWeight::Bold,
-    height: RasterHeight::Size24,
-};
-const LABEL: Font = Font {
-    weight: FontWeight::Bold,
-    height: RasterHeight::Size20,
-};
-const BODY: Font = Font {
-    weight: FontWeight::Regular,
-    height: RasterHeight::Size20,
-};
+const TITLE: Font = Font { weight: FontWeight::Bold, height: RasterHeight::Size24 };
+const LABEL: Font = Font { weight: FontWeight::Bold, height: RasterHeight::Size20 };
+const BODY: Font = Font { weight: FontWeight::Regular, height: RasterHeight::Size20 };
 
 #[derive(Clone, Copy)]
 struct Font {
@@ -230,12 +183,7 @@ struct Layout {
 
 impl Layout {
     fn new(tiles: &[&SheetTile<'_>], tile_height: u32, tile_width: u32, sheet: &Sheet<'_>) -> Self {
-        let widest = tiles
-            .iter()
-            .flat_map(|tile| &tile.lines)
-            .map(|line| LABEL.width(line))
-            .max()
-            .unwrap_or(0);
+        let widest = tiles.iter().flat_map(|tile| &tile.lines).map(|line| LABEL.width(line)).max().unwrap_or(0);
         let label_width = tile_width.max(widest.min(WIDEST_LABEL));
         let lines = tiles.iter().map(|tile| tile.lines.len()).max().unwrap_or(0) as u32;
         let bars = tiles.iter().any(|tile| tile.bar.is_some());
@@ -244,12 +192,7 @@ impl Layout {
 
         let grid = MARGIN + TITLE.line() + sheet.subtitle.len() as u32 * BODY.line() + GAP / 2;
         let count = tiles.len() as u32;
-        let size = |columns: u32| {
-            (
-                count.div_ceil(columns) * cell.0,
-                columns * cell.1 - GAP + 2 * MARGIN,
-            )
-        };
+        let size = |columns: u32| (count.div_ceil(columns) * cell.0, columns * cell.1 - GAP + 2 * MARGIN);
         let columns = (1..=count)
             .min_by(|&a, &b| {
                 let misfit = |columns: u32| {
@@ -269,25 +212,12 @@ impl Layout {
             .flat_map(|note| wrapped(note, BODY, width - 2 * MARGIN))
             .collect();
         let height = foot + COLOUR_BAR.0 + 12 + notes.len() as u32 * BODY.line() + MARGIN;
-        Self {
-            height,
-            width,
-            columns,
-            grid,
-            cell,
-            foot,
-            notes,
-            label_width,
-            bars,
-        }
+        Self { height, width, columns, grid, cell, foot, notes, label_width, bars }
     }
 
     /// Left and top of a tile.
     fn cell(&self, index: u32) -> (u32, u32) {
-        (
-            MARGIN + index % self.columns * self.cell.1,
-            self.grid + index / self.columns * self.cell.0,
-        )
+        (MARGIN + index % self.columns * self.cell.1, self.grid + index / self.columns * self.cell.0)
     }
 }
 
@@ -329,17 +259,7 @@ impl Canvas {
                 let length = (value.abs().min(1.0) * layout.label_width as f32).round() as u32;
                 let colour = if value < 0.0 { NEGATIVE } else { POSITIVE };
                 self.fill(left, top, BAR, layout.label_width, TRACK);
-                self.fill(
-                    left,
-                    top,
-                    BAR,
-                    length,
-                    if tile.dimmed {
-                        mixed(PAPER, colour, 0.45)
-                    } else {
-                        colour
-                    },
-                );
+                self.fill(left, top, BAR, length, if tile.dimmed { mixed(PAPER, colour, 0.45) } else { colour });
             }
             top += BAR + 6;
         }
@@ -350,13 +270,7 @@ impl Canvas {
                 (_, false) => (BODY, FAINT_INK),
                 (_, true) => (BODY, DIM_INK),
             };
-            self.text(
-                left,
-                top,
-                &shortened(line, font, layout.label_width),
-                font,
-                colour,
-            );
+            self.text(left, top, &shortened(line, font, layout.label_width), font, colour);
             top += BODY.line();
         }
     }
@@ -366,13 +280,7 @@ impl Canvas {
         let left = MARGIN + BODY.width("0 ");
         let text_top = (top + height / 2).saturating_sub(BODY.height.val() as u32 / 2);
         self.text(MARGIN, text_top, "0", BODY, INK);
-        self.text(
-            left + width + BODY.width(" "),
-            text_top,
-            "1  of the map's maximum",
-            BODY,
-            INK,
-        );
+        self.text(left + width + BODY.width(" "), text_top, "1  of the map's maximum", BODY, INK);
         for column in 0..width {
             // On middle grey, as if over a photo: what the tiles show, not the bare colours.
             let colour = tint([128; 3], column as f32 / (width - 1) as f32);
@@ -405,10 +313,7 @@ static TINTS: LazyLock<[([f32; 3], f32); LEVELS]> = LazyLock::new(|| {
         let saliency = level as f32 / (LEVELS - 1) as f32;
         let opacity = 0.85 * saliency.powf(0.7);
         let colour = colorous::INFERNO.eval_rational(level, LEVELS).as_array();
-        (
-            colour.map(|sample| opacity * f32::from(sample) + 0.5),
-            1.0 - opacity,
-        )
+        (colour.map(|sample| opacity * f32::from(sample) + 0.5), 1.0 - opacity)
     })
 });
 
@@ -429,20 +334,13 @@ fn tinted(photo: &RgbImage, map: &[f32], maximum: f32) -> RgbImage {
 
 /// The largest finite sample, or 1 where none is positive: a blank map stays blank.
 fn largest(map: &[f32]) -> f32 {
-    let maximum = map
-        .iter()
-        .copied()
-        .filter(|sample| sample.is_finite())
-        .fold(0.0, f32::max);
+    let maximum = map.iter().copied().filter(|sample| sample.is_finite()).fold(0.0, f32::max);
     if maximum > 0.0 { maximum } else { 1.0 }
 }
 
 fn mark_unseen(picture: &mut RgbImage, seen: Rect) {
     for (x, y, pixel) in picture.enumerate_pixels_mut() {
-        let inside = y >= seen.top
-            && y - seen.top < seen.height
-            && x >= seen.left
-            && x - seen.left < seen.width;
+        let inside = y >= seen.top && y - seen.top < seen.height && x >= seen.left && x - seen.left < seen.width;
         if !inside {
             let [red, green, blue] = pixel.0.map(u32::from);
             let grey = (299 * red + 587 * green + 114 * blue) / 1000;
@@ -458,16 +356,10 @@ fn frame(picture: &mut RgbImage, seen: Rect) {
         return;
     }
     let line = (height.max(width) / 400).max(1);
-    let (bottom, right) = (
-        seen.top.saturating_add(seen.height),
-        seen.left.saturating_add(seen.width),
-    );
+    let (bottom, right) = (seen.top.saturating_add(seen.height), seen.left.saturating_add(seen.width));
     for y in seen.top..bottom.min(height) {
         for x in seen.left..right.min(width) {
-            let depth = (y - seen.top)
-                .min(bottom - 1 - y)
-                .min(x - seen.left)
-                .min(right - 1 - x);
+            let depth = (y - seen.top).min(bottom - 1 - y).min(x - seen.left).min(right - 1 - x);
             match depth / line {
                 0 => picture.put_pixel(x, y, Rgb([255; 3])),
                 1 => picture.put_pixel(x, y, Rgb([0; 3])),
@@ -492,18 +384,12 @@ fn mixed(under: Colour, over: Colour, opacity: f32) -> Colour {
 
 /// `seen` on a picture scaled from one height and width to another.
 fn scaled(seen: Rect, from: (u32, u32), to: (u32, u32)) -> Rect {
-    let edge = |edge: u32, from: u32, to: u32| {
-        (f64::from(edge.min(from)) * f64::from(to) / f64::from(from)).round() as u32
-    };
+    let edge =
+        |edge: u32, from: u32, to: u32| (f64::from(edge.min(from)) * f64::from(to) / f64::from(from)).round() as u32;
     let (top, left) = (edge(seen.top, from.0, to.0), edge(seen.left, from.1, to.1));
     let bottom = edge(seen.top.saturating_add(seen.height), from.0, to.0);
     let right = edge(seen.left.saturating_add(seen.width), from.1, to.1);
-    Rect {
-        top,
-        left,
-        height: bottom - top,
-        width: right - left,
-    }
+    Rect { top, left, height: bottom - top, width: right - left }
 }
 
 /// The text in letters that the font has.
@@ -534,19 +420,12 @@ fn wrapped(text: &str, font: Font, width: u32) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in printable(text).split(' ').filter(|word| !word.is_empty()) {
         let line = lines.last_mut().expect("one line from the start");
-        let longer = if line.is_empty() {
-            word.to_owned()
-        } else {
-            format!("{line} {word}")
-        };
+        let longer = if line.is_empty() { word.to_owned() } else { format!("{line} {word}") };
         if font.width(&longer) <= width || line.is_empty() {
             *line = longer;
         } else {
             lines.push(word.to_owned());
         }
     }
-    lines
-        .iter()
-        .map(|line| shortened(line, font, width))
-        .collect()
+    lines.iter().map(|line| shortened(line, font, width)).collect()
 }

@@ -19,9 +19,11 @@ use anyhow::{Context, ensure};
 use tract_onnx::model::ParseResult;
 use tract_onnx::pb;
 use tract_onnx::prelude::Framework;
+use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
 use tract_onnx::tract_core::ops::konst::Const;
 use tract_onnx::tract_core::ops::math;
+use tract_onnx::tract_core::ops::nn::{Reduce, Reducer};
 use tract_onnx::tract_core::ops::quant::{DequantizeLinearF32, QuantizeLinearI8, QuantizeLinearU8};
 use tract_onnx::tract_hir::internal::*;
 
@@ -77,12 +79,7 @@ pub fn read_with_pairs(onnx: &[u8], wanted: &Wanted) -> TractResult<TypedModel> 
         model.inputs.len() == 1 && model.node(model.inputs[0].node).name == wanted.input,
         "expected one input named \"{}\", found {}",
         wanted.input,
-        named(
-            model
-                .inputs
-                .iter()
-                .map(|input| model.node(input.node).name.as_str())
-        )
+        named(model.inputs.iter().map(|input| model.node(input.node).name.as_str()))
     );
     let shape: TVec<TDim> = (wanted.shape.iter())
         .map(|length| match length {
@@ -95,12 +92,7 @@ pub fn read_with_pairs(onnx: &[u8], wanted: &Wanted) -> TractResult<TypedModel> 
         ensure!(
             model.outlet_labels.values().any(|label| label == output),
             "expected a tensor named \"{output}\"; the file's outputs are {}",
-            named(
-                model
-                    .outputs
-                    .iter()
-                    .filter_map(|&outlet| model.outlet_label(outlet))
-            )
+            named(model.outputs.iter().filter_map(|&outlet| model.outlet_label(outlet)))
         );
     }
     model.select_outputs_by_name(wanted.outputs)?;
@@ -109,11 +101,7 @@ pub fn read_with_pairs(onnx: &[u8], wanted: &Wanted) -> TractResult<TypedModel> 
 
 fn named<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let names: Vec<String> = names.map(|name| format!("\"{name}\"")).collect();
-    if names.is_empty() {
-        "none".to_string()
-    } else {
-        names.join(", ")
-    }
+    if names.is_empty() { "none".to_string() } else { names.join(", ") }
 }
 
 /// Replaces every `DequantizeLinear` of constants by the constant it stands for.
@@ -121,26 +109,10 @@ fn named<'a>(names: impl Iterator<Item = &'a str>) -> String {
 /// tract does so itself, but evaluates each of them through a graph of its own, several times over: 0.39 s instead of
 /// 0.02 s for a network of 5 million weights.
 fn with_float_weights(parsed: ParseResult, graph: &pb::GraphProto) -> TractResult<InferenceModel> {
-    let ParseResult {
-        mut model,
-        unresolved_inputs,
-        outlets_by_name,
-    } = parsed;
-    ensure!(
-        unresolved_inputs.is_empty(),
-        "the graph uses undefined tensors: {}",
-        unresolved_inputs.join(", ")
-    );
-    for proto in graph
-        .node
-        .iter()
-        .filter(|node| node.op_type == "DequantizeLinear")
-    {
-        let Some(&outlet) = proto
-            .output
-            .first()
-            .and_then(|name| outlets_by_name.get(name))
-        else {
+    let ParseResult { mut model, unresolved_inputs, outlets_by_name } = parsed;
+    ensure!(unresolved_inputs.is_empty(), "the graph uses undefined tensors: {}", unresolved_inputs.join(", "));
+    for proto in graph.node.iter().filter(|node| node.op_type == "DequantizeLinear") {
+        let Some(&outlet) = proto.output.first().and_then(|name| outlets_by_name.get(name)) else {
             continue;
         };
         let constants: Option<Vec<Arc<Tensor>>> = (proto.input.iter())
@@ -149,9 +121,7 @@ fn with_float_weights(parsed: ParseResult, graph: &pb::GraphProto) -> TractResul
                 Some(Arc::clone(model.node(input.node).op_as::<Const>()?.val()))
             })
             .collect();
-        let blocked = proto
-            .get_attr_opt::<i64>("block_size")?
-            .is_some_and(|size| size != 0);
+        let blocked = proto.get_attr_opt::<i64>("block_size")?.is_some_and(|size| size != 0);
         let (Some(constants), false) = (constants, blocked) else {
             continue;
         };
@@ -161,9 +131,7 @@ fn with_float_weights(parsed: ParseResult, graph: &pb::GraphProto) -> TractResul
         };
         let weights = weights.into_arc_tensor();
         for input in std::mem::take(&mut model.node_mut(outlet.node).inputs) {
-            model.node_mut(input.node).outputs[input.slot]
-                .successors
-                .retain(|successor| successor.node != outlet.node);
+            model.node_mut(input.node).outputs[input.slot].successors.retain(|successor| successor.node != outlet.node);
         }
         let node = model.node_mut(outlet.node);
         node.outputs[0].fact = InferenceFact::from(TypedFact::try_from(Arc::clone(&weights))?);
@@ -186,11 +154,7 @@ fn dequantised(constants: &[Arc<Tensor>], axis: i64) -> TractResult<Option<Tenso
     let (channels, inner) = if scale.len() == 1 {
         (1, quantised.len())
     } else {
-        let axis = if axis < 0 {
-            axis + shape.len() as i64
-        } else {
-            axis
-        };
+        let axis = if axis < 0 { axis + shape.len() as i64 } else { axis };
         let Some(&channels) = usize::try_from(axis).ok().and_then(|axis| shape.get(axis)) else {
             return Ok(None);
         };
@@ -200,11 +164,7 @@ fn dequantised(constants: &[Arc<Tensor>], axis: i64) -> TractResult<Option<Tenso
         return Ok(None);
     }
     let zero_point: Vec<i32> = match zero_point {
-        Some(zero_point) => zero_point
-            .cast_to::<i32>()?
-            .try_as_plain_ram()?
-            .as_slice::<i32>()?
-            .to_vec(),
+        Some(zero_point) => zero_point.cast_to::<i32>()?.try_as_plain_ram()?.as_slice::<i32>()?.to_vec(),
         None => vec![0; channels],
     };
     if zero_point.len() != channels {
@@ -213,74 +173,62 @@ fn dequantised(constants: &[Arc<Tensor>], axis: i64) -> TractResult<Option<Tenso
     let scale = scale.try_as_plain_ram()?;
     let scale = scale.as_slice::<f32>()?;
     let quantised_values = quantised.try_as_plain_ram()?;
-    let floats = match quantised.datum_type() {
-        DatumType::I8 => scaled(
-            quantised_values.as_slice::<i8>()?,
-            scale,
-            &zero_point,
-            inner,
-        ),
-        DatumType::U8 => scaled(
-            quantised_values.as_slice::<u8>()?,
-            scale,
-            &zero_point,
-            inner,
-        ),
-        DatumType::I32 => scaled(
-            quantised_values.as_slice::<i32>()?,
-            scale,
-            &zero_point,
-            inner,
-        ),
+    let mut floats = Tensor::zero::<f32>(shape)?;
+    let mut view = floats.try_as_plain_ram_mut()?;
+    let to = view.as_slice_mut::<f32>()?;
+    match quantised.datum_type() {
+        DatumType::I8 => scaled(quantised_values.as_slice::<i8>()?, scale, &zero_point, inner, to),
+        DatumType::U8 => scaled(quantised_values.as_slice::<u8>()?, scale, &zero_point, inner, to),
+        DatumType::I32 => scaled(quantised_values.as_slice::<i32>()?, scale, &zero_point, inner, to),
         _ => return Ok(None),
     };
-    Tensor::from_shape(shape, &floats).map(Some)
+    Ok(Some(floats))
 }
 
 /// Runs of `inner` numbers share a scale and a zero point; the runs go round the channels.
-fn scaled<Q: Copy + Into<i64>>(
-    quantised: &[Q],
-    scale: &[f32],
-    zero_point: &[i32],
-    inner: usize,
-) -> Vec<f32> {
+fn scaled<Q>(quantised: &[Q], scale: &[f32], zero_point: &[i32], inner: usize, to: &mut [f32])
+where
+    Q: Copy + Into<i64>,
+{
     let channels = scale.iter().zip(zero_point).cycle();
-    let mut floats = Vec::with_capacity(quantised.len());
-    for (run, (&scale, &zero_point)) in quantised.chunks(inner).zip(channels) {
-        floats.extend(
-            run.iter()
-                .map(|&q| (q.into() - i64::from(zero_point)) as f32 * scale),
-        );
+    let runs = quantised.chunks(inner).zip(to.chunks_mut(inner));
+    for ((quantised, to), (&scale, &zero_point)) in runs.zip(channels) {
+        for (to, &q) in to.iter_mut().zip(quantised) {
+            *to = (q.into() - i64::from(zero_point)) as f32 * scale;
+        }
     }
-    floats
 }
 
 /// Replaces every activation's `QuantizeLinear` -> `DequantizeLinear` pair by a clamp to the range of its integers, and tells
-/// how many there were.
+/// how many pairs there were.
 ///
-/// Goes between typing and declutter, which rewrites pairs. A pair whose two halves disagree on scale or zero point
-/// rescales as well as rounds: it stays.
+/// Goes between typing and declutter, which rewrites pairs. A side of the clamp that cannot bind is left out: behind a
+/// mean of values that are all at least zero, a clamp at zero would change no value but make the derivative of a dead
+/// channel, whose mean is exactly zero, a matter of convention.
+///
+/// A pair whose two halves disagree on scale or zero point rescales as well as rounds: it stays.
 ///
 /// # Errors
 /// None but tract's own on an inconsistent graph.
 pub fn clamp_activations(model: &mut TypedModel) -> TractResult<usize> {
     let mut clamped = 0;
     for id in 0..model.nodes.len() {
-        let Some((quantise, low, high)) = pair_ending_at(model, id) else {
-            continue;
-        };
+        let Some((quantise, low, high)) = pair_ending_at(model, id) else { continue };
         // Read here, not in a list made beforehand: an earlier replacement may have moved this edge.
         let input = model.node(quantise).inputs[0];
+        let (lowest, highest) = range(model, input);
         let rank = model.outlet_fact(input)?.rank();
         let name = model.node(id).name.clone();
         let mut patch = TypedModelPatch::default();
         let mut wire = patch.tap_model(model, input)?;
-        for (bound, end, op) in [(low, "low", math::max()), (high, "high", math::min())] {
-            let bound = patch.add_const(
-                format!("{name}.{end}.bound"),
-                tensor0(bound).broadcast_into_rank(rank)?,
-            )?;
-            wire = patch.wire_node(format!("{name}.{end}"), op, &[wire, bound])?[0];
+        for (binds, bound, end, op) in
+            [(lowest < low, low, "low", math::max()), (highest > high, high, "high", math::min())]
+        {
+            if binds {
+                let bound = tensor0(bound).broadcast_into_rank(rank)?;
+                let bound = patch.add_const(format!("{name}.{end}.bound"), bound)?;
+                wire = patch.wire_node(format!("{name}.{end}"), op, &[wire, bound])?[0];
+            }
         }
         patch.shunt_outside(model, id.into(), wire)?;
         patch.apply(model)?;
@@ -289,30 +237,52 @@ pub fn clamp_activations(model: &mut TypedModel) -> TractResult<usize> {
     Ok(clamped)
 }
 
+/// Smallest and largest value a tensor can hold, as far as clamps before it tell, up to the rounding of a mean.
+fn range(model: &TypedModel, tensor: OutletId) -> (f32, f32) {
+    let node = model.node(tensor.node);
+    let unknown = (f32::NEG_INFINITY, f32::INFINITY);
+    if let Some(op) = node.op_as::<Reduce>().filter(|op| op.reducer == Reducer::Sum) {
+        let Ok(fact) = model.outlet_fact(node.inputs[0]) else { return unknown };
+        let count: TDim = op.axes.iter().map(|&axis| fact.shape[axis].clone()).product();
+        let Ok(count) = count.to_usize() else { return unknown };
+        let (low, high) = range(model, node.inputs[0]);
+        return (low * count as f32, high * count as f32);
+    }
+    if node.op_is::<AxisOp>() {
+        return range(model, node.inputs[0]);
+    }
+    let constant = |slot: usize| {
+        let uniform = model.outlet_fact(node.inputs[slot]).ok()?.uniform.clone()?;
+        uniform.cast_to_scalar::<f32>().ok()
+    };
+    let Some(op) = node.op_as::<TypedBinOp>() else { return unknown };
+    let (value, constant) = match (constant(0), constant(1)) {
+        (None, Some(constant)) => (node.inputs[0], constant),
+        (Some(constant), None) => (node.inputs[1], constant),
+        _ => return unknown,
+    };
+    let (low, high) = range(model, value);
+    match op.0.name() {
+        "Max" => (low.max(constant), high.max(constant)),
+        "Min" => (low.min(constant), high.min(constant)),
+        "Mul" if constant > 0. => (low * constant, high * constant),
+        _ => unknown,
+    }
+}
+
 /// The quantising node and the range of the pair that ends at node `id`, if there is one.
 fn pair_ending_at(model: &TypedModel, id: usize) -> Option<(usize, f32, f32)> {
     let dequantise = model.node(id).op_as::<DequantizeLinearF32>()?;
     let quantise = model.node(model.node(id).inputs[0].node);
     let op = quantise.op_as::<ElementWiseOp>()?;
     // tract's quantising operators hold the reciprocal of the scale.
-    let (reciprocal, zero_point, smallest, largest) =
-        if let Some(op) = op.0.downcast_ref::<QuantizeLinearU8>() {
-            (
-                op.scale,
-                i32::from(op.zero_point),
-                i32::from(u8::MIN),
-                i32::from(u8::MAX),
-            )
-        } else if let Some(op) = op.0.downcast_ref::<QuantizeLinearI8>() {
-            (
-                op.scale,
-                i32::from(op.zero_point),
-                i32::from(i8::MIN),
-                i32::from(i8::MAX),
-            )
-        } else {
-            return None;
-        };
+    let (reciprocal, zero_point, smallest, largest) = if let Some(op) = op.0.downcast_ref::<QuantizeLinearU8>() {
+        (op.scale, i32::from(op.zero_point), i32::from(u8::MIN), i32::from(u8::MAX))
+    } else if let Some(op) = op.0.downcast_ref::<QuantizeLinearI8>() {
+        (op.scale, i32::from(op.zero_point), i32::from(i8::MIN), i32::from(i8::MAX))
+    } else {
+        return None;
+    };
     let agree = reciprocal == dequantise.scale.recip() && zero_point == dequantise.zero_point;
     let at = |q: i32| (q - zero_point) as f32 * dequantise.scale;
     agree.then(|| (quantise.id, at(smallest), at(largest)))

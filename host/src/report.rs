@@ -138,12 +138,7 @@ impl Explained<'_> {
                 sha256: self.photo.sha256.clone(),
                 height,
                 width,
-                seen: SeenReport {
-                    top: seen.top,
-                    left: seen.left,
-                    height: seen.height,
-                    width: seen.width,
-                },
+                seen: SeenReport { top: seen.top, left: seen.left, height: seen.height, width: seen.width },
             },
             text: text.into(),
             versus: versus.map(Into::into),
@@ -185,25 +180,14 @@ impl Explained<'_> {
 
     /// The scores in one line, the explained one named as such.
     fn score_line(&self) -> String {
-        let Scores {
-            reported,
-            explained,
-        } = &self.explanation.scores;
+        let Scores { reported, explained } = &self.explanation.scores;
         let mut line = format!("{} {:.3}", reported.name, reported.value);
         if reported.name == explained.name {
             line += " (explained)";
         } else {
-            let _ = write!(
-                line,
-                ", explained: {} {:.3}",
-                explained.name, explained.value
-            );
+            let _ = write!(line, ", explained: {} {:.3}", explained.name, explained.value);
         }
-        let _ = write!(
-            line,
-            ", of the blurred photo {:.3}",
-            self.explanation.blurred_score
-        );
+        let _ = write!(line, ", of the blurred photo {:.3}", self.explanation.blurred_score);
         line
     }
 
@@ -267,9 +251,7 @@ impl Explained<'_> {
         drop(overlay);
         let sheet = self.sheet(&placement)?;
         files.add("ossms.png", |out| write_png(out, &sheet))?;
-        files.add("saliency.npy", |out| {
-            write_npy(out, &shape, |push| push(&saliency))
-        })?;
+        files.add("saliency.npy", |out| write_npy(out, &shape, |push| push(&saliency)))?;
         drop(saliency);
         let shape = [self.explanation.parts.len(), shape[0], shape[1]];
         files.add("ossms.npy", |out| {
@@ -303,30 +285,17 @@ impl Explained<'_> {
                 Ok(map)
             })
             .collect::<Result<_>>()?;
-        let strongest = e
-            .parts
-            .iter()
-            .map(|part| part.contribution.abs())
-            .fold(0.0, f32::max);
-        let ossms = e
-            .parts
-            .iter()
-            .zip(&maps)
-            .enumerate()
-            .map(|(q, (part, map))| SheetTile {
-                map,
-                lines: vec![
-                    format!("#{}  {:+.3}", q + 1, part.contribution),
-                    format!("predicted {:+.2}", part.predicted),
-                    format!(
-                        "weight {:.2}, variance {:.1}%",
-                        part.weight,
-                        100.0 * part.explained_variance
-                    ),
-                ],
-                bar: (strongest > 0.0).then(|| part.contribution / strongest),
-                dimmed: part.weight <= 0.0,
-            });
+        let strongest = e.parts.iter().map(|part| part.contribution.abs()).fold(0.0, f32::max);
+        let ossms = e.parts.iter().zip(&maps).enumerate().map(|(q, (part, map))| SheetTile {
+            map,
+            lines: vec![
+                format!("#{}  {:+.3}", q + 1, part.contribution),
+                format!("predicted {:+.2}", part.predicted),
+                format!("weight {:.2}, variance {:.1}%", part.weight, 100.0 * part.explained_variance),
+            ],
+            bar: (strongest > 0.0).then(|| part.contribution / strongest),
+            dimmed: part.weight <= 0.0,
+        });
         picture::sheet(&Sheet {
             photo,
             seen: placement.seen(),
@@ -349,11 +318,7 @@ impl Explained<'_> {
 
 /// In words where a map has its largest value.
 fn place(map: &[f32], [height, width]: [usize; 2]) -> String {
-    let Some((at, _)) = map
-        .iter()
-        .enumerate()
-        .filter(|(_, value)| **value > 0.0)
-        .max_by(|a, b| a.1.total_cmp(b.1))
+    let Some((at, _)) = map.iter().enumerate().filter(|(_, value)| **value > 0.0).max_by(|a, b| a.1.total_cmp(b.1))
     else {
         return "nowhere".into();
     };
@@ -401,14 +366,9 @@ impl Bench {
         threads: usize,
         peak_memory: Option<u64>,
     ) -> Self {
-        let names = runs
-            .first()
-            .map_or(&[][..], |(_, timings)| timings.stages());
+        let names = runs.first().map_or(&[][..], |(_, timings)| timings.stages());
         let stages = names.iter().enumerate().map(|(k, stage)| StageReport {
-            ms: median(
-                runs.iter()
-                    .map(|(_, timings)| timings.stages()[k].time.as_secs_f64() * 1e3),
-            ),
+            ms: median(runs.iter().map(|(_, timings)| timings.stages()[k].time.as_secs_f64() * 1e3)),
             ..stage.into()
         });
         Self {
@@ -416,10 +376,7 @@ impl Bench {
             threads,
             cold_ms: cold.as_secs_f64() * 1e3,
             warm_ms: median(runs.iter().map(|(time, _)| time.as_secs_f64() * 1e3)),
-            outside_network: median(
-                runs.iter()
-                    .map(|(_, timings)| timings.share_outside_network()),
-            ),
+            outside_network: median(runs.iter().map(|(_, timings)| timings.share_outside_network())),
             peak_memory_mb: peak_memory.map(|bytes| bytes as f64 / 1e6),
             loading: loading.stages().iter().map(Into::into).collect(),
             stages: stages.collect(),
@@ -430,8 +387,7 @@ impl Bench {
     pub fn table(&self) -> String {
         let mut text = String::from("loading\n");
         stage_lines(&mut text, &self.loading);
-        text +=
-            "explanation, median of each stage (stages on several threads: all threads together)\n";
+        text += "explanation, median of each stage (stages on several threads: all threads together)\n";
         stage_lines(&mut text, &self.stages);
         let _ = writeln!(
             text,
@@ -444,10 +400,7 @@ impl Bench {
             self.repeats,
             self.threads,
             100.0 * self.outside_network,
-            self.peak_memory_mb.map_or_else(
-                || "not known on this system".into(),
-                |mb| format!("{mb:>9.1} MB")
-            ),
+            self.peak_memory_mb.map_or_else(|| "not known on this system".into(), |mb| format!("{mb:>9.1} MB")),
         );
         text
     }
@@ -466,11 +419,7 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
 
 impl From<&Stage> for StageReport {
     fn from(stage: &Stage) -> Self {
-        Self {
-            stage: stage.name,
-            ms: stage.time.as_secs_f64() * 1e3,
-            network: stage.network,
-        }
+        Self { stage: stage.name, ms: stage.time.as_secs_f64() * 1e3, network: stage.network }
     }
 }
 
@@ -482,33 +431,16 @@ fn stage_lines(text: &mut String, stages: &[StageReport]) {
 }
 
 fn write_png(out: &mut dyn Write, picture: &RgbImage) -> Result<()> {
-    let encoder = png::PngEncoder::new_with_quality(
-        out,
-        png::CompressionType::Fast,
-        png::FilterType::Adaptive,
-    );
-    Ok(encoder.write_image(
-        picture,
-        picture.width(),
-        picture.height(),
-        ExtendedColorType::Rgb8,
-    )?)
+    let encoder = png::PngEncoder::new_with_quality(out, png::CompressionType::Fast, png::FilterType::Adaptive);
+    Ok(encoder.write_image(picture, picture.width(), picture.height(), ExtendedColorType::Rgb8)?)
 }
 
 type Push<'a> = dyn FnMut(&[f32]) -> Result<()> + 'a;
 
 /// A row-major little-endian f32 array of this shape, its values as `fill` gives them.
-fn write_npy(
-    out: &mut dyn Write,
-    shape: &[usize],
-    fill: impl FnOnce(&mut Push) -> Result<()>,
-) -> Result<()> {
+fn write_npy(out: &mut dyn Write, shape: &[usize], fill: impl FnOnce(&mut Push) -> Result<()>) -> Result<()> {
     let shape: Vec<u64> = shape.iter().map(|size| *size as u64).collect();
-    let mut array = npyz::WriteOptions::<f32>::new()
-        .default_dtype()
-        .shape(&shape)
-        .writer(out)
-        .begin_nd()?;
+    let mut array = npyz::WriteOptions::<f32>::new().default_dtype().shape(&shape).writer(out).begin_nd()?;
     fill(&mut |values: &[f32]| Ok(array.extend(values.iter().copied())?))?;
     Ok(array.finish()?)
 }
@@ -521,10 +453,7 @@ struct Files<'a> {
 
 impl<'a> Files<'a> {
     fn new(directory: &'a Path) -> Self {
-        Self {
-            directory,
-            written: Vec::new(),
-        }
+        Self { directory, written: Vec::new() }
     }
 
     fn add(&mut self, name: &str, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
@@ -533,12 +462,7 @@ impl<'a> Files<'a> {
         let mut out = BufWriter::new(file.as_file());
         write(&mut out)
             .and_then(|()| Ok(out.flush()?))
-            .with_context(|| {
-                format!(
-                    "cannot write `{}`: is there space on the disk?",
-                    path.display()
-                )
-            })?;
+            .with_context(|| format!("cannot write `{}`: is there space on the disk?", path.display()))?;
         drop(out);
         self.written.push((file, path));
         Ok(())
@@ -548,10 +472,7 @@ impl<'a> Files<'a> {
         let mut paths = Vec::new();
         for (file, path) in self.written {
             file.persist(&path).with_context(|| {
-                format!(
-                    "cannot write `{}`: expected a file or nothing of that name",
-                    path.display()
-                )
+                format!("cannot write `{}`: expected a file or nothing of that name", path.display())
             })?;
             paths.push(path);
         }
@@ -569,18 +490,17 @@ fn temporary(directory: &Path) -> Result<tempfile::NamedTempFile> {
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
     builder.tempfile_in(directory).with_context(|| {
-        format!("cannot write into `{}`: expected a directory that may be written to; choose another with --out", directory.display())
+        format!(
+            "cannot write into `{}`: expected a directory that may be written to; choose another with --out",
+            directory.display()
+        )
     })
 }
 
 /// Makes the directory if need be, and finds out whether it can be written to: before the work, not after it.
 pub fn prepare_directory(directory: &Path) -> Result<()> {
-    std::fs::create_dir_all(directory).with_context(|| {
-        format!(
-            "cannot make the directory `{}`: choose another with --out",
-            directory.display()
-        )
-    })?;
+    std::fs::create_dir_all(directory)
+        .with_context(|| format!("cannot make the directory `{}`: choose another with --out", directory.display()))?;
     temporary(directory).map(drop)
 }
 
@@ -596,11 +516,7 @@ impl Model {
             image.size, image.size, image.multiple, image.fit
         );
         for layer in &image.layers {
-            let default = if layer.name == image.default_layer {
-                ", default"
-            } else {
-                ""
-            };
+            let default = if layer.name == image.default_layer { ", default" } else { "" };
             let side = image.size / layer.stride;
             let _ = writeln!(
                 text,
@@ -616,11 +532,7 @@ impl Model {
             if score.name == m.explain.explained {
                 uses.push("explained");
             }
-            let uses = if uses.is_empty() {
-                String::new()
-            } else {
-                format!(" ({})", uses.join(", "))
-            };
+            let uses = if uses.is_empty() { String::new() } else { format!(" ({})", uses.join(", ")) };
             let _ = writeln!(text, "  score {}{uses}: {}", score.name, score.description);
         }
         for file in [&image.file, &m.text.file, &m.text.vocabulary] {
@@ -628,11 +540,7 @@ impl Model {
             let _ = writeln!(text, "  file {file}: {:.2} MB", bytes as f64 / 1e6);
         }
         for notice in &m.notices {
-            let _ = writeln!(
-                text,
-                "  {} is under {}: {}",
-                notice.file, notice.licence, notice.source
-            );
+            let _ = writeln!(text, "  {} is under {}: {}", notice.file, notice.licence, notice.source);
         }
         text
     }

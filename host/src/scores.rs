@@ -57,28 +57,16 @@ impl Prompt {
         explained: Option<&str>,
     ) -> Result<Self> {
         let manifest = &model.manifest;
-        let explained = manifest
-            .score(explained.unwrap_or(&manifest.explain.explained))?
-            .clone();
-        let encode = |typed: &str| -> Result<Encoded> {
-            Ok(Encoded {
-                typed: typed.to_owned(),
-                vectors: tower.encode(typed)?,
-            })
-        };
+        let explained = manifest.score(explained.unwrap_or(&manifest.explain.explained))?.clone();
+        let encode =
+            |typed: &str| -> Result<Encoded> { Ok(Encoded { typed: typed.to_owned(), vectors: tower.encode(typed)? }) };
         let text = encode(text)?;
         let versus = versus.map(encode).transpose()?;
         let target = match &versus {
             Some(versus) => text.vectors.for_score_versus(&versus.vectors, &explained)?,
             None => text.vectors.for_score(&explained)?,
         };
-        Ok(Self {
-            text,
-            versus,
-            reported: manifest.score(&manifest.explain.reported)?.clone(),
-            explained,
-            target,
-        })
+        Ok(Self { text, versus, reported: manifest.score(&manifest.explain.reported)?.clone(), explained, target })
     }
 
     /// The text vector whose score is explained.
@@ -93,18 +81,12 @@ impl Prompt {
 
     /// The prompts as typed: the text, and what it is held against.
     pub fn typed(&self) -> (&str, Option<&str>) {
-        (
-            &self.text.typed,
-            self.versus.as_ref().map(|versus| versus.typed.as_str()),
-        )
+        (&self.text.typed, self.versus.as_ref().map(|versus| versus.typed.as_str()))
     }
 
     /// Reported and explained score of a photo.
     pub fn scores(&self, vectors: &ImageVectors) -> Result<Scores> {
-        Ok(Scores {
-            reported: self.value(&self.reported, vectors)?,
-            explained: self.value(&self.explained, vectors)?,
-        })
+        Ok(Scores { reported: self.value(&self.reported, vectors)?, explained: self.value(&self.explained, vectors)? })
     }
 
     /// The explained number alone.
@@ -116,12 +98,7 @@ impl Prompt {
         let of = |encoded: &Encoded| score.value(image, &encoded.vectors.for_score(score)?);
         let text = of(&self.text)?;
         let versus = self.versus.as_ref().map(of).transpose()?;
-        Ok(Value {
-            name: score.name.clone(),
-            text,
-            versus,
-            value: text - versus.unwrap_or(0.0),
-        })
+        Ok(Value { name: score.name.clone(), text, versus, value: text - versus.unwrap_or(0.0) })
     }
 
     /// One warning for each prompt that has words the model does not know.
@@ -175,8 +152,7 @@ pub fn rank(prompts: &[Prompt], vectors: &ImageVectors) -> Result<Vec<Ranked>> {
         .map(|best| f64::from(best.scores.reported.value))
         .zip(prompts.first().and_then(|prompt| prompt.reported.scale))
     {
-        let odds =
-            |r: &Ranked| (f64::from(scale) * (f64::from(r.scores.reported.value) - best)).exp();
+        let odds = |r: &Ranked| (f64::from(scale) * (f64::from(r.scores.reported.value) - best)).exp();
         let total: f64 = ranked.iter().map(odds).sum();
         for entry in &mut ranked {
             entry.probability = Some(odds(entry) / total);
@@ -190,18 +166,10 @@ pub fn table(ranked: &[Ranked]) -> String {
     let Some(first) = ranked.first() else {
         return String::new();
     };
-    let Scores {
-        reported,
-        explained,
-    } = &first.scores;
-    let mut text = format!(
-        "probability  {:>9}  {:>9}  text\n",
-        reported.name, explained.name
-    );
+    let Scores { reported, explained } = &first.scores;
+    let mut text = format!("probability  {:>9}  {:>9}  text\n", reported.name, explained.name);
     for entry in ranked {
-        let probability = entry
-            .probability
-            .map_or_else(|| "-".into(), |p| format!("{:.1}%", 100.0 * p));
+        let probability = entry.probability.map_or_else(|| "-".into(), |p| format!("{:.1}%", 100.0 * p));
         text += &format!(
             "{probability:>11}  {:>9.3}  {:>9.3}  {}\n",
             entry.scores.reported.value, entry.scores.explained.value, entry.text

@@ -46,10 +46,7 @@ impl Tokenizer {
         let text = std::str::from_utf8(vocabulary).context("expected a vocabulary in UTF-8")?;
         let ids: HashMap<String, i64> = text.lines().map(str::to_string).zip(0..).collect();
         let longest = ids.keys().map(String::len).max().unwrap_or(0);
-        ensure!(
-            longest > 0,
-            "expected a vocabulary of one token a line, found no token"
-        );
+        ensure!(longest > 0, "expected a vocabulary of one token a line, found no token");
         Ok(Tokenizer { ids, longest })
     }
 
@@ -65,11 +62,7 @@ impl Tokenizer {
         );
         let mut known_words = 0;
         let mut unknown_words: Vec<String> = Vec::new();
-        for word in prompt
-            .to_lowercase()
-            .split(|c: char| !c.is_alphanumeric())
-            .filter(|word| !word.is_empty())
-        {
+        for word in prompt.to_lowercase().split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()) {
             if self.knows(word) {
                 known_words += usize::from(!EMPTY_WORDS.contains(&word) && word != TEMPLATE_WORD);
             } else if !unknown_words.iter().any(|unknown| unknown == word) {
@@ -129,8 +122,7 @@ impl Tokenizer {
 }
 
 fn letter_runs(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| !c.is_ascii_lowercase())
-        .filter(|run| !run.is_empty())
+    text.split(|c: char| !c.is_ascii_lowercase()).filter(|run| !run.is_empty())
 }
 
 /// A text tower, ready to run.
@@ -159,8 +151,7 @@ impl TextTower {
     pub fn load(model: &Model) -> Result<TextTower> {
         let text = &model.manifest.text;
         let file = |name: &str| format!("{name} of {}", model.origin());
-        let tokenizer = Tokenizer::new(model.file(&text.vocabulary)?)
-            .with_context(|| file(&text.vocabulary))?;
+        let tokenizer = Tokenizer::new(model.file(&text.vocabulary)?).with_context(|| file(&text.vocabulary))?;
         let mut outputs: Vec<String> = Vec::new();
         for score in &model.manifest.scores {
             if !outputs.contains(&score.text) {
@@ -169,29 +160,16 @@ impl TextTower {
         }
         let plan = contained(|| {
             let names: Vec<&str> = outputs.iter().map(String::as_str).collect();
-            let wanted = Wanted {
-                input: &text.input,
-                datum_type: i64::datum_type(),
-                shape: &[Some(1), None],
-                outputs: &names,
-            };
+            let wanted =
+                Wanted { input: &text.input, datum_type: i64::datum_type(), shape: &[Some(1), None], outputs: &names };
             let mut network = quantised::read(model.file(&text.file)?, &wanted)?;
             network.optimize()?;
             SimplePlan::new(network)
         })
         .with_context(|| {
-            format!(
-                "{}: expected an ONNX text tower; fetch the model again, or export it anew",
-                file(&text.file)
-            )
+            format!("{}: expected an ONNX text tower; fetch the model again, or export it anew", file(&text.file))
         })?;
-        Ok(TextTower {
-            plan,
-            outputs,
-            tokenizer,
-            template: text.template.clone(),
-            origin: file(&text.file),
-        })
+        Ok(TextTower { plan, outputs, tokenizer, template: text.template.clone(), origin: file(&text.file) })
     }
 
     /// Turns a prompt into vectors: all outputs that the model's scores need.
@@ -203,17 +181,10 @@ impl TextTower {
         let tokens = self.tokenizer.tokens(&self.template, prompt)?;
         let values = contained(|| {
             let ids = Tensor::from_shape(&[1, tokens.ids.len()], &tokens.ids)?;
-            self.plan
-                .run(tvec!(ids.into()))?
-                .iter()
-                .map(finite)
-                .collect::<Result<Vec<_>>>()
+            self.plan.run(tvec!(ids.into()))?.iter().map(finite).collect::<Result<Vec<_>>>()
         })
         .with_context(|| format!("{}: could not encode \"{prompt}\"", self.origin))?;
-        Ok(TextVectors {
-            tokens,
-            outputs: self.outputs.iter().cloned().zip(values).collect(),
-        })
+        Ok(TextVectors { tokens, outputs: self.outputs.iter().cloned().zip(values).collect() })
     }
 }
 
@@ -237,22 +208,13 @@ impl TextVectors {
             .outputs
             .get(&score.text)
             .with_context(|| {
-                format!(
-                    "the text tower has no output \"{}\", which score \"{}\" needs",
-                    score.text, score.name
-                )
+                format!("the text tower has no output \"{}\", which score \"{}\" needs", score.text, score.name)
             })?
             .clone();
         if score.kind == ScoreKind::Cosine {
-            let length = vector
-                .iter()
-                .map(|&value| f64::from(value).powi(2))
-                .sum::<f64>()
-                .sqrt();
+            let length = vector.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt();
             if length > 0. {
-                vector
-                    .iter_mut()
-                    .for_each(|value| *value = (f64::from(*value) / length) as f32);
+                vector.iter_mut().for_each(|value| *value = (f64::from(*value) / length) as f32);
             }
         }
         Ok(vector)
@@ -264,10 +226,6 @@ impl TextVectors {
     /// A score of another model.
     pub fn for_score_versus(&self, other: &TextVectors, score: &Score) -> Result<Vec<f32>> {
         let (ours, theirs) = (self.for_score(score)?, other.for_score(score)?);
-        Ok(ours
-            .iter()
-            .zip(&theirs)
-            .map(|(ours, theirs)| ours - theirs)
-            .collect())
+        Ok(ours.iter().zip(&theirs).map(|(ours, theirs)| ours - theirs).collect())
     }
 }

@@ -39,21 +39,13 @@ impl Timings {
     /// Books time.
     pub fn add(&mut self, name: &'static str, time: Duration) {
         let network = false;
-        self.stages.push(Stage {
-            name,
-            time,
-            network,
-        });
+        self.stages.push(Stage { name, time, network });
     }
 
     /// Books time of the network.
     pub fn add_network(&mut self, name: &'static str, time: Duration) {
         let network = true;
-        self.stages.push(Stage {
-            name,
-            time,
-            network,
-        });
+        self.stages.push(Stage { name, time, network });
     }
 
     /// The stages of another record, after these.
@@ -69,12 +61,7 @@ impl Timings {
     /// Share of the time that was not spent in the network, 0..=1.
     pub fn share_outside_network(&self) -> f64 {
         let total: f64 = self.stages.iter().map(|s| s.time.as_secs_f64()).sum();
-        let outside: f64 = self
-            .stages
-            .iter()
-            .filter(|s| !s.network)
-            .map(|s| s.time.as_secs_f64())
-            .sum();
+        let outside: f64 = self.stages.iter().filter(|s| !s.network).map(|s| s.time.as_secs_f64()).sum();
         if total > 0.0 { outside / total } else { 0.0 }
     }
 }
@@ -82,9 +69,7 @@ impl Timings {
 /// Largest resident memory of this process so far, in bytes. None where the system does not tell (other than Linux).
 pub fn peak_memory_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024)
 }
