@@ -2,7 +2,7 @@
 
 use decomcam_core::mask::{Range, blend};
 use decomcam_core::resample::{Bicubic, Tap, scratch_len};
-use decomcam_core::{Error, Maps, Recipe, SignRule, channels, decompose, integrate, maths};
+use decomcam_core::{Error, Layout, Maps, Quantisation, Recipe, SignRule, channels, decompose, integrate, maths};
 
 struct Random(u32);
 
@@ -395,16 +395,85 @@ fn saliency_is_the_weighted_sum() {
     assert_eq!(saliency, [20.5, 1.0, 3.5]);
 }
 
+/// Bits of the whole way from activations to weights: what must not depend on how the values are stored.
+fn bits(maps: &Maps, weights: &[f32]) -> Vec<u32> {
+    let top = channels::top::<20>(weights, 20).unwrap();
+    let mut workspace = vec![0.0; decompose::workspace_len(maps.positions(), 20)];
+    let parts = decompose::decompose(maps, weights, &top, 10, SignRule::LargestLoading, &mut workspace).unwrap();
+    let mut predicted = [0.0; 10];
+    integrate::predicted(&parts, &mut predicted).unwrap();
+    let mut means = vec![0.0; maps.channels()];
+    channels::weights(maps, &mut means).unwrap();
+    let all = parts.components().iter().chain(parts.singular_values()).chain(&predicted).chain(&means);
+    all.map(|v| v.to_bits()).collect()
+}
+
 #[test]
-fn results_are_the_same_bits_in_either_memory_order() {
+fn results_are_the_same_bits_in_any_memory_order() {
     let activations = Random(11).vec(30 * 25);
     let other = hwc_of(&activations, 30);
     let weights = Random(12).vec(30);
-    let top = channels::top::<20>(&weights, 20).unwrap();
-    let solve = |maps: &Maps| {
-        let mut workspace = vec![0.0; decompose::workspace_len(25, 20)];
-        let parts = decompose::decompose(maps, &weights, &top, 10, SignRule::LargestLoading, &mut workspace).unwrap();
-        parts.components().iter().map(|v| v.to_bits()).collect::<Vec<_>>()
+    let want = bits(&Maps::chw(&activations, 30, 5, 5).unwrap(), &weights);
+    assert_eq!(bits(&Maps::hwc(&other, 5, 5, 30).unwrap(), &weights), want);
+    // Rows padded to 8 values, channels to 64: a view into a larger arena.
+    let mut padded = vec![f32::NAN; 30 * 64];
+    for (index, value) in activations.iter().enumerate() {
+        padded[index / 25 * 64 + index % 25 / 5 * 8 + index % 5] = *value;
+    }
+    let strided = Layout::strided([30, 5, 5], [64, 8, 1]);
+    assert_eq!(bits(&Maps::f32(&padded, strided).unwrap(), &weights), want);
+}
+
+#[test]
+fn quantised_bytes_give_the_bits_of_their_floats() {
+    let mut random = Random(13);
+    let weights = random.vec(30);
+    let signed: Vec<i8> = (0..750).map(|_| (random.next() * 128.0).floor() as i8).collect();
+    let unsigned: Vec<u8> = (0..750).map(|_| (random.next() * 128.0 + 128.0) as u8).collect();
+    let scales: Vec<f32> = (0..30).map(|_| 0.001 + random.next().abs()).collect();
+    let zero_points: Vec<i16> = (0..30).map(|_| (random.next() * 100.0) as i16).collect();
+    let above: Vec<i16> = zero_points.iter().map(|z| z + 100).collect();
+    let one = Quantisation::PerTensor { scale: 0.0173, zero_point: -7 };
+    let one_above = Quantisation::PerTensor { scale: 0.0173, zero_point: 93 };
+    let each = Quantisation::PerChannel { scales: &scales, zero_points: &zero_points };
+    let each_above = Quantisation::PerChannel { scales: &scales, zero_points: &above };
+    let number = |quantisation: &Quantisation, channel: usize, byte: i16| match quantisation {
+        Quantisation::PerTensor { scale, zero_point } => f32::from(byte - zero_point) * scale,
+        Quantisation::PerChannel { scales, zero_points } => f32::from(byte - zero_points[channel]) * scales[channel],
     };
-    assert_eq!(solve(&Maps::chw(&activations, 30, 5, 5).unwrap()), solve(&Maps::hwc(&other, 5, 5, 30).unwrap()));
+    for layout in [Layout::chw(30, 5, 5), Layout::hwc(5, 5, 30)] {
+        let channel = |index: usize| if layout == Layout::chw(30, 5, 5) { index / 25 } else { index % 30 };
+        for (of_signed, of_unsigned) in [(one, one_above), (each, each_above)] {
+            let floats: Vec<f32> =
+                signed.iter().enumerate().map(|(i, b)| number(&of_signed, channel(i), (*b).into())).collect();
+            let want = bits(&Maps::f32(&floats, layout).unwrap(), &weights);
+            assert_eq!(bits(&Maps::i8(&signed, layout, of_signed).unwrap(), &weights), want);
+            let floats: Vec<f32> =
+                unsigned.iter().enumerate().map(|(i, b)| number(&of_unsigned, channel(i), (*b).into())).collect();
+            let want = bits(&Maps::f32(&floats, layout).unwrap(), &weights);
+            assert_eq!(bits(&Maps::u8(&unsigned, layout, of_unsigned).unwrap(), &weights), want);
+        }
+    }
+}
+
+#[test]
+fn bad_views_are_refused() {
+    let layout = Layout::chw(2, 2, 2);
+    let good = Quantisation::PerTensor { scale: 1.0, zero_point: 0 };
+    assert_eq!(Maps::i8(&[0; 7], layout, good).unwrap_err(), Error::Shape);
+    assert_eq!(Maps::u8(&[0; 7], layout, good).unwrap_err(), Error::Shape);
+    assert_eq!(Maps::f32(&[0.0; 8], Layout::strided([2, 2, 2], [5, 2, 1])).unwrap_err(), Error::Shape);
+    assert_eq!(Maps::f32(&[0.0; 8], Layout::strided([2, 0, 2], [4, 2, 1])).unwrap_err(), Error::Shape);
+    assert_eq!(Maps::f32(&[0.0; 8], Layout::strided([2, 2, 2], [usize::MAX, 2, 1])).unwrap_err(), Error::Shape);
+    let with = |scale, zero_point| Quantisation::PerTensor { scale, zero_point };
+    for (scale, zero_point) in [(f32::NAN, 0), (f32::INFINITY, 0), (1.0, 128), (1.0, -129)] {
+        assert_eq!(Maps::i8(&[0; 8], layout, with(scale, zero_point)).unwrap_err(), Error::Quantisation);
+    }
+    for zero_point in [-1, 256] {
+        assert_eq!(Maps::u8(&[0; 8], layout, with(1.0, zero_point)).unwrap_err(), Error::Quantisation);
+    }
+    let short = Quantisation::PerChannel { scales: &[1.0], zero_points: &[0, 0] };
+    assert_eq!(Maps::i8(&[0; 8], layout, short).unwrap_err(), Error::Shape);
+    let bad = Quantisation::PerChannel { scales: &[1.0, f32::NAN], zero_points: &[0, 0] };
+    assert_eq!(Maps::i8(&[0; 8], layout, bad).unwrap_err(), Error::Quantisation);
 }

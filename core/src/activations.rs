@@ -1,15 +1,11 @@
-//! Borrowed views of activation or gradient maps that somebody else owns.
+//! Borrowed views of activation or gradient maps that somebody else owns: floats or quantised bytes, in any memory order.
 
 use crate::Error;
 use crate::maths::{self, LANES};
 
-/// Maps of `channels` x `height` x `width` values in a borrowed buffer, in any order that three strides describe.
-///
-/// # Shapes
-/// Value (c, y, x) is element `c * channel_stride + y * row_stride + x * column_stride`.
-#[derive(Clone, Copy, Debug)]
-pub struct Maps<'a> {
-    values: Values<'a>,
+/// Where value (c, y, x) of `channels` x `height` x `width` maps lies: element `c * channel_stride + y * row_stride + x * column_stride`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
     channels: usize,
     height: usize,
     width: usize,
@@ -18,91 +14,191 @@ pub struct Maps<'a> {
     column_stride: usize,
 }
 
-/// What the buffer holds. Every reader goes through [`Maps::read`], so a further kind of value is one more arm there.
+impl Layout {
+    /// Channels x height x width, row-major: ONNX, PyTorch.
+    pub const fn chw(channels: usize, height: usize, width: usize) -> Self {
+        Self::strided([channels, height, width], [height.wrapping_mul(width), width, 1])
+    }
+
+    /// Height x width x channels, row-major: TensorFlow Lite.
+    pub const fn hwc(height: usize, width: usize, channels: usize) -> Self {
+        Self::strided([channels, height, width], [1, width.wrapping_mul(channels), channels])
+    }
+
+    /// `shape` is channels, height, width; `strides` the elements from one to the next of each.
+    pub const fn strided(shape: [usize; 3], strides: [usize; 3]) -> Self {
+        let [channels, height, width] = shape;
+        let [channel_stride, row_stride, column_stride] = strides;
+        Self { channels, height, width, channel_stride, row_stride, column_stride }
+    }
+
+    /// Elements from the first to the last value, both included; None if there is no value or the number does not fit.
+    fn extent(&self) -> Option<usize> {
+        let last = |count: usize, stride: usize| count.checked_sub(1)?.checked_mul(stride);
+        // The number of values must fit as well, because positions are counted.
+        self.channels.checked_mul(self.height)?.checked_mul(self.width)?;
+        last(self.channels, self.channel_stride)?
+            .checked_add(last(self.height, self.row_stride)?)?
+            .checked_add(last(self.width, self.column_stride)?)?
+            .checked_add(1)
+    }
+}
+
+/// How quantised bytes stand for numbers: value = (byte - zero point) * scale, the product rounded to `f32`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Quantisation<'a> {
+    /// One scale and zero point for all values.
+    PerTensor {
+        /// Finite.
+        scale: f32,
+        /// In the range of the bytes.
+        zero_point: i16,
+    },
+    /// Each channel its own.
+    PerChannel {
+        /// One for each channel, finite.
+        scales: &'a [f32],
+        /// One for each channel, in the range of the bytes.
+        zero_points: &'a [i16],
+    },
+}
+
+impl Quantisation<'_> {
+    fn of_channel(&self, channel: usize) -> Option<(f32, i16)> {
+        match self {
+            Self::PerTensor { scale, zero_point } => Some((*scale, *zero_point)),
+            Self::PerChannel { scales, zero_points } => Some((*scales.get(channel)?, *zero_points.get(channel)?)),
+        }
+    }
+
+    fn is_for(&self, channels: usize, bytes: core::ops::RangeInclusive<i16>) -> Result<(), Error> {
+        if let Self::PerChannel { scales, zero_points } = self
+            && (scales.len() != channels || zero_points.len() != channels)
+        {
+            return Err(Error::Shape);
+        }
+        for channel in 0..channels {
+            let (scale, zero_point) = self.of_channel(channel).ok_or(Error::Shape)?;
+            if !scale.is_finite() || !bytes.contains(&zero_point) {
+                return Err(Error::Quantisation);
+            }
+            if let Self::PerTensor { .. } = self {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `channels` x `height` x `width` values in a borrowed buffer. Results never depend on how the values are stored: bytes give the bits of the same
+/// values given as `f32`.
+#[derive(Clone, Copy, Debug)]
+pub struct Maps<'a> {
+    values: Values<'a>,
+    layout: Layout,
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Values<'a> {
     F32(&'a [f32]),
+    I8(&'a [i8], Quantisation<'a>),
+    U8(&'a [u8], Quantisation<'a>),
 }
 
 impl<'a> Maps<'a> {
-    /// A view of `channels` x `height` x `width` values, row-major (ONNX, PyTorch).
+    /// A view of floats. The buffer may be longer than the layout needs.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if a size is zero or the layout reaches beyond the buffer.
+    pub fn f32(values: &'a [f32], layout: Layout) -> Result<Self, Error> {
+        Self::within(values.len(), Values::F32(values), layout)
+    }
+
+    /// A view of signed bytes.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] as for floats, or if a per-channel quantisation has another number of channels; [`Error::Quantisation`] if a scale is not
+    /// finite or a zero point is no byte.
+    pub fn i8(values: &'a [i8], layout: Layout, quantisation: Quantisation<'a>) -> Result<Self, Error> {
+        let maps = Self::within(values.len(), Values::I8(values, quantisation), layout)?;
+        quantisation.is_for(layout.channels, -128..=127)?;
+        Ok(maps)
+    }
+
+    /// A view of unsigned bytes.
+    ///
+    /// # Errors
+    /// Those of [`Maps::i8`].
+    pub fn u8(values: &'a [u8], layout: Layout, quantisation: Quantisation<'a>) -> Result<Self, Error> {
+        let maps = Self::within(values.len(), Values::U8(values, quantisation), layout)?;
+        quantisation.is_for(layout.channels, 0..=255)?;
+        Ok(maps)
+    }
+
+    fn within(len: usize, values: Values<'a>, layout: Layout) -> Result<Self, Error> {
+        match layout.extent() {
+            Some(extent) if extent <= len => Ok(Self { values, layout }),
+            _ => Err(Error::Shape),
+        }
+    }
+
+    /// A view of exactly `channels` x `height` x `width` floats, row-major.
     ///
     /// # Errors
     /// [`Error::Shape`] if a size is zero or the length of `values` is not their product.
     pub fn chw(values: &'a [f32], channels: usize, height: usize, width: usize) -> Result<Self, Error> {
-        let positions = height.checked_mul(width).ok_or(Error::Shape)?;
-        Self::dense(values, [channels, height, width], [positions, width, 1])
+        Self::dense(values, Layout::chw(channels, height, width))
     }
 
-    /// A view of `height` x `width` x `channels` values, row-major (TensorFlow Lite).
+    /// A view of exactly `height` x `width` x `channels` floats, row-major.
     ///
     /// # Errors
     /// [`Error::Shape`] if a size is zero or the length of `values` is not their product.
     pub fn hwc(values: &'a [f32], height: usize, width: usize, channels: usize) -> Result<Self, Error> {
-        let row = width.checked_mul(channels).ok_or(Error::Shape)?;
-        Self::dense(values, [channels, height, width], [1, row, channels])
+        Self::dense(values, Layout::hwc(height, width, channels))
     }
 
-    fn dense(values: &'a [f32], shape: [usize; 3], strides: [usize; 3]) -> Result<Self, Error> {
-        let [channels, height, width] = shape;
-        let [channel_stride, row_stride, column_stride] = strides;
-        let len = channels.checked_mul(height).and_then(|n| n.checked_mul(width)).ok_or(Error::Shape)?;
-        if len == 0 || len != values.len() {
-            return Err(Error::Shape);
+    fn dense(values: &'a [f32], layout: Layout) -> Result<Self, Error> {
+        match layout.extent() {
+            Some(extent) if extent == values.len() => Self::f32(values, layout),
+            _ => Err(Error::Shape),
         }
-        Ok(Self { values: Values::F32(values), channels, height, width, channel_stride, row_stride, column_stride })
     }
 
     /// Number of channels.
     pub fn channels(&self) -> usize {
-        self.channels
+        self.layout.channels
     }
 
     /// Rows of a map.
     pub fn height(&self) -> usize {
-        self.height
+        self.layout.height
     }
 
     /// Columns of a map.
     pub fn width(&self) -> usize {
-        self.width
+        self.layout.width
     }
 
     /// Values in one map, `height * width`.
     pub fn positions(&self) -> usize {
-        self.height * self.width
+        self.layout.height * self.layout.width
     }
 
-    /// Copies one channel's map, row-major, into `out`.
+    /// Copies one channel's map, row-major, into `out`, as floats.
     ///
     /// # Errors
     /// [`Error::Shape`] if there is no such channel or `out` is not `positions()` long; `out` is untouched then.
     pub fn read(&self, channel: usize, out: &mut [f32]) -> Result<(), Error> {
-        if channel >= self.channels || out.len() != self.positions() {
+        if channel >= self.layout.channels || out.len() != self.positions() {
             return Err(Error::Shape);
         }
-        let start = channel * self.channel_stride;
-        match self.values {
-            Values::F32(values) => {
-                if self.column_stride == 1 && self.row_stride == self.width {
-                    let map = values.get(start..start + out.len()).ok_or(Error::Shape)?;
-                    for (out, value) in out.iter_mut().zip(map) {
-                        *out = *value;
-                    }
-                } else {
-                    let mut rest = out;
-                    for y in 0..self.height {
-                        let (row, below) = rest.split_at_mut_checked(self.width).ok_or(Error::Shape)?;
-                        for (x, out) in row.iter_mut().enumerate() {
-                            let index = start + y * self.row_stride + x * self.column_stride;
-                            *out = *values.get(index).ok_or(Error::Shape)?;
-                        }
-                        rest = below;
-                    }
-                }
+        let mut places = out.iter_mut();
+        self.visit(channel, |value| {
+            if let Some(place) = places.next() {
+                *place = value;
             }
-        }
-        Ok(())
+        })
     }
 
     /// Mean of one channel's map: the bits of [`maths::mean`] of what [`Maps::read`] copies, without a copy.
@@ -117,23 +213,56 @@ impl<'a> Maps<'a> {
 
     /// sum over positions of (value - offset), in lane order.
     fn sum_less(&self, channel: usize, offset: f32) -> Result<f32, Error> {
-        if channel >= self.channels {
-            return Err(Error::Shape);
-        }
-        let Values::F32(values) = self.values;
-        let start = channel * self.channel_stride;
         let mut lanes = [0.0; LANES];
         let mut position = 0;
-        for y in 0..self.height {
-            for x in 0..self.width {
-                let index = start + y * self.row_stride + x * self.column_stride;
-                let value = values.get(index).ok_or(Error::Shape)?;
-                if let Some(lane) = lanes.get_mut(position % LANES) {
-                    *lane += value - offset;
-                }
-                position += 1;
+        self.visit(channel, |value| {
+            if let Some(lane) = lanes.get_mut(position % LANES) {
+                *lane += value - offset;
             }
-        }
+            position += 1;
+        })?;
         Ok(maths::tree(lanes))
     }
+
+    /// Calls `f` with each value of one channel, row by row.
+    #[inline]
+    fn visit(&self, channel: usize, f: impl FnMut(f32)) -> Result<(), Error> {
+        if channel >= self.layout.channels {
+            return Err(Error::Shape);
+        }
+        match self.values {
+            Values::F32(values) => visit(values, &self.layout, channel, |value| value, f),
+            Values::I8(values, quantisation) => {
+                let (scale, zero_point) = quantisation.of_channel(channel).ok_or(Error::Shape)?;
+                visit(values, &self.layout, channel, |byte| f32::from(i16::from(byte) - zero_point) * scale, f)
+            }
+            Values::U8(values, quantisation) => {
+                let (scale, zero_point) = quantisation.of_channel(channel).ok_or(Error::Shape)?;
+                visit(values, &self.layout, channel, |byte| f32::from(i16::from(byte) - zero_point) * scale, f)
+            }
+        }
+    }
+}
+
+#[inline]
+fn visit<T: Copy>(
+    values: &[T],
+    layout: &Layout,
+    channel: usize,
+    number: impl Fn(T) -> f32,
+    mut f: impl FnMut(f32),
+) -> Result<(), Error> {
+    let start = channel * layout.channel_stride;
+    if layout.column_stride == 1 && layout.row_stride == layout.width {
+        let end = start + layout.height * layout.width;
+        values.get(start..end).ok_or(Error::Shape)?.iter().for_each(|value| f(number(*value)));
+        return Ok(());
+    }
+    for y in 0..layout.height {
+        for x in 0..layout.width {
+            let index = start + y * layout.row_stride + x * layout.column_stride;
+            f(number(*values.get(index).ok_or(Error::Shape)?));
+        }
+    }
+    Ok(())
 }

@@ -58,7 +58,7 @@ pub mod resample;
 pub mod svd;
 mod triangle;
 
-pub use activations::Maps;
+pub use activations::{Layout, Maps, Quantisation};
 pub use decompose::{Decomposition, SignRule};
 pub use integrate::Recipe;
 
@@ -79,6 +79,8 @@ pub enum Error {
     Channels = 5,
     /// The number of components Q is zero or more than exist.
     Components = 6,
+    /// A quantisation's scale is not finite, or its zero point is no byte.
+    Quantisation = 7,
 }
 
 impl core::fmt::Display for Error {
@@ -89,6 +91,7 @@ impl core::fmt::Display for Error {
             Error::NonFinite => "a value is NaN or infinite",
             Error::NotConverged => "the Jacobi SVD did not converge within its sweep cap",
             Error::Channels => "the number of channels is zero or more than exist",
+            Error::Quantisation => "a scale is not finite or a zero point is no byte",
             Error::Components => "the number of components is zero or more than exist",
         })
     }

@@ -266,6 +266,7 @@ fn range(model: &TypedModel, tensor: OutletId) -> (f32, f32) {
         "Max" => (low.max(constant), high.max(constant)),
         "Min" => (low.min(constant), high.min(constant)),
         "Mul" if constant > 0. => (low * constant, high * constant),
+        "Div" if constant > 0. && value == node.inputs[0] => (low / constant, high / constant),
         _ => unknown,
     }
 }

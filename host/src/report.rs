@@ -8,7 +8,7 @@ use crate::photo::Photo;
 use crate::picture::{self, Sheet, SheetTile};
 use crate::scores::{Prompt, Scores};
 use crate::timings::{Stage, Timings};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use image::{ExtendedColorType, ImageEncoder, RgbImage, codecs::png};
 use npyz::WriterBuilder;
 use serde::Serialize;
@@ -469,11 +469,17 @@ impl<'a> Files<'a> {
     }
 
     fn publish(self) -> Result<Vec<PathBuf>> {
+        // Found before the first file appears: then none does.
+        for (_, path) in &self.written {
+            ensure!(
+                !path.is_dir(),
+                "cannot write `{}`: expected a file or nothing of that name, found a directory; choose another --out",
+                path.display()
+            );
+        }
         let mut paths = Vec::new();
         for (file, path) in self.written {
-            file.persist(&path).with_context(|| {
-                format!("cannot write `{}`: expected a file or nothing of that name", path.display())
-            })?;
+            file.persist(&path).with_context(|| format!("cannot write `{}`", path.display()))?;
             paths.push(path);
         }
         Ok(paths)

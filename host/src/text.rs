@@ -10,11 +10,8 @@ use tract_onnx::tract_hir::internal::*;
 /// Longest prompt that is accepted, in characters. Towers were trained on a few words.
 pub const LONGEST_PROMPT: usize = 1000;
 
-/// Words that say nothing about what a picture shows.
-const EMPTY_WORDS: [&str; 8] = ["a", "an", "the", "of", "in", "on", "with", "and"];
-
-/// The word that every template says already.
-const TEMPLATE_WORD: &str = "photo";
+/// Words that say nothing about what a picture shows. Single letters say nothing either.
+const EMPTY_WORDS: [&str; 8] = ["an", "the", "of", "in", "on", "with", "and", "photo"];
 
 /// Cuts words into tokens: greedy longest-match WordPiece over the letters a to z.
 ///
@@ -64,7 +61,7 @@ impl Tokenizer {
         let mut unknown_words: Vec<String> = Vec::new();
         for word in prompt.to_lowercase().split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()) {
             if self.knows(word) {
-                known_words += usize::from(!EMPTY_WORDS.contains(&word) && word != TEMPLATE_WORD);
+                known_words += usize::from(word.len() > 1 && !EMPTY_WORDS.contains(&word));
             } else if !unknown_words.iter().any(|unknown| unknown == word) {
                 unknown_words.push(word.to_string());
             }
@@ -85,14 +82,15 @@ impl Tokenizer {
         if self.ids.contains_key(word) {
             return true;
         }
-        let (mut letters, mut shortest) = (0, usize::MAX);
+        let mut lengths = Vec::new();
         for run in letter_runs(word) {
-            self.cut(run, |_, piece| {
-                letters += piece.len();
-                shortest = shortest.min(piece.len());
-            });
+            self.cut(run, |_, piece| lengths.push(piece.len()));
         }
-        letters == word.len() && shortest >= 2
+        let stem = match lengths.split_last() {
+            Some((1, stem)) if word.ends_with('s') && !stem.is_empty() => stem,
+            _ => &lengths,
+        };
+        lengths.iter().sum::<usize>() == word.len() && stem.iter().all(|&length| length >= 2)
     }
 
     /// Calls `take` with the id and the letters of each token of a run of a to z.
