@@ -1,8 +1,8 @@
 //! One test for each stage of the method in the core, each against a plain f64 rewriting of its formula or a value worked out by hand.
 
-use decomcam_core::mask::{Range, blend};
+use decomcam_core::mask::{self, Mask, Range, blend};
 use decomcam_core::resample::{Bicubic, Tap, scratch_len};
-use decomcam_core::{Error, Layout, Maps, Quantisation, Recipe, SignRule, channels, decompose, integrate, maths};
+use decomcam_core::{Error, Layout, Maps, Quantisation, Recipe, SignRule, channels, decompose, head, integrate, maths};
 
 struct Random(u32);
 
@@ -307,7 +307,7 @@ fn bicubic_keeps_constants_and_sizes() {
     assert!(resampled(&[2.5; 12], [3, 4], [31, 17]).iter().all(|v| (v - 2.5).abs() <= tolerance));
     let map = Random(8).vec(12);
     assert_eq!(resampled(&map, [3, 4], [3, 4]), map);
-    let (mut taps, mut none) = ([Tap::default(); 4], [Tap::default(); 0]);
+    let (mut taps, mut none) = ([Tap::default(); 4], []);
     assert_eq!(Bicubic::new(0, 4, 4, &mut taps).unwrap_err(), Error::Shape);
     assert_eq!(Bicubic::new(4, 4, 4, &mut none).unwrap_err(), Error::Shape);
     let bicubic = Bicubic::new(3, 4, 5, &mut taps).unwrap();
@@ -476,4 +476,120 @@ fn bad_views_are_refused() {
     assert_eq!(Maps::i8(&[0; 8], layout, short).unwrap_err(), Error::Shape);
     let bad = Quantisation::PerChannel { scales: &[1.0, f32::NAN], zero_points: &[0, 0] };
     assert_eq!(Maps::i8(&[0; 8], layout, bad).unwrap_err(), Error::Quantisation);
+}
+
+#[test]
+fn linear_head_in_closed_form() {
+    let mut random = Random(14);
+    let (c, h, w, classes) = (12, 3, 3, 4);
+    let n = h * w;
+    let (activations, weights, bias) = (random.vec(c * n), random.vec(classes * c), random.vec(classes));
+    let maps = Maps::chw(&activations, c, h, w).unwrap();
+    let matrix = Maps::chw(&weights, classes, 1, c).unwrap();
+    let linear = head::LinearHead::new(matrix, Some(&bias)).unwrap();
+    assert_eq!((linear.classes(), linear.channels()), (classes, c));
+
+    let score = |activations: &[f64], class: usize| -> f64 {
+        let pooled = activations.chunks(n).map(|map| map.iter().sum::<f64>() / n as f64);
+        f64::from(bias[class]) + pooled.zip(&weights[class * c..]).map(|(z, w)| z * f64::from(*w)).sum::<f64>()
+    };
+    let wide: Vec<f64> = activations.iter().map(|a| f64::from(*a)).collect();
+    let (mut pooled, mut logits) = (vec![0.0; c], [0.0; 4]);
+    head::pool(&maps, &mut pooled).unwrap();
+    linear.logits(&pooled, &mut logits).unwrap();
+    for (class, logit) in logits.iter().enumerate() {
+        assert!((f64::from(*logit) - score(&wide, class)).abs() < 1e-6);
+    }
+
+    let mut gradient = vec![0.0; c];
+    linear.channel_weights(2, Some(1), n, &mut gradient).unwrap();
+    for (k, w) in gradient.iter().enumerate() {
+        assert!((w - (weights[2 * c + k] - weights[c + k]) / n as f32).abs() < 1e-7);
+    }
+    // Measured contributions against the head itself, run on blended features.
+    let top = channels::top::<12>(&gradient, 12).unwrap();
+    let mut workspace = vec![0.0; decompose::workspace_len(n, c)];
+    let mut parts = decompose::decompose(&maps, &gradient, &top, 5, SignRule::Score, &mut workspace).unwrap();
+    parts.rectify();
+    let (mut row, mut map, mut got) = (vec![0.0; n], vec![0.0; n], [0.0; 5]);
+    head::first_order(&maps, &gradient, &mut row, &mut map).unwrap();
+    for (a, b) in map.iter().zip(parts.first_order()) {
+        assert!((a - b).abs() < 1e-6);
+    }
+    head::contributions(parts.components(), &map, &mut row, &mut got).unwrap();
+    for (q, ossm) in parts.components().chunks(n).enumerate() {
+        let low = ossm.iter().copied().fold(f32::MAX, f32::min);
+        let high = ossm.iter().copied().fold(f32::MIN, f32::max);
+        let blended: Vec<f64> = (0..c * n)
+            .map(|i| {
+                let mean = wide[i / n * n..][..n].iter().sum::<f64>() / n as f64;
+                let mask = f64::from((ossm[i % n] - low) / (high - low));
+                mean + mask * (wide[i] - mean)
+            })
+            .collect();
+        let difference = |activations: &[f64]| score(activations, 2) - score(activations, 1);
+        let want = difference(&blended) - difference(&wide);
+        assert!((f64::from(got[q]) - want).abs() < 1e-6, "{q}: {} {want}", got[q]);
+    }
+
+    assert_eq!(linear.channel_weights(4, None, n, &mut gradient), Err(Error::Shape));
+    assert_eq!(linear.channel_weights(0, Some(4), n, &mut gradient), Err(Error::Shape));
+    assert_eq!(linear.channel_weights(0, None, 0, &mut gradient), Err(Error::Shape));
+    assert_eq!(linear.logits(&pooled[1..], &mut logits), Err(Error::Shape));
+    assert_eq!(head::LinearHead::new(maps, None).unwrap_err(), Error::Shape);
+    assert_eq!(head::LinearHead::new(matrix, Some(&bias[1..])).unwrap_err(), Error::Shape);
+    assert_eq!(head::contributions(parts.components(), &map[1..], &mut row, &mut got), Err(Error::Shape));
+}
+
+#[test]
+fn int8_head_gives_the_bits_of_its_floats() {
+    let mut random = Random(15);
+    let bytes: Vec<i8> = (0..60).map(|_| (random.next() * 127.0) as i8).collect();
+    let scales: Vec<f32> = (0..5).map(|_| random.next().abs()).collect();
+    let floats: Vec<f32> = bytes.iter().enumerate().map(|(i, b)| f32::from(*b) * scales[i / 12]).collect();
+    let quantisation = Quantisation::PerChannel { scales: &scales, zero_points: &[0; 5] };
+    let of_bytes = head::LinearHead::new(Maps::i8(&bytes, Layout::chw(5, 1, 12), quantisation).unwrap(), None).unwrap();
+    let of_floats = head::LinearHead::new(Maps::chw(&floats, 5, 1, 12).unwrap(), None).unwrap();
+    let pooled = random.vec(12);
+    let run = |head: &head::LinearHead| {
+        let (mut logits, mut weights) = ([0.0; 5], [0.0; 12]);
+        head.logits(&pooled, &mut logits).unwrap();
+        head.channel_weights(3, Some(0), 49, &mut weights).unwrap();
+        (logits.map(f32::to_bits), weights.map(f32::to_bits))
+    };
+    assert_eq!(run(&of_bytes), run(&of_floats));
+}
+
+#[test]
+fn masks_row_by_row_for_a_scorer() {
+    let ossms = [0.0, 1.0, 2.0, 3.0, 5.0, 5.0, 5.0, 5.0];
+    let mut taps = [Tap::default(); 6];
+    let bicubic = Bicubic::new(2, 2, 5, &mut taps).unwrap();
+    let (mut scratch, mut row, mut scores) = ([0.0; scratch_len(2)], [0.0; 6], [0.0; 2]);
+    let mut whole = resampled(&ossms[..4], [2, 2], [5, 6]);
+    let mut range = Range::EMPTY;
+    range.include(&whole);
+    range.scale(&mut whole);
+    let mut sums = Vec::new();
+    let blurred =
+        mask::scores(&ossms, &bicubic, &mut scratch, &mut row, &mut scores, |mask: Option<&Mask>, scratch, row| {
+            let Some(mask) = mask else {
+                return Ok::<f32, Error>(-1.0);
+            };
+            let mut rows = Vec::new();
+            for y in 0..5 {
+                mask.row(y, scratch, row)?;
+                rows.extend_from_slice(row);
+            }
+            let sum = rows.iter().sum::<f32>();
+            sums.push(rows);
+            Ok(sum)
+        })
+        .unwrap();
+    assert_eq!(blurred, -1.0);
+    assert_eq!(sums[0], whole);
+    assert_eq!(scores[0], whole.iter().sum::<f32>());
+    let refuse = |_: Option<&Mask>, _: &mut [f32], _: &mut [f32]| Ok::<f32, Error>(f32::NAN);
+    assert_eq!(mask::scores(&ossms, &bicubic, &mut scratch, &mut row, &mut scores, refuse), Err(Error::NonFinite));
+    assert_eq!(mask::scores(&ossms[1..], &bicubic, &mut scratch, &mut row, &mut scores, refuse), Err(Error::Shape));
 }

@@ -211,6 +211,20 @@ impl<'a> Maps<'a> {
         Ok(first + self.sum_less(channel, first)? / count)
     }
 
+    /// sum over positions of value times `other`, in lane order: the bits of [`maths::dot`].
+    pub(crate) fn dot(&self, channel: usize, other: &[f32]) -> Result<f32, Error> {
+        let mut lanes = [0.0; LANES];
+        let mut position = 0;
+        let mut others = other.iter();
+        self.visit(channel, |value| {
+            if let (Some(lane), Some(other)) = (lanes.get_mut(position % LANES), others.next()) {
+                *lane += value * other;
+            }
+            position += 1;
+        })?;
+        Ok(maths::tree(lanes))
+    }
+
     /// sum over positions of (value - offset), in lane order.
     fn sum_less(&self, channel: usize, offset: f32) -> Result<f32, Error> {
         let mut lanes = [0.0; LANES];
@@ -226,7 +240,7 @@ impl<'a> Maps<'a> {
 
     /// Calls `f` with each value of one channel, row by row.
     #[inline]
-    fn visit(&self, channel: usize, f: impl FnMut(f32)) -> Result<(), Error> {
+    pub(crate) fn visit(&self, channel: usize, f: impl FnMut(f32)) -> Result<(), Error> {
         if channel >= self.layout.channels {
             return Err(Error::Shape);
         }

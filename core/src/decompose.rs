@@ -223,11 +223,16 @@ impl Decomposition<'_> {
     }
 }
 
-/// w_c A_c less its mean over positions.
+/// w_c A_c less its mean over positions, of a channel that has a weight.
 fn weighted_map(activations: &Maps, weights: &[f32], channel: Channel, row: &mut [f32]) -> Result<(), Error> {
     let channel = usize::from(channel);
+    centred(activations, channel, *weights.get(channel).ok_or(Error::Shape)?, row)
+}
+
+/// weight * A_c less its mean over positions.
+pub(crate) fn centred(activations: &Maps, channel: usize, weight: f32, row: &mut [f32]) -> Result<(), Error> {
     activations.read(channel, row)?;
-    maths::scale(row, *weights.get(channel).ok_or(Error::Shape)?);
+    maths::scale(row, weight);
     let mean = maths::mean(row);
     for value in row {
         *value -= mean;

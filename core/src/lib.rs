@@ -13,6 +13,7 @@
 //! | [`mask`] | a resampled map, photo, blurred photo | the masked photo that is scored |
 //! | [`integrate`] | scores of the masked photos, or the closed form | weights, saliency |
 //!
+//! [`head`] replaces gradients and masked photos where the network ends in average pooling and a linear layer: an explanation wholly on the device.
 //! [`svd`] is the Jacobi SVD under `decompose`, public on its own.
 //!
 //! # Same bits everywhere
@@ -51,6 +52,7 @@
 pub mod activations;
 pub mod channels;
 pub mod decompose;
+pub mod head;
 pub mod integrate;
 pub mod mask;
 pub mod maths;

@@ -44,6 +44,21 @@ impl<'t> Bicubic<'t> {
         Ok(Self { height, width, out_height, taps })
     }
 
+    /// Rows of a resampled map.
+    pub fn height(&self) -> usize {
+        self.out_height
+    }
+
+    /// Columns of a resampled map.
+    pub fn width(&self) -> usize {
+        self.taps.len()
+    }
+
+    /// Values in a source map.
+    pub fn positions(&self) -> usize {
+        self.height * self.width
+    }
+
     /// Row `y` of the resampled map.
     ///
     /// # Shapes

@@ -29,8 +29,8 @@ pub struct Tokenizer {
 pub struct Tokens {
     /// Token ids of the whole sentence, template included.
     pub ids: Vec<i64>,
-    /// Words of the prompt that the vocabulary does not know, in lower case, in order, each once. A word is known if it is one
-    /// token or falls into pieces of at least two letters each.
+    /// Words of the prompt that the vocabulary does not know, in lower case, in order, each once. A word is known if it is
+    /// one token or falls into pieces of at least two letters each, a final s aside.
     pub unknown_words: Vec<String>,
 }
 
