@@ -7,7 +7,6 @@ use decomcam::model::{Manifest, Model, Score, ScoreKind};
 use decomcam::network::{Explained, ImageTower};
 use decomcam::quantised::{self, Wanted};
 use decomcam::text::{TextTower, Tokenizer};
-use std::f64::consts::TAU;
 use std::path::{Path, PathBuf};
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::cnn::{Conv, KernelFormat, PaddingSpec, PoolSpec};
@@ -23,21 +22,13 @@ fn lite() -> Model {
     Model::bundled("lite").unwrap()
 }
 
-/// A coloured disc on a shaded, striped ground, in [-1, 1]: enough to wake most channels.
-fn picture((height, width): (usize, usize), phase: f64) -> Vec<f32> {
-    let mut planes = Vec::with_capacity(3 * height * width);
-    for channel in 0..3 {
-        for y in 0..height {
-            for x in 0..width {
-                let (v, u) = (y as f64 / height as f64, x as f64 / width as f64);
-                let ground = 0.4 * (TAU * (3. * u + 2. * v + phase + f64::from(channel) / 3.)).sin() + 0.3 * v;
-                let disc = (u - 0.55).hypot(v - 0.45) < 0.2;
-                let value = if disc { 0.9 - 0.7 * f64::from(channel) } else { ground };
-                planes.push(value.clamp(-1., 1.) as f32);
-            }
-        }
-    }
-    planes
+/// A cat, resized and cut to a network's input, its contrast lowered to a fraction.
+fn photo((height, width): (usize, usize), contrast: f32) -> Vec<f32> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/photos/chelsea.png");
+    let photo = image::open(file).unwrap();
+    let photo = photo.resize_to_fill(width as u32, height as u32, image::imageops::FilterType::CatmullRom).to_rgb8();
+    let normalised = |value: u8| contrast * (f32::from(value) - 127.) / 128.;
+    (0..3).flat_map(|channel| photo.pixels().map(move |pixel| normalised(pixel.0[channel]))).collect()
 }
 
 /// Numbers that look random and are the same on every machine.
@@ -121,7 +112,7 @@ fn assert_gradient(layer: &str, score: &str) {
     let score = model.manifest.score(score).unwrap();
     let text = TextTower::load(&model).unwrap().encode("a tabby cat").unwrap().for_score(score).unwrap();
     let tower = ImageTower::load_to_explain(&model, layer, SIDE, &score.name).unwrap();
-    let Explained { activations, gradients, .. } = tower.explain(&picture(SIDE, 0.), &text).unwrap();
+    let Explained { activations, gradients, .. } = tower.explain(&photo(SIDE, 1.), &text).unwrap();
     let head = head(&model, layer, &score.image);
     let score_at = |step: f64, direction: &[f64]| {
         let moved: Vec<f32> =
@@ -166,7 +157,7 @@ fn evidence_has_a_gradient_in_dead_channels() {
     let model = lite();
     let tower = ImageTower::load(&model, "features", SIDE).unwrap();
     let text = TextTower::load(&model).unwrap().encode("a tabby cat").unwrap().for_score(tower.score()).unwrap();
-    let explained = tower.explain(&picture(SIDE, 0.), &text).unwrap();
+    let explained = tower.explain(&photo(SIDE, 1.), &text).unwrap();
     let positions = explained.height * explained.width;
     let mut dead = 0;
     let channels = explained.activations.chunks(positions).zip(explained.gradients.chunks(positions));
@@ -514,7 +505,7 @@ fn a_gradient_without_a_rule_is_an_error_that_names_operator_and_node() {
 #[test]
 fn activations_and_vectors_are_those_of_the_plain_forward_pass() {
     let model = lite();
-    let image = picture(SIDE, 0.2);
+    let image = photo(SIDE, 0.8);
     for layer in ["features", "block10"] {
         let tower = ImageTower::load(&model, layer, SIDE).unwrap();
         let text = TextTower::load(&model).unwrap().encode("coffee mug").unwrap().for_score(tower.score()).unwrap();
@@ -535,7 +526,7 @@ fn threads_change_no_bit() {
     let model = lite();
     let tower = ImageTower::load(&model, "features", SIDE).unwrap();
     let text = TextTower::load(&model).unwrap().encode("dog").unwrap().for_score(tower.score()).unwrap();
-    let images: Vec<Vec<f32>> = (0..6).map(|i| picture(SIDE, f64::from(i) / 6.)).collect();
+    let images: Vec<Vec<f32>> = [1., 0.9, 0.8, 0.6, 0.4, 0.2].map(|contrast| photo(SIDE, contrast)).to_vec();
     let alone: Vec<_> = images.iter().map(|image| tower.vectors(image).unwrap()).collect();
     let explained = tower.explain(&images[0], &text).unwrap();
     std::thread::scope(|scope| {
@@ -555,7 +546,7 @@ fn other_sizes_work_and_height_comes_before_width() {
     let side = (160, 288);
     let tower = ImageTower::load(&model, "block10", side).unwrap();
     let text = TextTower::load(&model).unwrap().encode("dog").unwrap().for_score(tower.score()).unwrap();
-    let explained = tower.explain(&picture(side, 0.), &text).unwrap();
+    let explained = tower.explain(&photo(side, 1.), &text).unwrap();
     assert_eq!((explained.channels, explained.height, explained.width), (112, 10, 18));
     assert_eq!(explained.activations.len(), 112 * 10 * 18);
     assert_eq!(explained.gradients.len(), 112 * 10 * 18);
@@ -580,16 +571,19 @@ fn impossible_requests_say_what_is_possible() {
     let tower = ImageTower::load(&model, "features", SIDE).unwrap();
     let short = tower.vectors(&[0.; 12]).unwrap_err();
     assert!(format!("{short:#}").contains("3 x 224 x 224"), "{short:#}");
-    let text = tower.explain(&picture(SIDE, 0.), &[1.; 3]).unwrap_err();
+    let text = tower.explain(&photo(SIDE, 1.), &[1.; 3]).unwrap_err();
     assert!(format!("{text:#}").contains("1000 numbers"), "{text:#}");
-    let image = vec![f32::NAN; 3 * SIDE.0 * SIDE.1];
+    let mut image = photo(SIDE, 1.);
+    image[70_000] = f32::NAN;
     assert!(format!("{:#}", tower.vectors(&image).unwrap_err()).contains("finite"));
+    let text = vec![f32::INFINITY; 1000];
+    assert!(format!("{:#}", tower.explain(&photo(SIDE, 1.), &text).unwrap_err()).contains("finite"));
 }
 
 #[test]
 fn scores_are_linear_in_the_text() {
     let model = lite();
-    let vectors = ImageTower::load(&model, "features", SIDE).unwrap().vectors(&picture(SIDE, 0.)).unwrap();
+    let vectors = ImageTower::load(&model, "features", SIDE).unwrap().vectors(&photo(SIDE, 1.)).unwrap();
     let tower = TextTower::load(&model).unwrap();
     let (cat, dog) = (tower.encode("cat").unwrap(), tower.encode("dog").unwrap());
     for score in &model.manifest.scores {
@@ -616,7 +610,7 @@ fn clamps_stand_in_for_quantised_activations() {
     let file = model.file(&model.manifest.image.file).unwrap();
     let names = ["embedding", "logits", "features"];
     let run = |network: TypedModel| {
-        let input = Tensor::from_shape(&[1, 3, SIDE.0, SIDE.1], &picture(SIDE, 0.)).unwrap();
+        let input = Tensor::from_shape(&[1, 3, SIDE.0, SIDE.1], &photo(SIDE, 1.)).unwrap();
         network.into_runnable().unwrap().run(tvec!(input.into())).unwrap()
     };
     let pairs = run(quantised::read_with_pairs(file, &wanted(&names)).unwrap());
@@ -867,7 +861,7 @@ fn damaged_directories_are_refused_by_name() {
 /// Loads and runs a tower; a panic would end the test.
 fn try_tower(model: &Model) -> Result<()> {
     let tower = ImageTower::load(model, "features", SIDE)?;
-    let found = tower.vectors(&picture(SIDE, 0.))?;
+    let found = tower.vectors(&photo(SIDE, 1.))?;
     ensure!(found.get("logits").is_some_and(|logits| logits.iter().all(|value| value.is_finite())));
     Ok(())
 }

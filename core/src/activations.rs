@@ -101,6 +101,7 @@ pub struct Maps<'a> {
 #[derive(Clone, Copy, Debug)]
 enum Values<'a> {
     F32(&'a [f32]),
+    F32Words(&'a [[u8; 4]]),
     I8(&'a [i8], Quantisation<'a>),
     U8(&'a [u8], Quantisation<'a>),
 }
@@ -112,6 +113,14 @@ impl<'a> Maps<'a> {
     /// [`Error::Shape`] if a size is zero or the layout reaches beyond the buffer.
     pub fn f32(values: &'a [f32], layout: Layout) -> Result<Self, Error> {
         Self::within(values.len(), Values::F32(values), layout)
+    }
+
+    /// A view of floats as little-endian words, as they lie in a file that may be anywhere in memory.
+    ///
+    /// # Errors
+    /// Those of [`Maps::f32`].
+    pub fn f32_words(words: &'a [[u8; 4]], layout: Layout) -> Result<Self, Error> {
+        Self::within(words.len(), Values::F32Words(words), layout)
     }
 
     /// A view of signed bytes.
@@ -180,6 +189,11 @@ impl<'a> Maps<'a> {
         self.layout.width
     }
 
+    /// Rows and columns of a map.
+    pub const fn size(&self) -> (usize, usize) {
+        (self.layout.height, self.layout.width)
+    }
+
     /// Values in one map, `height * width`.
     pub fn positions(&self) -> usize {
         self.layout.height * self.layout.width
@@ -246,6 +260,7 @@ impl<'a> Maps<'a> {
         }
         match self.values {
             Values::F32(values) => visit(values, &self.layout, channel, |value| value, f),
+            Values::F32Words(words) => visit(words, &self.layout, channel, f32::from_le_bytes, f),
             Values::I8(values, quantisation) => {
                 let (scale, zero_point) = quantisation.of_channel(channel).ok_or(Error::Shape)?;
                 visit(values, &self.layout, channel, |byte| f32::from(i16::from(byte) - zero_point) * scale, f)

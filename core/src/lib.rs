@@ -14,6 +14,7 @@
 //! | [`integrate`] | scores of the masked photos, or the closed form | weights, saliency |
 //!
 //! [`head`] replaces gradients and masked photos where the network ends in average pooling and a linear layer: an explanation wholly on the device.
+//! [`capsule`] records an explanation, so that another machine can compute it again and compare the bits.
 //! [`svd`] is the Jacobi SVD under `decompose`, public on its own.
 //!
 //! # Same bits everywhere
@@ -50,6 +51,7 @@
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)]
 
 pub mod activations;
+pub mod capsule;
 pub mod channels;
 pub mod decompose;
 pub mod head;
@@ -83,6 +85,12 @@ pub enum Error {
     Components = 6,
     /// A quantisation's scale is not finite, or its zero point is no byte.
     Quantisation = 7,
+    /// The bytes do not begin like a capsule.
+    NotACapsule = 8,
+    /// The capsule is of a version that this build does not read.
+    CapsuleVersion = 9,
+    /// The capsule is cut short, changed, or contradicts itself.
+    CapsuleDamaged = 10,
 }
 
 impl core::fmt::Display for Error {
@@ -94,6 +102,9 @@ impl core::fmt::Display for Error {
             Error::NotConverged => "the Jacobi SVD did not converge within its sweep cap",
             Error::Channels => "the number of channels is zero or more than exist",
             Error::Quantisation => "a scale is not finite or a zero point is no byte",
+            Error::NotACapsule => "the bytes are no capsule",
+            Error::CapsuleVersion => "the capsule is of another version",
+            Error::CapsuleDamaged => "the capsule is damaged",
             Error::Components => "the number of components is zero or more than exist",
         })
     }

@@ -6,7 +6,6 @@
 use crate::gradient::append_gradient;
 use crate::model::{Layer, Model, Score, ScoreKind};
 use crate::quantised::{self, Wanted};
-use crate::text::finite;
 use anyhow::{Context, Result, anyhow, ensure};
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
@@ -172,6 +171,7 @@ impl ImageTower {
             self.score.name,
             text.len()
         );
+        ensure_finite(text).context("a text vector")?;
         let text = Tensor::from_shape(&[1, text.len()], text)?;
         let mut values = self.run(&self.explain, tvec!(self.image(image)?, text.into()))?;
         let gradients = values.pop().context("no gradient")?;
@@ -188,6 +188,8 @@ impl ImageTower {
             "expected a picture of 3 x {height} x {width} numbers, found {} numbers",
             image.len()
         );
+        // The network's clamps would turn a NaN into a number.
+        ensure_finite(image).context("a picture's pixels")?;
         Ok(Tensor::from_shape(&[1, 3, height, width], image)?.into())
     }
 
@@ -199,6 +201,19 @@ impl ImageTower {
     fn named(&self, values: Vec<Vec<f32>>) -> ImageVectors {
         ImageVectors { outputs: self.outputs.iter().cloned().zip(values).collect() }
     }
+}
+
+/// The numbers of a tensor of f32, once all are known to be finite.
+pub(crate) fn finite(tensor: &TValue) -> Result<Vec<f32>> {
+    let values = tensor.try_as_plain_ram()?.as_slice::<f32>()?.to_vec();
+    ensure_finite(&values).context("the model is damaged")?;
+    Ok(values)
+}
+
+fn ensure_finite(values: &[f32]) -> Result<()> {
+    let strange = values.iter().find(|value| !value.is_finite());
+    ensure!(strange.is_none(), "expected finite numbers, found {}", strange.unwrap_or(&f32::NAN));
+    Ok(())
 }
 
 fn layer_side(layer: &Layer, (height, width): (usize, usize)) -> (usize, usize) {

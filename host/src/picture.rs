@@ -49,7 +49,7 @@ pub struct SheetTile<'a> {
 
 /// Everything that [`sheet`] draws.
 ///
-/// Letters beyond Latin-1 are replaced by `?`; text that is too long for its place ends in `...`.
+/// Letters beyond Latin-1 are replaced by `?`; a headline or label that is too long for its place ends in `...`.
 #[derive(Clone, Debug)]
 pub struct Sheet<'a> {
     /// The photo, of any size.
@@ -58,7 +58,7 @@ pub struct Sheet<'a> {
     pub seen: Rect,
     /// The headline, on one line: the prompt.
     pub title: &'a str,
-    /// Lines under the headline, such as the score and the recipe.
+    /// Lines under the headline, wrapped to the width: the score, the recipe.
     pub subtitle: Vec<String>,
     /// The whole explanation.
     pub saliency: SheetTile<'a>,
@@ -109,8 +109,8 @@ pub fn sheet(sheet: &Sheet<'_>) -> Result<RgbImage> {
     let mut top = MARGIN;
     canvas.text(MARGIN, top, &shortened(sheet.title, TITLE, text_width), TITLE, INK);
     top += TITLE.line();
-    for line in &sheet.subtitle {
-        canvas.text(MARGIN, top, &shortened(line, BODY, text_width), BODY, FAINT_INK);
+    for line in &layout.subtitle {
+        canvas.text(MARGIN, top, line, BODY, FAINT_INK);
         top += BODY.line();
     }
     for (index, tile) in tiles.iter().enumerate() {
@@ -136,7 +136,9 @@ const MARGIN: u32 = 28;
 const GAP: u32 = 24;
 const BAR: u32 = 6;
 const NARROWEST: u32 = 640;
+// Width over height that the sheet comes near to, with about so much height for the words.
 const SHAPE: f64 = 1.4;
+const WORDS: u32 = 200;
 const WIDEST_LABEL: u32 = 340;
 const COLOUR_BAR: (u32, u32) = (16, 240);
 
@@ -176,6 +178,7 @@ struct Layout {
     grid: u32,
     cell: (u32, u32),
     foot: u32,
+    subtitle: Vec<String>,
     notes: Vec<String>,
     label_width: u32,
     bars: bool,
@@ -190,7 +193,6 @@ impl Layout {
         let caption = 6 + if bars { BAR + 6 } else { 0 } + lines * BODY.line();
         let cell = (tile_height + caption + GAP, label_width + GAP);
 
-        let grid = MARGIN + TITLE.line() + sheet.subtitle.len() as u32 * BODY.line() + GAP / 2;
         let count = tiles.len() as u32;
         let size = |columns: u32| (count.div_ceil(columns) * cell.0, columns * cell.1 - GAP + 2 * MARGIN);
         let columns = (1..=count)
@@ -198,21 +200,24 @@ impl Layout {
                 let misfit = |columns: u32| {
                     let (height, width) = size(columns);
                     let empty = count.div_ceil(columns) * columns - count;
-                    let shape = f64::from(width) / f64::from(height + grid + 4 * BODY.line());
+                    let shape = f64::from(width) / f64::from(height + WORDS);
                     (shape / SHAPE).ln().abs() + f64::from(empty) / f64::from(count)
                 };
                 misfit(a).total_cmp(&misfit(b))
             })
             .unwrap_or(1);
         let width = size(columns).1.max(NARROWEST);
+        let text = |lines: &[String]| -> Vec<String> {
+            lines.iter().flat_map(|line| wrapped(line, BODY, width - 2 * MARGIN)).collect()
+        };
+        let subtitle = text(&sheet.subtitle);
+        let scale = "Every map is scaled to its own maximum: its colours say where, its numbers say how much.";
+        let mut notes = text(&[scale.to_owned()]);
+        notes.extend(text(&sheet.notes));
+        let grid = MARGIN + TITLE.line() + subtitle.len() as u32 * BODY.line() + GAP / 2;
         let foot = grid + size(columns).0;
-        let scale_note = "Every map is scaled to its own maximum: its colours say where, its numbers say how much.";
-        let notes: Vec<String> = std::iter::once(scale_note)
-            .chain(sheet.notes.iter().map(String::as_str))
-            .flat_map(|note| wrapped(note, BODY, width - 2 * MARGIN))
-            .collect();
         let height = foot + COLOUR_BAR.0 + 12 + notes.len() as u32 * BODY.line() + MARGIN;
-        Self { height, width, columns, grid, cell, foot, notes, label_width, bars }
+        Self { height, width, columns, grid, cell, foot, subtitle, notes, label_width, bars }
     }
 
     /// Left and top of a tile.
@@ -256,7 +261,7 @@ impl Canvas {
         let mut top = top + 6;
         if layout.bars {
             if let Some(value) = tile.bar {
-                let length = (value.abs().min(1.0) * layout.label_width as f32).round() as u32;
+                let length = (value.abs().clamp(0.0, 1.0) * layout.label_width as f32).round() as u32;
                 let colour = if value < 0.0 { NEGATIVE } else { POSITIVE };
                 self.fill(left, top, BAR, layout.label_width, TRACK);
                 self.fill(left, top, BAR, length, if tile.dimmed { mixed(PAPER, colour, 0.45) } else { colour });

@@ -1,7 +1,7 @@
 //! The prompt's side: words to tokens, tokens to the vectors that pictures are scored against.
 
 use crate::model::{Model, Score, ScoreKind};
-use crate::network::contained;
+use crate::network::{contained, finite};
 use crate::quantised::{self, Wanted};
 use anyhow::{Context, Result, ensure};
 use std::collections::{BTreeMap, HashMap};
@@ -184,16 +184,6 @@ impl TextTower {
         .with_context(|| format!("{}: could not encode \"{prompt}\"", self.origin))?;
         Ok(TextVectors { tokens, outputs: self.outputs.iter().cloned().zip(values).collect() })
     }
-}
-
-/// The numbers of a tensor of f32, once all are known to be finite.
-pub(crate) fn finite(tensor: &TValue) -> Result<Vec<f32>> {
-    let values = tensor.try_as_plain_ram()?.as_slice::<f32>()?.to_vec();
-    ensure!(
-        values.iter().all(|value| value.is_finite()),
-        "expected finite numbers, found others; the model is damaged, or its input was not finite"
-    );
-    Ok(values)
 }
 
 impl TextVectors {

@@ -1,0 +1,165 @@
+//! Capsules: what is recorded is replayed bit by bit, and nothing damaged is accepted.
+
+use decomcam_core::capsule::{Buffers, Capsule, Elements, Recording, Settings, Stage, workspace_len};
+use decomcam_core::resample::Tap;
+use decomcam_core::{Error, Recipe, SignRule};
+
+const SETTINGS: Settings = Settings {
+    channels: 5,
+    components: 3,
+    recipe: Recipe::Aligned,
+    sign: SignRule::Score,
+    out_height: 7,
+    out_width: 9,
+};
+
+fn values(count: usize) -> Vec<f32> {
+    let mut state = 1u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1 << 24) as f32
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+fn record(elements: Elements, channels_last: bool, settings: Settings) -> Result<Vec<u8>, Error> {
+    let recording = Recording {
+        shape: [6, 3, 4],
+        channels_last,
+        elements,
+        weights: &[0.5, -1.0, 2.0, 0.25, 1.0, 0.75],
+        scores: &[0.1, 0.4, 0.3, 0.2],
+        settings,
+    };
+    let mut workspace = vec![0.0; workspace_len(3, 4, &settings)];
+    let mut taps = [Tap::default(); 9];
+    let mut bytes = Vec::new();
+    recording
+        .write::<8>(Buffers { workspace: &mut workspace, taps: &mut taps }, |part| bytes.extend_from_slice(part))?;
+    Ok(bytes)
+}
+
+/// The stages that differ, of a capsule that must be readable.
+fn replay(bytes: &[u8]) -> Vec<Stage> {
+    let capsule = Capsule::parse(bytes).unwrap();
+    let mut workspace = vec![0.0; capsule.workspace_len()];
+    let mut taps = [Tap::default(); 9];
+    let (mut differing, mut stages) = (Vec::new(), Vec::new());
+    let buffers = Buffers { workspace: &mut workspace, taps: &mut taps };
+    capsule
+        .replay::<8>(buffers, |stage, difference| {
+            stages.push(stage);
+            differing.extend(difference.map(|_| stage));
+        })
+        .unwrap();
+    assert_eq!(stages, Stage::ALL);
+    differing
+}
+
+fn bytes_of(values: &[f32]) -> Vec<u8> {
+    values.iter().map(|v| (v * 255.0) as u8).collect()
+}
+
+#[test]
+fn what_is_recorded_is_replayed() {
+    let floats = values(72);
+    let bytes = bytes_of(&floats);
+    let quantised = Elements::Bytes { bytes: &bytes, scale: 0.02, zero_point: 3 };
+    for recipe in [Recipe::Aligned, Recipe::Paper, Recipe::Notebook, Recipe::V1, Recipe::V25] {
+        for sign in [SignRule::Score, SignRule::LargestLoading, SignRule::LargestEntry] {
+            for (elements, channels_last) in [(Elements::Floats(&floats), false), (quantised, true)] {
+                let capsule = record(elements, channels_last, Settings { recipe, sign, ..SETTINGS }).unwrap();
+                assert_eq!(capsule.len() % 4, 0);
+                assert_eq!(replay(&capsule), []);
+                let parsed = Capsule::parse(&capsule).unwrap();
+                assert_eq!(*parsed.settings(), Settings { recipe, sign, ..SETTINGS });
+            }
+        }
+    }
+}
+
+#[test]
+fn another_result_is_found_and_located() {
+    let floats = values(72);
+    let capsule = record(Elements::Floats(&floats), false, SETTINGS).unwrap();
+    // Every word after the inputs is an expected result (or a length): change one, mend the checksum, and its stage must be named.
+    let inputs = 4 * (2 + 1 + 13 + 72 + 6 + 4);
+    let mut at = inputs;
+    for stage in Stage::ALL {
+        let len = u32::from_le_bytes(capsule[at..at + 4].try_into().unwrap()) as usize;
+        for index in [0, len - 1] {
+            let mut changed = capsule.clone();
+            changed[at + 4 + 4 * index] ^= 1;
+            mend(&mut changed);
+            assert_eq!(replay(&changed), [stage], "{}", stage.name());
+        }
+        at += 4 + 4 * len;
+    }
+    assert_eq!(at + 4, capsule.len());
+}
+
+fn mend(capsule: &mut [u8]) {
+    let end = capsule.len() - 4;
+    let hash = capsule[..end].iter().fold(0x811c_9dc5u32, |h, b| (h ^ u32::from(*b)).wrapping_mul(0x0100_0193));
+    capsule[end..].copy_from_slice(&hash.to_le_bytes());
+}
+
+#[test]
+fn damaged_capsules_are_refused() {
+    let floats = values(72);
+    let capsule = record(Elements::Floats(&floats), false, SETTINGS).unwrap();
+    let refused = |bytes: &[u8]| Capsule::parse(bytes).unwrap_err();
+    assert_eq!(refused(b""), Error::NotACapsule);
+    assert_eq!(refused(b"something else entirely"), Error::NotACapsule);
+    for cut in [8, 11, 12, 60, 64, capsule.len() / 2, capsule.len() - 4, capsule.len() - 1] {
+        assert_eq!(refused(&capsule[..cut]), Error::CapsuleDamaged, "{cut} bytes");
+    }
+    for at in 12..capsule.len() {
+        let mut changed = capsule.clone();
+        changed[at] ^= 0x10;
+        assert_eq!(refused(&changed), Error::CapsuleDamaged, "byte {at}");
+    }
+    let mut other = capsule.clone();
+    other[8] = 2;
+    mend(&mut other);
+    assert_eq!(refused(&other), Error::CapsuleVersion);
+    // A right checksum over contradicting contents.
+    for header in 0..13 {
+        for value in [0u32, 7, 1 << 20, u32::MAX] {
+            let mut changed = capsule.clone();
+            changed[12 + 4 * header..16 + 4 * header].copy_from_slice(&value.to_le_bytes());
+            mend(&mut changed);
+            if let Ok(parsed) = Capsule::parse(&changed) {
+                // What is readable may still be refused by the stages, but must not panic.
+                let settings = parsed.settings();
+                if settings.out_width.max(settings.out_height).max(settings.channels) < 1000 {
+                    let mut workspace = vec![0.0; parsed.workspace_len()];
+                    let mut taps = vec![Tap::default(); settings.out_width];
+                    let _ = parsed.replay::<8>(Buffers { workspace: &mut workspace, taps: &mut taps }, |_, _| ());
+                }
+            }
+        }
+    }
+    let mut longer = capsule.clone();
+    longer.extend_from_slice(&[0; 4]);
+    mend(&mut longer);
+    assert_eq!(refused(&longer), Error::CapsuleDamaged);
+}
+
+#[test]
+fn recordings_of_wrong_lengths_are_refused() {
+    let floats = values(72);
+    assert_eq!(record(Elements::Floats(&floats[1..]), false, SETTINGS).unwrap_err(), Error::Shape);
+    assert_eq!(
+        record(Elements::Floats(&floats), false, Settings { components: 2, ..SETTINGS }).unwrap_err(),
+        Error::Shape
+    );
+    assert_eq!(
+        record(Elements::Floats(&floats), false, Settings { channels: 7, ..SETTINGS }).unwrap_err(),
+        Error::Channels
+    );
+    assert_eq!(
+        record(Elements::Floats(&floats), false, Settings { out_width: 10, ..SETTINGS }).unwrap_err(),
+        Error::WorkspaceTooSmall
+    );
+}
