@@ -449,3 +449,49 @@ fn bad_output_directories_are_refused() {
     assert!(stderr(&output).contains("saliency.npy"), "{}", stderr(&output));
     assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
 }
+
+#[test]
+fn capture_and_replay() {
+    let place = TempDir::new().unwrap();
+    for more in [&["--floats"][..], &[], &["--recipe", "paper"], &["--layer", "block10", "--components", "4"]] {
+        let capsule = place.path().join("cat.capsule");
+        let output = decomcam().arg("capture").arg(cat()).args(["--text", "a cat", "--size", "96", "--out"]).arg(&capsule).args(more).output().unwrap();
+        assert!(output.status.success(), "{more:?}: {}", stderr(&output));
+        let output = run(&["replay", capsule.to_str().unwrap()]);
+        assert!(output.status.success(), "{more:?}: {}", stderr(&output));
+        assert_eq!(stdout(&output).matches(" equal\n").count(), 10, "{}", stdout(&output));
+    }
+    let capsule = place.path().join("cat.capsule");
+    let whole = fs::read(&capsule).unwrap();
+    let replay_of = |bytes: &[u8]| {
+        fs::write(&capsule, bytes).unwrap();
+        let output = run(&["replay", capsule.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(1));
+        stderr(&output)
+    };
+    assert!(replay_of(b"words").contains("no capsule"));
+    assert!(replay_of(&whole[..whole.len() / 2]).contains("damaged"));
+    let mut changed = whole.clone();
+    changed[whole.len() / 2] ^= 1;
+    assert!(replay_of(&changed).contains("damaged"));
+    let mut other = whole.clone();
+    other[8] = 9;
+    assert!(replay_of(&other).contains("another version"));
+    assert!(stderr(&run(&["replay", place.path().join("missing").to_str().unwrap()])).contains("missing"));
+}
+
+#[test]
+fn budget_states_memory() {
+    let output = run(&["budget", "--positions", "49", "--channels", "1280", "--top", "100", "--components", "10"]);
+    assert!(output.status.success());
+    let words = stdout(&output);
+    let bytes: usize = words.lines().next().unwrap().split_whitespace().rev().nth(1).unwrap().parse().unwrap();
+    assert_eq!(bytes, 4 * decomcam_core::decompose::workspace_len(49, 100));
+    // The bar: 7 x 7 positions with Q 10 take at most 24 KB, whatever the channels.
+    assert!(bytes <= 24 * 1024 && 4 * decomcam_core::decompose::workspace_len(49, 65_536) <= 24 * 1024);
+    for (args, expected) in [(["--top", "2000"], "1 to 1280"), (["--components", "49"], "1 to 48")] {
+        let output = run(&[&["budget"], &args[..]].concat());
+        assert_eq!(output.status.code(), Some(1));
+        assert!(stderr(&output).contains(expected), "{}", stderr(&output));
+    }
+}

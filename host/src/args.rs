@@ -25,6 +25,12 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Sort texts by how well they fit a photo
     Rank(RankArgs),
+    /// Record an explanation as a capsule, which any board can compute again and compare bit by bit
+    Capture(CaptureArgs),
+    /// Compute a capsule again and compare every stage, bit by bit
+    Replay(ReplayArgs),
+    /// State the memory that the core needs on a board
+    Budget(BudgetArgs),
     /// List the bundled models, their layers, scores and licences
     Models(ModelsArgs),
     /// Measure the time of each stage, and the peak memory
@@ -94,6 +100,46 @@ pub struct ExplainArgs {
     /// Also print where the time went
     #[arg(long)]
     pub timings: bool,
+}
+
+/// Arguments of `capture`.
+#[derive(Debug, Args)]
+pub struct CaptureArgs {
+    /// JPEG, PNG, WebP, BMP or GIF
+    pub photo: PathBuf,
+    /// The explanation that is asked for.
+    #[command(flatten)]
+    pub request: RequestArgs,
+    /// Record activations as floats instead of the bytes that an int8 board holds
+    #[arg(long)]
+    pub floats: bool,
+    /// The file to write
+    #[arg(long, value_name = "FILE", default_value = "explanation.capsule")]
+    pub out: PathBuf,
+}
+
+/// Arguments of `replay`.
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// A file that `capture` wrote
+    pub capsule: PathBuf,
+}
+
+/// Arguments of `budget`.
+#[derive(Debug, Args)]
+pub struct BudgetArgs {
+    /// Positions of the layer, height times width
+    #[arg(long, value_name = "N", default_value_t = 49, value_parser = clap::value_parser!(u32).range(2..=65536))]
+    pub positions: u32,
+    /// Channels of the layer
+    #[arg(long, value_name = "C", default_value_t = 1280, value_parser = clap::value_parser!(u32).range(1..=65536))]
+    pub channels: u32,
+    /// P, the channels selected
+    #[arg(long, value_name = "P", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=65536))]
+    pub top: u32,
+    /// Q, the components
+    #[arg(long, value_name = "Q", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=65536))]
+    pub components: u32,
 }
 
 /// Arguments of `rank`.

@@ -75,8 +75,10 @@ pub struct Explanation {
     pub parts: Vec<Part>,
     /// sum_q weight_q OSSM_q, H x W of the layer, not scaled.
     pub saliency: Vec<f32>,
-    /// H and W of the layer.
-    pub layer_size: [usize; 2],
+    /// The layer's activations and gradients.
+    pub layer: Explained,
+    /// w_c, the mean over positions of the gradient, of every channel.
+    pub channel_weights: Vec<f32>,
     /// Number of channels of the layer, and of those selected.
     pub channels: [usize; 2],
     /// All singular values.
@@ -94,10 +96,15 @@ pub struct Explanation {
 }
 
 impl Explanation {
+    /// H and W of the layer.
+    pub fn layer_size(&self) -> [usize; 2] {
+        [self.layer.height, self.layer.width]
+    }
+
     /// The layer's maps on the photo.
     pub fn placement(&self, photo: &Photo) -> Result<Placement> {
         let size = [photo.pixels.height() as usize, photo.pixels.width() as usize];
-        Placement::new(self.layer_size, self.framing, size)
+        Placement::new(self.layer_size(), self.framing, size)
     }
 }
 
@@ -170,16 +177,17 @@ pub fn explain(
         blurred_score: *blurred_score,
         parts: decomposed.parts,
         saliency: decomposed.saliency,
-        layer_size: [layer.height, layer.width],
         channels: [layer.channels, decomposed.selected],
+        channel_weights: decomposed.channel_weights,
         singular_values: decomposed.singular_values,
         sign,
         framing,
         input_size: [height, width],
         warnings: prompt.warnings(),
         timings,
+        layer,
     };
-    explanation.warn(first_order_score(&layer));
+    explanation.warn();
     Ok(explanation)
 }
 
@@ -220,6 +228,7 @@ fn default_channels(recipe: Recipe, available: usize) -> usize {
 }
 
 struct Decomposed {
+    channel_weights: Vec<f32>,
     parts: Vec<Part>,
     singular_values: Vec<f32>,
     saliency: Vec<f32>,
@@ -274,7 +283,7 @@ fn decomposed(layer: &Explained, request: &Request, sign: SignRule) -> Result<De
             weight: predicted.max(0.0),
         })
         .collect();
-    Ok(Decomposed { parts: listed, singular_values, saliency: vec![0.0; h * w], selected: p })
+    Ok(Decomposed { channel_weights: weights, parts: listed, singular_values, saliency: vec![0.0; h * w], selected: p })
 }
 
 /// Gradient times activation, summed: what the score would lose, to first order, were the layer silent.
@@ -366,8 +375,9 @@ impl MaskScorer<'_> {
 }
 
 impl Explanation {
-    /// Says what would mislead a reader. `first_order` is gradient times activation, summed.
-    fn warn(&mut self, first_order: f32) {
+    /// Says what would mislead a reader.
+    fn warn(&mut self) {
+        let first_order = first_order_score(&self.layer);
         let values = &self.singular_values;
         for q in 0..self.parts.len() {
             let (this, next) = (values[q], values.get(q + 1).copied().unwrap_or(0.0));

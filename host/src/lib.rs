@@ -10,9 +10,12 @@
 //! | [`network`] | the input | image vectors, activations, and the gradient that [`gradient`] builds |
 //! | [`scores`] | image and text vectors | the scores |
 //! | [`explain`] | all of these | parts, weights and saliency, by `decomcam-core` |
+//! | [`capsule`], [`budget`] | an explanation, a layer's size | a recording for boards, the memory they need |
 //! | [`maps`], [`picture`], [`report`] | an explanation | maps on the photo, pictures, files, words |
 
 pub mod args;
+pub mod budget;
+pub mod capsule;
 pub mod explain;
 pub mod gradient;
 pub mod maps;

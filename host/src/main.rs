@@ -1,13 +1,18 @@
 //! The command `decomcam`: parse, run, report.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use decomcam::args::{BenchArgs, Cli, Command, ExplainArgs, ModelArgs, ModelsArgs, RankArgs, RequestArgs};
+use decomcam::args::{
+    BenchArgs, BudgetArgs, CaptureArgs, Cli, Command, ExplainArgs, ModelArgs, ModelsArgs, RankArgs, ReplayArgs,
+    RequestArgs,
+};
+use decomcam::budget::Budget;
+use decomcam::capsule;
 use decomcam::explain::{self, Request};
 use decomcam::model::{self, Model};
 use decomcam::network::ImageTower;
 use decomcam::photo::Photo;
-use decomcam::report::{self, Explained};
+use decomcam::report::{self, Explained, Files};
 use decomcam::scores::{self, Prompt};
 use decomcam::text::TextTower;
 use decomcam::timings::{Timings, peak_memory_bytes};
@@ -20,6 +25,9 @@ fn main() -> ExitCode {
     let result = match &cli.command {
         Command::Explain(args) => explain_photo(args),
         Command::Rank(args) => rank(args),
+        Command::Capture(args) => capture(args),
+        Command::Replay(args) => replay(args),
+        Command::Budget(args) => budget(args),
         Command::Models(args) => models(args),
         Command::Bench(args) => bench(args),
     };
@@ -147,6 +155,36 @@ fn explain_photo(args: &ExplainArgs) -> Result<()> {
     print(&text)
 }
 
+fn capture(args: &CaptureArgs) -> Result<()> {
+    let (directory, name) = (args.out.parent().unwrap_or(Path::new("")), args.out.file_name());
+    let name =
+        name.and_then(|name| name.to_str()).context("--out: expected the name of a file, such as cat.capsule")?;
+    let directory = if directory == Path::new("") { Path::new(".") } else { directory };
+    report::prepare_directory(directory)?;
+    let photo = Photo::open(&args.photo)?;
+    let loaded = load(&args.request)?;
+    let request = request(&args.request);
+    let explanation = explain::explain(&loaded.model, &loaded.tower, &loaded.prompt, &photo, &request, &|_, _| ())?;
+    let bytes = capsule::record(&explanation, &request, args.floats)?;
+    let mut files = Files::new(directory);
+    files.add(name, |out| Ok(out.write_all(&bytes)?))?;
+    files.publish()?;
+    print(&format!("wrote {} ({} bytes)\n", args.out.display(), bytes.len()))
+}
+
+fn replay(args: &ReplayArgs) -> Result<()> {
+    let stages = capsule::replay(&args.capsule)?;
+    print(&capsule::table(&stages))?;
+    let differing = stages.iter().filter(|(_, difference)| difference.is_some()).count();
+    ensure!(
+        differing == 0,
+        "capsule `{}`: {differing} of {} stages differ from the recording; was it made by another version of the core?",
+        args.capsule.display(),
+        stages.len()
+    );
+    Ok(())
+}
+
 fn rank(args: &RankArgs) -> Result<()> {
     let photo = Photo::open(&args.photo)?;
     let model = Model::open(&args.model.model)?;
@@ -195,4 +233,10 @@ fn bench(args: &BenchArgs) -> Result<()> {
         return print_json(&bench);
     }
     print(&bench.table())
+}
+
+fn budget(args: &BudgetArgs) -> Result<()> {
+    let [positions, channels, top, components] =
+        [args.positions, args.channels, args.top, args.components].map(|number| number as usize);
+    print(&Budget::new(positions, channels, top, components)?.table())
 }

@@ -128,8 +128,8 @@ impl Explained<'_> {
                 sha256: self.model.sha256(),
                 layer: self.layer.into(),
                 layer_channels: e.channels[0],
-                layer_height: e.layer_size[0],
-                layer_width: e.layer_size[1],
+                layer_height: e.layer_size()[0],
+                layer_width: e.layer_size()[1],
                 input_height: e.input_size[0],
                 input_width: e.input_size[1],
             },
@@ -197,8 +197,8 @@ impl Explained<'_> {
             "model {}, layer {} ({} x {}), recipe {}, {} of {} channels, sign by {}",
             self.model.manifest.name,
             self.layer,
-            e.layer_size[0],
-            e.layer_size[1],
+            e.layer_size()[0],
+            e.layer_size()[1],
             RecipeArg(self.request.recipe).word(),
             e.channels[1],
             e.channels[0],
@@ -225,7 +225,7 @@ impl Explained<'_> {
                 part.predicted,
                 part.weight,
                 100.0 * part.explained_variance,
-                place(&part.ossm, self.explanation.layer_size),
+                place(&part.ossm, self.explanation.layer_size()),
             );
         }
         for warning in &self.explanation.warnings {
@@ -446,17 +446,19 @@ fn write_npy(out: &mut dyn Write, shape: &[usize], fill: impl FnOnce(&mut Push) 
 }
 
 /// Files that are written aside and appear under their names together.
-struct Files<'a> {
+pub struct Files<'a> {
     directory: &'a Path,
     written: Vec<(tempfile::NamedTempFile, PathBuf)>,
 }
 
 impl<'a> Files<'a> {
-    fn new(directory: &'a Path) -> Self {
+    /// Files that will go into `directory`.
+    pub fn new(directory: &'a Path) -> Self {
         Self { directory, written: Vec::new() }
     }
 
-    fn add(&mut self, name: &str, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+    /// Writes one file aside.
+    pub fn add(&mut self, name: &str, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
         let path = self.directory.join(name);
         let file = temporary(self.directory)?;
         let mut out = BufWriter::new(file.as_file());
@@ -468,7 +470,8 @@ impl<'a> Files<'a> {
         Ok(())
     }
 
-    fn publish(self) -> Result<Vec<PathBuf>> {
+    /// Lets all appear under their names, in the order in which they were added.
+    pub fn publish(self) -> Result<Vec<PathBuf>> {
         // Found before the first file appears: then none does.
         for (_, path) in &self.written {
             ensure!(
