@@ -40,7 +40,8 @@ fn components_stay_close() {
     // X X' u = s^2 u, in f64: what a component must satisfy whatever arithmetic found it.
     let x: Vec<Vec<f64>> = (0..c)
         .map(|k| {
-            let map: Vec<f64> = activations[k * n..][..n].iter().map(|a| f64::from(*a) * f64::from(weights[k])).collect();
+            let map: Vec<f64> =
+                activations[k * n..][..n].iter().map(|a| f64::from(*a) * f64::from(weights[k])).collect();
             let mean = map.iter().sum::<f64>() / n as f64;
             map.iter().map(|v| v - mean).collect()
         })

@@ -455,7 +455,14 @@ fn capture_and_replay() {
     let place = TempDir::new().unwrap();
     for more in [&["--floats"][..], &[], &["--recipe", "paper"], &["--layer", "block10", "--components", "4"]] {
         let capsule = place.path().join("cat.capsule");
-        let output = decomcam().arg("capture").arg(cat()).args(["--text", "a cat", "--size", "96", "--out"]).arg(&capsule).args(more).output().unwrap();
+        let output = decomcam()
+            .arg("capture")
+            .arg(cat())
+            .args(["--text", "a cat", "--size", "96", "--out"])
+            .arg(&capsule)
+            .args(more)
+            .output()
+            .unwrap();
         assert!(output.status.success(), "{more:?}: {}", stderr(&output));
         let output = run(&["replay", capsule.to_str().unwrap()]);
         assert!(output.status.success(), "{more:?}: {}", stderr(&output));

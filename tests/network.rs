@@ -8,6 +8,7 @@ use decomcam::network::{Explained, ImageTower};
 use decomcam::quantised::{self, Wanted};
 use decomcam::text::{TextTower, Tokenizer};
 use std::path::{Path, PathBuf};
+use tract_onnx::prelude::{Framework, InferenceModelExt};
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::cnn::{Conv, KernelFormat, PaddingSpec, PoolSpec};
 use tract_onnx::tract_core::ops::einsum::EinSum;
@@ -102,9 +103,9 @@ fn score_in_f64(score: &Score, vector: &[f32], text: &[f32]) -> f64 {
 
 /// Compares the slope along several directions with (s(A + hd) - s(A - hd)) / 2h, in units of the gradient's norm.
 ///
-/// Directions are unit vectors with a large slope, so that every position and channel counts: the gradient itself and random
-/// halves of it. At h = |A| / 5000, three things part the two numbers: f32 sums in the head (about 20 roundings of
-/// 6e-8 on a score of about 0.1, over 2h: below 1e-4 of the gradient), curvature (below 1e-4), and clamps that
+/// Directions are unit vectors with a large slope, so that every position and channel counts: the gradient itself and
+/// random halves of it. At h = |A| / 5000, three things part the two numbers: f32 sums in the head (about 20 roundings
+/// of 6e-8 on a score of about 0.1, over 2h: below 1e-4 of the gradient), curvature (below 1e-4), and clamps that
 /// switch between A - hd and A + hd, whose slope jumps; the last is the largest, and 5e-3 leaves it room.
 fn assert_gradient(layer: &str, score: &str) {
     const TOLERANCE: f64 = 5e-3;
@@ -150,8 +151,8 @@ fn gradients_at_an_inner_layer_match_finite_differences() {
     assert_gradient("block10", "cosine");
 }
 
-/// The evidence score is linear in the features behind an average, so all positions of a channel have one derivative, and
-/// channels that are dead in this picture have theirs too.
+/// The evidence score is linear in the features behind an average, so all positions of a channel have one derivative,
+/// and channels that are dead in this picture have theirs too.
 #[test]
 fn evidence_has_a_gradient_in_dead_channels() {
     let model = lite();
@@ -175,8 +176,8 @@ fn evidence_has_a_gradient_in_dead_channels() {
 
 /// Checks d s / d x of s = sum(weights * y(x)) in every coordinate against central differences.
 ///
-/// h = 1/128; y is of order 1 and its third derivatives of order 10, so s is off by about 1e-6 of rounding (over 2h: 1e-4)
-/// and the difference quotient by h^2 / 6 * 10 = 1e-4.
+/// h = 1/128; y is of order 1 and its third derivatives of order 10, so s is off by about 1e-6 of rounding (over 2h:
+/// 1e-4) and the difference quotient by h^2 / 6 * 10 = 1e-4.
 fn assert_rule(name: &str, x: Tensor, build: impl Fn(&mut TypedModel, OutletId) -> TractResult<OutletId>) {
     const STEP: f32 = 1. / 128.;
     const TOLERANCE: f32 = 1e-3;
@@ -623,6 +624,24 @@ fn clamps_stand_in_for_quantised_activations() {
     }
 }
 
+#[test]
+fn float_weights_are_those_that_tract_computes() {
+    let model = lite();
+    let mut file = model.file(&model.manifest.image.file).unwrap();
+    let names = ["embedding", "features"];
+    let ours = quantised::read_with_pairs(file, &wanted(&names)).unwrap();
+    let plain = tract_onnx::onnx().with_ignore_value_info(true).model_for_read(&mut file).unwrap();
+    let plain = plain.with_input_fact(0, f32::fact([1, 3, SIDE.0, SIDE.1]).into()).unwrap();
+    let plain = plain.with_outputs_by_name(names).unwrap().into_typed().unwrap();
+    let run = |network: TypedModel| {
+        let input = Tensor::from_shape(&[1, 3, SIDE.0, SIDE.1], &photo(SIDE, 1.)).unwrap();
+        network.into_runnable().unwrap().run(tvec!(input.into())).unwrap()
+    };
+    let (ours, plain) = (run(ours), run(plain));
+    assert_eq!(floats(&ours[0]), floats(&plain[0]));
+    assert_eq!(floats(&ours[1]), floats(&plain[1]));
+}
+
 /// x -> u8 -> x, with or without the pair replaced.
 fn quantised_graph(
     values: &[f32],
@@ -659,8 +678,8 @@ fn a_clamp_saturates_where_the_integers_do() {
     }
 }
 
-/// tract 0.23.9's declutter takes pair -> Softmax -> pair for a function of single numbers and makes it a table. The clamps come
-/// first, so it never sees the pairs.
+/// tract 0.23.9's declutter takes pair -> Softmax -> pair for a function of single numbers and makes it a table. The
+/// clamps come first, so it never sees the pairs.
 #[test]
 fn a_softmax_between_pairs_stays_a_softmax() {
     let values = [0.1f32, 1.2, -0.7, 2.3, 0.4];
@@ -763,7 +782,8 @@ fn lite_directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/lite")
 }
 
-/// A copy of the model, with its manifest and its image tower changed and, if asked for, the hash of the tower corrected.
+/// A copy of the model, with its manifest and its image tower changed and, if asked for, the hash of the tower
+/// corrected.
 fn changed_model(
     change_manifest: impl Fn(String) -> String,
     change_tower: impl Fn(Vec<u8>) -> Vec<u8>,

@@ -236,6 +236,17 @@ fn decompose_refuses_before_it_writes() {
     }
 }
 
+/// Found by fuzzing: maps in range whose singular value, or whose sum, is not.
+#[test]
+fn results_beyond_the_range_are_an_error() {
+    let activations: Vec<f32> = (0..64).map(|k| if k % 4 == 0 { 3e38 } else { 0.0 }).collect();
+    let maps = Maps::chw(&activations, 16, 2, 2).unwrap();
+    let mut workspace = [0.0; decompose::workspace_len(4, 16)];
+    let all: Vec<u16> = (0..16).collect();
+    let result = decompose::decompose(&maps, &[1.0; 16], &all, 1, SignRule::Score, &mut workspace);
+    assert_eq!(result.unwrap_err(), Error::NonFinite);
+}
+
 #[test]
 fn sign_rules() {
     // One channel, weight -1: map (0, 0, 0, -4) centred is (1, 1, 1, -3), loading and first-order map alike.

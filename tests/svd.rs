@@ -288,6 +288,14 @@ fn fixed_size_interface() {
     assert_eq!(zero.u[1][1], 1.0);
 }
 
+/// Found by fuzzing: entries in range whose singular value is not.
+#[test]
+fn a_singular_value_beyond_the_range_is_an_error() {
+    let mut columns = [f32::MAX; 4];
+    assert_eq!(orthogonalise(&mut columns, 2, &mut [0.0; 2], None), Err(Error::NonFinite));
+    assert_eq!(svd(&[[f32::MAX; 2]; 2]).unwrap_err(), Error::NonFinite);
+}
+
 #[test]
 fn bad_input_is_refused_untouched() {
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {

@@ -111,7 +111,7 @@ impl Decomposition<'_> {
 /// # Errors
 /// Before anything is written: [`Error::Shape`] if `weights` is not C long or a channel does not exist, [`Error::Channels`] if there are none,
 /// [`Error::Components`] if `components` is zero or more than [`components_max`], [`Error::WorkspaceTooSmall`]. Later: [`Error::NonFinite`] if a
-/// weighted map is not finite, [`Error::NotConverged`].
+/// weighted map or a singular value is not finite, [`Error::NotConverged`].
 ///
 /// # Accuracy
 /// Singular values within 2e-6 of the largest, components within 1e-5 of the largest entry, against float64: asserted by `tests/golden.rs` on real
@@ -176,6 +176,10 @@ pub fn decompose<'w>(
         for value in values {
             *value /= unit;
         }
+    }
+    // The squares of a map's entries may be in range and their sum's root not.
+    if !(maths::largest_magnitude(lengths).is_finite() && maths::largest_magnitude(first_order).is_finite()) {
+        return Err(Error::NonFinite);
     }
     let mut decomposition =
         Decomposition { components: factor, singular_values: lengths, first_order, positions, convergence };

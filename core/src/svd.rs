@@ -98,6 +98,7 @@ pub fn svd<const M: usize, const N: usize>(a: &[[f32; N]; M]) -> Result<Svd<M, N
 ///
 /// # Errors
 /// [`Error::Shape`] if a size is zero or a length does not match; [`Error::NonFinite`] if an entry is NaN or infinite. Nothing is written then.
+/// [`Error::NonFinite`] also if a singular value is beyond the range of `f32`; the columns have been overwritten then.
 ///
 /// # Accuracy and cost
 /// Those of [`svd`].
@@ -124,8 +125,11 @@ pub fn orthogonalise(
     let convergence = Columns::new(columns, rows, singular_values)
         .and_then(|mut columns| columns.orthogonalise(follow))
         .ok_or(Error::Shape)?;
-    for value in columns.iter_mut().chain(singular_values) {
+    for value in columns.iter_mut().chain(singular_values.iter_mut()) {
         *value /= unit;
+    }
+    if !maths::largest_magnitude(singular_values).is_finite() {
+        return Err(Error::NonFinite);
     }
     Ok(convergence)
 }

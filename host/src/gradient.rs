@@ -1,9 +1,9 @@
 //! The gradient of a score at an inner tensor, as nodes of the same graph.
 //!
-//! tract runs graphs forward only. [`append_gradient`] walks back from the score to the chosen layer and adds, for every node
-//! on the way, the nodes that turn the derivative with respect to its output into the derivative with respect to its
-//! input (its vector-Jacobian product). They read the values the forward nodes have computed anyway, so one run gives
-//! the score, the layer and the gradient.
+//! tract runs graphs forward only. [`append_gradient`] walks back from the score to the chosen layer and adds, for
+//! every node on the way, the nodes that turn the derivative with respect to its output into the derivative with
+//! respect to its input (its vector-Jacobian product). They read the values the forward nodes have computed anyway, so
+//! one run gives the score, the layer and the gradient.
 //!
 //! Below, y is a node's output, x, a, b its inputs, s the score, and g = ds/dy what comes back to it. What a
 //! node returns for x is ds/dx; a tensor with several readers gets the sum.
@@ -24,8 +24,8 @@ use tract_onnx::tract_core::ops::nn::{Reduce, Reducer, Softmax, SoftmaxKind};
 
 /// Adds the nodes that compute d score / d layer to the graph, and returns where the gradient comes out.
 ///
-/// The gradient has the layer's shape. The graph's outputs stay as they were; nodes that do not lie between layer and score
-/// are left alone.
+/// The gradient has the layer's shape. The graph's outputs stay as they were; nodes that do not lie between layer and
+/// score are left alone.
 ///
 /// # Conventions
 /// `max(x, bound)` passes the derivative where x > bound, `min(x, bound)` where x < bound: zero on the bound itself.
@@ -263,8 +263,8 @@ fn min(tape: &mut Tape, node: &TypedNode, slot: usize, g: OutletId) -> TractResu
 
 /// Passes g where the node did not hold its input to a bound.
 ///
-/// That is read off the value z behind the clamps that follow, max(., l) and min(., h), not off x. If l < h then z > l says
-/// the same as x > l, and z < h the same as x < h. If l >= h then z is constant and one of the two gates is shut
+/// That is read off the value z behind the clamps that follow, max(., l) and min(., h), not off x. If l < h then z > l
+/// says the same as x > l, and z < h the same as x < h. If l >= h then z is constant and one of the two gates is shut
 /// everywhere, as it should be.
 fn gated(tape: &mut Tape, node: &TypedNode, slot: usize, g: OutletId, gate: fn(f32) -> Gate) -> TractResult<OutletId> {
     let (variable, bound) = clamp_bound(tape.model, node).context("only clamps to one constant have a rule")?;
@@ -402,8 +402,8 @@ fn softmax(tape: &mut Tape, node: &TypedNode, _slot: usize, g: OutletId) -> Trac
     tape.mul(centred, y)
 }
 
-/// y = sum of products, such as y\[m,n\] = sum over k of a\[m,k\] b\[k,n\]: ds/da is the sum of products of g and b over the axes
-/// that a lacks, here ds/da\[m,k\] = sum over n of g\[m,n\] b\[k,n\].
+/// y = sum of products, such as y\[m,n\] = sum over k of a\[m,k\] b\[k,n\]: ds/da is the sum of products of g and b
+/// over the axes that a lacks, here ds/da\[m,k\] = sum over n of g\[m,n\] b\[k,n\].
 ///
 /// An axis that only a has was summed over: ds/da is repeated along it.
 fn einsum(tape: &mut Tape, node: &TypedNode, slot: usize, g: OutletId) -> TractResult<OutletId> {

@@ -1,8 +1,8 @@
 //! A model on disk or in the program: a manifest and the files it names.
 //!
-//! A model is a directory with a `model.toml` that says how to prepare a picture, which inner layers can be looked at, how a
-//! prompt is read and how both are scored. It names every other file together with its SHA-256, so a report that quotes
-//! the manifest's hash pins every byte that went into it.
+//! A model is a directory with a `model.toml` that says how to prepare a picture, which inner layers can be looked at,
+//! how a prompt is read and how both are scored. It names every other file together with its SHA-256, so a report that
+//! quotes the manifest's hash pins every byte that went into it.
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
@@ -426,7 +426,8 @@ impl Model {
         let directory = Path::new(name_or_directory);
         if !directory.is_dir() {
             bail!(
-                "\"{name_or_directory}\": expected a bundled model ({}) or a directory with a {MANIFEST}, found neither",
+                "\"{name_or_directory}\": expected a bundled model ({}) or a model's directory, with a {MANIFEST}; \
+                 found neither",
                 bundled_names().join(", ")
             );
         }
@@ -442,8 +443,8 @@ impl Model {
             let found = hex_sha256(self.file(&name)?);
             ensure!(
                 found == expected,
-                "{name} of {}: expected SHA-256 {expected}, found {found}; the file is damaged or was changed after its \
-                 manifest was written: fetch the model again, or correct {MANIFEST} if the change is yours",
+                "{name} of {}: expected SHA-256 {expected}, found {found}; the file is damaged or was changed after \
+                 its manifest was written: fetch the model again, or correct {MANIFEST} if the change is yours",
                 self.origin
             );
         }

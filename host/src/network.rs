@@ -60,8 +60,8 @@ impl ImageVectors {
 impl Score {
     /// The score of a picture for a prompt's text vector t, or for the difference of two.
     ///
-    /// With v the image vector: a dot score is sum(v t), a cosine is sum(v t) / |v| with t already of length one, and 0 if
-    /// v = 0. Both are linear in t. Sums run in f64, in order.
+    /// With v the image vector: a dot score is sum(v t), a cosine is sum(v t) / |v| with t already of length one, and 0
+    /// if v = 0. Both are linear in t. Sums run in f64, in order.
     ///
     /// # Errors
     /// Vectors of another model: a missing output, two lengths.
@@ -89,11 +89,12 @@ impl Score {
 }
 
 impl ImageTower {
-    /// Loads the image tower of a model to explain its `explain.explained` score at a layer, for pictures of that height
-    /// and width.
+    /// Loads the image tower of a model to explain its `explain.explained` score at a layer, for pictures of that
+    /// height and width.
     ///
     /// # Errors
-    /// An unknown layer (the message lists those there are), a size the tower cannot take, a file that is no such network.
+    /// An unknown layer (the message lists those there are), a size the tower cannot take, a file that is no such
+    /// network.
     pub fn load(model: &Model, layer: &str, side: (usize, usize)) -> Result<ImageTower> {
         let score = &model.manifest.explain.explained;
         ImageTower::load_to_explain(model, layer, side, score)
@@ -117,7 +118,10 @@ impl ImageTower {
         let origin = format!("{} of {}", manifest.image.file, model.origin());
         let wiring = Wiring { outputs: &outputs, score: &score, layer: &layer, side };
         let built = contained(|| wiring.build(model)).with_context(|| {
-            format!("{origin}: expected an ONNX image tower as its manifest describes it; fetch the model again, or correct it")
+            format!(
+                "{origin}: expected an ONNX image tower as its manifest describes it; fetch the model again, or \
+                 correct it"
+            )
         })?;
         Ok(ImageTower {
             vectors: built.vectors,
@@ -148,7 +152,8 @@ impl ImageTower {
 
     /// The vectors of a picture.
     ///
-    /// `image` holds the red, the green and the blue plane, normalised as the manifest says, row by row: 3 x height x width.
+    /// `image` holds the red, the green and the blue plane, normalised as the manifest says, row by row: 3 x height x
+    /// width.
     ///
     /// # Errors
     /// A picture of another size, a network that fails or answers with something else than finite numbers.
@@ -330,4 +335,31 @@ pub fn contained<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
             .unwrap_or("without a message");
         Err(anyhow!("the model makes its runtime fail ({said}); it is damaged or uses something the runtime cannot do"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tract_onnx::tract_core::ops::konst::Const;
+
+    /// Large constants of a plan. Matrices are not among them: they sit packed in their operators, shared likewise.
+    fn weights(plan: &TypedRunnableModel) -> Vec<Arc<Tensor>> {
+        let constants = plan.model().nodes.iter().filter_map(|node| node.op_as::<Const>());
+        constants.map(|constant| Arc::clone(constant.val())).filter(|value| value.len() > 1000).collect()
+    }
+
+    #[test]
+    fn both_plans_share_their_weights_and_vectors_run_without_the_gradient() {
+        let model = Model::bundled("lite").unwrap();
+        let tower = ImageTower::load(&model, "block10", (224, 224)).unwrap();
+        let shared = weights(&tower.explain);
+        let ours = weights(&tower.vectors);
+        assert!(ours.len() > 10 && shared.len() > ours.len());
+        assert!(ours.iter().all(|weight| shared.iter().any(|other| Arc::ptr_eq(weight, other))));
+        let named = |plan: &TypedRunnableModel, prefix: &str| {
+            plan.model().nodes.iter().any(|node| node.name.starts_with(prefix))
+        };
+        assert!(named(&tower.explain, "gradient.") && !named(&tower.vectors, "gradient."));
+        assert!(named(&tower.explain, "decomcam.") && !named(&tower.vectors, "decomcam."));
+    }
 }

@@ -1,8 +1,8 @@
 //! From a quantised ONNX file to a graph of floats that runs at the speed of floats.
 //!
 //! A QDQ file wraps its operators in integers: a weight is an integer tensor behind a `DequantizeLinear`, an activation
-//! passes through a `QuantizeLinear` -> `DequantizeLinear` pair. Integers make the file small, but tract computes faster in
-//! floats, so both are undone once, while reading:
+//! passes through a `QuantizeLinear` -> `DequantizeLinear` pair. Integers make the file small, but tract computes
+//! faster in floats, so both are undone once, while reading:
 //!
 //! - a weight becomes `(q - zero_point) * scale`, the operator's own formula;
 //! - an activation pair becomes a clamp to the range its integers can hold,
@@ -11,9 +11,9 @@
 //!   x  ->  min(max(x, (q_min - zero_point) * scale), (q_max - zero_point) * scale)
 //!   ```
 //!
-//!   so the rounding is dropped and the saturation kept. Dropping both would be wrong: exporters delete a ReLU or a Clip
-//!   that the saturation makes redundant. The derivative of the clamp, one inside the range and zero outside, is the usual
-//!   straight-through estimate for the pair.
+//!   so the rounding is dropped and the saturation kept. Dropping both would be wrong: exporters delete a ReLU or a
+//!   Clip that the saturation makes redundant. The derivative of the clamp, one inside the range and zero outside, is
+//!   the usual straight-through estimate for the pair.
 
 use anyhow::{Context, ensure};
 use tract_onnx::model::ParseResult;
@@ -55,14 +55,14 @@ pub fn read(onnx: &[u8], wanted: &Wanted) -> TractResult<TypedModel> {
 
 /// Reads an ONNX file with its activation pairs as they are: weights are floats, nothing is decluttered.
 ///
-/// This is the network that an integer device runs, up to the order of its sums. Mind that tract 0.23.9's declutter folds a
-/// chain `DequantizeLinear` -> Softmax -> `QuantizeLinear` into a table of 256 entries, as if Softmax worked on one
-/// element at a time.
+/// This is the network that an integer device runs, up to the order of its sums. Mind that tract 0.23.9's declutter
+/// folds a chain `DequantizeLinear` -> Softmax -> `QuantizeLinear` into a table of 256 entries, as if Softmax worked on
+/// one element at a time.
 ///
 /// # Errors
-/// Bytes that are no ONNX model, an input of another name or more than one, a wanted name that the file lacks, shapes that
-/// contradict the pinned input, an operator unknown to tract. A damaged file can make tract panic, so call this inside
-/// [`contained`](crate::network::contained).
+/// Bytes that are no ONNX model, an input of another name or more than one, a wanted name that the file lacks, shapes
+/// that contradict the pinned input, an operator unknown to tract. A damaged file can make tract panic, so call this
+/// inside [`contained`](crate::network::contained).
 pub fn read_with_pairs(onnx: &[u8], wanted: &Wanted) -> TractResult<TypedModel> {
     // Quantisers leave value_info with a symbolic batch behind, which contradicts a pinned input.
     let framework = tract_onnx::onnx().with_ignore_value_info(true);
@@ -106,8 +106,8 @@ fn named<'a>(names: impl Iterator<Item = &'a str>) -> String {
 
 /// Replaces every `DequantizeLinear` of constants by the constant it stands for.
 ///
-/// tract does so itself, but evaluates each of them through a graph of its own, several times over: 0.39 s instead of
-/// 0.02 s for a network of 5 million weights.
+/// tract does so itself, but evaluates each of them through a graph of its own, several times over: for 5 million
+/// weights, 0.4 s instead of 0.02 s.
 fn with_float_weights(parsed: ParseResult, graph: &pb::GraphProto) -> TractResult<InferenceModel> {
     let ParseResult { mut model, unresolved_inputs, outlets_by_name } = parsed;
     ensure!(unresolved_inputs.is_empty(), "the graph uses undefined tensors: {}", unresolved_inputs.join(", "));
@@ -142,8 +142,8 @@ fn with_float_weights(parsed: ParseResult, graph: &pb::GraphProto) -> TractResul
 
 /// `(q - zero_point) * scale`, scale and zero point either single numbers or one per index of `axis`.
 ///
-/// `constants` are q, scale and, if there is one, the zero point. `None` for types and shapes outside ONNX's own rules, which
-/// are left to tract to refuse.
+/// `constants` are q, scale and, if there is one, the zero point. `None` for types and shapes outside ONNX's own rules,
+/// which are left to tract to refuse.
 fn dequantised(constants: &[Arc<Tensor>], axis: i64) -> TractResult<Option<Tensor>> {
     let (quantised, scale, zero_point) = match constants {
         [quantised, scale] => (quantised, scale, None),
@@ -199,8 +199,8 @@ where
     }
 }
 
-/// Replaces every activation's `QuantizeLinear` -> `DequantizeLinear` pair by a clamp to the range of its integers, and tells
-/// how many pairs there were.
+/// Replaces every activation's `QuantizeLinear` -> `DequantizeLinear` pair by a clamp to the range of its integers, and
+/// tells how many pairs there were.
 ///
 /// Goes between typing and declutter, which rewrites pairs. A side of the clamp that cannot bind is left out: behind a
 /// mean of values that are all at least zero, a clamp at zero would change no value but make the derivative of a dead
@@ -287,4 +287,48 @@ fn pair_ending_at(model: &TypedModel, id: usize) -> Option<(usize, f32, f32)> {
     let agree = reciprocal == dequantise.scale.recip() && zero_point == dequantise.zero_point;
     let at = |q: i32| (q - zero_point) as f32 * dequantise.scale;
     agree.then(|| (quantise.id, at(smallest), at(largest)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn constants(tensors: Vec<Tensor>) -> Vec<Arc<Tensor>> {
+        tensors.into_iter().map(Tensor::into_arc_tensor).collect()
+    }
+
+    fn floats(constants: &[Arc<Tensor>], axis: i64) -> Option<Tensor> {
+        dequantised(constants, axis).unwrap()
+    }
+
+    #[test]
+    fn scales_and_zero_points_go_along_their_axis() {
+        let q = tensor3(&[[[-128i8, -1], [0, 1], [2, 127]], [[3, 4], [5, 6], [7, 8]]]);
+        let scale = tensor1(&[0.5f32, 2., 4.]);
+        let zero_point = tensor1(&[0i8, 1, -2]);
+        let expected = tensor3(&[[[-64f32, -0.5], [-2., 0.], [16., 516.]], [[1.5, 2.], [8., 10.], [36., 40.]]]);
+        let all = constants(vec![q, scale, zero_point]);
+        assert_eq!(floats(&all, 1), Some(expected.clone()));
+        assert_eq!(floats(&all, -2), Some(expected));
+        let last = constants(vec![tensor2(&[[1u8, 2], [200, 255]]), tensor1(&[1f32, 10.]), tensor1(&[0u8, 5])]);
+        assert_eq!(floats(&last, 1), Some(tensor2(&[[1f32, -30.], [200., 2500.]])));
+    }
+
+    #[test]
+    fn one_scale_serves_all_and_the_zero_point_may_be_missing() {
+        let bias = constants(vec![tensor1(&[-70_000i32, 3]), tensor0(0.25f32)]);
+        assert_eq!(floats(&bias, 1), Some(tensor1(&[-17_500f32, 0.75])));
+        let unsigned = constants(vec![tensor1(&[0u8, 255]), tensor1(&[0.5f32]), tensor1(&[128u8])]);
+        assert_eq!(floats(&unsigned, 0), Some(tensor1(&[-64f32, 63.5])));
+    }
+
+    #[test]
+    fn shapes_outside_the_standard_are_left_alone() {
+        let q = || tensor2(&[[1i8, 2, 3]]);
+        assert_eq!(floats(&constants(vec![q(), tensor1(&[1f32, 2.])]), 1), None);
+        assert_eq!(floats(&constants(vec![q(), tensor1(&[1f32, 2., 3.]), tensor1(&[0i8, 0])]), 1), None);
+        assert_eq!(floats(&constants(vec![q(), tensor1(&[1f32, 2., 3.])]), 2), None);
+        assert_eq!(floats(&constants(vec![q()]), 1), None);
+        assert_eq!(floats(&constants(vec![tensor1(&[1f32]), tensor0(1f32)]), 0), None);
+    }
 }

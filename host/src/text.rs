@@ -15,9 +15,9 @@ const EMPTY_WORDS: [&str; 8] = ["an", "the", "of", "in", "on", "with", "and", "p
 
 /// Cuts words into tokens: greedy longest-match WordPiece over the letters a to z.
 ///
-/// The text is lower-cased and everything but runs of a to z is dropped. Of each run the longest token that begins it is
-/// taken, then the longest one that continues it (marked `##` in the vocabulary), and so on. Where none fits,
-/// one letter is skipped.
+/// The text is lower-cased and everything but runs of a to z is dropped. Of each run the longest token that begins it
+/// is taken, then the longest one that continues it (marked `##` in the vocabulary), and so on. Where none fits, one
+/// letter is skipped.
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
     ids: HashMap<String, i64>,
@@ -29,8 +29,8 @@ pub struct Tokenizer {
 pub struct Tokens {
     /// Token ids of the whole sentence, template included.
     pub ids: Vec<i64>,
-    /// Words of the prompt that the vocabulary does not know, in lower case, in order, each once. A word is known if it is
-    /// one token or falls into pieces of at least two letters each, a final s aside.
+    /// Words of the prompt that the vocabulary does not know, in lower case, in order, each once. A word is known if it
+    /// is one token or falls into pieces of at least two letters each, a final s aside.
     pub unknown_words: Vec<String>,
 }
 
@@ -50,7 +50,8 @@ impl Tokenizer {
     /// Puts a prompt into a template (where it says `{}`) and cuts the sentence into tokens.
     ///
     /// # Errors
-    /// A prompt longer than [`LONGEST_PROMPT`], and a prompt without a single known word besides articles and prepositions.
+    /// A prompt longer than [`LONGEST_PROMPT`], and a prompt without a single known word besides articles and
+    /// prepositions.
     pub fn tokens(&self, template: &str, prompt: &str) -> Result<Tokens> {
         let length = prompt.chars().count();
         ensure!(
@@ -68,8 +69,8 @@ impl Tokenizer {
         }
         ensure!(
             known_words > 0,
-            "the prompt \"{prompt}\" holds no word this model knows; expected English words for things, such as \"dog\" or \
-             \"coffee mug\": try a common name of the object"
+            "the prompt \"{prompt}\" holds no word this model knows; expected English words for things, such as \
+             \"dog\" or \"coffee mug\": try a common name of the object"
         );
         let mut ids = Vec::new();
         for run in letter_runs(&template.replacen("{}", prompt, 1).to_lowercase()) {
@@ -173,8 +174,8 @@ impl TextTower {
     /// Turns a prompt into vectors: all outputs that the model's scores need.
     ///
     /// # Errors
-    /// A prompt without a known word (see [`Tokenizer::tokens`]); a network that fails or answers with something else than
-    /// finite numbers.
+    /// A prompt without a known word (see [`Tokenizer::tokens`]); a network that fails or answers with something else
+    /// than finite numbers.
     pub fn encode(&self, prompt: &str) -> Result<TextVectors> {
         let tokens = self.tokenizer.tokens(&self.template, prompt)?;
         let values = contained(|| {
