@@ -200,7 +200,7 @@ pub fn network_input(
 ) -> (Framing, Planes) {
     let image = &model.manifest.image;
     let framing = Framing::new(
-        fit.unwrap_or(image.fit.into()),
+        fit.unwrap_or(image.fit),
         photo.pixels.height(),
         photo.pixels.width(),
         height as u32,
@@ -406,16 +406,6 @@ impl Explanation {
             self.warnings.push(
                 "no part has a positive weight: nothing in the photo speaks for the text, and the saliency map is empty".into(),
             );
-        }
-    }
-}
-
-impl From<crate::model::Fit> for Fit {
-    fn from(f: crate::model::Fit) -> Self {
-        match f {
-            crate::model::Fit::Crop => Fit::Crop,
-            crate::model::Fit::Pad => Fit::Pad,
-            crate::model::Fit::Stretch => Fit::Stretch,
         }
     }
 }

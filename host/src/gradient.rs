@@ -263,9 +263,8 @@ fn min(tape: &mut Tape, node: &TypedNode, slot: usize, g: OutletId) -> TractResu
 
 /// Passes g where the node did not hold its input to a bound.
 ///
-/// That is read off the value z behind the clamps that follow, max(., l) and min(., h), not off x. If l < h then z > l
-/// says the same as x > l, and z < h the same as x < h. If l >= h then z is constant and one of the two gates is shut
-/// everywhere, as it should be.
+/// That is read off the value z behind all clamps that directly follow, not off x. z lies strictly inside every bound of
+/// such a chain exactly if no clamp in it held the value, so the product of the chain's gates is its derivative.
 fn gated(tape: &mut Tape, node: &TypedNode, slot: usize, g: OutletId, gate: fn(f32) -> Gate) -> TractResult<OutletId> {
     let (variable, bound) = clamp_bound(tape.model, node).context("only clamps to one constant have a rule")?;
     ensure!(variable == slot, "the bound of a clamp has no gradient rule");

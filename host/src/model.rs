@@ -4,7 +4,8 @@
 //! how a prompt is read and how both are scored. It names every other file together with its SHA-256, so a report that
 //! quotes the manifest's hash pins every byte that went into it.
 
-use anyhow::{Context, Result, bail, ensure};
+use crate::photo::Fit;
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
@@ -74,18 +75,6 @@ pub struct ImageSide {
     pub default_layer: String,
     /// Inner tensors that can be explained.
     pub layers: Vec<Layer>,
-}
-
-/// How a picture is made to fit a network's input.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Fit {
-    /// Resized until the shorter side fits, and the rest cut off.
-    Crop,
-    /// Resized until the longer side fits, and the rest filled.
-    Pad,
-    /// Resized along both sides, whatever that does to shapes.
-    Stretch,
 }
 
 /// A resampling filter.
@@ -194,7 +183,11 @@ impl Manifest {
     /// # Errors
     /// Text that does not follow the schema, and values that contradict each other; the message names the field.
     pub fn parse(text: &str) -> Result<Manifest> {
-        let manifest: Manifest = toml::from_str(text)?;
+        // The parser's own message is a drawing over several lines.
+        let manifest: Manifest = toml::from_str(text).map_err(|error| {
+            let line = error.span().map_or(1, |span| text[..span.start].lines().count().max(1));
+            anyhow!("line {line}: {}", error.message().replace('\n', " "))
+        })?;
         manifest.check()?;
         Ok(manifest)
     }

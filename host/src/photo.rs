@@ -230,7 +230,8 @@ fn over_white(decoded: DynamicImage) -> RgbImage {
 }
 
 /// How a photo is made to fit the network's input.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Fit {
     /// Cut out the centre; nothing is distorted, the photo's ends are not seen.
     #[default]

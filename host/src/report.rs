@@ -521,7 +521,7 @@ impl Model {
         let image = &m.image;
         let _ = writeln!(
             text,
-            "  photo: {} x {} pixels by default (multiples of {}), fit {:?}",
+            "  photo: {} x {} pixels by default (multiples of {}), fit {}",
             image.size, image.size, image.multiple, image.fit
         );
         for layer in &image.layers {
