@@ -172,6 +172,8 @@ fn every_recipe_sign_fit_layer_and_score() {
         &["--fit", "stretch"],
         &["--layer", "block10", "--components", "3"],
         &["--score", "cosine"],
+        &["--integrate", "features"],
+        &["--integrate", "features", "--layer", "block10"],
         &["--channels", "5", "--components", "2"],
     ] {
         let (out, output) = explain(&[&["--text", "a cat"], more].concat());
@@ -186,6 +188,7 @@ fn every_recipe_sign_fit_layer_and_score() {
                 (report["model"]["layer_height"].as_u64(), report["parts"].as_array().unwrap().len()),
                 (Some(6), 3)
             ),
+            "--integrate" => assert_eq!(report["recipe"]["integrate"], "features"),
             "--score" => assert_eq!(report["scores"]["explained"]["name"], "cosine"),
             "--channels" => assert_eq!(
                 (report["recipe"]["channels"].as_u64(), report["parts"].as_array().unwrap().len()),
@@ -193,6 +196,43 @@ fn every_recipe_sign_fit_layer_and_score() {
             ),
             _ => {}
         }
+    }
+}
+
+/// On a linear head the core has contributions in closed form: they must be what the desktop measures by running the head on blended features.
+#[test]
+fn features_agree_with_the_core() {
+    use decomcam_core::{Maps, head};
+    let model = decomcam::model::Model::bundled("lite").unwrap();
+    let text = decomcam::text::TextTower::load(&model).unwrap();
+    let prompt = decomcam::scores::Prompt::new(&model, &text, "a cat", None, None).unwrap();
+    let tower = decomcam::network::ImageTower::load(&model, "features", (96, 96)).unwrap().with_head(&model).unwrap();
+    let photo = decomcam::photo::Photo::open(cat()).unwrap();
+    let request = decomcam::explain::Request {
+        text: "a cat".into(),
+        versus: None,
+        recipe: Default::default(),
+        channels: None,
+        components: None,
+        sign: None,
+        fit: None,
+        integrate: decomcam::explain::Integrate::Features,
+        threads: 2,
+    };
+    let e = decomcam::explain::explain(&model, &tower, &prompt, &photo, &request, &|_, _| ()).unwrap();
+    let maps = Maps::chw(&e.layer.activations, 1280, 3, 3).unwrap();
+    let (mut row, mut map) = ([0.0; 9], [0.0; 9]);
+    head::first_order(&maps, &e.channel_weights, &mut row, &mut map).unwrap();
+    let ossms: Vec<f32> = e.parts.iter().flat_map(|part| part.ossm.iter().copied()).collect();
+    let mut want = vec![0.0; e.parts.len()];
+    head::contributions(&ossms, &map, &mut row, &mut want).unwrap();
+    let largest = want.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+    for (part, want) in e.parts.iter().zip(want) {
+        assert!(
+            (part.contribution - want).abs() <= 1e-4 * largest.max(e.blurred_score.abs()),
+            "{} {want}",
+            part.contribution
+        );
     }
 }
 

@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::explain::Integrate;
 use crate::photo::Fit;
 use clap::builder::PossibleValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -78,6 +79,9 @@ pub struct RequestArgs {
     /// The score that is explained [default: the model's own]
     #[arg(long, value_name = "NAME")]
     pub score: Option<String>,
+    /// Where OSSMs are masked to measure what they contribute
+    #[arg(long, value_enum, default_value = "photo")]
+    pub integrate: IntegrateArg,
     /// Worker threads for the masked photos [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
@@ -227,6 +231,14 @@ named_values! {
         SignRule::Score => "score", "The side that the score rewards";
         SignRule::LargestLoading => "loading", "Largest channel loading positive (scikit-learn since 1.5)";
         SignRule::LargestEntry => "entry", "Largest entry of the map positive (scikit-learn before 1.5)";
+    }
+}
+
+named_values! {
+    /// `--integrate`.
+    IntegrateArg(Integrate) {
+        Integrate::Photo => "photo", "In the photo, blurred elsewhere; a forward pass each";
+        Integrate::Features => "features", "In the layer, blended towards its mean elsewhere, as a board does";
     }
 }
 

@@ -7,7 +7,7 @@ use crate::photo::{self, Fit, Framing, Photo, Planes};
 use crate::scores::{Prompt, Scores};
 use crate::timings::Timings;
 use anyhow::{Context, Result, bail, ensure};
-use decomcam_core::{Maps, Recipe, SignRule, channels, decompose, integrate, mask};
+use decomcam_core::{Maps, Recipe, SignRule, channels, decompose, integrate, mask, maths};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -41,8 +41,21 @@ pub struct Request {
     pub sign: Option<SignRule>,
     /// How the photo is made to fit the network's input; the model's own way if not given.
     pub fit: Option<Fit>,
+    /// Where the OSSMs are masked to measure what they contribute.
+    pub integrate: Integrate,
     /// Worker threads for the masked photos.
     pub threads: usize,
+}
+
+/// Where OSSMs are masked to measure their contributions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Integrate {
+    /// In the photo, blurred outside the OSSM: what the method does. One forward pass for each OSSM.
+    #[default]
+    Photo,
+    /// In the layer's activations, blended outside the OSSM towards each channel's spatial mean: what a board with a linear head does. The network runs
+    /// from the layer on.
+    Features,
 }
 
 /// One OSSM and what it contributes.
@@ -142,17 +155,24 @@ pub fn explain(
     let tick = || progress(steps.fetch_add(1, Ordering::Relaxed) + 1, total);
     tick();
 
-    let scorer = MaskScorer {
-        tower,
-        prompt,
-        photo: &planes,
-        blurred: &blurred,
-        normalise: (mean, std),
-        blends_normalised: request.recipe.blends_normalised(),
-        placement: Placement::whole([layer.height, layer.width], [height, width])?,
-    };
     let ossms: Vec<&[f32]> = decomposed.parts.iter().map(|part| &part.ossm[..]).collect();
-    let (measured, masking, network) = scorer.score_all(&ossms, request.threads, &tick)?;
+    let (measured, masking, network) = match request.integrate {
+        Integrate::Photo => {
+            let masker = PhotoMasker {
+                photo: &planes,
+                blurred: &blurred,
+                normalise: (mean, std),
+                blends_normalised: request.recipe.blends_normalised(),
+                placement: Placement::whole([layer.height, layer.width], [height, width])?,
+            };
+            let score = |input: &[f32]| prompt.explained_score(&tower.vectors(input)?);
+            score_all(&ossms, request.threads, &|ossm| masker.masked(ossm), &score, &tick)?
+        }
+        Integrate::Features => {
+            let score = |activations: &[f32]| prompt.explained_score(&tower.vectors_of_layer(activations)?);
+            score_all(&ossms, request.threads, &|ossm| Ok(blended_features(&layer, ossm)), &score, &tick)?
+        }
+    };
     timings.add("masks", masking);
     timings.add_network("forward passes of masked photos", network);
     let (blurred_score, part_scores) = measured.split_first().context("the blurred photo has no score")?;
@@ -292,10 +312,74 @@ fn first_order_score(layer: &Explained) -> f32 {
     products.map(|(a, g)| f64::from(*a) * f64::from(*g)).sum::<f64>() as f32
 }
 
-/// Stage 7: scores of the blurred photo and of the photo masked by each OSSM.
-struct MaskScorer<'a> {
-    tower: &'a ImageTower,
-    prompt: &'a Prompt,
+/// Stage 7: the explained score with everything masked out, then with each OSSM kept; and the time that all threads together spent on masks and in the
+/// network. `masked` makes the input for an OSSM (or for none), `score` runs it.
+fn score_all(
+    ossms: &[&[f32]],
+    threads: usize,
+    masked: &(dyn Fn(Option<&[f32]>) -> Result<Vec<f32>> + Sync),
+    score: &(dyn Fn(&[f32]) -> Result<f32> + Sync),
+    tick: &(dyn Fn() + Sync),
+) -> Result<(Vec<f32>, Duration, Duration)> {
+    let tasks = ossms.len() + 1;
+    let next = AtomicUsize::new(0);
+    let done: Mutex<Vec<Option<f32>>> = Mutex::new(vec![None; tasks]);
+    let spent = Mutex::new((Duration::ZERO, Duration::ZERO));
+    let work = || -> Result<()> {
+        loop {
+            let task = next.fetch_add(1, Ordering::Relaxed);
+            if task >= tasks {
+                return Ok(());
+            }
+            let start = Instant::now();
+            let input = masked(task.checked_sub(1).map(|q| ossms[q]))?;
+            let ready = Instant::now();
+            let value = score(&input)?;
+            let mut spent = spent.lock().expect("no worker panics while it holds the lock");
+            spent.0 += ready - start;
+            spent.1 += ready.elapsed();
+            done.lock().expect("no worker panics while it holds the lock")[task] = Some(value);
+            tick();
+        }
+    };
+    let workers = threads.clamp(1, tasks);
+    std::thread::scope(|scope| -> Result<()> {
+        let others: Vec<_> = (1..workers).map(|_| scope.spawn(work)).collect();
+        work()?;
+        for other in others {
+            match other.join() {
+                Ok(result) => result?,
+                Err(_) => bail!("a thread that scored masked photos stopped unexpectedly"),
+            }
+        }
+        Ok(())
+    })?;
+    let scores: Option<Vec<f32>> = done.into_inner().expect("the workers have ended").into_iter().collect();
+    let (masks, network) = spent.into_inner().expect("the workers have ended");
+    Ok((scores.context("a masked photo has no score")?, masks, network))
+}
+
+/// A'_c(p) = mean_c + m(p) (A_c(p) - mean_c), with m the min-max scaled OSSM; for none, the means alone.
+fn blended_features(layer: &Explained, ossm: Option<&[f32]>) -> Vec<f32> {
+    let positions = layer.height * layer.width;
+    let mask = ossm.map_or_else(
+        || vec![0.0; positions],
+        |ossm| {
+            let (mut mask, mut range) = (ossm.to_vec(), mask::Range::EMPTY);
+            range.include(ossm);
+            range.scale(&mut mask);
+            mask
+        },
+    );
+    let blended = layer.activations.chunks_exact(positions).flat_map(|map| {
+        let mean = maths::mean(map);
+        map.iter().zip(&mask).map(move |(value, mask)| mean + mask * (value - mean))
+    });
+    blended.collect()
+}
+
+/// Makes the network's input for each OSSM in the photo.
+struct PhotoMasker<'a> {
     photo: &'a Planes,
     blurred: &'a Planes,
     normalise: ([f32; 3], [f32; 3]),
@@ -303,60 +387,14 @@ struct MaskScorer<'a> {
     placement: Placement,
 }
 
-impl MaskScorer<'_> {
-    /// The explained score of the blurred photo, then of each masked photo; and the time that all threads together spent on masks and in the network.
-    fn score_all(
-        &self,
-        ossms: &[&[f32]],
-        threads: usize,
-        tick: &(dyn Fn() + Sync),
-    ) -> Result<(Vec<f32>, Duration, Duration)> {
-        let tasks = ossms.len() + 1;
-        let next = AtomicUsize::new(0);
-        let done: Mutex<Vec<Option<f32>>> = Mutex::new(vec![None; tasks]);
-        let spent = Mutex::new((Duration::ZERO, Duration::ZERO));
-        let work = || -> Result<()> {
-            loop {
-                let task = next.fetch_add(1, Ordering::Relaxed);
-                if task >= tasks {
-                    return Ok(());
-                }
-                let start = Instant::now();
-                let input = match task.checked_sub(1) {
-                    None => self.blurred.normalised(self.normalise.0, self.normalise.1),
-                    Some(q) => self.masked(ossms[q])?,
-                };
-                let masked = Instant::now();
-                let vectors = self.tower.vectors(&input)?;
-                let score = self.prompt.explained_score(&vectors)?;
-                let mut spent = spent.lock().expect("no worker panics while it holds the lock");
-                spent.0 += masked - start;
-                spent.1 += masked.elapsed();
-                done.lock().expect("no worker panics while it holds the lock")[task] = Some(score);
-                tick();
-            }
-        };
-        let workers = threads.clamp(1, tasks);
-        std::thread::scope(|scope| -> Result<()> {
-            let others: Vec<_> = (1..workers).map(|_| scope.spawn(work)).collect();
-            work()?;
-            for other in others {
-                match other.join() {
-                    Ok(result) => result?,
-                    Err(_) => bail!("a thread that scored masked photos stopped unexpectedly"),
-                }
-            }
-            Ok(())
-        })?;
-        let scores = done.into_inner().expect("the workers have ended");
-        let scores: Option<Vec<f32>> = scores.into_iter().collect();
-        let (masks, network) = spent.into_inner().expect("the workers have ended");
-        Ok((scores.context("a masked photo has no score")?, masks, network))
-    }
-
-    fn masked(&self, ossm: &[f32]) -> Result<Vec<f32>> {
-        let mask = self.placement.mask(ossm)?;
+impl PhotoMasker<'_> {
+    /// The photo where the OSSM is high and the blurred one elsewhere; for no OSSM, the blurred photo.
+    fn masked(&self, ossm: Option<&[f32]>) -> Result<Vec<f32>> {
         let (mean, std) = self.normalise;
+        let Some(ossm) = ossm else {
+            return Ok(self.blurred.normalised(mean, std));
+        };
+        let mask = self.placement.mask(ossm)?;
         let blend = |photo: &[f32], blurred: &[f32]| {
             let mut out = vec![0.0; photo.len()];
             let planes = photo.chunks_exact(mask.len()).zip(blurred.chunks_exact(mask.len()));

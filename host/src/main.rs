@@ -8,7 +8,7 @@ use decomcam::args::{
 };
 use decomcam::budget::Budget;
 use decomcam::capsule;
-use decomcam::explain::{self, Request};
+use decomcam::explain::{self, Integrate, Request};
 use decomcam::model::{self, Model};
 use decomcam::network::ImageTower;
 use decomcam::photo::Photo;
@@ -75,6 +75,7 @@ fn request(args: &RequestArgs) -> Request {
         components: args.components,
         sign: args.sign.map(|sign| sign.0),
         fit: args.model.fit.map(|fit| fit.0),
+        integrate: args.integrate.0,
         threads: threads(args.threads),
     }
 }
@@ -97,8 +98,13 @@ fn load(args: &RequestArgs) -> Result<Loaded> {
         let text = TextTower::load(&model)?;
         Prompt::new(&model, &text, &args.text, args.versus.as_deref(), args.score.as_deref())
     })?;
-    let tower = timings
-        .measure("load image tower", || ImageTower::load_to_explain(&model, &layer, side, &prompt.explained().name))?;
+    let tower = timings.measure("load image tower", || {
+        let tower = ImageTower::load_to_explain(&model, &layer, side, &prompt.explained().name)?;
+        match args.integrate.0 {
+            Integrate::Photo => Ok(tower),
+            Integrate::Features => tower.with_head(&model),
+        }
+    })?;
     Ok(Loaded { model, tower, prompt, layer, timings })
 }
 

@@ -12,6 +12,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
 use tract_onnx::tract_core::ops::math;
 use tract_onnx::tract_core::ops::nn::{Reduce, Reducer};
+use tract_onnx::tract_core::ops::source::TypedSource;
 use tract_onnx::tract_hir::internal::*;
 
 /// An image tower, pinned to one input size and one inner layer, ready to run from any number of threads.
@@ -19,6 +20,7 @@ use tract_onnx::tract_hir::internal::*;
 pub struct ImageTower {
     vectors: Arc<TypedRunnableModel>,
     explain: Arc<TypedRunnableModel>,
+    head: Option<Arc<TypedRunnableModel>>,
     outputs: Vec<String>,
     score: Score,
     text_len: usize,
@@ -126,6 +128,7 @@ impl ImageTower {
         Ok(ImageTower {
             vectors: built.vectors,
             explain: built.explain,
+            head: None,
             text_len: built.text_len,
             outputs,
             score,
@@ -186,6 +189,42 @@ impl ImageTower {
         Ok(Explained { vectors, activations, gradients, channels: self.layer.channels, height, width })
     }
 
+    /// Also loads the network from the layer on by itself, for [`ImageTower::vectors_of_layer`].
+    ///
+    /// # Errors
+    /// A layer that does not cut the network in two, because something bypasses it.
+    pub fn with_head(mut self, model: &Model) -> Result<ImageTower> {
+        let wiring = Wiring { outputs: &self.outputs, score: &self.score, layer: &self.layer, side: self.side };
+        let head = contained(|| wiring.build_head(model));
+        self.head = Some(head.with_context(|| {
+            format!(
+                "{}: could not cut the network at layer \"{}\"; explain another layer",
+                self.origin, self.layer.name
+            )
+        })?);
+        Ok(self)
+    }
+
+    /// The vectors that follow from other activations at the layer, on a tower loaded [`ImageTower::with_head`].
+    ///
+    /// `activations` are laid out as in [`Explained::activations`].
+    ///
+    /// # Errors
+    /// A tower without its head, activations of another size, a network that fails or answers with something else than finite numbers.
+    pub fn vectors_of_layer(&self, activations: &[f32]) -> Result<ImageVectors> {
+        let (height, width) = layer_side(&self.layer, self.side);
+        let shape = [1, self.layer.channels, height, width];
+        ensure!(
+            activations.len() == shape.iter().product::<usize>(),
+            "expected activations of shape {shape:?}, found {} numbers",
+            activations.len()
+        );
+        ensure_finite(activations).context("a layer's activations")?;
+        let head = self.head.as_ref().context("the image tower was loaded without its head")?;
+        let values = self.run(head, tvec!(Tensor::from_shape(&shape, activations)?.into()))?;
+        Ok(self.named(values))
+    }
+
     fn image(&self, image: &[f32]) -> Result<TValue> {
         let (height, width) = self.side;
         ensure!(
@@ -241,7 +280,8 @@ struct Built {
 }
 
 impl Wiring<'_> {
-    fn build(&self, model: &Model) -> Result<Built> {
+    /// The network as a graph of floats; its outputs are the wanted ones, then the layer.
+    fn read(&self, model: &Model) -> Result<TypedModel> {
         let side = &model.manifest.image;
         let (height, width) = self.side;
         let mut names: Vec<&str> = self.outputs.iter().map(String::as_str).collect();
@@ -252,10 +292,23 @@ impl Wiring<'_> {
             shape: &[Some(1), Some(3), Some(height), Some(width)],
             outputs: &names,
         };
-        let mut network = quantised::read(model.file(&side.file)?, &wanted)?;
+        let network = quantised::read(model.file(&side.file)?, &wanted)?;
         let layer = network.outputs[self.outputs.len()];
         let (layer_height, layer_width) = layer_side(self.layer, self.side);
         expect_shape(&network, layer, &self.layer.name, &[1, self.layer.channels, layer_height, layer_width])?;
+        Ok(network)
+    }
+
+    fn build_head(&self, model: &Model) -> Result<Arc<TypedRunnableModel>> {
+        let network = self.read(model)?;
+        let mut head = after(network, self.outputs.len())?;
+        head.optimize()?;
+        Ok(SimplePlan::new(head)?)
+    }
+
+    fn build(&self, model: &Model) -> Result<Built> {
+        let mut network = self.read(model)?;
+        let layer = network.outputs[self.outputs.len()];
         let scored = self.outputs.iter().position(|name| *name == self.score.image).context("no such output")?;
         let scored = network.outputs[scored];
         let text_len = match network.outlet_fact(scored)?.shape.as_concrete() {
@@ -276,6 +329,29 @@ impl Wiring<'_> {
         vectors.compact()?;
         Ok(Built { vectors: SimplePlan::new(vectors)?, explain: SimplePlan::new(network)?, text_len })
     }
+}
+
+/// The part of a network that computes its first `outputs` outputs from the one after them.
+fn after(mut network: TypedModel, outputs: usize) -> TractResult<TypedModel> {
+    let tensor = network.outputs[outputs];
+    let fact = network.outlet_fact(tensor)?.without_value();
+    let node = &network.nodes[tensor.node];
+    ensure!(node.outputs.len() == 1, "the layer comes out of a node with several outputs");
+    // tract has no other way to make an input of a tensor that is computed.
+    for (slot, input) in node.inputs.clone().into_iter().enumerate() {
+        let edge = InletId::new(tensor.node, slot);
+        network.nodes[input.node].outputs[input.slot].successors.retain(|successor| *successor != edge);
+    }
+    let node = &mut network.nodes[tensor.node];
+    node.inputs.clear();
+    node.op = Box::new(TypedSource::new(fact));
+    network.outputs.truncate(outputs);
+    network.inputs = vec![tensor];
+    let needed = network.eval_order()?;
+    let sources = needed.iter().filter(|&&node| network.nodes[node].op_is::<TypedSource>());
+    ensure!(sources.count() == 1, "something bypasses the layer");
+    network.compact()?;
+    Ok(network)
 }
 
 fn expect_shape(network: &TypedModel, tensor: OutletId, name: &str, expected: &[usize]) -> Result<()> {

@@ -1,7 +1,7 @@
 //! An explanation in words, numbers and pictures: the terminal, `explanation.json`, `.npy` maps and PNG pictures.
 
-use crate::args::{RecipeArg, SignArg};
-use crate::explain::{Explanation, Request};
+use crate::args::{IntegrateArg, RecipeArg, SignArg};
+use crate::explain::{Explanation, Integrate, Request};
 use crate::maps::Placement;
 use crate::model::Model;
 use crate::photo::Photo;
@@ -73,6 +73,7 @@ struct SeenReport {
 struct RecipeReport {
     name: &'static str,
     sign: &'static str,
+    integrate: &'static str,
     channels: usize,
     components: usize,
 }
@@ -147,6 +148,7 @@ impl Explained<'_> {
             recipe: RecipeReport {
                 name: RecipeArg(self.request.recipe).word(),
                 sign: SignArg(e.sign).word(),
+                integrate: IntegrateArg(self.request.integrate).word(),
                 channels: e.channels[1],
                 components: e.parts.len(),
             },
@@ -187,7 +189,11 @@ impl Explained<'_> {
         } else {
             let _ = write!(line, ", explained: {} {:.3}", explained.name, explained.value);
         }
-        let _ = write!(line, ", of the blurred photo {:.3}", self.explanation.blurred_score);
+        let masked = match self.request.integrate {
+            Integrate::Photo => "of the blurred photo",
+            Integrate::Features => "of the layer's means",
+        };
+        let _ = write!(line, ", {masked} {:.3}", self.explanation.blurred_score);
         line
     }
 
@@ -308,9 +314,15 @@ impl Explained<'_> {
             },
             ossms: ossms.collect(),
             notes: vec![format!(
-                "Each part is an orthogonal sub-saliency map (OSSM). The bold number is its contribution: the score ({}) of the photo kept where the \
-                 part is high and blurred elsewhere, less that of the blurred photo. Predicted is what the gradient alone says, as a share of the largest.",
-                e.scores.explained.name
+                "Each part is an orthogonal sub-saliency map (OSSM). The bold number is its contribution: the score ({}) of the {}. \
+                 Predicted is what the gradient alone says, as a share of the largest.",
+                e.scores.explained.name,
+                match self.request.integrate {
+                    Integrate::Photo =>
+                        "photo kept where the part is high and blurred elsewhere, less that of the blurred photo",
+                    Integrate::Features =>
+                        "layer kept where the part is high and at its mean elsewhere, less that of the means alone",
+                }
             )],
         })
     }
