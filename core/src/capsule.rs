@@ -23,7 +23,7 @@ use crate::activations::{Layout, Maps, Quantisation};
 use crate::integrate::Recipe;
 use crate::mask::Range;
 use crate::resample::{self, Bicubic, Tap};
-use crate::{Error, SignRule, channels, decompose, head, integrate};
+use crate::{Error, SignRule, channels, decompose, head, integrate, maths};
 
 /// The version that this build writes and reads.
 pub const VERSION: u32 = 1;
@@ -229,7 +229,7 @@ pub fn compute<const P: usize>(
         for y in 0..settings.out_height {
             bicubic.row(saliency, y, scratch, out)?;
             for value in out.iter_mut() {
-                *value = value.max(0.0);
+                *value = maths::greater(*value, 0.0);
             }
             if scaled {
                 range.scale(out);

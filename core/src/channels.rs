@@ -37,7 +37,7 @@ pub fn weights(gradients: &Maps, weights: &mut [f32]) -> Result<(), Error> {
 /// [`Error::Channels`] if `count` is zero, more than there are weights or more than the capacity `P`; [`Error::NonFinite`] if a weight is NaN or infinite.
 ///
 /// # Cost
-/// One pass over the weights, C log P comparisons; 10 P bytes on the stack.
+/// One pass over the weights, C log P comparisons; about 12 P bytes on the stack.
 pub fn top<const P: usize>(weights: &[f32], count: usize) -> Result<Vec<Channel, P>, Error> {
     let available = weights.len().min(Channel::MAX as usize + 1);
     if count == 0 || count > P || count > available || weights.len() > available {

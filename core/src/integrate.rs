@@ -75,8 +75,8 @@ pub fn score_weights(recipe: Recipe, scores: &[f32], blurred: f32, weights: &mut
         if !difference.is_finite() {
             return Err(Error::NonFinite);
         }
-        low = low.min(difference);
-        high = high.max(difference);
+        low = maths::lesser(low, difference);
+        high = maths::greater(high, difference);
     }
     let mut total = 0.0;
     for (weight, score) in weights.iter_mut().zip(scores) {
@@ -107,7 +107,7 @@ pub fn predicted(parts: &Decomposition, predicted: &mut [f32]) -> Result<(), Err
     let mut high = 0.0_f32;
     for (q, share) in predicted.iter_mut().enumerate() {
         *share = parts.alignment(q).ok_or(Error::Components)?;
-        high = high.max(share.abs());
+        high = maths::greater(high, share.abs());
     }
     for share in predicted {
         *share = ratio(*share, high);
@@ -122,7 +122,7 @@ pub fn predicted(parts: &Decomposition, predicted: &mut [f32]) -> Result<(), Err
 pub fn aligned_weights(parts: &Decomposition, weights: &mut [f32]) -> Result<(), Error> {
     predicted(parts, weights)?;
     for weight in weights {
-        *weight = weight.max(0.0);
+        *weight = maths::greater(*weight, 0.0);
     }
     Ok(())
 }

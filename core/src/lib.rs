@@ -59,6 +59,8 @@ pub mod integrate;
 pub mod mask;
 pub mod maths;
 pub mod resample;
+#[cfg(not(feature = "micromath"))]
+mod sqrt;
 pub mod svd;
 mod triangle;
 

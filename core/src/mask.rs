@@ -56,7 +56,7 @@ impl<'a> Mask<'a> {
     /// Those of [`Bicubic::row`].
     pub fn new(bicubic: &'a Bicubic<'a>, ossm: &'a [f32], scratch: &mut [f32], row: &mut [f32]) -> Result<Self, Error> {
         let mut range = Range::EMPTY;
-        for y in 0..bicubic.height() {
+        for y in 0..bicubic.out_height() {
             bicubic.row(ossm, y, scratch, row)?;
             range.include(row);
         }

@@ -13,7 +13,7 @@ pub const EPSILON: f32 = f32::EPSILON;
 #[cfg(not(feature = "micromath"))]
 #[inline]
 pub fn sqrt(x: f32) -> f32 {
-    libm::sqrtf(x)
+    crate::sqrt::sqrt(x)
 }
 
 /// Square root by micromath's bit trick and two Newton steps, relative error at most 5e-6 (asserted by `tests/approximate.rs`); zero for zero
@@ -45,6 +45,18 @@ pub fn exp(x: f32) -> f32 {
     micromath::F32Ext::exp(x)
 }
 
+/// The greater of two numbers, the second if they are equal or either is NaN. `f32::max` leaves open which of -0 and +0 it gives: targets differ.
+#[inline]
+pub fn greater(a: f32, b: f32) -> f32 {
+    if a > b { a } else { b }
+}
+
+/// The lesser of two numbers, the second if they are equal or either is NaN. See [`greater`].
+#[inline]
+pub fn lesser(a: f32, b: f32) -> f32 {
+    if a < b { a } else { b }
+}
+
 /// Adds the lanes as a tree.
 #[inline]
 pub(crate) fn tree(l: [f32; LANES]) -> f32 {
@@ -73,12 +85,19 @@ pub fn sum(x: &[f32]) -> f32 {
 pub fn dot(x: &[f32], y: &[f32]) -> f32 {
     let (x_chunks, x_rest) = x.as_chunks::<LANES>();
     let (y_chunks, y_rest) = y.as_chunks::<LANES>();
-    let mut lanes = [0.0; LANES];
-    for (a, b) in x_chunks.iter().zip(y_chunks) {
-        for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
-            *lane += a * b;
-        }
+    // Written out, so that the lanes are in registers also where loops are not unrolled (opt-level "s").
+    let [mut l0, mut l1, mut l2, mut l3, mut l4, mut l5, mut l6, mut l7] = [0.0; LANES];
+    for ([a0, a1, a2, a3, a4, a5, a6, a7], [b0, b1, b2, b3, b4, b5, b6, b7]) in x_chunks.iter().zip(y_chunks) {
+        l0 += a0 * b0;
+        l1 += a1 * b1;
+        l2 += a2 * b2;
+        l3 += a3 * b3;
+        l4 += a4 * b4;
+        l5 += a5 * b5;
+        l6 += a6 * b6;
+        l7 += a7 * b7;
     }
+    let mut lanes = [l0, l1, l2, l3, l4, l5, l6, l7];
     for ((lane, a), b) in lanes.iter_mut().zip(x_rest).zip(y_rest) {
         *lane += a * b;
     }

@@ -9,6 +9,11 @@ pub struct Tap {
     weights: [f32; 4],
 }
 
+impl Tap {
+    /// What a `static` array of taps starts with; [`Bicubic::new`] fills them.
+    pub const ZERO: Self = Self { first: 0, weights: [0.0; 4] };
+}
+
 /// Bicubic resampling of `height` x `width` maps, one output row a call.
 ///
 /// # Reference
@@ -45,12 +50,12 @@ impl<'t> Bicubic<'t> {
     }
 
     /// Rows of a resampled map.
-    pub fn height(&self) -> usize {
+    pub fn out_height(&self) -> usize {
         self.out_height
     }
 
     /// Columns of a resampled map.
-    pub fn width(&self) -> usize {
+    pub fn out_width(&self) -> usize {
         self.taps.len()
     }
 
@@ -87,7 +92,8 @@ impl<'t> Bicubic<'t> {
     fn blend_rows(&self, map: &[f32], y: usize, padded: &mut [f32]) -> Option<()> {
         let (floor, [wa, wb, wc, wd]) = weights_at(y, self.height, self.out_height);
         let row = |offset: i32| {
-            let y = (floor + offset).clamp(0, self.height as i32 - 1) as usize;
+            // `clamp` would panic if there were no rows, which a compiler cannot rule out.
+            let y = (floor + offset).min(self.height as i32 - 1).max(0) as usize;
             map.get(y * self.width..(y + 1) * self.width)
         };
         let (a, b, c, d) = (row(-1)?, row(0)?, row(1)?, row(2)?);

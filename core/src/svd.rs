@@ -244,12 +244,12 @@ impl<'a> Columns<'a> {
         }
         if longest != first {
             let (a, b) = pair(self.norms, 1, first, longest)?;
-            a.swap_with_slice(b);
+            exchange(a, b);
             let (a, b) = pair(self.data, self.len, first, longest)?;
-            a.swap_with_slice(b);
+            exchange(a, b);
             if let Some((data, len)) = follow {
                 let (a, b) = pair(data, *len, first, longest)?;
-                a.swap_with_slice(b);
+                exchange(a, b);
             }
         }
         Some(())
@@ -326,6 +326,13 @@ fn turn(a: &mut [f32], b: &mut [f32], half: f32, s: f32) {
         let sheared = *a - half * *b;
         *b += s * sheared;
         *a = sheared - half * *b;
+    }
+}
+
+/// Two vectors change places. (`swap_with_slice` panics if the lengths differ.)
+fn exchange(a: &mut [f32], b: &mut [f32]) {
+    for (a, b) in a.iter_mut().zip(b) {
+        core::mem::swap(a, b);
     }
 }
 

@@ -425,6 +425,19 @@ mod tests {
     }
 
     #[test]
+    fn a_cosine_divides_by_the_length_of_the_image_vector() {
+        let image = ImageVectors { outputs: vec![("output".to_string(), vec![6., 8.])] };
+        let score = |kind| {
+            let name = || "output".to_string();
+            Score { name: name(), kind, image: name(), text: name(), scale: None, description: name() }
+        };
+        assert_eq!(score(ScoreKind::Dot).value(&image, &[1., -1.]).unwrap(), -2.);
+        assert_eq!(score(ScoreKind::Cosine).value(&image, &[1., -1.]).unwrap(), -0.2);
+        let dark = ImageVectors { outputs: vec![("output".to_string(), vec![0., 0.])] };
+        assert_eq!(score(ScoreKind::Cosine).value(&dark, &[1., -1.]).unwrap(), 0.);
+    }
+
+    #[test]
     fn both_plans_share_their_weights_and_vectors_run_without_the_gradient() {
         let model = Model::bundled("lite").unwrap();
         let tower = ImageTower::load(&model, "block10", (224, 224)).unwrap();

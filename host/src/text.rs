@@ -218,3 +218,30 @@ impl TextVectors {
         Ok(ours.iter().zip(&theirs).map(|(ours, theirs)| ours - theirs).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn score(kind: ScoreKind) -> Score {
+        let name = || "output".to_string();
+        Score { name: name(), kind, image: name(), text: name(), scale: None, description: name() }
+    }
+
+    fn vectors(values: &[f32]) -> TextVectors {
+        let tokens = Tokens { ids: vec![], unknown_words: vec![] };
+        TextVectors { tokens, outputs: BTreeMap::from([("output".to_string(), values.to_vec())]) }
+    }
+
+    #[test]
+    fn only_cosines_scale_their_vectors() {
+        let (three, four) = (vectors(&[3., 0.]), vectors(&[6., 8.]));
+        assert_eq!(four.for_score(&score(ScoreKind::Dot)).unwrap(), [6., 8.]);
+        assert_eq!(four.for_score(&score(ScoreKind::Cosine)).unwrap(), [0.6, 0.8]);
+        assert_eq!(vectors(&[0., 0.]).for_score(&score(ScoreKind::Cosine)).unwrap(), [0., 0.]);
+        assert_eq!(four.for_score_versus(&three, &score(ScoreKind::Dot)).unwrap(), [3., 8.]);
+        assert_eq!(three.for_score_versus(&four, &score(ScoreKind::Cosine)).unwrap(), [0.4, -0.8]);
+        let other = Score { text: "elsewhere".to_string(), ..score(ScoreKind::Dot) };
+        assert!(four.for_score(&other).unwrap_err().to_string().contains("elsewhere"));
+    }
+}

@@ -1,0 +1,226 @@
+//! Every stage of every case: the one program that runs on each target, the desktop included.
+//!
+//! Each stage is run by [`Target::measured`] and its result reported twice: as a line with its hash and cost, and as the values themselves, so that
+//! the first difference between two targets can be named.
+#![no_std]
+
+#[cfg(target_os = "none")]
+pub mod board;
+mod report;
+
+use cases::{BLURRED, Buffer, CASES, Case, PHOTO};
+use decomcam_core::channels::{self, Channel};
+use decomcam_core::head::{self, LinearHead};
+use decomcam_core::mask::{self, Mask};
+use decomcam_core::resample::{self, Bicubic, Tap};
+use decomcam_core::{Error, Layout, Maps, Recipe, decompose, integrate, svd};
+use report::{Line, Report};
+
+/// What a target offers the program.
+pub trait Target {
+    /// Appends to what is compared and tabulated: lines of text.
+    fn line(&mut self, text: &[u8]);
+
+    /// Appends to what is looked at when hashes differ: the values, in the order of the lines.
+    fn values(&mut self, bytes: &[u8]);
+
+    /// Calls `stage` and measures what that cost.
+    fn measured<T>(&mut self, stage: impl FnOnce() -> T) -> (T, Cost);
+}
+
+/// What a stage cost: zero where the target cannot measure.
+#[derive(Clone, Copy, Default)]
+pub struct Cost {
+    pub instructions: u64,
+    pub stack_bytes: usize,
+}
+
+/// Buffers for the largest case. A real program needs only what its own layer asks for: see `workspace` in the report.
+pub struct Memory {
+    weights: [f32; CHANNELS],
+    pooled: [f32; CHANNELS],
+    top: [Channel; TOP],
+    workspace: [f32; WORKSPACE],
+    part_weights: [f32; COMPONENTS],
+    saliency: [f32; POSITIONS],
+    positions: [f32; POSITIONS],
+    taps: [Tap; LARGE],
+    scratch: [f32; resample::scratch_len(14)],
+    row: [f32; LARGE],
+    picture: [f32; LARGE * LARGE],
+}
+
+const CHANNELS: usize = 1280;
+const TOP: usize = 500;
+const COMPONENTS: usize = 10;
+const POSITIONS: usize = 14 * 14;
+const WORKSPACE: usize = decompose::workspace_len(POSITIONS, 100);
+/// Sides of the upsampled pictures.
+const SMALL: usize = 56;
+const LARGE: usize = 224;
+
+impl Memory {
+    pub fn new() -> Self {
+        Self {
+            weights: [0.0; _],
+            pooled: [0.0; _],
+            top: [0; _],
+            workspace: [0.0; _],
+            part_weights: [0.0; _],
+            saliency: [0.0; _],
+            positions: [0.0; _],
+            taps: [Tap::default(); _],
+            scratch: [0.0; _],
+            row: [0.0; _],
+            picture: [0.0; _],
+        }
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Runs all cases.
+///
+/// # Errors
+/// The first refusal by the core, after a line that names the case.
+pub fn run(memory: &mut Memory, target: &mut impl Target) -> Result<(), Error> {
+    for case in CASES {
+        run_case(case, memory, target).inspect_err(|error| {
+            let mut line = Line::new("refused");
+            line.word(case.name).number(*error as u64);
+            target.line(line.end());
+        })?;
+    }
+    Ok(())
+}
+
+fn run_case(case: &Case, memory: &mut Memory, target: &mut impl Target) -> Result<(), Error> {
+    let positions = case.height * case.width;
+    let weights = first(&mut memory.weights, case.channels)?;
+    let top = first(&mut memory.top, case.top)?;
+    let workspace = first(&mut memory.workspace, decompose::workspace_len(positions, case.top))?;
+    let part_weights = first(&mut memory.part_weights, case.components)?;
+    let saliency = first(&mut memory.saliency, positions)?;
+    let mut report = Report::new(case.name, target);
+    report.case(case, size_of_val(workspace));
+
+    let gradients = Maps::f32(case.gradients, case.layout)?;
+    report.measured(|| channels::weights(&gradients, weights))?;
+    report.stage("weights", weights);
+    report.measured(|| top_channels(weights, top))?;
+    for (number, channel) in memory.picture.iter_mut().zip(&*top) {
+        *number = f32::from(*channel);
+    }
+    report.stage("top_channels", first(&mut memory.picture, top.len())?);
+
+    let activations = activations(case)?;
+    let mut parts =
+        report.measured(|| decompose::decompose(&activations, weights, top, case.components, case.sign, workspace))?;
+    report.stage("components", parts.components());
+    report.stage("singular_values", parts.singular_values());
+    report.stage("first_order", parts.first_order());
+
+    for (stage, recipe) in RECIPES {
+        report.measured(|| integrate::score_weights(recipe, case.scores, case.score_blurred, part_weights))?;
+        report.stage(stage, part_weights);
+    }
+    report.measured(|| integrate::aligned_weights(&parts, part_weights))?;
+    report.stage("aligned_weights", part_weights);
+    report.measured(|| parts.rectify());
+    report.stage("ossms", parts.components());
+    report.measured(|| integrate::sum(parts.components(), part_weights, saliency))?;
+    report.stage("saliency", saliency);
+
+    let scratch = first(&mut memory.scratch, resample::scratch_len(case.width))?;
+    for (stage, side) in [("saliency_224", LARGE), ("saliency_56", SMALL)] {
+        let taps = first(&mut memory.taps, side)?;
+        let rows = first(&mut memory.picture, side * side)?;
+        report.measured(|| {
+            let bicubic = Bicubic::new(case.height, case.width, side, taps)?;
+            each_row(side, rows, |y, row| bicubic.row(saliency, y, scratch, row))
+        })?;
+        report.stage(stage, rows);
+    }
+
+    let bicubic = Bicubic::new(case.height, case.width, SMALL, first(&mut memory.taps, SMALL)?)?;
+    let ossm = parts.components().get(..positions).ok_or(Error::Shape)?;
+    let row = first(&mut memory.row, SMALL)?;
+    let rows = first(&mut memory.picture, SMALL * SMALL)?;
+    report.measured(|| {
+        let mask = Mask::new(&bicubic, ossm, scratch, row)?;
+        each_row(SMALL, rows, |y, row| mask.row(y, scratch, row))
+    })?;
+    report.stage("mask_56", rows);
+    let middle = rows.get(rows.len() / 2..).ok_or(Error::Shape)?;
+    report.measured(|| mask::blend(PHOTO, BLURRED, middle, row));
+    report.stage("blend_row", row);
+
+    // The gradients' numbers as the weights of a linear head with one class for each position.
+    let head = LinearHead::new(Maps::f32(case.gradients, Layout::chw(positions, 1, case.channels))?, None)?;
+    let pooled = first(&mut memory.pooled, case.channels)?;
+    report.measured(|| head::pool(&activations, pooled))?;
+    report.stage("pooled", pooled);
+    let map = first(&mut memory.positions, positions)?;
+    report.measured(|| head.logits(pooled, map))?;
+    report.stage("logits", map);
+    report.measured(|| head.channel_weights(1, Some(0), positions, weights))?;
+    report.stage("head_weights", weights);
+    let row = first(&mut memory.row, positions)?;
+    report.measured(|| head::first_order(&activations, weights, row, map))?;
+    report.stage("head_first_order", map);
+    report.measured(|| head::contributions(parts.components(), map, row, part_weights))?;
+    report.stage("contributions", part_weights);
+
+    let matrix = case.gradients.as_chunks::<8>().0.first_chunk::<8>().ok_or(Error::Shape)?;
+    let svd = report.measured(|| svd::svd(matrix))?;
+    report.stage("svd_u", svd.u.as_flattened());
+    report.stage("svd_values", &svd.singular_values);
+    report.stage("svd_v", svd.v.as_flattened());
+    Ok(())
+}
+
+/// The recipes that take scores, by the name of their stage.
+const RECIPES: [(&str, Recipe); 4] = [
+    ("weights_paper", Recipe::Paper),
+    ("weights_notebook", Recipe::Notebook),
+    ("weights_v1", Recipe::V1),
+    ("weights_v25", Recipe::V25),
+];
+
+fn activations(case: &Case) -> Result<Maps<'_>, Error> {
+    match case.activations {
+        Buffer::F32(values) => Maps::f32(values, case.layout),
+        Buffer::I8(values, quantisation) => Maps::i8(values, case.layout, quantisation),
+        Buffer::U8(values, quantisation) => Maps::u8(values, case.layout, quantisation),
+    }
+}
+
+/// The capacity of [`channels::top`] is a constant, so a program picks the one it needs.
+fn top_channels(weights: &[f32], top: &mut [Channel]) -> Result<(), Error> {
+    if top.len() <= 100 { top_of::<100>(weights, top) } else { top_of::<TOP>(weights, top) }
+}
+
+#[inline(never)]
+fn top_of<const P: usize>(weights: &[f32], top: &mut [Channel]) -> Result<(), Error> {
+    let chosen = channels::top::<P>(weights, top.len())?;
+    for (slot, channel) in top.iter_mut().zip(&chosen) {
+        *slot = *channel;
+    }
+    Ok(())
+}
+
+fn each_row(
+    width: usize,
+    rows: &mut [f32],
+    mut f: impl FnMut(usize, &mut [f32]) -> Result<(), Error>,
+) -> Result<(), Error> {
+    rows.chunks_exact_mut(width.max(1)).enumerate().try_for_each(|(y, row)| f(y, row))
+}
+
+fn first<T>(buffer: &mut [T], len: usize) -> Result<&mut [T], Error> {
+    buffer.get_mut(..len).ok_or(Error::WorkspaceTooSmall)
+}

@@ -1,0 +1,33 @@
+//! The program on Cortex-M, with or without a floating-point unit.
+#![no_std]
+#![no_main]
+
+use common::board;
+
+#[cortex_m_rt::entry]
+fn main() -> ! {
+    // SAFETY: registers of the timer; nothing else uses it.
+    unsafe {
+        TIMER_VALUE.write_volatile(u32::MAX);
+        TIMER_RELOAD.write_volatile(u32::MAX);
+        TIMER_CONTROL.write_volatile(1);
+    }
+    board::main(instructions)
+}
+
+/// The first timer of the CMSDK (Arm's Cortex-M System Design Kit), which counts down at 25 MHz.
+const TIMER_CONTROL: *mut u32 = 0x4000_0000 as *mut u32;
+const TIMER_VALUE: *mut u32 = 0x4000_0004 as *mut u32;
+const TIMER_RELOAD: *mut u32 = 0x4000_0008 as *mut u32;
+
+/// Under `-icount shift=0` an instruction takes one nanosecond: 40 for each tick, and 171,000 million before the timer wraps.
+fn instructions() -> u64 {
+    // SAFETY: a register of the timer.
+    let left = unsafe { TIMER_VALUE.read_volatile() };
+    u64::from(u32::MAX - left) * 40
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo) -> ! {
+    board::exit(false)
+}

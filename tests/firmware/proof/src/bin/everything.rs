@@ -1,0 +1,183 @@
+//! All that is public in the core, with every choice left open.
+#![no_std]
+#![no_main]
+
+use core::hint::black_box;
+use decomcam_core::capsule::{self, Buffers, Capsule, Elements, Recording, Settings};
+use decomcam_core::head::{self, LinearHead};
+use decomcam_core::mask::{self, Mask, Range};
+use decomcam_core::resample::{self, Bicubic, Tap};
+use decomcam_core::{
+    Decomposition, Error, Layout, Maps, Quantisation, Recipe, SignRule, channels, decompose, integrate, maths, svd,
+};
+use firmware_proof::{any, buffer, number};
+
+#[unsafe(no_mangle)]
+extern "C" fn _start() -> ! {
+    loop {
+        let _ = black_box(explain());
+        let _ = black_box(linear_head());
+        let _ = black_box(decompositions());
+        let _ = black_box(capsules());
+        kernels();
+        #[cfg(feature = "panicking")]
+        black_box(buffer::<usize>()[any()]);
+    }
+}
+
+#[inline(never)]
+fn explain() -> Result<(), Error> {
+    let gradients = maps()?;
+    channels::weights(&gradients, buffer())?;
+    let top = channels::top::<100>(buffer(), any())?;
+    let (recipe, sign) = (recipe(), sign());
+    let mut parts = decompose::decompose(&maps()?, buffer(), &top, any(), sign, buffer())?;
+    look_at(&parts);
+    black_box((recipe.subtracts_blurred(), recipe.blends_normalised(), recipe.blur_truncate()));
+    integrate::score_weights(recipe, buffer(), number(), buffer())?;
+    integrate::aligned_weights(&parts, buffer())?;
+    integrate::predicted(&parts, buffer())?;
+    parts.rectify();
+    integrate::sum(parts.components(), buffer(), buffer())?;
+
+    let bicubic = Bicubic::new(any(), any(), any(), buffer::<Tap>())?;
+    black_box((bicubic.height(), bicubic.width(), bicubic.positions()));
+    bicubic.row(buffer(), any(), buffer(), buffer())?;
+    let mask = Mask::new(&bicubic, buffer(), buffer(), buffer())?;
+    mask.row(any(), buffer(), buffer())?;
+    let score = |mask: Option<&Mask>, scratch: &mut [f32], row: &mut [f32]| {
+        if let Some(mask) = mask {
+            mask.row(any(), scratch, row)?;
+        }
+        Ok::<_, Error>(number())
+    };
+    mask::scores(buffer(), &bicubic, buffer(), buffer(), buffer(), score)?;
+    let mut range = Range::EMPTY;
+    range.include(buffer());
+    range.scale(buffer());
+    mask::blend(buffer(), buffer(), buffer(), buffer());
+    Ok(())
+}
+
+fn recipe() -> Recipe {
+    match any() {
+        0 => Recipe::Paper,
+        1 => Recipe::Notebook,
+        2 => Recipe::V1,
+        3 => Recipe::V25,
+        _ => Recipe::Aligned,
+    }
+}
+
+fn sign() -> SignRule {
+    match any() {
+        0 => SignRule::Score,
+        1 => SignRule::LargestLoading,
+        _ => SignRule::LargestEntry,
+    }
+}
+
+fn look_at(parts: &Decomposition) {
+    black_box((parts.components(), parts.singular_values(), parts.first_order()));
+    black_box((parts.positions(), parts.convergence(), parts.alignment(any())));
+}
+
+#[inline(never)]
+fn linear_head() -> Result<(), Error> {
+    let bias = (any() > 0).then(|| &*buffer());
+    let head = LinearHead::new(maps()?, bias)?;
+    black_box((head.classes(), head.channels()));
+    head.logits(buffer(), buffer())?;
+    let versus = (any() > 0).then(any);
+    head.channel_weights(any(), versus, any(), buffer())?;
+    head::pool(&maps()?, buffer())?;
+    head::first_order(&maps()?, buffer(), buffer(), buffer())?;
+    head::contributions(buffer(), buffer(), buffer(), buffer())
+}
+
+/// The singular value decomposition on its own.
+#[inline(never)]
+fn decompositions() -> Result<(), Error> {
+    let follow = (any() > 0).then(|| (buffer(), any()));
+    black_box(svd::orthogonalise(buffer(), any(), buffer(), follow)?);
+    if let Some(matrix) = buffer::<[[f32; 8]; 12]>().first() {
+        black_box(&svd::svd(matrix)?);
+    }
+    if let Some(matrix) = buffer::<[[f32; 12]; 8]>().first() {
+        black_box(&svd::svd(matrix)?);
+    }
+    Ok(())
+}
+
+#[inline(never)]
+fn capsules() -> Result<(), Error> {
+    let buffers = || Buffers { workspace: buffer(), taps: buffer() };
+    let capsule = Capsule::parse(buffer())?;
+    black_box((capsule.activations(), capsule.settings(), capsule.workspace_len()));
+    capsule.replay::<100>(buffers(), |stage, difference| {
+        black_box((stage.name(), difference));
+    })?;
+    let settings = Settings {
+        channels: any(),
+        components: any(),
+        recipe: recipe(),
+        sign: sign(),
+        out_height: any(),
+        out_width: any(),
+    };
+    black_box(capsule::workspace_len(any(), any(), &settings));
+    let elements = if any() > 0 {
+        Elements::Floats(buffer())
+    } else {
+        Elements::Bytes { bytes: buffer(), scale: number(), zero_point: any() as u8 }
+    };
+    let recording = Recording {
+        shape: [any(), any(), any()],
+        channels_last: any() > 0,
+        elements,
+        weights: buffer(),
+        scores: buffer(),
+        settings,
+    };
+    recording.write::<100>(buffers(), |bytes| {
+        black_box(bytes);
+    })
+}
+
+#[inline(never)]
+fn kernels() {
+    black_box((
+        decompose::workspace_len(any(), any()),
+        decompose::components_max(any(), any()),
+        resample::scratch_len(any()),
+    ));
+    black_box((maths::sqrt(number()), maths::exp(number()), maths::power_of_two_unit(number())));
+    black_box((maths::sum(buffer()), maths::dot(buffer(), buffer()), maths::mean(buffer())));
+    black_box(maths::largest_magnitude(buffer()));
+    maths::scale(buffer(), number());
+}
+
+#[inline(never)]
+fn maps() -> Result<Maps<'static>, Error> {
+    let layout = match any() {
+        0 => Layout::chw(any(), any(), any()),
+        1 => Layout::hwc(any(), any(), any()),
+        _ => Layout::strided([any(), any(), any()], [any(), any(), any()]),
+    };
+    let quantisation = if any() > 0 {
+        Quantisation::PerTensor { scale: number(), zero_point: any() as i16 }
+    } else {
+        Quantisation::PerChannel { scales: buffer(), zero_points: buffer() }
+    };
+    let maps = match any() {
+        0 => Maps::chw(buffer(), any(), any(), any()),
+        1 => Maps::hwc(buffer(), any(), any(), any()),
+        2 => Maps::f32(buffer(), layout),
+        3 => Maps::f32_words(buffer(), layout),
+        4 => Maps::i8(buffer(), layout, quantisation),
+        _ => Maps::u8(buffer(), layout, quantisation),
+    }?;
+    maps.read(any(), buffer())?;
+    black_box((maps.channels(), maps.height(), maps.width(), maps.size(), maps.positions(), maps.mean(any())?));
+    Ok(maps)
+}

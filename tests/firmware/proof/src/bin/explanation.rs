@@ -1,0 +1,28 @@
+//! The least that explains: channel weights, selection, decomposition, closed-form weights, one map.
+#![no_std]
+#![no_main]
+
+use core::hint::black_box;
+use decomcam_core::{Error, Maps, SignRule, channels, decompose, integrate};
+use firmware_proof::{any, buffer};
+
+#[unsafe(no_mangle)]
+extern "C" fn _start() -> ! {
+    loop {
+        let _ = black_box(explain());
+    }
+}
+
+fn explain() -> Result<(), Error> {
+    let (activations, weights) = (Maps::chw(buffer(), any(), any(), any())?, buffer());
+    channels::weights(&Maps::chw(buffer(), any(), any(), any())?, weights)?;
+    let top = channels::top::<100>(weights, any())?;
+    let mut parts = decompose::decompose(&activations, weights, &top, any(), SignRule::Score, buffer())?;
+    let part_weights = buffer();
+    integrate::aligned_weights(&parts, part_weights)?;
+    parts.rectify();
+    let saliency = buffer();
+    integrate::sum(parts.components(), part_weights, saliency)?;
+    black_box(saliency);
+    Ok(())
+}
