@@ -604,3 +604,99 @@ fn masks_row_by_row_for_a_scorer() {
     assert_eq!(mask::scores(&ossms, &bicubic, &mut scratch, &mut row, &mut scores, refuse), Err(Error::NonFinite));
     assert_eq!(mask::scores(&ossms[1..], &bicubic, &mut scratch, &mut row, &mut scores, refuse), Err(Error::Shape));
 }
+
+#[test]
+fn more_channels_than_one_round() {
+    let random = Random(16).vec(500);
+    for count in [1, 63, 64, 65, 128, 200, 500] {
+        let mut top = vec![0; count];
+        channels::top_into(&random, &mut top).unwrap();
+        assert_eq!(top, *channels::top::<500>(&random, count).unwrap(), "{count}");
+    }
+    // Equal weights keep their order across rounds.
+    let mut top = [0; 150];
+    channels::top_into(&[0.5; 150], &mut top).unwrap();
+    assert!(top.iter().enumerate().all(|(k, c)| k == usize::from(*c)));
+    let mut top = [9; 3];
+    assert_eq!(channels::top_into(&[1.0, 2.0], &mut top), Err(Error::Channels));
+    assert_eq!(channels::top_into(&[1.0, 2.0, 3.0, f32::NAN], &mut top), Err(Error::NonFinite));
+    assert_eq!(channels::top_into(&[1.0], &mut []), Err(Error::Channels));
+    assert_eq!(top, [9; 3]);
+}
+
+#[test]
+fn one_value_of_a_map() {
+    let chw = Random(17).vec(5 * 3 * 4);
+    let hwc = hwc_of(&chw, 5);
+    let (a, b) = (Maps::chw(&chw, 5, 3, 4).unwrap(), Maps::hwc(&hwc, 3, 4, 5).unwrap());
+    for (index, value) in chw.iter().enumerate() {
+        let (channel, y, x) = (index / 12, index % 12 / 4, index % 4);
+        assert_eq!(a.value(channel, y, x), Some(*value));
+        assert_eq!(b.value(channel, y, x), Some(*value));
+    }
+    assert_eq!((a.value(5, 0, 0), a.value(0, 3, 0), a.value(0, 0, 4)), (None, None, None));
+    // No zero points are zero points of zero.
+    let bytes = [1_i8, -2, 3, 4];
+    let of = |zero_points| {
+        let quantisation = Quantisation::PerChannel { scales: &[0.5, 2.0], zero_points };
+        Maps::i8(&bytes, Layout::chw(2, 1, 2), quantisation)
+    };
+    for maps in [of(&[]).unwrap(), of(&[0, 0]).unwrap()] {
+        assert_eq!([maps.value(0, 0, 1), maps.value(1, 0, 0)], [Some(-1.0), Some(6.0)]);
+    }
+    assert_eq!(of(&[0]).unwrap_err(), Error::Shape);
+}
+
+#[test]
+fn an_explanation_is_its_stages() {
+    let mut random = Random(18);
+    let (c, n, classes, p, q) = (20, 12, 3, 9, 4);
+    let (activations, weights, bias) = (random.vec(c * n), random.vec(classes * c), random.vec(classes));
+    let maps = Maps::chw(&activations, c, 3, 4).unwrap();
+    let matrix = Maps::chw(&weights, classes, 1, c).unwrap();
+    let linear = head::LinearHead::new(matrix, Some(&bias)).unwrap();
+    let len = head::workspace_len(n, c, p, q);
+    let (mut workspace, mut selected) = (vec![f32::NAN; len], vec![0; p]);
+    for (versus, sign) in [(None, SignRule::Score), (Some(0), SignRule::LargestEntry)] {
+        let question = head::Question { class: 2, versus, components: q, sign };
+        let got = head::explain(&linear, &maps, &question, &mut selected, &mut workspace).unwrap();
+
+        let (mut pooled, mut logits, mut gradient) = (vec![0.0; c], vec![0.0; classes], vec![0.0; c]);
+        head::pool(&maps, &mut pooled).unwrap();
+        linear.logits(&pooled, &mut logits).unwrap();
+        assert_eq!(got.score, logits[2] - versus.map_or(0.0, |versus| logits[versus]));
+        linear.channel_weights(2, versus, n, &mut gradient).unwrap();
+        let top = channels::top::<9>(&gradient, p).unwrap();
+        assert_eq!(got.channels, &*top);
+        let mut own = vec![0.0; decompose::workspace_len(n, p)];
+        let mut parts = decompose::decompose(&maps, &gradient, &top, q, sign, &mut own).unwrap();
+        let (mut predicted, mut aligned, mut measured) = (vec![0.0; q], vec![0.0; q], vec![0.0; q]);
+        integrate::predicted(&parts, &mut predicted).unwrap();
+        integrate::aligned_weights(&parts, &mut aligned).unwrap();
+        parts.rectify();
+        let (mut row, mut map, mut saliency) = (vec![0.0; n], vec![0.0; n], vec![0.0; n]);
+        head::first_order(&maps, &gradient, &mut row, &mut map).unwrap();
+        head::contributions(parts.components(), &map, &mut row, &mut measured).unwrap();
+        integrate::sum(parts.components(), &aligned, &mut saliency).unwrap();
+        assert_eq!(got.parts.components(), parts.components());
+        assert_eq!(got.parts.singular_values(), parts.singular_values());
+        assert_eq!((got.predicted, got.measured, got.weights), (&predicted[..], &measured[..], &aligned[..]));
+        assert_eq!((got.saliency, got.first_order), (&saliency[..], &map[..]));
+    }
+
+    let question = head::Question { class: 2, versus: Some(0), components: q, sign: SignRule::Score };
+    workspace.fill(7.0);
+    let mut refused = |question: head::Question, p: usize, len: usize| {
+        let mut selected = vec![9; p];
+        let error = head::explain(&linear, &maps, &question, &mut selected, &mut workspace[..len]).unwrap_err();
+        assert!(workspace.iter().all(|v| *v == 7.0) && selected.iter().all(|c| *c == 9));
+        error
+    };
+    assert_eq!(refused(head::Question { class: 3, ..question }, p, len), Error::Shape);
+    assert_eq!(refused(head::Question { versus: Some(3), ..question }, p, len), Error::Shape);
+    assert_eq!(refused(question, 0, len), Error::Channels);
+    assert_eq!(refused(question, c + 1, len), Error::Channels);
+    assert_eq!(refused(head::Question { components: 0, ..question }, p, len), Error::Components);
+    assert_eq!(refused(head::Question { components: p + 1, ..question }, p, len), Error::Components);
+    assert_eq!(refused(question, p, len - 1), Error::WorkspaceTooSmall);
+}

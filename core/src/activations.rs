@@ -58,7 +58,7 @@ pub enum Quantisation<'a> {
     PerChannel {
         /// One for each channel, finite.
         scales: &'a [f32],
-        /// One for each channel, in the range of the bytes.
+        /// One for each channel, in the range of the bytes; or none, if all are zero.
         zero_points: &'a [i16],
     },
 }
@@ -67,13 +67,16 @@ impl Quantisation<'_> {
     fn of_channel(&self, channel: usize) -> Option<(f32, i16)> {
         match self {
             Self::PerTensor { scale, zero_point } => Some((*scale, *zero_point)),
-            Self::PerChannel { scales, zero_points } => Some((*scales.get(channel)?, *zero_points.get(channel)?)),
+            Self::PerChannel { scales, zero_points } => {
+                let zero_point = if zero_points.is_empty() { 0 } else { *zero_points.get(channel)? };
+                Some((*scales.get(channel)?, zero_point))
+            }
         }
     }
 
     fn is_for(&self, channels: usize, bytes: core::ops::RangeInclusive<i16>) -> Result<(), Error> {
         if let Self::PerChannel { scales, zero_points } = self
-            && (scales.len() != channels || zero_points.len() != channels)
+            && (scales.len() != channels || !(zero_points.is_empty() || zero_points.len() == channels))
         {
             return Err(Error::Shape);
         }
@@ -197,6 +200,27 @@ impl<'a> Maps<'a> {
     /// Values in one map, `height * width`.
     pub fn positions(&self) -> usize {
         self.layout.height * self.layout.width
+    }
+
+    /// One value. None if there is no such channel, row or column.
+    pub fn value(&self, channel: usize, y: usize, x: usize) -> Option<f32> {
+        let Layout { channels, height, width, channel_stride, row_stride, column_stride } = self.layout;
+        if channel >= channels || y >= height || x >= width {
+            return None;
+        }
+        let index = channel * channel_stride + y * row_stride + x * column_stride;
+        match self.values {
+            Values::F32(values) => values.get(index).copied(),
+            Values::F32Words(words) => words.get(index).copied().map(f32::from_le_bytes),
+            Values::I8(bytes, quantisation) => {
+                let (scale, zero_point) = quantisation.of_channel(channel)?;
+                bytes.get(index).map(|byte| f32::from(i16::from(*byte) - zero_point) * scale)
+            }
+            Values::U8(bytes, quantisation) => {
+                let (scale, zero_point) = quantisation.of_channel(channel)?;
+                bytes.get(index).map(|byte| f32::from(i16::from(*byte) - zero_point) * scale)
+            }
+        }
     }
 
     /// Copies one channel's map, row-major, into `out`, as floats.

@@ -2,7 +2,7 @@
 
 use crate::{Error, Maps};
 use heapless::Vec;
-use heapless::binary_heap::{BinaryHeap, Min};
+use heapless::binary_heap::{BinaryHeap, BinaryHeapView, Min};
 
 /// Index of a channel: layers have at most 65,536.
 pub type Channel = u16;
@@ -39,16 +39,67 @@ pub fn weights(gradients: &Maps, weights: &mut [f32]) -> Result<(), Error> {
 /// # Cost
 /// One pass over the weights, C log P comparisons; about 12 P bytes on the stack.
 pub fn top<const P: usize>(weights: &[f32], count: usize) -> Result<Vec<Channel, P>, Error> {
-    let available = weights.len().min(Channel::MAX as usize + 1);
-    if count == 0 || count > P || count > available || weights.len() > available {
+    if count > P {
         return Err(Error::Channels);
     }
+    check(weights, count)?;
     let mut best: BinaryHeap<Candidate, Min, P> = BinaryHeap::new();
-    for (channel, &weight) in weights.iter().enumerate() {
-        if !weight.is_finite() {
-            return Err(Error::NonFinite);
+    gather(weights, count, None, &mut best)?;
+    let mut top = Vec::new();
+    while let Some(candidate) = best.pop() {
+        top.push(candidate.channel).map_err(|_| Error::Channels)?;
+    }
+    top.reverse();
+    Ok(top)
+}
+
+/// The same for a number of channels known at run time: as many as `top` has places.
+///
+/// # Errors
+/// [`Error::Channels`] if there is no place or more places than weights; [`Error::NonFinite`] if a weight is NaN or infinite. `top` is untouched then.
+///
+/// # Cost
+/// One pass over the weights for every [`ROUND`] channels; 8 [`ROUND`] bytes on the stack, however many channels.
+pub fn top_into(weights: &[f32], top: &mut [Channel]) -> Result<(), Error> {
+    check(weights, top.len())?;
+    let mut last = None;
+    for places in top.chunks_mut(ROUND) {
+        let mut best: BinaryHeap<Candidate, Min, ROUND> = BinaryHeap::new();
+        gather(weights, places.len(), last, &mut best)?;
+        last = best.peek().copied();
+        for place in places.iter_mut().rev() {
+            *place = best.pop().ok_or(Error::Channels)?.channel;
         }
+    }
+    Ok(())
+}
+
+/// Channels that [`top_into`] finds in one pass over the weights.
+pub const ROUND: usize = 64;
+
+fn check(weights: &[f32], count: usize) -> Result<(), Error> {
+    let indices = usize::from(Channel::MAX) + 1;
+    if count == 0 || count > weights.len() || weights.len() > indices {
+        return Err(Error::Channels);
+    }
+    if weights.iter().any(|weight| !weight.is_finite()) {
+        return Err(Error::NonFinite);
+    }
+    Ok(())
+}
+
+/// Fills an empty heap with the `count` best candidates of those that come after `last`.
+fn gather(
+    weights: &[f32],
+    count: usize,
+    last: Option<Candidate>,
+    best: &mut BinaryHeapView<Candidate, Min>,
+) -> Result<(), Error> {
+    for (channel, &weight) in weights.iter().enumerate() {
         let candidate = Candidate { weight, channel: channel as Channel };
+        if last.is_some_and(|last| candidate >= last) {
+            continue;
+        }
         if best.len() < count {
             best.push(candidate).map_err(|_| Error::Channels)?;
         } else if let Some(mut worst) = best.peek_mut()
@@ -57,12 +108,7 @@ pub fn top<const P: usize>(weights: &[f32], count: usize) -> Result<Vec<Channel,
             *worst = candidate;
         }
     }
-    let mut top = Vec::new();
-    while let Some(candidate) = best.pop() {
-        top.push(candidate.channel).map_err(|_| Error::Channels)?;
-    }
-    top.reverse();
-    Ok(top)
+    Ok(())
 }
 
 /// A channel and its weight, ordered by weight, and among equals the smaller index first.

@@ -35,7 +35,8 @@ const fn rank(positions: usize, channels: usize) -> usize {
 /// 4 * positions, and the lengths r.
 pub const fn workspace_len(positions: usize, channels: usize) -> usize {
     let rank = rank(positions, channels);
-    rank * positions + (LANES + 4) * positions + rank
+    // Sizes that do not fit in a `usize` need more memory than there is.
+    rank.saturating_mul(positions).saturating_add(positions.saturating_mul(LANES + 4)).saturating_add(rank)
 }
 
 /// Components that exist: centring takes one dimension of the positions.
@@ -83,17 +84,27 @@ impl Decomposition<'_> {
     /// (U s)_q' L = s_q^2 sum_c V_cq for component `q`: its share of the first-order map, the closed form of its contribution. None if there is no
     /// such component. After [`Decomposition::rectify`] this is the share of the OSSM.
     pub fn alignment(&self, q: usize) -> Option<f32> {
-        let start = q.checked_mul(self.positions)?;
-        let component = self.components.get(start..start + self.positions)?;
-        Some(maths::dot(component, self.first_order))
+        alignment(self.components, self.first_order, q)
     }
 
     /// Cuts negatives off: components become OSSMs, max(0, (U s)_q).
     pub fn rectify(&mut self) {
-        for value in self.components.iter_mut() {
-            if *value < 0.0 {
-                *value = 0.0;
-            }
+        rectify(self.components);
+    }
+}
+
+/// [`Decomposition::alignment`] of components as C holds them.
+pub(crate) fn alignment(components: &[f32], first_order: &[f32], q: usize) -> Option<f32> {
+    let start = q.checked_mul(first_order.len())?;
+    let component = components.get(start..start.checked_add(first_order.len())?)?;
+    Some(maths::dot(component, first_order))
+}
+
+/// [`Decomposition::rectify`] of components as C holds them.
+pub(crate) fn rectify(components: &mut [f32]) {
+    for value in components {
+        if *value < 0.0 {
+            *value = 0.0;
         }
     }
 }

@@ -2,8 +2,10 @@
 //! network.
 
 use crate::activations::Maps;
+use crate::channels::{self, Channel};
+use crate::decompose::{self, Decomposition, SignRule};
 use crate::mask::Range;
-use crate::{Error, maths};
+use crate::{Error, integrate, maths};
 
 /// logit_k = b_k + sum_c W_kc mean_p A_c(p), over borrowed weights of floats or bytes.
 #[derive(Clone, Copy, Debug)]
@@ -51,13 +53,21 @@ impl<'a> LinearHead<'a> {
             return Err(Error::Shape);
         }
         for (class, logit) in logits.iter_mut().enumerate() {
-            let bias = self.bias.and_then(|bias| bias.get(class)).copied().unwrap_or(0.0);
-            *logit = bias + self.weights.dot(class, pooled)?;
-            if !logit.is_finite() {
-                return Err(Error::NonFinite);
-            }
+            *logit = self.logit(class, pooled)?;
         }
         Ok(())
+    }
+
+    /// The logit of one class.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if there is no such class or `pooled` is not C long; [`Error::NonFinite`] if the logit is NaN or infinite.
+    pub fn logit(&self, class: usize, pooled: &[f32]) -> Result<f32, Error> {
+        if class >= self.classes() || pooled.len() != self.channels() {
+            return Err(Error::Shape);
+        }
+        let bias = self.bias.and_then(|bias| bias.get(class)).copied().unwrap_or(0.0);
+        finite(bias + self.weights.dot(class, pooled)?)
     }
 
     /// Channel weights of the logit of `class`, or of it less the logit of `versus`: w_c = (W_kc - W_jc) / positions, the mean over positions of the
@@ -80,23 +90,34 @@ impl<'a> LinearHead<'a> {
         if !known(class) || !versus.is_none_or(known) || positions == 0 || weights.len() != self.channels() {
             return Err(Error::Shape);
         }
-        self.weights.read(class, weights)?;
-        if let Some(versus) = versus {
-            let mut own = weights.iter_mut();
-            self.weights.visit(versus, |other| {
-                if let Some(own) = own.next() {
-                    *own -= other;
-                }
-            })?;
-        }
-        for weight in weights {
-            *weight /= positions as f32;
-            if !weight.is_finite() {
-                return Err(Error::NonFinite);
-            }
+        for (channel, weight) in weights.iter_mut().enumerate() {
+            *weight = self.channel_weight(class, versus, positions, channel)?;
         }
         Ok(())
     }
+
+    /// The weight of one channel.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if there is no such class or channel; [`Error::NonFinite`] if the weight is NaN or infinite.
+    pub fn channel_weight(
+        &self,
+        class: usize,
+        versus: Option<usize>,
+        positions: usize,
+        channel: usize,
+    ) -> Result<f32, Error> {
+        let of = |class| self.weights.value(class, 0, channel).ok_or(Error::Shape);
+        let weight = match versus {
+            Some(versus) => of(class)? - of(versus)?,
+            None => of(class)?,
+        };
+        finite(weight / positions as f32)
+    }
+}
+
+fn finite(value: f32) -> Result<f32, Error> {
+    if value.is_finite() { Ok(value) } else { Err(Error::NonFinite) }
 }
 
 /// pooled_c = mean_p A_c(p).
@@ -164,4 +185,114 @@ pub fn contributions(
         rest = others;
     }
     Ok(())
+}
+
+/// What [`explain`] is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// The class whose logit is explained.
+    pub class: usize,
+    /// If any, the class whose logit is subtracted: why the one rather than the other.
+    pub versus: Option<usize>,
+    /// Q.
+    pub components: usize,
+    /// Which side of a component is kept.
+    pub sign: SignRule,
+}
+
+/// What [`explain`] found.
+#[derive(Debug)]
+pub struct Explanation<'w> {
+    /// The logit of the class, less that of the other: what is explained.
+    pub score: f32,
+    /// The P selected channels, largest weight first.
+    pub channels: &'w [Channel],
+    /// OSSMs and singular values.
+    pub parts: Decomposition<'w>,
+    /// The contribution of each OSSM that the gradient predicts, -1..=1 ([`integrate::predicted`]).
+    pub predicted: &'w [f32],
+    /// The contribution of each OSSM as it is measured, in the unit of the score ([`contributions`]).
+    pub measured: &'w [f32],
+    /// The weight of each OSSM in the saliency, 0..=1 ([`crate::Recipe::Aligned`]).
+    pub weights: &'w [f32],
+    /// The weighted sum of the OSSMs, H x W, not scaled ([`integrate::sum`]).
+    pub saliency: &'w [f32],
+    /// L over all channels, H x W: the plain class activation map less its mean ([`first_order`]).
+    pub first_order: &'w [f32],
+}
+
+/// `f32`s that [`explain`] needs for a layer of `positions` (H W) and `channels` (C), `top` channels (P) and `components` (Q).
+pub const fn workspace_len(positions: usize, channels: usize, top: usize, components: usize) -> usize {
+    let maps = positions.saturating_mul(2);
+    let numbers = components.saturating_mul(3);
+    decompose::workspace_len(positions, top).saturating_add(channels).saturating_add(maps).saturating_add(numbers)
+}
+
+/// Everything about one score of a linear head, from the activations that are pooled: no gradient, no second pass through the network.
+///
+/// # Shapes
+/// `activations` C x H x W; `top` P places for the selected channels; `workspace` at least [`workspace_len`], overwritten.
+///
+/// # Errors
+/// Before anything is written: [`Error::Shape`] if the head is of another number of channels or there is no such class; [`Error::Channels`] if P is
+/// zero or more than C; [`Error::Components`]; [`Error::WorkspaceTooSmall`]. Later: [`Error::NonFinite`], [`Error::NotConverged`].
+///
+/// # Cost
+/// Activations are read three times (pooling twice for an accurate mean, the first-order map), the selected ones once more.
+pub fn explain<'w>(
+    head: &LinearHead,
+    activations: &Maps,
+    question: &Question,
+    top: &'w mut [Channel],
+    workspace: &'w mut [f32],
+) -> Result<Explanation<'w>, Error> {
+    let (positions, channels) = (activations.positions(), activations.channels());
+    let Question { class, versus, components, sign } = *question;
+    let known = |class: usize| class < head.classes();
+    if head.channels() != channels || !known(class) || !versus.is_none_or(known) {
+        return Err(Error::Shape);
+    }
+    if top.is_empty() || top.len() > channels {
+        return Err(Error::Channels);
+    }
+    if components == 0 || components > decompose::components_max(positions, top.len()) {
+        return Err(Error::Components);
+    }
+    let small = Error::WorkspaceTooSmall;
+    if workspace.len() < workspace_len(positions, channels, top.len(), components) {
+        return Err(small);
+    }
+    let own = decompose::workspace_len(positions, top.len());
+    let (own, rest) = workspace.split_at_mut_checked(own).ok_or(small)?;
+    let (weights, rest) = rest.split_at_mut_checked(channels).ok_or(small)?;
+    let (map, rest) = rest.split_at_mut_checked(positions).ok_or(small)?;
+    let (saliency, rest) = rest.split_at_mut_checked(positions).ok_or(small)?;
+    let (predicted, rest) = rest.split_at_mut_checked(components).ok_or(small)?;
+    let (measured, rest) = rest.split_at_mut_checked(components).ok_or(small)?;
+    let weights_of_parts = rest.get_mut(..components).ok_or(small)?;
+
+    // One buffer for the pooled activations, which are done with when the score is known, and the channel weights.
+    pool(activations, weights)?;
+    let other = versus.map_or(Ok(0.0), |versus| head.logit(versus, weights))?;
+    let score = finite(head.logit(class, weights)? - other)?;
+    head.channel_weights(class, versus, positions, weights)?;
+    channels::top_into(weights, top)?;
+    let mut parts = decompose::decompose(activations, weights, top, components, sign, own)?;
+    integrate::predicted(&parts, predicted)?;
+    integrate::aligned_weights(&parts, weights_of_parts)?;
+    parts.rectify();
+    // The place of the saliency is scratch until the sum goes there.
+    first_order(activations, weights, saliency, map)?;
+    contributions(parts.components(), map, saliency, measured)?;
+    integrate::sum(parts.components(), weights_of_parts, saliency)?;
+    Ok(Explanation {
+        score,
+        channels: top,
+        parts,
+        predicted,
+        measured,
+        weights: weights_of_parts,
+        saliency,
+        first_order: map,
+    })
 }

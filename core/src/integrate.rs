@@ -1,6 +1,6 @@
 //! Stages 7 and 8: from the scores of masked photos, or the closed form, to weights; from weights to the saliency map.
 
-use crate::decompose::Decomposition;
+use crate::decompose::{self, Decomposition};
 use crate::{Error, maths};
 
 /// A published or released variant of the method. The paper's text and its authors' released programs differ, so each has a name.
@@ -104,9 +104,14 @@ pub fn score_weights(recipe: Recipe, scores: &[f32], blurred: f32, weights: &mut
 /// # Errors
 /// [`Error::Components`] if `predicted` is longer than there are components.
 pub fn predicted(parts: &Decomposition, predicted: &mut [f32]) -> Result<(), Error> {
+    shares(parts.components(), parts.first_order(), predicted)
+}
+
+/// [`predicted`] of components as C holds them.
+pub(crate) fn shares(components: &[f32], first_order: &[f32], predicted: &mut [f32]) -> Result<(), Error> {
     let mut high = 0.0_f32;
     for (q, share) in predicted.iter_mut().enumerate() {
-        *share = parts.alignment(q).ok_or(Error::Components)?;
+        *share = decompose::alignment(components, first_order, q).ok_or(Error::Components)?;
         high = maths::greater(high, share.abs());
     }
     for share in predicted {
@@ -120,7 +125,12 @@ pub fn predicted(parts: &Decomposition, predicted: &mut [f32]) -> Result<(), Err
 /// # Errors
 /// [`Error::Components`] if `weights` is longer than there are components.
 pub fn aligned_weights(parts: &Decomposition, weights: &mut [f32]) -> Result<(), Error> {
-    predicted(parts, weights)?;
+    aligned(parts.components(), parts.first_order(), weights)
+}
+
+/// [`aligned_weights`] of components as C holds them.
+pub(crate) fn aligned(components: &[f32], first_order: &[f32], weights: &mut [f32]) -> Result<(), Error> {
+    shares(components, first_order, weights)?;
     for weight in weights {
         *weight = maths::greater(*weight, 0.0);
     }

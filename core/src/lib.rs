@@ -23,7 +23,8 @@
 //! square root and exponential for approximate ones: same bits among builds with the feature, other bits than without.)
 //!
 //! # No heap, no panic, no unsafe
-//! Callers own every buffer; `const fn`s state the sizes; lengths are checked once, before anything is written.
+//! Callers own every buffer; `const fn`s state the sizes; lengths are checked once, before anything is written. (The C interface, feature `capi`, is
+//! the one file that needs `unsafe`: C passes pointers.)
 //!
 //! # Example
 //! ```
@@ -54,6 +55,8 @@ pub mod activations;
 pub mod capsule;
 pub mod channels;
 pub mod decompose;
+#[cfg(feature = "capi")]
+pub mod ffi;
 pub mod head;
 pub mod integrate;
 pub mod mask;

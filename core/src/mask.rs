@@ -6,8 +6,8 @@ use crate::resample::Bicubic;
 /// The range of a map's values, gathered row by row, for min-max scaling.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Range {
-    low: f32,
-    high: f32,
+    pub(crate) low: f32,
+    pub(crate) high: f32,
 }
 
 impl Default for Range {

@@ -4,6 +4,7 @@ use crate::Error;
 
 /// The four weights of one output column, and where on the source they start.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[repr(C)]
 pub struct Tap {
     first: u16,
     weights: [f32; 4],
@@ -35,11 +36,9 @@ impl<'t> Bicubic<'t> {
     /// Resampling of `height` x `width` maps to `out_height` x `taps.len()`. Fills `taps`, one for each output column.
     ///
     /// # Errors
-    /// [`Error::Shape`] if a size is zero or `width` is more than 65,535.
+    /// [`Error::Shape`] if a size is zero, or `height` or `width` is more than 65,535. `taps` is untouched then.
     pub fn new(height: usize, width: usize, out_height: usize, taps: &'t mut [Tap]) -> Result<Self, Error> {
-        if height == 0 || width == 0 || width > usize::from(u16::MAX) || out_height == 0 || taps.is_empty() {
-            return Err(Error::Shape);
-        }
+        Bicubic::with_taps(height, width, out_height, taps)?;
         let out_width = taps.len();
         for (x, tap) in taps.iter_mut().enumerate() {
             let (floor, weights) = weights_at(x, width, out_width);
@@ -47,6 +46,20 @@ impl<'t> Bicubic<'t> {
             *tap = Tap { first: (floor + 1) as u16, weights };
         }
         Ok(Self { height, width, out_height, taps })
+    }
+
+    /// The same with taps that [`Bicubic::new`] has filled before.
+    pub(crate) fn with_taps(height: usize, width: usize, out_height: usize, taps: &'t [Tap]) -> Result<Self, Error> {
+        let sizes = 1..=usize::from(u16::MAX);
+        if !sizes.contains(&height) || !sizes.contains(&width) || out_height == 0 || taps.is_empty() {
+            return Err(Error::Shape);
+        }
+        Ok(Self { height, width, out_height, taps })
+    }
+
+    /// Columns of a source map.
+    pub fn source_width(&self) -> usize {
+        self.width
     }
 
     /// Rows of a resampled map.

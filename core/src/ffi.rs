@@ -1,0 +1,1107 @@
+//! The C interface: `include/decomcam.h`, generated from this file by cbindgen.
+//!
+//! Every `extern "C"` and every `unsafe` of the crate is here. A function takes what C lends, refuses null, misaligned and impossible buffers, calls the
+//! safe function of the same name, and turns its error into a [`Status`]. What the safe function may write before it fails is computed once without
+//! writing, or in the workspace: outputs change on success only.
+#![allow(
+    unsafe_code,
+    reason = "C passes pointers, and exported names must be unique in the whole program: neither can be checked by the compiler"
+)]
+#![allow(
+    clippy::missing_safety_doc,
+    reason = "one contract holds for all functions and is stated once, at the top of the header"
+)]
+
+use crate::activations::{Layout, Maps, Quantisation};
+use crate::channels::{self, Channel};
+use crate::decompose::{self, Decomposition, SignRule};
+use crate::head::{self, LinearHead, Question};
+use crate::integrate::{self, Recipe};
+use crate::mask::{self, Mask, Range};
+use crate::resample::{self, Bicubic, Tap};
+use crate::svd::{self, Convergence};
+use crate::{Error, maths};
+use core::ffi::{c_char, c_void};
+use core::ptr;
+use core::slice;
+
+// On a desktop the static library takes its panic handler from std, which it links; nothing else of std is used.
+#[cfg(not(target_os = "none"))]
+extern crate std;
+
+/// A board has no std. This handler refers to a function that does not exist: a C program whose linker drops what is unreachable (`--gc-sections`)
+/// links if no call of it is reachable, which proves that the library cannot panic.
+#[cfg(all(feature = "panic-proof", target_os = "none"))]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo) -> ! {
+    unsafe extern "C" {
+        safe fn decomcam_core_must_not_panic() -> !;
+    }
+    decomcam_core_must_not_panic()
+}
+
+/// What a function returns. Numbers never change and are never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i32)]
+pub enum Status {
+    /// Success: all outputs are written.
+    Ok = 0,
+    /// A length, or a product of sizes, is zero, does not match or does not fit in memory; or there is no such class, channel, row or component.
+    Shape = 1,
+    /// A workspace is shorter than its macro says.
+    WorkspaceTooSmall = 2,
+    /// A value is NaN or infinite, or became so when it was weighted.
+    NonFinite = 3,
+    /// The Jacobi sweeps reached their cap before all pairs were orthogonal.
+    NotConverged = 4,
+    /// The number of channels P is zero or more than there are.
+    Channels = 5,
+    /// The number of components Q is zero or more than exist.
+    Components = 6,
+    /// A quantisation's scale is not finite, or its zero point is no byte.
+    Quantisation = 7,
+    /// Reserved, as are the next two.
+    NotACapsule = 8,
+    /// Reserved.
+    CapsuleVersion = 9,
+    /// Reserved.
+    CapsuleDamaged = 10,
+    /// A pointer is null. (Numbers from 100 on are the C interface's own.)
+    NullPointer = 100,
+    /// A pointer is not aligned for what it points to.
+    Misaligned = 101,
+    /// The caller's scorer failed.
+    Callback = 102,
+    /// There is no element type, sign rule or recipe of this number.
+    UnknownOption = 103,
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Shape => Status::Shape,
+            Error::WorkspaceTooSmall => Status::WorkspaceTooSmall,
+            Error::NonFinite => Status::NonFinite,
+            Error::NotConverged => Status::NotConverged,
+            Error::Channels => Status::Channels,
+            Error::Components => Status::Components,
+            Error::Quantisation => Status::Quantisation,
+            Error::NotACapsule => Status::NotACapsule,
+            Error::CapsuleVersion => Status::CapsuleVersion,
+            Error::CapsuleDamaged => Status::CapsuleDamaged,
+        }
+    }
+}
+
+/// How a value is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Element {
+    /// float
+    F32 = 0,
+    /// uint8_t, quantised
+    U8 = 1,
+    /// int8_t, quantised
+    I8 = 2,
+}
+
+/// Which side of a component is kept when negatives are cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Sign {
+    /// The side that the score rewards. The usual choice.
+    Score = 0,
+    /// The largest channel loading is positive: scikit-learn since 1.5.
+    LargestLoading = 1,
+    /// The largest entry of the component is positive: scikit-learn before 1.5.
+    LargestEntry = 2,
+}
+
+/// How contributions become weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Weighing {
+    /// The paper's overview figure: min-max of the contributions.
+    Paper = 0,
+    /// The released notebook: contributions over their maximum, zero below 0.01.
+    Notebook = 1,
+    /// The first release: contributions times their softmax.
+    V1 = 2,
+    /// The last release: scores over their maximum, zero below 0.001.
+    V25 = 3,
+}
+
+/// Numbers that C passes for the enumerations above: any number may come, so they are no Rust enums until they are checked.
+type ElementNumber = u32;
+type SignNumber = u32;
+type WeighingNumber = u32;
+type StatusNumber = i32;
+
+fn sign_rule(number: SignNumber) -> Result<SignRule, Status> {
+    const SCORE: u32 = Sign::Score as u32;
+    const LARGEST_LOADING: u32 = Sign::LargestLoading as u32;
+    const LARGEST_ENTRY: u32 = Sign::LargestEntry as u32;
+    match number {
+        SCORE => Ok(SignRule::Score),
+        LARGEST_LOADING => Ok(SignRule::LargestLoading),
+        LARGEST_ENTRY => Ok(SignRule::LargestEntry),
+        _ => Err(Status::UnknownOption),
+    }
+}
+
+fn recipe(number: WeighingNumber) -> Result<Recipe, Status> {
+    const PAPER: u32 = Weighing::Paper as u32;
+    const NOTEBOOK: u32 = Weighing::Notebook as u32;
+    const V1: u32 = Weighing::V1 as u32;
+    const V25: u32 = Weighing::V25 as u32;
+    match number {
+        PAPER => Ok(Recipe::Paper),
+        NOTEBOOK => Ok(Recipe::Notebook),
+        V1 => Ok(Recipe::V1),
+        V25 => Ok(Recipe::V25),
+        _ => Err(Status::UnknownOption),
+    }
+}
+
+/// Borrowed maps: channels x height x width numbers in memory that somebody else owns. Value (c, y, x) is element
+/// c * channel_stride + y * row_stride + x * column_stride of data.
+///
+/// Fill it with decomcam_maps_chw(), decomcam_maps_hwc() or decomcam_maps_matrix(), then set scale and zero_point if the elements are bytes.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct CMaps {
+    /// The first element.
+    pub data: *const c_void,
+    /// Elements (not bytes) in data.
+    pub len: usize,
+    /// How an element is stored.
+    pub element: ElementNumber,
+    /// Number of maps.
+    pub channels: usize,
+    /// Rows of a map.
+    pub height: usize,
+    /// Columns of a map.
+    pub width: usize,
+    /// Elements from one channel to the next.
+    pub channel_stride: usize,
+    /// Elements from one row to the next.
+    pub row_stride: usize,
+    /// Elements from one column to the next.
+    pub column_stride: usize,
+    /// Bytes stand for (byte - zero_point) * scale. Not read if the elements are floats.
+    pub scale: f32,
+    /// In the range of the bytes.
+    pub zero_point: i32,
+    /// If not null, bytes are quantised per channel: one scale for each channel, instead of scale.
+    pub scales: *const f32,
+    /// With scales: one zero point for each channel, instead of zero_point; null if all are zero.
+    pub zero_points: *const i16,
+}
+
+/// How far the sweeps of the Jacobi SVD got.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct CConvergence {
+    /// Sweeps done, the last one (which only confirmed) included.
+    pub sweeps: u32,
+    /// Rotations in the last sweep: zero if converged.
+    pub rotations: u32,
+    /// Largest |cosine| between two columns met in the last sweep.
+    pub largest_cosine: f32,
+    /// 1 if every pair is orthogonal, else 0.
+    pub converged: u32,
+}
+
+/// What decomcam_decompose() found. The pointers are into its workspace: valid until that is used again.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct CParts {
+    /// The signed components, count x H x W; after decomcam_rectify() the OSSMs (orthogonal sub-saliency maps).
+    pub components: *mut f32,
+    /// Q.
+    pub count: usize,
+    /// H W, the values in one map.
+    pub positions: usize,
+    /// Singular values, descending: at least Q, and one more if it exists, so that the gap behind the last component is known.
+    pub singular_values: *const f32,
+    /// How many singular values.
+    pub singular_values_len: usize,
+    /// L, H x W: the first-order map of the score, over the selected channels.
+    pub first_order: *const f32,
+    /// How far the sweeps got.
+    pub convergence: CConvergence,
+}
+
+/// Bicubic resampling of height x width maps to out_height x out_width, one row at a time. Filled by decomcam_bicubic_init().
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct CBicubic {
+    /// Rows of a map.
+    pub height: usize,
+    /// Columns of a map.
+    pub width: usize,
+    /// Rows of a resampled map.
+    pub out_height: usize,
+    /// Columns of a resampled map.
+    pub out_width: usize,
+    /// The caller's: out_width taps.
+    pub taps: *const Tap,
+}
+
+/// The range of a map's values, gathered row by row, for min-max scaling.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct CRange {
+    /// The smallest value.
+    pub low: f32,
+    /// The largest value.
+    pub high: f32,
+}
+
+/// The mask of one OSSM at the size of the network's input, given to a scorer. Its rows are made when decomcam_mask_row() asks for them.
+#[derive(Debug)]
+pub struct MaskRows<'a> {
+    mask: &'a Mask<'a>,
+    scratch: &'a mut [f32],
+}
+
+/// The caller's network: blends the photo with the blurred photo where the mask is low (decomcam_mask_row(), decomcam_blend()), runs, and writes the
+/// score. A null mask asks for the score of the wholly blurred photo. Returns 0 on success; any other number ends the scoring. Must return: neither a
+/// C++ exception nor longjmp() may leave it.
+pub type Scorer = Option<unsafe extern "C" fn(context: *mut c_void, mask: *mut MaskRows<'_>, score: *mut f32) -> i32>;
+
+/// A linear head: logit_k = bias_k + sum over channels of weight_kc * (mean of map c).
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct CHead {
+    /// Classes x channels, from decomcam_maps_matrix(). Scales per channel of these maps are scales per class.
+    pub weights: CMaps,
+    /// One for each class; null if there is none. Only scores depend on it, not explanations.
+    pub bias: *const f32,
+    /// Number of biases: the classes, or 0.
+    pub bias_len: usize,
+}
+
+/// What decomcam_explain() is asked. Zero is the usual choice where there is one.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct CQuestion {
+    /// The class whose logit is explained.
+    pub class_index: usize,
+    /// If not null, the class whose logit is subtracted: why the one rather than the other.
+    pub versus: *const usize,
+    /// P, the channels to be selected.
+    pub channels: usize,
+    /// Q, the components.
+    pub components: usize,
+    /// Which side of a component is kept.
+    pub sign: SignNumber,
+}
+
+/// What decomcam_explain() found. The pointers are into its workspace: valid until that is used again.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct CExplanation {
+    /// The logit of the class, less that of the other if there is one: what is explained.
+    pub score: f32,
+    /// OSSMs (components, after decomcam_rectify()) and singular values.
+    pub parts: CParts,
+    /// Q: the contribution of each OSSM that the gradient predicts, over the largest: -1..1.
+    pub predicted: *const f32,
+    /// Q: the contribution of each OSSM as it is measured, in the unit of the score.
+    pub measured: *const f32,
+    /// Q: the weight of each OSSM in the saliency, 0..1.
+    pub weights: *const f32,
+    /// H x W: the weighted sum of the OSSMs, not scaled.
+    pub saliency: *const f32,
+    /// H x W: L over all channels, the plain class activation map less its mean.
+    pub first_order: *const f32,
+    /// P: the selected channels, largest weight first.
+    pub channels: *const Channel,
+    /// P.
+    pub channels_len: usize,
+}
+
+/// The library's version: major * 65536 + minor * 256 + patch, as DECOMCAM_VERSION is the header's.
+#[unsafe(no_mangle)]
+pub extern "C" fn decomcam_version() -> u32 {
+    const fn number(text: &str) -> u32 {
+        match u32::from_str_radix(text, 10) {
+            Ok(number) => number,
+            Err(_) => u32::MAX,
+        }
+    }
+    const MAJOR: u32 = number(env!("CARGO_PKG_VERSION_MAJOR"));
+    const MINOR: u32 = number(env!("CARGO_PKG_VERSION_MINOR"));
+    const PATCH: u32 = number(env!("CARGO_PKG_VERSION_PATCH"));
+    const { assert!(MAJOR < 256 && MINOR < 256 && PATCH < 256) };
+    MAJOR << 16 | MINOR << 8 | PATCH
+}
+
+/// The status in words, for any number; never null.
+#[unsafe(no_mangle)]
+pub extern "C" fn decomcam_status_name(status: StatusNumber) -> *const c_char {
+    let name = match status {
+        0 => c"success",
+        1 => c"a length is zero or does not match the shape",
+        2 => c"the workspace is too small",
+        3 => c"a value is NaN or infinite",
+        4 => c"the Jacobi SVD did not converge within its sweep cap",
+        5 => c"the number of channels is zero or more than exist",
+        6 => c"the number of components is zero or more than exist",
+        7 => c"a scale is not finite or a zero point is no byte",
+        8 => c"not a capsule",
+        9 => c"a capsule of another version",
+        10 => c"a damaged capsule",
+        100 => c"a pointer is null",
+        101 => c"a pointer is misaligned",
+        102 => c"the scorer failed",
+        103 => c"no such element type, sign rule or recipe",
+        _ => c"unknown status",
+    };
+    name.as_ptr()
+}
+
+/// Maps of floats or bytes in the order channels x height x width, row-major: ONNX, PyTorch. len is the number of elements in data. Scale is 1 and zero
+/// point 0 at first. Nothing is checked here: the functions that read the maps do.
+#[unsafe(no_mangle)]
+pub extern "C" fn decomcam_maps_chw(
+    element: ElementNumber,
+    data: *const c_void,
+    len: usize,
+    channels: usize,
+    height: usize,
+    width: usize,
+) -> CMaps {
+    let (channel_stride, row_stride, column_stride) = (height.wrapping_mul(width), width, 1);
+    let (scale, zero_point, scales, zero_points) = (1.0, 0, ptr::null(), ptr::null());
+    CMaps {
+        data,
+        len,
+        element,
+        channels,
+        height,
+        width,
+        channel_stride,
+        row_stride,
+        column_stride,
+        scale,
+        zero_point,
+        scales,
+        zero_points,
+    }
+}
+
+/// The same in the order height x width x channels: TensorFlow Lite.
+#[unsafe(no_mangle)]
+pub extern "C" fn decomcam_maps_hwc(
+    element: ElementNumber,
+    data: *const c_void,
+    len: usize,
+    height: usize,
+    width: usize,
+    channels: usize,
+) -> CMaps {
+    let (channel_stride, row_stride, column_stride) = (1, width.wrapping_mul(channels), channels);
+    let maps = decomcam_maps_chw(element, data, len, channels, height, width);
+    CMaps { channel_stride, row_stride, column_stride, ..maps }
+}
+
+/// The same for a matrix of rows x columns, one row after the other: the weights of a linear head, a row for each class.
+#[unsafe(no_mangle)]
+pub extern "C" fn decomcam_maps_matrix(
+    element: ElementNumber,
+    data: *const c_void,
+    len: usize,
+    rows: usize,
+    columns: usize,
+) -> CMaps {
+    decomcam_maps_chw(element, data, len, rows, 1, columns)
+}
+
+/// Floats of workspace for decomcam_decompose(): DECOMCAM_WORKSPACE_LEN() as a function.
+#[unsafe(no_mangle)]
+pub extern "C" fn decomcam_workspace_len(positions: usize, channels: usize) -> usize {
+    decompose::workspace_len(positions, channels)
+}
+
+/// Floats of workspace for decomcam_explain(): DECOMCAM_EXPLAIN_WORKSPACE_LEN() as a function.
+#[unsafe(no_mangle)]
+pub extern "C" fn decomcam_explain_workspace_len(
+    positions: usize,
+    channels: usize,
+    top_channels: usize,
+    components: usize,
+) -> usize {
+    // Two channel indices take the place of one float.
+    head::workspace_len(positions, channels, top_channels, components).saturating_add(top_channels.div_ceil(2))
+}
+
+/// Floats of workspace for decomcam_mask_scores(): DECOMCAM_MASK_WORKSPACE_LEN() as a function.
+#[unsafe(no_mangle)]
+pub extern "C" fn decomcam_mask_workspace_len(width: usize, out_width: usize, components: usize) -> usize {
+    decomcam_bicubic_scratch_len(width).saturating_add(out_width).saturating_add(components)
+}
+
+/// Floats of scratch for decomcam_bicubic_row(): DECOMCAM_BICUBIC_SCRATCH_LEN() as a function.
+#[unsafe(no_mangle)]
+pub extern "C" fn decomcam_bicubic_scratch_len(width: usize) -> usize {
+    if width > usize::from(u16::MAX) { usize::MAX } else { resample::scratch_len(width) }
+}
+
+/// Components that exist of so many positions and selected channels: DECOMCAM_COMPONENTS_MAX() as a function.
+#[unsafe(no_mangle)]
+pub extern "C" fn decomcam_components_max(positions: usize, channels: usize) -> usize {
+    decompose::components_max(positions, channels)
+}
+
+/// Everything about one score of a linear head (global average pooling, then a linear layer), from the activations that are pooled: which channels
+/// speak for it, the OSSMs, what each contributes (predicted and measured) and the saliency at the layer's size. No gradient and no second pass through
+/// the network.
+///
+/// The workspace takes DECOMCAM_EXPLAIN_WORKSPACE_LEN(H * W, C, P, Q) floats; the explanation points into it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn decomcam_explain(
+    head: *const CHead,
+    activations: *const CMaps,
+    question: *const CQuestion,
+    workspace: *mut f32,
+    workspace_len: usize,
+    explanation: *mut CExplanation,
+) -> Status {
+    // SAFETY: the header's contract.
+    status(|| unsafe {
+        let (head, activations) = (borrow(head)?.view()?, borrow(activations)?.view()?);
+        let CQuestion { class_index, versus, channels, components, sign } = *borrow(question)?;
+        let versus = if versus.is_null() { None } else { Some(*borrow(versus)?) };
+        let sign = sign_rule(sign)?;
+        let floats = slice_mut(workspace, workspace_len)?;
+        writable(explanation)?;
+
+        if channels > activations.channels() {
+            return Err(Status::Channels);
+        }
+        let own = floats.len().checked_sub(channels.div_ceil(2)).ok_or(Status::WorkspaceTooSmall)?;
+        let (floats, rest) = floats.split_at_mut_checked(own).ok_or(Status::WorkspaceTooSmall)?;
+        // SAFETY: `channels` indices take at most the bytes of the floats that they replace, need less alignment, and may have any bits.
+        let top = slice::from_raw_parts_mut(rest.as_mut_ptr().cast::<Channel>(), channels);
+        let question = Question { class: class_index, versus, components, sign };
+        let found = head::explain(&head, &activations, &question, top, floats)?;
+        let place = |values: &[f32]| workspace.with_addr(values.as_ptr().addr()).cast_const();
+        explanation.write(CExplanation {
+            score: found.score,
+            parts: pieces(&found.parts, workspace),
+            predicted: place(found.predicted),
+            measured: place(found.measured),
+            weights: place(found.weights),
+            saliency: place(found.saliency),
+            first_order: place(found.first_order),
+            channels: workspace.with_addr(found.channels.as_ptr().addr()).cast_const().cast(),
+            channels_len: found.channels.len(),
+        });
+        Ok(())
+    })
+}
+
+/// Channel weights from gradients: weights_c = mean over positions of d score / d activation_c. gradients C x H x W; weights C.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn decomcam_channel_weights(gradients: *const CMaps, weights: *mut f32, len: usize) -> Status {
+    // SAFETY: the header's contract.
+    status(|| unsafe { means(borrow(gradients)?.view()?, slice_mut(weights, len)?) })
+}
+
+/// The len channels with the largest signed weight, largest first; equal weights in the order of their index. At most 65536 weights.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn decomcam_top_channels(
+    weights: *const f32,
+    weights_len: usize,
+    channels: *mut Channel,
+    len: usize,
+) -> Status {
+    // SAFETY: the header's contract.
+    status(|| unsafe {
+        let (weights, channels) = (slice(weights, weights_len)?, slice_mut(channels, len)?);
+        Ok(channels::top_into(weights, channels)?)
+    })
+}
+
+/// The first components of the weighted, centred maps of the selected channels: matrix X = U diag(s) V' of positions x channels, components U diag(s).
+///
+/// activations C x H x W; weights C; channels P. The workspace takes DECOMCAM_WORKSPACE_LEN(H * W, P) floats; parts points into it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn decomcam_decompose(
+    activations: *const CMaps,
+    weights: *const f32,
+    weights_len: usize,
+    channels: *const Channel,
+    channels_len: usize,
+    components: usize,
+    sign: SignNumber,
+    workspace: *mut f32,
+    workspace_len: usize,
+    parts: *mut CParts,
+) -> Status {
+    // SAFETY: the header's contract.
+    status(|| unsafe {
+        let activations = borrow(activations)?.view()?;
+        let (weights, channels) = (slice(weights, weights_len)?, slice(channels, channels_len)?);
+        let (sign, memory) = (sign_rule(sign)?, slice_mut(workspace, workspace_len)?);
+        writable(parts)?;
+        let found = decompose::decompose(&activations, weights, channels, components, sign, memory)?;
+        parts.write(pieces(&found, workspace));
+        Ok(())
+    })
+}
+
+/// The share of component q in the first-order map: the closed form of its contribution.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn decomcam_alignment(parts: *const CParts, q: usize, alignment: *mut f32) -> Status {
+    // SAFETY: the header's contract.
+    status(|| unsafe {
+        let (components, first_order) = borrow(parts)?.view()?;
+        let share = decompose::alignment(components, first_order, q).ok_or(Status::Shape)?;
+        writable(alignment)?;
+        alignment.write(share);
+        Ok(())
+    })
+}
+
+/// The contributions that the gradient predicts, over the largest among them: -1..1. Take it before decomcam_rectify(). len at most Q.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn decomcam_predicted(parts: *const CParts, predicted: *mut f32, len: usize) -> Status {
+    // SAFETY: the header's contract.
+    status(|| unsafe {
+        let parts = borrow(parts)?;
+        let ((components, first_order), predicted) = (parts.view()?, slice_mut(predicted, len)?);
+        parts.has(len)?;
+        Ok(integrate::shares(components, first_order, predicted)?)
+    })
+}
+
+/// The weights of the closed form: what decomcam_predicted() says, zero where that is negative. Take it before decomcam_rectify(). len at most Q.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn decomcam_aligned_weights(parts: *const CParts, weights: *mut f32, len: usize) -> Status {
+    // SAFETY: the header's contract.
+    status(|| unsafe {
+        let parts = borrow(parts)?;
+        let ((components, first_order), weights) = (parts.view()?, slice_mut(weights, len)?);
+        parts.has(len)?;
+        Ok(integrate::aligned(components, first_order, weights)?)
+    })
+}
+
+/// Cuts negatives off: the components become OSSMs.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn decomcam_rectify(parts: *const CParts) -> Status {
+    // SAFETY: the header's contract.
+    status(|| unsafe {
+        let parts = borrow(parts)?;
+        decompose::rectify(slice_mut(parts.components, parts.len()?)?);
+        Ok(())
+    })
+}
+
+/// Weights of the OSSMs from the scores of the photos that they mask and the score of the wholly blurred photo. scores and weights len each.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn decomcam_score_weights(
+    recipe: WeighingNumber,
+    scores: *const f32,
+    blurred: f32,
+    weights: *mut f32,
+    len: usize,
+) -> Status {
+    // SAFETY: the header's contract.
+    status(|| unsafe {
+        let (scores, weights) = (slice(scores, len)?, slice_mut(weights, len)?);
+        Ok(integrate::score_weights(self::recipe(recipe)?, scores, blurred, weights)?)
+    })
+}
+
+/// saliency = sum over q of weight_q * OSSM_q, at the layer's size. ossms Q x H x W; weights Q; saliency H x W.
+///
+/// Resampling is linear, so one upsampling of this sum serves for all: clamp the resampled rows at zero and scale them with decomcam_range_scale().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn decomcam_integrate_sum(
+    ossms: *const f32,
+    ossms_len: usize,
+    weights: *const f32,
+    weights_len: usize,
+    saliency: *mut f32,
+    saliency_len: usize,
+) -> Status {
+    // SAFETY: the header's contract.
+    status(|| unsafe {
+        let (ossms, weights) = (slice(ossms, ossms_len)?, slice(weights, weights_len)?);
+        let saliency = slice_mut(saliency, saliency_len)?;
+        finite(ossms)?;
+        finite(weights)?;
+        Ok(integrate::sum(ossms, weights, saliency)?)
+    })
+}
+
+/// Prepares the resampling of height x width maps to out_height x out_width. taps: out_width places, filled here; they must live as long as bicubic.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn decomcam_bicubic_init(
+    bicubic: *mut CBicubic,
+    height: usize,
+    width: usize,
+    out_height: usize,
+    out_width: usize,
+    taps: *mut Tap,
+) -> Status {
+    // SAFETY: the header's contract.
+    status(|| unsafe {
+        writable(bicubic)?;
+        Bicubic::new(height, width, out_height, slice_mut(taps, out_width)?)?;
+        bicubic.write(CBicubic { height, width, out_height, out_width, taps: taps.cast_const() });
+        Ok(())
+    })
+}
+
+/// Row y of the resampled map. map H x W; row out_width; scratch DECOMCAM_BICUBIC_SCRATCH_LEN(width) floats.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn decomcam_bicubic_row(
+    bicubic: *const CBicubic,
+    map: *const f32,
+    map_len: usize,
+    y: usize,
+    scratch: *mut f32,
+    scratch_len: usize,
+    row: *mut f32,
+    row_len: usize,
+) -> Status {
+    // SAFETY: the header's contract.
+    status(|| unsafe {
+        let (bicubic, map) = (borrow(bicubic)?.view()?, slice(map, map_len)?);
+        let (scratch, row) = (slice_mut(scratch, scratch_len)?, slice_mut(row, row_len)?);
+        Ok(bicubic.row(map, y, scratch, row)?)
+    })
+}
+
+/// The range before any value.
+#[unsafe(no_mangle)]
+pub extern "C" fn decomcam_range_empty() -> CRange {
+    let Range { low, high } = Range::EMPTY;
+    CRange { low, high }
+}
+
+/// Widens the range to hold these values.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn decomcam_range_include(range: *mut CRange, values: *const f32, len: usize) -> Status {
+    // SAFETY: the header's contract.
+    status(|| unsafe {
+        let values = slice(values, len)?;
+        let place = borrow_mut(range)?;
+        let mut range = Range { low: place.low, high: place.high };
+        range.include(values);
+        *place = CRange { low: range.low, high: range.high };
+        Ok(())
+    })
+}
+
+/// (value - low) / (high - low) in place, 0..1; all zero where the range is empty or one value.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn decomcam_range_scale(range: *const CRange, values: *mut f32, len: usize) -> Status {
+    // SAFETY: the header's contract.
+    status(|| unsafe {
+        let CRange { low, high } = *borrow(range)?;
+        Range { low, high }.scale(slice_mut(values, len)?);
+        Ok(())
+    })
+}
+
+/// out = max(photo * mask, blurred * (1 - mask)): the photo where the mask is high, the blurred photo where it is low. All len long.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn decomcam_blend(
+    photo: *const f32,
+    blurred: *const f32,
+    mask: *const f32,
+    out: *mut f32,
+    len: usize,
+) -> Status {
+    // SAFETY: the header's contract.
+    status(|| unsafe {
+        let (photo, blurred, mask) = (slice(photo, len)?, slice(blurred, len)?, slice(mask, len)?);
+        mask::blend(photo, blurred, mask, slice_mut(out, len)?);
+        Ok(())
+    })
+}
+
+/// Scores of the photo masked by each OSSM, and of the wholly blurred photo, by a network that the caller runs.
+///
+/// ossms Q x H x W; scores Q. The workspace takes DECOMCAM_MASK_WORKSPACE_LEN(width, out_width, Q) floats. context is handed to the scorer, which is called
+/// 1 + Q times.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn decomcam_mask_scores(
+    ossms: *const f32,
+    ossms_len: usize,
+    bicubic: *const CBicubic,
+    scorer: Scorer,
+    context: *mut c_void,
+    workspace: *mut f32,
+    workspace_len: usize,
+    scores: *mut f32,
+    scores_len: usize,
+    blurred: *mut f32,
+) -> Status {
+    // SAFETY: the header's contract.
+    status(|| unsafe {
+        let (ossms, bicubic) = (slice(ossms, ossms_len)?, borrow(bicubic)?.view()?);
+        let scorer = scorer.ok_or(Status::NullPointer)?;
+        let (memory, scores) = (slice_mut(workspace, workspace_len)?, slice_mut(scores, scores_len)?);
+        writable(blurred)?;
+        finite(ossms)?;
+        let small = Status::WorkspaceTooSmall;
+        let (scratch, rest) =
+            memory.split_at_mut_checked(resample::scratch_len(bicubic.source_width())).ok_or(small)?;
+        let (row, rest) = rest.split_at_mut_checked(bicubic.out_width()).ok_or(small)?;
+        let found = rest.get_mut(..scores.len()).ok_or(small)?;
+        let of_blurred = mask::scores(ossms, &bicubic, scratch, row, found, |mask, scratch, _| {
+            let mut score = f32::NAN;
+            let code = match mask {
+                // SAFETY: the caller's function, by the header's contract; the rows outlive the call.
+                Some(mask) => scorer(context, &mut MaskRows { mask, scratch }, &mut score),
+                // SAFETY: the caller's function, by the header's contract.
+                None => scorer(context, ptr::null_mut(), &mut score),
+            };
+            if code == 0 { Ok(score) } else { Err(Status::Callback) }
+        })?;
+        copy(found, scores);
+        blurred.write(of_blurred);
+        Ok(())
+    })
+}
+
+/// Row y of a mask, 0..1. row as long as the mask is wide. Only in a scorer, with the mask that it was given.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn decomcam_mask_row(mask: *mut MaskRows<'_>, y: usize, row: *mut f32, len: usize) -> Status {
+    // SAFETY: the header's contract.
+    status(|| unsafe {
+        let MaskRows { mask, scratch } = borrow_mut(mask)?;
+        Ok(mask.row(y, scratch, slice_mut(row, len)?)?)
+    })
+}
+
+/// pooled_c = mean over positions of activation_c. activations C x H x W; pooled C.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn decomcam_pool(activations: *const CMaps, pooled: *mut f32, len: usize) -> Status {
+    // SAFETY: the header's contract.
+    status(|| unsafe { means(borrow(activations)?.view()?, slice_mut(pooled, len)?) })
+}
+
+/// The logits of pooled activations. pooled C; logits one for each class.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn decomcam_head_logits(
+    head: *const CHead,
+    pooled: *const f32,
+    pooled_len: usize,
+    logits: *mut f32,
+    logits_len: usize,
+) -> Status {
+    // SAFETY: the header's contract.
+    status(|| unsafe {
+        let (head, pooled) = (borrow(head)?.view()?, slice(pooled, pooled_len)?);
+        let logits = slice_mut(logits, logits_len)?;
+        if pooled.len() != head.channels() || logits.len() != head.classes() {
+            return Err(Status::Shape);
+        }
+        for class in 0..head.classes() {
+            head.logit(class, pooled)?;
+        }
+        Ok(head.logits(pooled, logits)?)
+    })
+}
+
+/// Channel weights of the logit of a class, or of it less the logit of another (versus, may be null), on a layer of so many positions (H W). weights C.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn decomcam_head_channel_weights(
+    head: *const CHead,
+    class_index: usize,
+    versus: *const usize,
+    positions: usize,
+    weights: *mut f32,
+    len: usize,
+) -> Status {
+    // SAFETY: the header's contract.
+    status(|| unsafe {
+        let head = borrow(head)?.view()?;
+        let versus = if versus.is_null() { None } else { Some(*borrow(versus)?) };
+        let weights = slice_mut(weights, len)?;
+        if weights.len() != head.channels() || positions == 0 {
+            return Err(Status::Shape);
+        }
+        for channel in 0..head.channels() {
+            head.channel_weight(class_index, versus, positions, channel)?;
+        }
+        Ok(head.channel_weights(class_index, versus, positions, weights)?)
+    })
+}
+
+/// L = sum over all channels of weight_c * (activation_c - its mean): the first-order map of the score. activations C x H x W; weights C; map H x W;
+/// scratch 2 H W.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn decomcam_first_order(
+    activations: *const CMaps,
+    weights: *const f32,
+    weights_len: usize,
+    scratch: *mut f32,
+    scratch_len: usize,
+    map: *mut f32,
+    map_len: usize,
+) -> Status {
+    // SAFETY: the header's contract.
+    status(|| unsafe {
+        let (activations, weights) = (borrow(activations)?.view()?, slice(weights, weights_len)?);
+        let (scratch, map) = (slice_mut(scratch, scratch_len)?, slice_mut(map, map_len)?);
+        let (row, rest) = scratch.split_at_mut_checked(map.len()).ok_or(Status::WorkspaceTooSmall)?;
+        let found = rest.get_mut(..map.len()).ok_or(Status::WorkspaceTooSmall)?;
+        head::first_order(&activations, weights, row, found)?;
+        copy(found, map);
+        Ok(())
+    })
+}
+
+/// The measured contribution of each OSSM on a linear head: the score of the features kept where the OSSM is high and blended towards their mean
+/// elsewhere, less the score of the features wholly blended. ossms Q x H x W; first_order H x W; scratch H W; contributions Q.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn decomcam_contributions(
+    ossms: *const f32,
+    ossms_len: usize,
+    first_order: *const f32,
+    first_order_len: usize,
+    scratch: *mut f32,
+    scratch_len: usize,
+    contributions: *mut f32,
+    contributions_len: usize,
+) -> Status {
+    // SAFETY: the header's contract.
+    status(|| unsafe {
+        let (ossms, first_order) = (slice(ossms, ossms_len)?, slice(first_order, first_order_len)?);
+        let scratch = slice_mut(scratch, scratch_len)?;
+        let contributions = slice_mut(contributions, contributions_len)?;
+        finite(ossms)?;
+        finite(first_order)?;
+        let mask = scratch.get_mut(..first_order.len()).ok_or(Status::WorkspaceTooSmall)?;
+        Ok(head::contributions(ossms, first_order, mask, contributions)?)
+    })
+}
+
+/// Jacobi SVD in place: len columns of so many rows, one after the other, become U diag(s), and singular_values (len) descend.
+///
+/// columns, follow and singular_values are changed in place, except by a call that finds a NaN or infinity among the columns. follow may be null:
+/// otherwise len vectors of follow_rows entries that are rotated and sorted along; start with the identity to get V. Success does not mean that the
+/// sweeps converged: read convergence, which must not be null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn decomcam_orthogonalise(
+    columns: *mut f32,
+    columns_len: usize,
+    rows: usize,
+    follow: *mut f32,
+    follow_len: usize,
+    follow_rows: usize,
+    singular_values: *mut f32,
+    len: usize,
+    convergence: *mut CConvergence,
+) -> Status {
+    // SAFETY: the header's contract.
+    status(|| unsafe {
+        let (columns, singular_values) = (slice_mut(columns, columns_len)?, slice_mut(singular_values, len)?);
+        let follow = if follow.is_null() { None } else { Some((slice_mut(follow, follow_len)?, follow_rows)) };
+        writable(convergence)?;
+        convergence.write(svd::orthogonalise(columns, rows, singular_values, follow)?.into());
+        Ok(())
+    })
+}
+
+/// Runs the body of a function and says how it ended.
+fn status(body: impl FnOnce() -> Result<(), Status>) -> Status {
+    match body() {
+        Ok(()) => Status::Ok,
+        Err(status) => status,
+    }
+}
+
+/// Means of all maps, written only if all are finite: they are computed twice.
+fn means(maps: Maps, means: &mut [f32]) -> Result<(), Status> {
+    if means.len() != maps.channels() {
+        return Err(Status::Shape);
+    }
+    for channel in 0..maps.channels() {
+        if !maps.mean(channel)?.is_finite() {
+            return Err(Status::NonFinite);
+        }
+    }
+    Ok(channels::weights(&maps, means)?)
+}
+
+/// Copies as much as fits. (`copy_from_slice` would panic if the lengths differed.)
+fn copy(from: &[f32], to: &mut [f32]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = *from;
+    }
+}
+
+fn finite(values: &[f32]) -> Result<(), Status> {
+    if maths::largest_magnitude(values).is_finite() { Ok(()) } else { Err(Status::NonFinite) }
+}
+
+/// Whether `len` elements from `data` on can exist at all.
+fn possible<T>(data: *const T, len: usize) -> Result<(), Status> {
+    if data.is_null() {
+        return Err(Status::NullPointer);
+    }
+    if !data.is_aligned() {
+        return Err(Status::Misaligned);
+    }
+    let bytes = len.checked_mul(size_of::<T>()).filter(|bytes| *bytes <= isize::MAX as usize);
+    match bytes.and_then(|bytes| data.addr().checked_add(bytes)) {
+        Some(_) => Ok(()),
+        None => Err(Status::Shape),
+    }
+}
+
+/// Whether `*place` can be written.
+fn writable<T>(place: *mut T) -> Result<(), Status> {
+    possible(place, 1)
+}
+
+/// What C lends for reading during a call.
+///
+/// # Safety
+/// If it is possible, `data` points to `len` elements that nobody writes meanwhile. C's memory holds some bits, and every `T` used here may have any.
+unsafe fn slice<'c, T>(data: *const T, len: usize) -> Result<&'c [T], Status> {
+    possible(data, len)?;
+    // SAFETY: neither null nor misaligned, no longer than an object may be; the rest is this function's contract.
+    Ok(unsafe { slice::from_raw_parts(data, len) })
+}
+
+/// What C lends for writing during a call.
+///
+/// # Safety
+/// That of [`slice`], and nobody else reads it meanwhile.
+unsafe fn slice_mut<'c, T>(data: *mut T, len: usize) -> Result<&'c mut [T], Status> {
+    possible(data, len)?;
+    // SAFETY: as in `slice`.
+    Ok(unsafe { slice::from_raw_parts_mut(data, len) })
+}
+
+/// One object for reading.
+///
+/// # Safety
+/// That of [`slice`].
+unsafe fn borrow<'c, T>(place: *const T) -> Result<&'c T, Status> {
+    possible(place, 1)?;
+    // SAFETY: as in `slice`.
+    Ok(unsafe { &*place })
+}
+
+/// One object for writing.
+///
+/// # Safety
+/// That of [`slice_mut`].
+unsafe fn borrow_mut<'c, T>(place: *mut T) -> Result<&'c mut T, Status> {
+    possible(place, 1)?;
+    // SAFETY: as in `slice`.
+    Ok(unsafe { &mut *place })
+}
+
+impl CMaps {
+    /// # Safety
+    /// That of [`slice`], for each of the pointers.
+    unsafe fn view<'c>(&self) -> Result<Maps<'c>, Status> {
+        let shape = [self.channels, self.height, self.width];
+        let layout = Layout::strided(shape, [self.channel_stride, self.row_stride, self.column_stride]);
+        const F32: u32 = Element::F32 as u32;
+        const U8: u32 = Element::U8 as u32;
+        const I8: u32 = Element::I8 as u32;
+        // SAFETY: this function's contract; the element says what the data are.
+        Ok(unsafe {
+            match self.element {
+                F32 => Maps::f32(slice(self.data.cast(), self.len)?, layout)?,
+                U8 => Maps::u8(slice(self.data.cast(), self.len)?, layout, self.quantisation()?)?,
+                I8 => Maps::i8(slice(self.data.cast(), self.len)?, layout, self.quantisation()?)?,
+                _ => return Err(Status::UnknownOption),
+            }
+        })
+    }
+
+    /// # Safety
+    /// That of [`slice`], for the scales and zero points.
+    unsafe fn quantisation<'c>(&self) -> Result<Quantisation<'c>, Status> {
+        if self.scales.is_null() {
+            let zero_point = i16::try_from(self.zero_point).map_err(|_| Status::Quantisation)?;
+            return Ok(Quantisation::PerTensor { scale: self.scale, zero_point });
+        }
+        // SAFETY: this function's contract.
+        let scales = unsafe { slice(self.scales, self.channels)? };
+        if self.zero_points.is_null() {
+            return Ok(Quantisation::PerChannel { scales, zero_points: &[] });
+        }
+        // SAFETY: this function's contract.
+        Ok(Quantisation::PerChannel { scales, zero_points: unsafe { slice(self.zero_points, self.channels)? } })
+    }
+}
+
+impl CHead {
+    /// # Safety
+    /// That of [`slice`], for each of the pointers.
+    unsafe fn view<'c>(&self) -> Result<LinearHead<'c>, Status> {
+        // SAFETY: this function's contract.
+        let bias = if self.bias.is_null() { None } else { Some(unsafe { slice(self.bias, self.bias_len)? }) };
+        // SAFETY: this function's contract.
+        Ok(LinearHead::new(unsafe { self.weights.view()? }, bias)?)
+    }
+}
+
+impl CBicubic {
+    /// # Safety
+    /// That of [`slice`], for the taps.
+    unsafe fn view<'c>(&self) -> Result<Bicubic<'c>, Status> {
+        // SAFETY: this function's contract.
+        let taps = unsafe { slice(self.taps, self.out_width)? };
+        Ok(Bicubic::with_taps(self.height, self.width, self.out_height, taps)?)
+    }
+}
+
+impl CParts {
+    /// Components and first-order map, for reading.
+    ///
+    /// # Safety
+    /// That of [`slice`], for these two pointers.
+    unsafe fn view<'c>(&self) -> Result<(&'c [f32], &'c [f32]), Status> {
+        // SAFETY: this function's contract.
+        Ok(unsafe { (slice(self.components, self.len()?)?, slice(self.first_order, self.positions)?) })
+    }
+
+    /// Floats of all components.
+    fn len(&self) -> Result<usize, Status> {
+        self.count.checked_mul(self.positions).filter(|len| *len > 0).ok_or(Status::Shape)
+    }
+
+    /// Whether so many components exist.
+    fn has(&self, count: usize) -> Result<(), Status> {
+        if count <= self.count { Ok(()) } else { Err(Status::Components) }
+    }
+}
+
+/// The decomposition as C sees it, by pointers made from C's own one into the workspace.
+fn pieces(parts: &Decomposition, workspace: *mut f32) -> CParts {
+    let place = |values: &[f32]| workspace.with_addr(values.as_ptr().addr());
+    let positions = parts.positions();
+    CParts {
+        components: place(parts.components()),
+        count: parts.components().len().checked_div(positions).unwrap_or(0),
+        positions,
+        singular_values: place(parts.singular_values()),
+        singular_values_len: parts.singular_values().len(),
+        first_order: place(parts.first_order()),
+        convergence: parts.convergence().into(),
+    }
+}
+
+impl From<Convergence> for CConvergence {
+    fn from(convergence: Convergence) -> Self {
+        let Convergence { sweeps, rotations, largest_cosine, converged } = convergence;
+        Self { sweeps: sweeps.into(), rotations, largest_cosine, converged: converged.into() }
+    }
+}
