@@ -107,14 +107,13 @@ fn score_in_f64(score: &Score, vector: &[f32], text: &[f32]) -> f64 {
 /// random halves of it. At h = |A| / 5000, three things part the two numbers: f32 sums in the head (about 20 roundings
 /// of 6e-8 on a score of about 0.1, over 2h: below 1e-4 of the gradient), curvature (below 1e-4), and clamps that
 /// switch between A - hd and A + hd, whose slope jumps; the last is the largest, and 5e-3 leaves it room.
-fn assert_gradient(layer: &str, score: &str) {
+fn assert_gradient(model: &Model, layer: &str, score: &str) {
     const TOLERANCE: f64 = 5e-3;
-    let model = lite();
     let score = model.manifest.score(score).unwrap();
-    let text = TextTower::load(&model).unwrap().encode("a tabby cat").unwrap().for_score(score).unwrap();
-    let tower = ImageTower::load_to_explain(&model, layer, SIDE, &score.name).unwrap();
+    let text = TextTower::load(model).unwrap().encode("a tabby cat").unwrap().for_score(score).unwrap();
+    let tower = ImageTower::load_to_explain(model, layer, SIDE, &score.name).unwrap();
     let Explained { activations, gradients, .. } = tower.explain(&photo(SIDE, 1.), &text).unwrap();
-    let head = head(&model, layer, &score.image);
+    let head = head(model, layer, &score.image);
     let score_at = |step: f64, direction: &[f64]| {
         let moved: Vec<f32> =
             activations.iter().zip(direction).map(|(&a, d)| (f64::from(a) + step * d) as f32).collect();
@@ -141,14 +140,24 @@ fn assert_gradient(layer: &str, score: &str) {
 
 #[test]
 fn gradients_at_the_last_layer_match_finite_differences() {
-    assert_gradient("features", "evidence");
-    assert_gradient("features", "cosine");
+    assert_gradient(&lite(), "features", "evidence");
+    assert_gradient(&lite(), "features", "cosine");
 }
 
 #[test]
 fn gradients_at_an_inner_layer_match_finite_differences() {
-    assert_gradient("block10", "evidence");
-    assert_gradient("block10", "cosine");
+    assert_gradient(&lite(), "block10", "evidence");
+    assert_gradient(&lite(), "block10", "cosine");
+}
+
+/// The bundled model's embedding has length one already; the logits have not.
+#[test]
+fn gradients_of_cosines_account_for_the_length() {
+    let cosine = |manifest: String| manifest.replacen("kind = \"dot\"", "kind = \"cosine\"", 1);
+    let (_directory, model) = changed_model(cosine, |bytes| bytes, false);
+    let model = model.unwrap();
+    assert_eq!(model.manifest.score("evidence").unwrap().kind, ScoreKind::Cosine);
+    assert_gradient(&model, "features", "evidence");
 }
 
 /// The evidence score is linear in the features behind an average, so all positions of a channel have one derivative,
@@ -313,13 +322,15 @@ fn rule_of_clamps() {
             wire(model, math::max(), &[lowered, low])
         });
     }
-    assert_rule("a clamp beside its input", x(), |model, x| {
-        let (low, high) = (scalar(model, -0.35, 2)?, scalar(model, 0.25, 2)?);
-        let raised = wire(model, math::max(), &[x, low])?;
-        let clamped = wire(model, math::min(), &[raised, high])?;
-        let squared = wire(model, math::square(), &[raised])?;
-        wire(model, math::add(), &[squared, clamped])
-    });
+    for (low, high) in [(-0.35, 0.25), (0.25, -0.35)] {
+        assert_rule("a clamp beside its input", x(), |model, x| {
+            let (low, high) = (scalar(model, low, 2)?, scalar(model, high, 2)?);
+            let raised = wire(model, math::max(), &[x, low])?;
+            let clamped = wire(model, math::min(), &[raised, high])?;
+            let squared = wire(model, math::square(), &[raised])?;
+            wire(model, math::add(), &[squared, clamped])
+        });
+    }
 }
 
 #[test]
@@ -490,8 +501,12 @@ fn a_gradient_without_a_rule_is_an_error_that_names_operator_and_node() {
     };
     let tanh = failing(&|model, x| Ok(model.wire_node("squash", math::tanh(), &[x])?[0]));
     assert!(tanh.contains("Tanh") && tanh.contains("squash"), "{tanh}");
-    let product = failing(&|model, x| Ok(model.wire_node("most", Reduce::new(tvec!(1), Reducer::Max), &[x])?[0]));
-    assert!(product.contains("Max") && product.contains("most"), "{product}");
+    let most = failing(&|model, x| Ok(model.wire_node("most", Reduce::new(tvec!(1), Reducer::Max), &[x])?[0]));
+    assert!(most.contains("Max") && most.contains("most"), "{most}");
+    let logarithm = failing(&|model, x| {
+        Ok(model.wire_node("surprise", Softmax::new(tvec!(1), None, SoftmaxKind::LogSoftmax), &[x])?[0])
+    });
+    assert!(logarithm.contains("LogSoftmax") && logarithm.contains("surprise"), "{logarithm}");
     let both = failing(&|model, x| {
         let square = wire(model, math::square(), &[x])?;
         Ok(model.wire_node("larger", math::max(), &[x, square])?[0])
@@ -578,7 +593,7 @@ fn impossible_requests_say_what_is_possible() {
     image[70_000] = f32::NAN;
     assert!(format!("{:#}", tower.vectors(&image).unwrap_err()).contains("finite"));
     let text = vec![f32::INFINITY; 1000];
-    assert!(format!("{:#}", tower.explain(&photo(SIDE, 1.), &text).unwrap_err()).contains("finite"));
+    assert!(format!("{:#}", tower.explain(&photo(SIDE, 1.), &text).unwrap_err()).contains("text vector"));
 }
 
 #[test]

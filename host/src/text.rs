@@ -240,7 +240,7 @@ mod tests {
         assert_eq!(four.for_score(&score(ScoreKind::Cosine)).unwrap(), [0.6, 0.8]);
         assert_eq!(vectors(&[0., 0.]).for_score(&score(ScoreKind::Cosine)).unwrap(), [0., 0.]);
         assert_eq!(four.for_score_versus(&three, &score(ScoreKind::Dot)).unwrap(), [3., 8.]);
-        assert_eq!(three.for_score_versus(&four, &score(ScoreKind::Cosine)).unwrap(), [0.4, -0.8]);
+        assert_eq!(three.for_score_versus(&four, &score(ScoreKind::Cosine)).unwrap(), [1. - 0.6, -0.8]);
         let other = Score { text: "elsewhere".to_string(), ..score(ScoreKind::Dot) };
         assert!(four.for_score(&other).unwrap_err().to_string().contains("elsewhere"));
     }
