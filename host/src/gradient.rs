@@ -263,8 +263,8 @@ fn min(tape: &mut Tape, node: &TypedNode, slot: usize, g: OutletId) -> TractResu
 
 /// Passes g where the node did not hold its input to a bound.
 ///
-/// That is read off the value z behind all clamps that directly follow, not off x. z lies strictly inside every bound of
-/// such a chain exactly if no clamp in it held the value, so the product of the chain's gates is its derivative.
+/// That is read off the value z behind all clamps that directly follow, not off x. z lies strictly inside every bound
+/// of such a chain exactly if no clamp in it held the value, so the product of the chain's gates is its derivative.
 fn gated(tape: &mut Tape, node: &TypedNode, slot: usize, g: OutletId, gate: fn(f32) -> Gate) -> TractResult<OutletId> {
     let (variable, bound) = clamp_bound(tape.model, node).context("only clamps to one constant have a rule")?;
     ensure!(variable == slot, "the bound of a clamp has no gradient rule");
