@@ -758,6 +758,18 @@ fn words_are_cut_into_the_longest_pieces() {
 }
 
 #[test]
+fn words_of_the_training_are_known() {
+    let model = lite();
+    let tokenizer = Tokenizer::new(model.file(&model.manifest.text.vocabulary).unwrap()).unwrap();
+    for word in ["wok", "dachshund", "zebras", "siamang", "tabby", "cat"] {
+        assert!(tokenizer.tokens("a photo of {}", word).unwrap().unknown_words.is_empty(), "{word}");
+    }
+    for word in ["qzxvw", "xq", "1234"] {
+        assert!(tokenizer.tokens("a photo of {}", word).is_err(), "{word}");
+    }
+}
+
+#[test]
 fn unknown_words_are_listed() {
     let unknown = |prompt: &str| tiny_tokenizer().tokens("a photo of {}", prompt).unwrap().unknown_words;
     assert!(unknown("a dog").is_empty());

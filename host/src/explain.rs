@@ -172,12 +172,12 @@ pub fn explain(
         Some((blurred, blurred_score, blurring, scoring)) => {
             timings.add("blur", blurring);
             timings.add_network("forward pass of the blurred photo", scoring);
-            let masker = PhotoMasker {
-                photo: &planes,
-                blurred: &blurred,
-                normalise: (mean, std),
-                blends_normalised: request.recipe.blends_normalised(),
-                placement: Placement::whole([layer.height, layer.width], [height, width])?,
+            let placement = Placement::whole([layer.height, layer.width], [height, width])?;
+            let masker = if request.recipe.blends_normalised() {
+                let normalised = |planes: &Planes| Planes { data: planes.normalised(mean, std), ..*planes };
+                PhotoMasker { photo: normalised(&planes), blurred: normalised(&blurred), normalise: None, placement }
+            } else {
+                PhotoMasker { photo: planes, blurred, normalise: Some((mean, std)), placement }
             };
             let (scores, masking, network) =
                 score_all(&ossms, request.threads, &|ossm| masker.masked(ossm), &photo_score, &tick)?;
@@ -418,32 +418,26 @@ fn blended_features(layer: &Explained, ossm: Option<&[f32]>) -> Vec<f32> {
 }
 
 /// Makes the network's input for each OSSM in the photo.
-struct PhotoMasker<'a> {
-    photo: &'a Planes,
-    blurred: &'a Planes,
-    normalise: ([f32; 3], [f32; 3]),
-    blends_normalised: bool,
+struct PhotoMasker {
+    photo: Planes,
+    blurred: Planes,
+    /// Mean and deviation to take out after blending; none if the planes are normalised already.
+    normalise: Option<([f32; 3], [f32; 3])>,
     placement: Placement,
 }
 
-impl PhotoMasker<'_> {
+impl PhotoMasker {
     /// The photo where the OSSM is high and the blurred one elsewhere.
     fn masked(&self, ossm: &[f32]) -> Result<Vec<f32>> {
-        let (mean, std) = self.normalise;
         let mask = self.placement.mask(ossm)?;
-        let blend = |photo: &[f32], blurred: &[f32]| {
-            let mut out = vec![0.0; photo.len()];
-            let planes = photo.chunks_exact(mask.len()).zip(blurred.chunks_exact(mask.len()));
-            for ((photo, blurred), out) in planes.zip(out.chunks_exact_mut(mask.len())) {
-                mask::blend(photo, blurred, &mask, out);
-            }
-            out
-        };
-        Ok(if self.blends_normalised {
-            blend(&self.photo.normalised(mean, std), &self.blurred.normalised(mean, std))
-        } else {
-            let data = blend(&self.photo.data, &self.blurred.data);
-            Planes { data, ..*self.photo }.normalised(mean, std)
+        let mut data = vec![0.0; self.photo.data.len()];
+        let planes = self.photo.data.chunks_exact(mask.len()).zip(self.blurred.data.chunks_exact(mask.len()));
+        for ((photo, blurred), out) in planes.zip(data.chunks_exact_mut(mask.len())) {
+            mask::blend(photo, blurred, &mask, out);
+        }
+        Ok(match self.normalise {
+            Some((mean, std)) => Planes { data, ..self.photo }.into_normalised(mean, std),
+            None => data,
         })
     }
 }

@@ -368,14 +368,18 @@ impl Planes {
     /// # Shapes
     /// `(3, height, width)`, row-major.
     pub fn normalised(&self, mean: [f32; 3], std: [f32; 3]) -> Vec<f32> {
-        let mut normalised = self.data.clone();
+        self.clone().into_normalised(mean, std)
+    }
+
+    /// [`Planes::normalised`] in place.
+    pub fn into_normalised(mut self, mean: [f32; 3], std: [f32; 3]) -> Vec<f32> {
         let plane = self.height * self.width;
-        for ((samples, mean), std) in normalised.chunks_exact_mut(plane.max(1)).zip(mean).zip(std) {
+        for ((samples, mean), std) in self.data.chunks_exact_mut(plane.max(1)).zip(mean).zip(std) {
             for sample in samples {
                 *sample = (255.0 * *sample - mean) / std;
             }
         }
-        normalised
+        self.data
     }
 }
 

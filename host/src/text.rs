@@ -30,7 +30,7 @@ pub struct Tokens {
     /// Token ids of the whole sentence, template included.
     pub ids: Vec<i64>,
     /// Words of the prompt that the vocabulary does not know, in lower case, in order, each once. A word is known if it
-    /// is one token or falls into pieces of at least two letters each, a final s aside.
+    /// is one token, or if at least half of its letters fall into pieces of two letters or more.
     pub unknown_words: Vec<String>,
 }
 
@@ -83,15 +83,15 @@ impl Tokenizer {
         if self.ids.contains_key(word) {
             return true;
         }
-        let mut lengths = Vec::new();
+        // Letter by letter any string has tokens; a word's pieces are longer.
+        let (mut letters, mut in_pieces) = (0, 0);
         for run in letter_runs(word) {
-            self.cut(run, |_, piece| lengths.push(piece.len()));
+            self.cut(run, |_, piece| {
+                letters += piece.len();
+                in_pieces += if piece.len() > 1 { piece.len() } else { 0 };
+            });
         }
-        let stem = match lengths.split_last() {
-            Some((1, stem)) if word.ends_with('s') && !stem.is_empty() => stem,
-            _ => &lengths,
-        };
-        lengths.iter().sum::<usize>() == word.len() && stem.iter().all(|&length| length >= 2)
+        letters == word.len() && 2 * in_pieces >= letters && in_pieces > 0
     }
 
     /// Calls `take` with the id and the letters of each token of a run of a to z.
