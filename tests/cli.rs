@@ -209,17 +209,8 @@ fn features_agree_with_the_core() {
     let prompt = decomcam::scores::Prompt::new(&model, &text, "a cat", None, None).unwrap();
     let tower = decomcam::network::ImageTower::load(&model, "features", (224, 224)).unwrap().with_head(&model).unwrap();
     let photo = decomcam::photo::Photo::open(cat()).unwrap();
-    let request = decomcam::explain::Request {
-        text: "a cat".into(),
-        versus: None,
-        recipe: Default::default(),
-        channels: None,
-        components: None,
-        sign: None,
-        fit: None,
-        integrate: decomcam::explain::Integrate::Features,
-        threads: 2,
-    };
+    let integrate = decomcam::explain::Integrate::Features;
+    let request = decomcam::explain::Request { integrate, ..decomcam::explain::Request::new(2) };
     let e = decomcam::explain::explain(&model, &tower, &prompt, &photo, &request, &|_, _| ()).unwrap();
     let maps = Maps::chw(&e.layer.activations, 1280, 7, 7).unwrap();
     let (mut row, mut map) = ([0.0; 49], [0.0; 49]);

@@ -4,7 +4,7 @@
 //! manifest beside it) to measure the stripped int8 graph against it in the same run.
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use decomcam::explain::{self, Integrate, Request};
+use decomcam::explain::{self, Request};
 use decomcam::model::Model;
 use decomcam::network::ImageTower;
 use decomcam::photo::{Photo, blur};
@@ -43,17 +43,7 @@ fn stages(criterion: &mut Criterion) {
     group.bench_function("blur", |b| b.iter(|| blur(&planes, explain::BLUR_SIGMA, 4.0)));
     group.sample_size(10);
     for threads in [1, 2] {
-        let request = Request {
-            text: "a cat".into(),
-            versus: None,
-            recipe: Default::default(),
-            channels: None,
-            components: None,
-            sign: None,
-            fit: None,
-            integrate: Integrate::Photo,
-            threads,
-        };
+        let request = Request::new(threads);
         group.bench_function(format!("whole, {threads} threads"), |b| {
             b.iter(|| explain::explain(&model, &tower, &prompt, &photo, &request, &|_, _| ()).expect("an explanation"));
         });

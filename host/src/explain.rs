@@ -24,13 +24,9 @@ const NEAR_EQUAL: f32 = 0.02;
 /// Below this share of the measured score difference, the gradient does not explain the score: it has saturated.
 const SATURATED: f32 = 0.05;
 
-/// What to explain, and how.
+/// How to explain; what is the prompt's.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// What the score is of.
-    pub text: String,
-    /// If given, the difference of the two scores is explained: why `text` and not this.
-    pub versus: Option<String>,
     /// Which variant of the method.
     pub recipe: Recipe,
     /// P, the channels selected; the recipe's own number if not given.
@@ -45,6 +41,21 @@ pub struct Request {
     pub integrate: Integrate,
     /// Worker threads for the masked photos.
     pub threads: usize,
+}
+
+impl Request {
+    /// The usual explanation, on this many threads.
+    pub fn new(threads: usize) -> Self {
+        Self {
+            recipe: Recipe::default(),
+            channels: None,
+            components: None,
+            sign: None,
+            fit: None,
+            integrate: Integrate::default(),
+            threads,
+        }
+    }
 }
 
 /// Where OSSMs are masked to measure their contributions.

@@ -72,8 +72,6 @@ fn input_side(args: &ModelArgs, model: &Model) -> Result<(usize, usize)> {
 
 fn request(args: &RequestArgs) -> Request {
     Request {
-        text: args.text.clone(),
-        versus: args.versus.clone(),
         recipe: args.recipe.0,
         channels: args.channels,
         components: args.components,
