@@ -45,4 +45,11 @@ macro_rules! numbers {
     }};
 }
 
+/// Explanations that the desktop recorded with `decomcam capture tests/photos/chelsea.png --text "a cat" --channels 100` and, for the first,
+/// `--recipe paper`, for the second `--versus "a dog" --layer block10`.
+pub const CAPSULES: [(&str, &[u8]); 2] = [
+    ("capsule7", include_bytes!("../capsules/cat7.capsule")),
+    ("capsule14", include_bytes!("../capsules/cat14.capsule")),
+];
+
 include!(concat!(env!("OUT_DIR"), "/cases.rs"));

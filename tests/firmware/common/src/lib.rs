@@ -8,7 +8,8 @@
 pub mod board;
 mod report;
 
-use cases::{BLURRED, Buffer, CASES, Case, PHOTO};
+use cases::{BLURRED, Buffer, CAPSULES, CASES, Case, PHOTO};
+use decomcam_core::capsule::{Buffers, Capsule};
 use decomcam_core::channels::{self, Channel};
 use decomcam_core::head::{self, LinearHead};
 use decomcam_core::mask::{self, Mask};
@@ -95,7 +96,33 @@ pub fn run(memory: &mut Memory, target: &mut impl Target) -> Result<(), Error> {
             target.line(line.end());
         })?;
     }
+    for (name, bytes) in CAPSULES {
+        replay(name, bytes, memory, target).inspect_err(|error| {
+            let mut line = Line::new("refused");
+            line.word(name).number(*error as u64);
+            target.line(line.end());
+        })?;
+    }
     Ok(())
+}
+
+/// Computes what the desktop recorded; a stage that differs is a refusal.
+fn replay(name: &'static str, bytes: &[u8], memory: &mut Memory, target: &mut impl Target) -> Result<(), Error> {
+    let capsule = Capsule::parse(bytes)?;
+    let workspace = first(&mut memory.picture, capsule.workspace_len())?;
+    let mut report = Report::new(name, target);
+    let (settings, (height, width)) = (capsule.settings(), capsule.activations().size());
+    let shape = [capsule.activations().channels(), height, width];
+    report.case(shape, settings.channels, settings.components, size_of_val(workspace));
+    let (mut stages, mut differing) = (0, 0);
+    report.measured(|| {
+        capsule.replay::<100>(Buffers { workspace, taps: &mut memory.taps }, |_, difference| {
+            stages += 1;
+            differing += i32::from(difference.is_some());
+        })
+    })?;
+    report.stage("replay", &[stages as f32, differing as f32]);
+    if differing == 0 { Ok(()) } else { Err(Error::CapsuleDamaged) }
 }
 
 fn run_case(case: &Case, memory: &mut Memory, target: &mut impl Target) -> Result<(), Error> {
@@ -106,7 +133,8 @@ fn run_case(case: &Case, memory: &mut Memory, target: &mut impl Target) -> Resul
     let part_weights = first(&mut memory.part_weights, case.components)?;
     let saliency = first(&mut memory.saliency, positions)?;
     let mut report = Report::new(case.name, target);
-    report.case(case, size_of_val(workspace));
+    let shape = [case.channels, case.height, case.width];
+    report.case(shape, case.top, case.components, size_of_val(workspace));
 
     let gradients = Maps::f32(case.gradients, case.layout)?;
     report.measured(|| channels::weights(&gradients, weights))?;

@@ -1,7 +1,6 @@
 //! Lines of words, written without `core::fmt`, which may panic.
 
 use crate::{Cost, Target};
-use cases::Case;
 
 /// Reports the stages of one case.
 pub struct Report<'t, T> {
@@ -16,10 +15,16 @@ impl<'t, T: Target> Report<'t, T> {
     }
 
     /// `case NAME CHANNELS HEIGHT WIDTH TOP COMPONENTS WORKSPACE-BYTES`.
-    pub fn case(&mut self, case: &Case, workspace_bytes: usize) {
+    pub fn case(
+        &mut self,
+        [channels, height, width]: [usize; 3],
+        top: usize,
+        components: usize,
+        workspace_bytes: usize,
+    ) {
         let mut line = Line::new("case");
-        line.word(case.name);
-        for number in [case.channels, case.height, case.width, case.top, case.components, workspace_bytes] {
+        line.word(self.case);
+        for number in [channels, height, width, top, components, workspace_bytes] {
             line.number(number as u64);
         }
         self.target.line(line.end());

@@ -137,7 +137,17 @@ fn compare(reference: &Target, others: &[Target]) -> bool {
                     differences.push(format!("{} {stage}: {difference}", case.name));
                 }
             }
-            row.push(if differences.len() == before { "=" } else { "DIFFERS" }.into());
+            let asked = case.stage(stage).is_some();
+            row.push(
+                if differences.len() > before {
+                    "DIFFERS"
+                } else if asked {
+                    "="
+                } else {
+                    ""
+                }
+                .into(),
+            );
         }
         rows.push(row);
     }
@@ -152,6 +162,10 @@ fn compare(reference: &Target, others: &[Target]) -> bool {
 }
 
 fn difference(ours: Option<&Stage>, theirs: Option<&Stage>, our_name: &str, their_name: &str) -> Option<String> {
+    // A stage that this case does not have, on neither.
+    if ours.is_none() && theirs.is_none() {
+        return None;
+    }
     let (Some(ours), Some(theirs)) = (ours, theirs) else {
         return Some(format!("{our_name} or {their_name} does not report it"));
     };
@@ -221,8 +235,15 @@ fn bars(targets: &[&Target]) -> bool {
     within
 }
 
-fn stages(target: &Target) -> impl Iterator<Item = &str> {
-    target.cases.first().into_iter().flat_map(|case| &case.stages).map(|stage| stage.name.as_str())
+/// Every stage that some case has, each once, in the order of appearance.
+fn stages(target: &Target) -> Vec<&str> {
+    let mut names = Vec::new();
+    for stage in target.cases.iter().flat_map(|case| &case.stages) {
+        if !names.contains(&stage.name.as_str()) {
+            names.push(stage.name.as_str());
+        }
+    }
+    names
 }
 
 fn names(targets: &[Target]) -> String {

@@ -41,7 +41,7 @@ fn explain() -> Result<(), Error> {
     integrate::sum(parts.components(), buffer(), buffer())?;
 
     let bicubic = Bicubic::new(any(), any(), any(), buffer::<Tap>())?;
-    black_box((bicubic.height(), bicubic.width(), bicubic.positions()));
+    black_box((bicubic.out_height(), bicubic.out_width(), bicubic.positions()));
     bicubic.row(buffer(), any(), buffer(), buffer())?;
     let mask = Mask::new(&bicubic, buffer(), buffer(), buffer())?;
     mask.row(any(), buffer(), buffer())?;
