@@ -1,7 +1,7 @@
 //! The core against the released DecomCAM code and a float64 oracle, on real activations (see `golden/README.md`).
 
 use decomcam_core::{Maps, Recipe, SignRule, channels, decompose, integrate, mask::Range, resample};
-use safetensors::SafeTensors;
+use serde_json::Value;
 use std::{fs, path::Path};
 
 /// Bars, relative to the largest singular value, the largest component entry, and the saliency's range.
@@ -16,18 +16,29 @@ const RULES: [(&str, SignRule); 2] =
 const RECIPES: [(&str, Recipe); 4] =
     [("paper", Recipe::Paper), ("notebook", Recipe::Notebook), ("v1", Recipe::V1), ("v25", Recipe::V25)];
 
-struct Golden(Vec<u8>);
+/// A safetensors file: the length of a JSON header, the header, the numbers.
+struct Golden {
+    header: Value,
+    numbers: Vec<u8>,
+}
 
 impl Golden {
     fn open(case: &str) -> Self {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../tests/golden/{case}.safetensors"));
-        Self(fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display())))
+        let bytes = fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let (length, rest) = bytes.split_first_chunk().unwrap();
+        let (header, numbers) = rest.split_at(u64::from_le_bytes(*length) as usize);
+        Self { header: serde_json::from_slice(header).unwrap(), numbers: numbers.to_vec() }
+    }
+
+    fn sizes(&self, name: &str, field: &str) -> Vec<usize> {
+        let sizes = self.header[name][field].as_array().unwrap_or_else(|| panic!("{name}: no {field}"));
+        sizes.iter().map(|size| size.as_u64().unwrap() as usize).collect()
     }
 
     fn numbers<const BYTES: usize>(&self, name: &str) -> (Vec<usize>, Vec<[u8; BYTES]>) {
-        let file = SafeTensors::deserialize(&self.0).unwrap();
-        let tensor = file.tensor(name).unwrap_or_else(|e| panic!("{name}: {e}"));
-        (tensor.shape().to_vec(), tensor.data().as_chunks().0.to_vec())
+        let offsets = self.sizes(name, "data_offsets");
+        (self.sizes(name, "shape"), self.numbers[offsets[0]..offsets[1]].as_chunks().0.to_vec())
     }
 
     fn f32(&self, name: &str) -> Vec<f32> {
