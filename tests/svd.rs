@@ -43,10 +43,10 @@ impl Matrix {
         for _ in 0..6 {
             let v: Vec<f64> = (0..rows).map(|_| random.next()).collect();
             let scale = 2.0 / v.iter().map(|x| x * x).sum::<f64>();
-            for j in 0..columns {
-                let along = scale * (0..rows).map(|i| v[i] * a[i][j]).sum::<f64>();
-                (0..rows).for_each(|i| a[i][j] -= along * v[i]);
-            }
+            (0..columns).for_each(|j| {
+                let along = scale * a.iter().zip(&v).map(|(row, v)| v * row[j]).sum::<f64>();
+                a.iter_mut().zip(&v).for_each(|(row, v)| row[j] -= along * v);
+            });
             let v: Vec<f64> = (0..columns).map(|_| random.next()).collect();
             let scale = 2.0 / v.iter().map(|x| x * x).sum::<f64>();
             for row in &mut a {
@@ -256,14 +256,14 @@ fn fixed_size_interface() {
         (0..M).for_each(|i| (0..N).for_each(|j| a[i][j] = matrix.columns[j][i]));
         let solved = svd(&a).unwrap();
         let tolerance = tolerance(M, N);
-        for i in 0..M {
-            for j in 0..N {
+        for (i, row) in a.iter().enumerate() {
+            for (j, entry) in row.iter().enumerate() {
                 let rebuilt: f64 = (0..N)
                     .map(|k| {
                         f64::from(solved.u[k][i]) * f64::from(solved.singular_values[k]) * f64::from(solved.v[k][j])
                     })
                     .sum();
-                assert!((rebuilt - f64::from(a[i][j])).abs() <= tolerance, "{M} x {N} rank {rank}");
+                assert!((rebuilt - f64::from(*entry)).abs() <= tolerance, "{M} x {N} rank {rank}");
             }
         }
         // U is orthonormal also where the singular value is zero.
