@@ -126,7 +126,7 @@ pub(crate) fn rectify(components: &mut [f32]) {
 ///
 /// # Accuracy
 /// Singular values within 2e-6 of the largest, components within 1e-5 of the largest entry, against float64: asserted by `tests/golden.rs` on real
-/// activations and by `tests/decompose.rs` on random ones.
+/// activations and by `tests/stages.rs` on random ones.
 ///
 /// # Cost
 /// 2 P n r operations to stream and about 6 sweeps of r^2 / 2 pairs, 2 n to 8 n operations each, with n = H W and r = min(P, n).
