@@ -35,10 +35,12 @@
 #define DECOMCAM_COMPONENTS_MAX(positions, channels) \
   ((size_t)(positions) <= (size_t)(channels) ? (size_t)(positions) - ((size_t)(positions) > 0) : (size_t)(channels))
 
-// Workspace of decomcam_decompose(), of positions (H W) and selected channels (P).
+// Workspace of decomcam_decompose(), of positions (H W) and selected channels (P): (r + 36) m + 3 H W, with m = H W - 1 rounded up to a multiple of
+// four, and r = P or, if there are H W channels or more, m.
 #define DECOMCAM_WORKSPACE_LEN(positions, channels) \
-  (((size_t)(positions) < (size_t)(channels) ? (size_t)(positions) : (size_t)(channels)) * ((size_t)(positions) + 1) \
-   + 12 * (size_t)(positions))
+  (((size_t)(channels) < (size_t)(positions) ? (size_t)(channels) : DECOMCAM_WORKSPACE_ROW(positions)) * DECOMCAM_WORKSPACE_ROW(positions) \
+   + 36 * DECOMCAM_WORKSPACE_ROW(positions) + 3 * (size_t)(positions))
+#define DECOMCAM_WORKSPACE_ROW(positions) (((size_t)(positions) + 2) / 4 * 4)
 
 // Workspace of decomcam_explain(), of positions (H W), channels (C), selected channels (P) and components (Q).
 #define DECOMCAM_EXPLAIN_WORKSPACE_LEN(positions, channels, top_channels, components) \

@@ -227,6 +227,7 @@ impl<'a> Maps<'a> {
     ///
     /// # Errors
     /// [`Error::Shape`] if there is no such channel or `out` is not `positions()` long; `out` is untouched then.
+    #[inline(never)]
     pub fn read(&self, channel: usize, out: &mut [f32]) -> Result<(), Error> {
         if channel >= self.layout.channels || out.len() != self.positions() {
             return Err(Error::Shape);

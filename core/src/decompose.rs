@@ -1,15 +1,18 @@
 //! Stages 4 to 6: class-discriminative maps, their centred decomposition, signs, and the OSSMs.
 //!
-//! X holds one weighted map per selected channel, w_c A_c less its mean over positions; X = U diag(s) V', positions x channels. Only
-//! U diag(s), the components, is needed, so X never exists: its columns stream through into R with R'R = XX' (the `triangle` module), and the rows of
-//! R are rotated until orthogonal ([`crate::svd`]). What they become is diag(s) U'.
+//! X holds one weighted map per selected channel, w_c A_c less its mean over positions; X = U diag(s) V', positions x channels. Only the first columns of
+//! U diag(s), the components, are needed, so X never exists. Its columns stream through into R with R'R = XX' (the `triangle` module). R is reduced to a
+//! bidiagonal matrix (`bidiagonal`), whose largest singular values are counted and whose left singular vectors Z are solved for (`leading`); the rows of
+//! Z'R, diag(s) U' but for rounding, are rotated until orthogonal ([`crate::svd`]). If more components are wanted than that has room for, or if the
+//! vectors do not stand up to verification, all rows of R are rotated instead: slower, and always right.
 
-use crate::Error;
 use crate::activations::Maps;
 use crate::channels::Channel;
-use crate::maths::{self, LANES};
+use crate::maths;
+use crate::quads::{self, Quad};
 use crate::svd::{Columns, Convergence};
-use crate::triangle::{Triangle, restore_order};
+use crate::triangle::{BLOCK, Triangle};
+use crate::{Error, bidiagonal, leading};
 
 /// Which side of a component is kept when negatives are cut off. The sign of a singular vector is free, so a rule must choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -24,19 +27,26 @@ pub enum SignRule {
     LargestEntry,
 }
 
-/// Rows of the triangular factor: the smaller side of X.
-const fn rank(positions: usize, channels: usize) -> usize {
-    if positions < channels { positions } else { channels }
+/// Rows of the block that the largest singular values may take; the other eight are notes on the bidiagonal matrix.
+const FEW: usize = BLOCK - 8;
+
+/// Quads of a row: a value for each position but one, see [`shorten`].
+const fn width(positions: usize) -> usize {
+    positions.saturating_sub(1).div_ceil(4)
 }
 
-/// `f32`s that [`decompose`] needs: at most (positions + 13) * positions, however many channels.
-///
-/// With r = min(positions, channels): the factor r * positions, the block 8 * positions, a row, the first-order map, scratch and the order of the positions
-/// 4 * positions, and the lengths r.
+/// Rows of the factor: the smaller side of X, and three of zeros so that fours of rows can start anywhere.
+const fn rows(positions: usize, channels: usize) -> usize {
+    let rank = if channels < positions { channels } else { width(positions).saturating_mul(4) };
+    rank.saturating_add(3)
+}
+
+/// `f32`s that [`decompose`] needs: (r + 36) m + 3 n, with n = H W positions, m = n - 1 rounded up to a multiple of four, and r = P channels or, if there
+/// are n or more, m. That is the factor, a block of 32 rows and one row; a map, the first-order map and the singular values.
 pub const fn workspace_len(positions: usize, channels: usize) -> usize {
-    let rank = rank(positions, channels);
     // Sizes that do not fit in a `usize` need more memory than there is.
-    rank.saturating_mul(positions).saturating_add(positions.saturating_mul(LANES + 4)).saturating_add(rank)
+    let quads = rows(positions, channels).saturating_add(BLOCK + 1).saturating_mul(width(positions));
+    quads.saturating_mul(4).saturating_add(positions.saturating_mul(3))
 }
 
 /// Components that exist: centring takes one dimension of the positions.
@@ -50,6 +60,7 @@ pub const fn components_max(positions: usize, channels: usize) -> usize {
 pub struct Decomposition<'w> {
     components: &'w mut [f32],
     singular_values: &'w [f32],
+    norm: f32,
     first_order: &'w [f32],
     positions: usize,
     convergence: Convergence,
@@ -61,9 +72,14 @@ impl Decomposition<'_> {
         self.components
     }
 
-    /// All min(P, H W) singular values, descending: more than Q, so that the gap behind the last component and the variance left out are known.
+    /// The first Q + 1 singular values, descending (Q, if there are no more): so that the gap behind the last component is known.
     pub fn singular_values(&self) -> &[f32] {
         self.singular_values
+    }
+
+    /// The square root of the sum of the squares of all singular values: (s_q / norm)^2 is the part of the variance that component q explains.
+    pub fn norm(&self) -> f32 {
+        self.norm
     }
 
     /// L = sum over the selected channels of the centred weighted maps, H x W: the first-order map of the score.
@@ -126,10 +142,12 @@ pub(crate) fn rectify(components: &mut [f32]) {
 ///
 /// # Accuracy
 /// Singular values within 2e-6 of the largest, components within 1e-5 of the largest entry, against float64: asserted by `tests/golden.rs` on real
-/// activations and by `tests/stages.rs` on random ones.
+/// activations and by `tests/decompose.rs` on every kind of spectrum.
 ///
 /// # Cost
-/// 2 P n r operations to stream and about 6 sweeps of r^2 / 2 pairs, 2 n to 8 n operations each, with n = H W and r = min(P, n).
+/// With n = H W: 2 P n^2 operations to stream, less where P is not much larger than n, 8/3 n^3 to reduce (4 n P^2 - 4/3 P^3 if P < n, which is all then),
+/// and about 800 n + 4 n^2 a component. Where all rows are rotated, 6 to 12 sweeps of n^2 / 2 pairs and 2 n to 8 n operations each: beyond
+/// 23 components, and for singular values that agree to rounding.
 pub fn decompose<'w>(
     activations: &Maps,
     weights: &[f32],
@@ -152,50 +170,138 @@ pub fn decompose<'w>(
     if workspace.len() < workspace_len(positions, channels.len()) {
         return Err(Error::WorkspaceTooSmall);
     }
-    let rank = rank(positions, channels.len());
+    let rank = components_max(positions, channels.len());
+    let width = width(positions);
     let too_small = Error::WorkspaceTooSmall;
-    let (factor, rest) = workspace.split_at_mut_checked(rank * positions).ok_or(too_small)?;
-    let (block, rest) = rest.split_at_mut_checked(LANES * positions).ok_or(too_small)?;
-    let (row, rest) = rest.split_at_mut_checked(positions).ok_or(too_small)?;
-    let (first_order, rest) = rest.split_at_mut_checked(positions).ok_or(too_small)?;
-    let (scratch, rest) = rest.split_at_mut_checked(positions).ok_or(too_small)?;
-    let (order, rest) = rest.split_at_mut_checked(positions).ok_or(too_small)?;
-    let lengths = rest.get_mut(..rank).ok_or(too_small)?;
+    let (first_order, rest) = workspace.split_at_mut_checked(positions).ok_or(too_small)?;
+    let (map, rest) = rest.split_at_mut_checked(positions).ok_or(too_small)?;
+    let (lengths, rest) = rest.split_at_mut_checked(positions).ok_or(too_small)?;
+    let (quads, _) = rest.as_chunks_mut::<4>();
+    let (factor, quads) = quads.split_at_mut_checked(rows(positions, channels.len()) * width).ok_or(too_small)?;
+    let (block, quads) = quads.split_at_mut_checked(BLOCK * width).ok_or(too_small)?;
+    let row = quads.get_mut(..width).ok_or(too_small)?;
 
-    let (block, _) = block.as_chunks_mut::<LANES>();
-    first_order.fill(0.0);
-    let mut triangle = Triangle::new(factor, order, block, scratch);
-    for &channel in channels {
-        weighted_map(activations, weights, channel, row)?;
-        triangle.push(row, first_order).ok_or(Error::NonFinite)?;
+    let mut stream = |factor: &mut [Quad], block: &mut [Quad], first_order: &mut [f32]| {
+        first_order.fill(0.0);
+        row.as_flattened_mut().fill(0.0);
+        let mut triangle = Triangle::new(factor, block, channels.len() >= positions);
+        for &channel in channels {
+            let channel = usize::from(channel);
+            let mean = weighted(activations, channel, *weights.get(channel).ok_or(Error::Shape)?, map)?;
+            shorten(map, mean, row.as_flattened_mut());
+            triangle.push(row, first_order).ok_or(Error::NonFinite)?;
+        }
+        Ok(triangle.finish())
+    };
+    let mut unit = stream(factor, block, first_order)?;
+    let norm = maths::sqrt(quads::dot(factor, factor));
+    lengths.fill(0.0);
+    // One more than wanted: its length says how far away the next component is.
+    let wanted = rank.min(components + 1);
+    let mut few = None;
+    if wanted <= FEW {
+        few = few_rows(factor, block, lengths.get_mut(..wanted).ok_or(too_small)?, norm, rank);
+        if few.is_none() {
+            unit = stream(factor, block, first_order)?;
+        }
     }
-    let unit = triangle.finish();
-
-    let mut columns = Columns::new(factor, positions, lengths).ok_or(Error::Shape)?;
-    let convergence = columns.orthogonalise(None).ok_or(Error::Shape)?;
+    let (rows, convergence) = if let Some(convergence) = few {
+        (block, convergence)
+    } else {
+        let rows = factor.get_mut(..rank * width).ok_or(too_small)?;
+        let lengths = lengths.get_mut(..rank).ok_or(too_small)?;
+        let convergence = Columns::new(rows.as_flattened_mut(), 4 * width, lengths)
+            .and_then(|mut columns| columns.orthogonalise(None))
+            .ok_or(Error::Shape)?;
+        (factor, convergence)
+    };
     if !convergence.converged {
         return Err(Error::NotConverged);
     }
 
-    let factor = factor.get_mut(..components * positions).ok_or(Error::Shape)?;
-    let mut rest = &mut *factor;
-    while let Some((component, others)) = rest.split_at_mut_checked(positions) {
-        restore_order(component, order, row);
-        rest = others;
-    }
-    for values in [&mut *factor, &mut *lengths, &mut *first_order] {
+    let rows = rows.as_flattened_mut();
+    let count = components;
+    lengthen(rows, 4 * width, count, map);
+    lengthen(first_order, positions, 1, map);
+    let components = rows.get_mut(..count * positions).ok_or(Error::Shape)?;
+    let lengths = lengths.get_mut(..positions.min(channels.len()).min(count + 1)).ok_or(too_small)?;
+    for values in [&mut *components, &mut *lengths, &mut *first_order] {
         for value in values {
             *value /= unit;
         }
     }
+    let norm = norm / unit;
     // The squares of a map's entries may be in range and their sum's root not.
-    if !(maths::largest_magnitude(lengths).is_finite() && maths::largest_magnitude(first_order).is_finite()) {
+    if !(norm.is_finite() && maths::largest_magnitude(first_order).is_finite()) {
         return Err(Error::NonFinite);
     }
     let mut decomposition =
-        Decomposition { components: factor, singular_values: lengths, first_order, positions, convergence };
-    decomposition.choose_signs(sign, activations, weights, channels, row)?;
+        Decomposition { components, singular_values: lengths, norm, first_order, positions, convergence };
+    decomposition.choose_signs(sign, activations, weights, channels, map)?;
     Ok(decomposition)
+}
+
+/// A map less its mean has one dimension less than positions: the reflection that turns the constant map onto the last axis leaves a zero there, and
+/// x_j - x_n / (sqrt(n) + 1) elsewhere. Lengths and angles stay.
+fn shorten(map: &[f32], mean: f32, row: &mut [f32]) {
+    if let Some((last, others)) = map.split_last() {
+        let offset = mean + (last - mean) / (maths::sqrt(map.len() as f32) + 1.0);
+        for (entry, value) in row.iter_mut().zip(others) {
+            *entry = value - offset;
+        }
+    }
+}
+
+/// The way back, in place, for rows that lie `stride` apart and then follow each other without a gap.
+fn lengthen(rows: &mut [f32], stride: usize, count: usize, map: &mut [f32]) {
+    let positions = map.len();
+    let root = maths::sqrt(positions as f32);
+    for k in 0..count {
+        // Nothing is overwritten before it is read.
+        let k = if stride < positions { count - 1 - k } else { k };
+        let Some((last, others)) = map.split_last_mut() else {
+            return;
+        };
+        for (value, entry) in others.iter_mut().zip(rows.iter().skip(k * stride)) {
+            *value = *entry;
+        }
+        let sum = maths::sum(others);
+        *last = -sum / root;
+        let offset = sum / (root * (root + 1.0));
+        for value in others {
+            *value -= offset;
+        }
+        for (entry, value) in rows.iter_mut().skip(k * positions).zip(&*map) {
+            *entry = *value;
+        }
+    }
+}
+
+/// The first rows of diag(s) U', as many as `lengths`, from the factor, which is used up. None if they do not stand up to verification.
+fn few_rows(
+    factor: &mut [Quad],
+    block: &mut [Quad],
+    lengths: &mut [f32],
+    norm: f32,
+    rank: usize,
+) -> Option<Convergence> {
+    let width = block.len() / BLOCK;
+    let (rows, notes) = block.split_at_mut_checked(FEW * width)?;
+    let (b, notes) = notes.split_at_mut_checked(4 * width)?;
+    let b = b.get_mut(..rank)?;
+    let (left, sums) = rows.split_at_mut_checked(width)?;
+    bidiagonal::reduce(b, factor.get_mut(..(rank + 3) * width)?, width, left, sums)?;
+
+    let mut squares = [0.0; FEW];
+    let squares = squares.get_mut(..lengths.len())?;
+    leading::largest_squares(b, norm * norm, squares);
+    let (pairs, _) = notes.as_flattened_mut().as_chunks_mut::<2>();
+    let (top, bottom) = pairs.split_at_mut_checked(4 * width)?;
+    let rows = rows.get_mut(..lengths.len().next_multiple_of(4) * width)?;
+    leading::leading_rows(b, squares, rows, width, top.get_mut(..rank)?, bottom.get_mut(..rank)?)?;
+    bidiagonal::back(b, factor, width, rows)?;
+    let rows = rows.as_flattened_mut().get_mut(..lengths.len() * 4 * width)?;
+    Columns::new(rows, 4 * width, lengths)?.orthogonalise(None)
 }
 
 impl Decomposition<'_> {
@@ -222,7 +328,8 @@ impl Decomposition<'_> {
                 SignRule::LargestEntry => component.iter().copied().for_each(consider),
                 SignRule::LargestLoading => {
                     for &channel in channels {
-                        weighted_map(activations, weights, channel, row)?;
+                        let channel = usize::from(channel);
+                        centred(activations, channel, *weights.get(channel).ok_or(Error::Shape)?, row)?;
                         // A loading is this product over s_q^2: the same for every channel.
                         consider(maths::dot(component, row));
                     }
@@ -238,18 +345,17 @@ impl Decomposition<'_> {
     }
 }
 
-/// w_c A_c less its mean over positions, of a channel that has a weight.
-fn weighted_map(activations: &Maps, weights: &[f32], channel: Channel, row: &mut [f32]) -> Result<(), Error> {
-    let channel = usize::from(channel);
-    centred(activations, channel, *weights.get(channel).ok_or(Error::Shape)?, row)
+/// w_c A_c, and its mean over positions.
+fn weighted(activations: &Maps, channel: usize, weight: f32, map: &mut [f32]) -> Result<f32, Error> {
+    activations.read(channel, map)?;
+    maths::scale(map, weight);
+    Ok(maths::mean(map))
 }
 
-/// weight * A_c less its mean over positions.
-pub(crate) fn centred(activations: &Maps, channel: usize, weight: f32, row: &mut [f32]) -> Result<(), Error> {
-    activations.read(channel, row)?;
-    maths::scale(row, weight);
-    let mean = maths::mean(row);
-    for value in row {
+/// w_c A_c less its mean over positions.
+pub(crate) fn centred(activations: &Maps, channel: usize, weight: f32, map: &mut [f32]) -> Result<(), Error> {
+    let mean = weighted(activations, channel, weight, map)?;
+    for value in map {
         *value -= mean;
     }
     Ok(())

@@ -15,10 +15,10 @@
 //!
 //! [`head`] replaces gradients and masked photos where the network ends in average pooling and a linear layer: an explanation wholly on the device.
 //! [`capsule`] records an explanation, so that another machine can compute it again and compare the bits.
-//! [`svd`] is the Jacobi SVD under `decompose`, public on its own.
+//! [`svd`] is the Jacobi SVD with which `decompose` ends, public on its own.
 //!
 //! # Same bits everywhere
-//! Every sum has one written order (eight fixed lanes, see [`maths`]), nothing is fused, square roots are correctly rounded, and no platform maths
+//! Every sum has one written order (eight fixed lanes, see [`maths`]; four inside the decomposition), nothing is fused, square roots are correctly rounded, and no platform maths
 //! library is called: the same buffers give the same bits on x86-64, Cortex-M and RISC-V. (The `micromath` feature trades this crate's exact
 //! square root and exponential for approximate ones: same bits among builds with the feature, other bits than without.)
 //!
@@ -52,6 +52,7 @@
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)]
 
 pub mod activations;
+mod bidiagonal;
 pub mod capsule;
 pub mod channels;
 pub mod decompose;
@@ -59,8 +60,10 @@ pub mod decompose;
 pub mod ffi;
 pub mod head;
 pub mod integrate;
+mod leading;
 pub mod mask;
 pub mod maths;
+mod quads;
 pub mod resample;
 #[cfg(not(feature = "micromath"))]
 mod sqrt;

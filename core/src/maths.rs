@@ -67,15 +67,21 @@ pub(crate) fn tree(l: [f32; LANES]) -> f32 {
 /// sum_i x_i, in lane order.
 #[inline]
 pub fn sum(x: &[f32]) -> f32 {
+    sum_less(x, 0.0)
+}
+
+/// sum_i (x_i - offset), in lane order.
+#[inline(never)]
+fn sum_less(x: &[f32], offset: f32) -> f32 {
     let (chunks, rest) = x.as_chunks::<LANES>();
     let mut lanes = [0.0; LANES];
     for chunk in chunks {
         for (lane, value) in lanes.iter_mut().zip(chunk) {
-            *lane += value;
+            *lane += value - offset;
         }
     }
     for (lane, value) in lanes.iter_mut().zip(rest) {
-        *lane += value;
+        *lane += value - offset;
     }
     tree(lanes)
 }
@@ -109,33 +115,15 @@ pub fn dot(x: &[f32], y: &[f32]) -> f32 {
 pub fn mean(x: &[f32]) -> f32 {
     let count = x.len() as f32;
     let first = sum(x) / count;
-    let mut lanes = [0.0; LANES];
-    let (chunks, rest) = x.as_chunks::<LANES>();
-    for chunk in chunks {
-        for (lane, value) in lanes.iter_mut().zip(chunk) {
-            *lane += value - first;
-        }
-    }
-    for (lane, value) in lanes.iter_mut().zip(rest) {
-        *lane += value - first;
-    }
-    first + tree(lanes) / count
+    first + sum_less(x, first) / count
 }
 
 /// Largest |x_i|; infinity if any is infinite or NaN, so that one comparison refuses both.
-#[inline]
+#[inline(never)]
 pub fn largest_magnitude(x: &[f32]) -> f32 {
-    let mut largest = 0.0_f32;
-    for value in x {
-        let magnitude = value.abs();
-        if !magnitude.is_finite() {
-            return f32::INFINITY;
-        }
-        if magnitude > largest {
-            largest = magnitude;
-        }
-    }
-    largest
+    // Without its sign, a float's bits order as the number does; those of infinity and NaN are above all others.
+    let largest = x.iter().fold(0, |largest, value| value.abs().to_bits().max(largest));
+    f32::from_bits(largest.min(f32::INFINITY.to_bits()))
 }
 
 /// The power of two that brings a finite magnitude into 1..2 when multiplied by it, kept within 2^-126..2^126; 1 for zero.
@@ -151,7 +139,7 @@ pub fn power_of_two_unit(magnitude: f32) -> f32 {
 }
 
 /// x scaled in place.
-#[inline]
+#[inline(never)]
 pub fn scale(x: &mut [f32], factor: f32) {
     for value in x {
         *value *= factor;

@@ -1,50 +1,51 @@
 //! Rows that stream through into a triangular factor: X' = O R without keeping X.
 //!
-//! The first rows are kept as they come, until there are as many as columns; then they become a triangular factor by QR with column pivoting. From
-//! there on, eight rows at a time are stacked under R and eliminated by Householder reflections (a triangle on top of a rectangle, LAPACK's TPQRT).
-//! Memory is R and eight rows, however many rows come. R'R = XX' as in a Gram matrix, but R is found by orthogonal steps only: nothing is squared, and
-//! singular values down to 2^-23 of the largest survive.
+//! Blocks of rows are stacked under R and eliminated by Householder reflections, four columns at a time (a triangle on top of a rectangle, LAPACK's
+//! TPQRT; the four reflections are applied together, Puglisi 1992, 10.1137/0913042). If no more rows come than there are columns, they are kept as they
+//! are. Memory is R and one block, however many rows come. R'R = XX' as in a Gram matrix, but R is found by orthogonal steps only: nothing is squared,
+//! and singular values down to 2^-23 of the largest survive.
 
-use crate::maths::{self, LANES};
+use crate::maths;
+use crate::quads::{self, Cell, Quad, minus, minus_matrix, plus, plus_matrix, plus_product, transpose, tree};
+use core::cmp::Ordering;
 
-/// One column of the block: the same position in [`LANES`] consecutive rows.
-pub(crate) type BlockColumn = [f32; LANES];
+/// Rows of a block. More make fewer, longer steps.
+pub(crate) const BLOCK: usize = 32;
+
+/// Of the squares of a block: what is left below 4 * 2^-23 of its norm is rounding.
+const NOTHING: f32 = f32::from_bits((127 - 42) << 23);
+
+/// Four columns of the block.
+pub(crate) type Tile = [Cell; BLOCK / 4];
 
 /// The factor R of all rows so far, up to a common power-of-two unit, and the block that is being filled.
 pub(crate) struct Triangle<'a> {
-    /// Rows of `order.len()` entries: those that came, until it is full; from then on triangular.
-    factor: &'a mut [f32],
-    /// `order[k]` is the position that column k of the factor holds.
-    order: &'a mut [f32],
-    block: &'a mut [BlockColumn],
-    scratch: &'a mut [f32],
-    /// Rows kept in the factor, and in the block.
-    kept: usize,
-    blocked: usize,
-    triangular: bool,
+    /// Rows of `width` quads.
+    factor: &'a mut [Quad],
+    block: &'a mut [Tile],
+    /// More rows come than fit into the factor.
+    folds: bool,
+    /// Rows that came, and those of them that wait in the block.
+    rows: usize,
+    waiting: usize,
     unit: f32,
     largest: f32,
 }
 
 impl<'a> Triangle<'a> {
-    /// `order`, `block` and `scratch` are as long as a row. `factor` is a whole number of rows: the smaller of the row and column counts to come.
-    pub(crate) fn new(
-        factor: &'a mut [f32],
-        order: &'a mut [f32],
-        block: &'a mut [BlockColumn],
-        scratch: &'a mut [f32],
-    ) -> Self {
-        factor.fill(0.0);
-        block.fill([0.0; LANES]);
-        for (k, slot) in order.iter_mut().enumerate() {
-            *slot = k as f32;
-        }
-        Self { factor, order, block, scratch, kept: 0, blocked: 0, triangular: false, unit: 1.0, largest: 0.0 }
+    /// `block` is [`BLOCK`] rows. `factor` is as many rows as will come; or, if more come than there are columns (`folds`), four for each quad of a
+    /// row; and may be longer.
+    pub(crate) fn new(factor: &'a mut [Quad], block: &'a mut [Quad], folds: bool) -> Self {
+        factor.as_flattened_mut().fill(0.0);
+        block.as_flattened_mut().fill(0.0);
+        let (cells, _) = block.as_chunks_mut::<4>();
+        let (block, _) = cells.as_chunks_mut::<{ BLOCK / 4 }>();
+        Self { factor, block, folds, rows: 0, waiting: 0, unit: 1.0, largest: 0.0 }
     }
 
     /// Takes one row and adds it to `total`, which is kept in the unit of the factor. None if the row is not finite.
-    pub(crate) fn push(&mut self, row: &[f32], total: &mut [f32]) -> Option<()> {
-        let largest = maths::largest_magnitude(row);
+    pub(crate) fn push(&mut self, row: &[Quad], total: &mut [f32]) -> Option<()> {
+        let largest = maths::largest_magnitude(row.as_flattened());
         if !largest.is_finite() {
             return None;
         }
@@ -53,33 +54,29 @@ impl<'a> Triangle<'a> {
             let unit = maths::power_of_two_unit(largest);
             let change = unit / self.unit;
             if change != 1.0 {
-                maths::scale(self.factor, change);
-                maths::scale(self.block.as_flattened_mut(), change);
+                maths::scale(self.factor.as_flattened_mut(), change);
+                maths::scale(self.block.as_flattened_mut().as_flattened_mut().as_flattened_mut(), change);
                 maths::scale(total, change);
                 self.unit = unit;
             }
         }
-        for (total, value) in total.iter_mut().zip(row) {
+        for (total, value) in total.iter_mut().zip(row.as_flattened()) {
             *total += value * self.unit;
         }
-        let start = self.kept * row.len();
-        if let Some(place) = self.factor.get_mut(start..start + row.len()) {
-            for (entry, value) in place.iter_mut().zip(row) {
-                *entry = value * self.unit;
+        let scaled = |quad: &Quad| quad.map(|value| value * self.unit);
+        if self.folds {
+            for (tile, quad) in self.block.iter_mut().zip(row) {
+                *tile.as_flattened_mut().get_mut(self.waiting)? = scaled(quad);
             }
-            self.kept += 1;
-            return Some(());
-        }
-        if !self.triangular {
-            self.triangularise();
-        }
-        for (column, position) in self.block.iter_mut().zip(&*self.order) {
-            if let (Some(entry), Some(value)) = (column.get_mut(self.blocked), row.get(*position as usize)) {
-                *entry = value * self.unit;
+            self.waiting += 1;
+        } else {
+            let start = self.rows * row.len();
+            for (place, quad) in self.factor.get_mut(start..)?.iter_mut().zip(row) {
+                *place = scaled(quad);
             }
         }
-        self.blocked += 1;
-        if self.blocked == LANES {
+        self.rows += 1;
+        if self.waiting == BLOCK {
             self.fold();
         }
         Some(())
@@ -87,187 +84,158 @@ impl<'a> Triangle<'a> {
 
     /// Completes the factor, and gives the power of two by which it (and the total) is scaled: the largest entry seen is in 1..2.
     pub(crate) fn finish(&mut self) -> f32 {
-        if self.blocked > 0 {
+        if self.waiting > 0 {
             self.fold();
-        }
-        if !self.triangular {
-            self.triangularise();
         }
         self.unit
     }
 
-    /// QR with column pivoting, in place. Rotating the rows of such a factor takes fewer sweeps than rotating others (Drmac and Veselic 2008).
-    fn triangularise(&mut self) {
-        let columns = self.order.len();
-        let mut step = 0;
-        while let Some(below) = self.factor.get_mut(step * columns..)
-            && !below.is_empty()
-        {
-            let heaviest = heaviest_column(below, step, columns, self.scratch);
-            swap(self.order, step, heaviest);
-            each_row(self.factor, columns, |row| swap(row, step, heaviest));
-            if let Some(below) = self.factor.get_mut(step * columns..) {
-                eliminate_column(below, step, columns, self.scratch);
-            }
-            step += 1;
-        }
-        self.triangular = true;
-    }
-
-    /// Eliminates the block: one reflection for each row of the factor.
+    /// Eliminates the block, four columns against four rows of the factor at a time.
     fn fold(&mut self) {
-        let columns = self.order.len();
-        let mut step = 0;
-        let block = &mut *self.block;
-        each_row(self.factor, columns, |row| {
-            if let (Some([diagonal, right @ ..]), Some([column, others @ ..])) =
-                (row.get_mut(step..), block.get_mut(step..))
-            {
-                eliminate_block_column(diagonal, right, column, others);
+        let width = self.block.len();
+        let cells = self.waiting.div_ceil(4);
+        let mut factor = &mut *self.factor;
+        let mut block = &mut *self.block;
+        let nothing = NOTHING * squares(block);
+        for first in 0..width {
+            // As long as the factor has empty rows, the block is used up before its columns are, unless columns depend on each other.
+            if 4 * first >= self.rows && squares(block) <= nothing {
+                break;
             }
-            step += 1;
-        });
-        self.block.fill([0.0; LANES]);
-        self.blocked = 0;
+            let Some((four, below)) = factor.split_at_mut_checked(4 * width) else {
+                return;
+            };
+            let Some([[a, a_right @ ..], [b, b_right @ ..], [c, c_right @ ..], [d, d_right @ ..]]) =
+                quads::four(four, width, first)
+            else {
+                return;
+            };
+            let Some((tile, right)) = block.split_first_mut() else {
+                return;
+            };
+            let Some(tile) = tile.get_mut(..cells) else {
+                return;
+            };
+            let reflections = eliminate_tile([a, b, c, d], tile);
+            reflect([a_right, b_right, c_right, d_right], right, tile, &reflections);
+            factor = below;
+            block = right;
+        }
+        self.block.as_flattened_mut().as_flattened_mut().as_flattened_mut().fill(0.0);
+        self.waiting = 0;
     }
 }
 
-/// One Householder reflection of a row of the factor and the block below it.
-#[inline]
-fn eliminate_block_column(diagonal: &mut f32, right: &mut [f32], column: &BlockColumn, others: &mut [BlockColumn]) {
-    let Some(Reflection { length, head, tau }) = Reflection::new(*diagonal, maths::dot(column, column)) else {
-        return;
-    };
-    *diagonal = length;
-    let mut reflector = *column;
-    for value in &mut reflector {
-        *value /= head;
+/// Sum of squares of what is in the block.
+fn squares(block: &[Tile]) -> f32 {
+    let quads = block.as_flattened().as_flattened();
+    quads::dot(quads, quads)
+}
+
+/// Four reflections, one after the other: I - Y T Y' with Y = (diag(heads), tile) and T lower triangular.
+struct Four {
+    heads: Quad,
+    weights: Cell,
+}
+
+/// Eliminates four columns of the block against the triangle above them. The tile becomes the lower parts of the four vectors, each cell with a vector
+/// to a quad.
+fn eliminate_tile(top: [&mut Quad; 4], tile: &mut [Cell]) -> Four {
+    for cell in &mut *tile {
+        *cell = transpose(*cell);
     }
-    for (entry, column) in right.iter_mut().zip(others) {
-        let mut products = [0.0; LANES];
-        for ((p, r), c) in products.iter_mut().zip(&reflector).zip(&*column) {
-            *p = r * c;
+    let mut four = Four { heads: [0.0; 4], weights: [[0.0; 4]; 4] };
+    let mut products = [[0.0; 4]; 4];
+    subtract_then_multiply(&mut products, tile, [0, 0], [0.0; 4]);
+    let Four { heads, weights } = &mut four;
+    for (c, ((top, head), weights)) in top.into_iter().zip(heads).zip(weights).enumerate() {
+        let products_c = products.map(tree);
+        let lane = |quad: &Quad| quad.get(c).copied().unwrap_or(0.0);
+        let reflection = Reflection::new(lane(top), lane(&products_c));
+        *head = reflection.head;
+        let mut along = plus(products_c, *head, *top).map(|sum| reflection.weight * sum);
+        for (k, along) in along.iter_mut().enumerate() {
+            *along = if k > c { *along } else { 0.0 };
         }
-        let along = tau * (*entry + maths::tree(products));
-        *entry -= along;
-        for (c, r) in column.iter_mut().zip(&reflector) {
-            *c -= along * r;
+        *top = minus(*top, *head, along);
+        if let Some(diagonal) = top.get_mut(c) {
+            *diagonal = reflection.length;
         }
+        for (k, (weight, product)) in weights.iter_mut().zip(products_c).enumerate() {
+            *weight = match k.cmp(&c) {
+                Ordering::Less => product,
+                Ordering::Equal => reflection.weight,
+                Ordering::Greater => 0.0,
+            };
+        }
+        subtract_then_multiply(&mut products, tile, [c, c + 1], along);
+    }
+    four
+}
+
+/// columns -= along times column `from`, then products = their products with column `to`.
+#[inline(never)]
+fn subtract_then_multiply(products: &mut Cell, tile: &mut [Cell], [from, to]: [usize; 2], [fa, fb, fc, fd]: Quad) {
+    let [mut sa, mut sb, mut sc, mut sd] = [[0.0; 4]; 4];
+    for cell in tile {
+        let x = cell.get(from).copied().unwrap_or_default();
+        let [a, b, c, d] = *cell;
+        *cell = [minus(a, fa, x), minus(b, fb, x), minus(c, fc, x), minus(d, fd, x)];
+        let y = cell.get(to).copied().unwrap_or_default();
+        let [a, b, c, d] = *cell;
+        (sa, sb, sc, sd) =
+            (plus_product(sa, a, y), plus_product(sb, b, y), plus_product(sc, c, y), plus_product(sd, d, y));
+    }
+    *products = [sa, sb, sc, sd];
+}
+
+/// Applies the four reflections to other columns.
+#[inline(never)]
+fn reflect(top: [&mut [Quad]; 4], right: &mut [Tile], vectors: &[Cell], Four { heads, weights }: &Four) {
+    let [a, b, c, d] = top;
+    let [ha, hb, hc, hd] = *heads;
+    let [[aa, ..], [ba, bb, ..], [ca, cb, cc, _], [da, db, dc, dd]] = *weights;
+    for ((((a, b), c), d), columns) in a.iter_mut().zip(b).zip(c).zip(d).zip(right) {
+        let mut y = [a.map(|a| ha * a), b.map(|b| hb * b), c.map(|c| hc * c), d.map(|d| hd * d)];
+        for (cell, vectors) in columns.iter().zip(vectors) {
+            y = plus_matrix(y, *vectors, *cell);
+        }
+        let [ya, yb, yc, yd] = y;
+        let wa = ya.map(|y| aa * y);
+        let wb = minus(yb, ba, wa).map(|y| bb * y);
+        let wc = minus(minus(yc, ca, wa), cb, wb).map(|y| cc * y);
+        let wd = minus(minus(minus(yd, da, wa), db, wb), dc, wc).map(|y| dd * y);
+        let w = [wa, wb, wc, wd];
+        for (cell, vectors) in columns.iter_mut().zip(vectors) {
+            *cell = minus_matrix(*cell, *vectors, w);
+        }
+        *a = minus(*a, ha, wa);
+        *b = minus(*b, hb, wb);
+        *c = minus(*c, hc, wc);
+        *d = minus(*d, hd, wd);
     }
 }
 
-/// Puts the entries of `row` back into the order of the positions.
-pub(crate) fn restore_order(row: &mut [f32], order: &[f32], scratch: &mut [f32]) {
-    for (copy, value) in scratch.iter_mut().zip(&*row) {
-        *copy = *value;
-    }
-    for (value, position) in scratch.iter().zip(order) {
-        if let Some(slot) = row.get_mut(*position as usize) {
-            *slot = *value;
-        }
-    }
-}
-
-/// A Householder reflection I - tau (1, v)(1, v)' that turns (top, rest) into (length, 0), with v = rest / head.
-struct Reflection {
-    length: f32,
-    head: f32,
-    tau: f32,
+/// A Householder reflection I - weight (head, x)(head, x)' that turns (top, x) into (length, 0).
+pub(crate) struct Reflection {
+    /// Of the sign that `top` has not, so that nothing cancels.
+    pub(crate) length: f32,
+    pub(crate) head: f32,
+    pub(crate) weight: f32,
 }
 
 impl Reflection {
-    /// From the top entry and the sum of squares of the rest. None if there is nothing to eliminate: the rest is zero, or so small that its squares
-    /// underflow (below 2^-60 of the largest entry, which 2^-23 of backward error hides).
+    /// From the top entry and the sum of squares of the others, x'x. No reflection (weight 0) if there is nothing to eliminate: x is zero, or so small
+    /// that its squares underflow (below 2^-60 of the largest entry, which 2^-23 of backward error hides).
     #[inline]
-    fn new(top: f32, rest: f32) -> Option<Self> {
+    pub(crate) fn new(top: f32, rest: f32) -> Self {
         const NOTHING: f32 = f32::from_bits((127 - 120) << 23);
         if rest < NOTHING {
-            return None;
+            return Self { length: top, head: 0.0, weight: 0.0 };
         }
-        let length = maths::sqrt(top * top + rest);
-        // top - length, without cancellation.
-        let head = if top <= 0.0 { top - length } else { -rest / (top + length) };
-        let squared = head * head;
-        let tau = 2.0 * squared / (rest + squared);
-        Some(Self { length, head, tau })
-    }
-}
-
-/// The column, from `step` on, with the largest sum of squares in these rows.
-fn heaviest_column(rows: &mut [f32], step: usize, columns: usize, weights: &mut [f32]) -> usize {
-    weights.fill(0.0);
-    each_row(rows, columns, |row| {
-        for (weight, value) in weights.iter_mut().zip(&*row) {
-            *weight += *value * *value;
-        }
-    });
-    let mut heaviest = step;
-    let mut best = 0.0;
-    for (column, weight) in weights.iter().enumerate().skip(step) {
-        if *weight > best {
-            best = *weight;
-            heaviest = column;
-        }
-    }
-    heaviest
-}
-
-/// One Householder reflection: column `step` becomes zero below the first of these rows.
-fn eliminate_column(rows: &mut [f32], step: usize, columns: usize, along: &mut [f32]) {
-    let Some((first, others)) = rows.split_at_mut_checked(columns) else {
-        return;
-    };
-    let mut below = 0.0;
-    each_row(others, columns, |row| {
-        let value = row.get(step).copied().unwrap_or(0.0);
-        below += value * value;
-    });
-    let Some(diagonal) = first.get_mut(step) else {
-        return;
-    };
-    let Some(Reflection { length, head, tau }) = Reflection::new(*diagonal, below) else {
-        return;
-    };
-    *diagonal = length;
-    for (along, value) in along.iter_mut().zip(&*first) {
-        *along = *value;
-    }
-    each_row(others, columns, |row| {
-        let v = row.get(step).copied().unwrap_or(0.0) / head;
-        for (along, value) in along.iter_mut().zip(&*row).skip(step + 1) {
-            *along += v * *value;
-        }
-    });
-    maths::scale(along, tau);
-    for (value, along) in first.iter_mut().zip(&*along).skip(step + 1) {
-        *value -= *along;
-    }
-    each_row(others, columns, |row| {
-        let v = row.get(step).copied().unwrap_or(0.0) / head;
-        if let Some(eliminated) = row.get_mut(step) {
-            *eliminated = 0.0;
-        }
-        for (value, along) in row.iter_mut().zip(&*along).skip(step + 1) {
-            *value -= v * *along;
-        }
-    });
-}
-
-/// Exchanges two entries; nothing if either does not exist.
-fn swap(row: &mut [f32], a: usize, b: usize) {
-    if a < b
-        && let Some((head, tail)) = row.split_at_mut_checked(b)
-        && let (Some(a), Some(b)) = (head.get_mut(a), tail.first_mut())
-    {
-        core::mem::swap(a, b);
-    }
-}
-
-/// Calls `f` with each row of `columns` entries.
-fn each_row(rows: &mut [f32], columns: usize, mut f: impl FnMut(&mut [f32])) {
-    let mut rest = rows;
-    while let Some((row, more)) = rest.split_at_mut_checked(columns.max(1)) {
-        f(row);
-        rest = more;
+        let length = maths::sqrt(top * top + rest).copysign(-top);
+        let head = top - length;
+        // Orthogonal whatever the square root: the weight is 2 over the square of the vector.
+        Self { length, head, weight: 2.0 / (rest + head * head) }
     }
 }

@@ -105,7 +105,7 @@ pub struct Explanation {
     pub channel_weights: Vec<f32>,
     /// Number of channels of the layer, and of those selected.
     pub channels: [usize; 2],
-    /// All singular values.
+    /// The singular values of the parts, and the next one if it exists.
     pub singular_values: Vec<f32>,
     /// The sign rule used.
     pub sign: SignRule,
@@ -315,7 +315,7 @@ fn decomposed(layer: &Explained, request: &Request, sign: SignRule) -> Result<De
     integrate::predicted(&parts, &mut predicted)?;
     parts.rectify();
     let singular_values = parts.singular_values().to_vec();
-    let total: f32 = singular_values.iter().map(|s| s * s).sum();
+    let norm = parts.norm();
     let listed = parts
         .components()
         .chunks_exact(h * w)
@@ -324,7 +324,7 @@ fn decomposed(layer: &Explained, request: &Request, sign: SignRule) -> Result<De
         .map(|((ossm, &singular_value), &predicted)| Part {
             ossm: ossm.to_vec(),
             singular_value,
-            explained_variance: if total > 0.0 { singular_value * singular_value / total } else { 0.0 },
+            explained_variance: if norm > 0.0 { (singular_value / norm).powi(2) } else { 0.0 },
             score: 0.0,
             contribution: 0.0,
             predicted,
