@@ -528,6 +528,11 @@ fn budget_states_memory() {
     assert_eq!(bytes, 4 * decomcam_core::decompose::workspace_len(49, 100));
     // The bar: 7 x 7 positions with Q 10 take at most 24 KB, whatever the channels.
     assert!(bytes <= 24 * 1024 && 4 * decomcam_core::decompose::workspace_len(49, 65_536) <= 24 * 1024);
+    // What was measured on boards stands below.
+    for wanted in ["Cortex-M4F", "RV32IMAC", "1280x7x7 P 100 Q 10, bytes", "flash, bytes", "stack with P 100, bytes"] {
+        assert!(words.contains(wanted), "{wanted}: {words}");
+    }
+    assert!(!words.contains(" - "), "{words}");
     for (args, expected) in [(["--top", "2000"], "1 to 1280"), (["--components", "49"], "1 to 48")] {
         let output = run(&[&["budget"], &args[..]].concat());
         assert_eq!(output.status.code(), Some(1));

@@ -5,6 +5,13 @@ use decomcam_core::channels::Channel;
 use decomcam_core::{decompose, resample};
 use std::fmt::Write as _;
 
+/// What `tests/firmware/run` measured and wrote: a line of names, then a line a board and layer.
+const BOARDS: &str = include_str!("boards.tsv");
+
+/// Names of the boards in that table.
+const BOARD_NAMES: [(&str, &str); 3] =
+    [("m4f", "Cortex-M4F"), ("m3", "Cortex-M3 (soft float)"), ("rv32", "RV32IMAC (soft float)")];
+
 /// Memory of the core for a layer and a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
@@ -54,6 +61,55 @@ impl Budget {
             "\nNo heap. Workspace does not grow with the channels: they stream through. A channel index takes {} bytes.",
             size_of::<Channel>()
         );
-        text
+        text + &measured()
     }
+}
+
+/// An explanation on one board, measured.
+struct Measured<'a> {
+    board: &'a str,
+    case: &'a str,
+    layer: &'a str,
+    flash_bytes: &'a str,
+    stack_bytes: &'a str,
+    instructions: f64,
+}
+
+impl<'a> Measured<'a> {
+    fn read(line: &'a str) -> Option<Self> {
+        let mut fields = line.split('\t');
+        let mut next = || fields.next();
+        let (board, case, layer, _workspace) = (next()?, next()?, next()?, next()?);
+        let (flash_bytes, stack_bytes, instructions) = (next()?, next()?, next()?.parse().ok()?);
+        Some(Self { board, case, layer, flash_bytes, stack_bytes, instructions })
+    }
+}
+
+/// Flash, stack and instructions of an explanation on each board.
+fn measured() -> String {
+    let rows: Vec<Measured> = BOARDS.lines().filter_map(Measured::read).collect();
+    let on = |board: &'static str| rows.iter().filter(move |row| row.board == board);
+    let mut text = String::from("\nMeasured in QEMU by tests/firmware/run (opt-level s), millions of instructions of an explanation:\n\n");
+    let mut line = |what: &str, cells: [String; BOARD_NAMES.len()]| {
+        let _ = write!(text, "{what:<34}");
+        for (cell, (_, name)) in cells.iter().zip(BOARD_NAMES) {
+            let _ = write!(text, "{cell:>0$}", name.len() + 3);
+        }
+        text.push('\n');
+    };
+    line("layer, channels and parts", BOARD_NAMES.map(|(_, name)| name.to_owned()));
+    for first in on(BOARD_NAMES[0].0) {
+        let kind = if first.case.contains("i8") || first.case.contains("bytes") { ", bytes" } else { "" };
+        let cells = BOARD_NAMES.map(|(board, _)| {
+            let row = on(board).find(|row| row.case == first.case);
+            row.map_or_else(|| "-".to_owned(), |row| format!("{:.1}", row.instructions / 1e6))
+        });
+        line(&format!("{}{kind}", first.layer), cells);
+    }
+    let first = |cell: fn(&Measured) -> String| {
+        BOARD_NAMES.map(|(board, _)| on(board).next().map_or_else(|| "-".to_owned(), cell))
+    };
+    line("flash, bytes", first(|row| row.flash_bytes.to_owned()));
+    line("stack with P 100, bytes", first(|row| row.stack_bytes.to_owned()));
+    text
 }

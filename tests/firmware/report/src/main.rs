@@ -1,6 +1,7 @@
 //! Compares what the targets reported, value for value, and tabulates what it cost them.
 //!
-//! `firmware-report DIRECTORY...`: each holds a target's `lines` and `values`; the first is the reference. Fails unless all are equal.
+//! `firmware-report COSTS DIRECTORY...`: each directory holds a target's `lines` and `values`, and a board's `flash`; the first is the reference. Fails
+//! unless all are equal. COSTS is written: the table that `decomcam budget` prints.
 
 use std::process::ExitCode;
 use std::{env, error, fs, path::Path};
@@ -13,6 +14,9 @@ const BAR_TARGET: &str = "m4f";
 const BAR_INSTRUCTIONS: u64 = 12_000_000;
 const BAR_WORKSPACE_BYTES: usize = 24 * 1024;
 const BAR_STACK_BYTES: usize = 2 * 1024;
+/// The cases that a table of costs lists: what networks give, not what breaks programs.
+const COSTED: [&str; 8] =
+    ["cat7_p100", "cat7_i8", "dog7_p500", "random9", "bytes9", "random12", "few12", "cat14_p100"];
 const EXPLANATION: [&str; 6] = ["weights", "top_channels", "components", "aligned_weights", "ossms", "saliency"];
 
 fn main() -> ExitCode {
@@ -27,7 +31,8 @@ fn main() -> ExitCode {
 }
 
 fn report() -> Result<bool> {
-    let targets = env::args().skip(1).map(|path| Target::read(&path)).collect::<Result<Vec<_>>>()?;
+    let costs = env::args().nth(1).ok_or("no file for the costs")?;
+    let targets = env::args().skip(2).map(|path| Target::read(&path)).collect::<Result<Vec<_>>>()?;
     let (reference, others) = targets.split_first().ok_or("no directories")?;
     println!("Bits, {} against {}: = where all are equal\n", names(others), reference.name);
     let equal = compare(reference, others);
@@ -36,6 +41,7 @@ fn report() -> Result<bool> {
     instructions_by_stage(&measured);
     println!("\nInstructions of an explanation ({}), and the deepest stack, by case\n", EXPLANATION.join(" + "));
     costs_by_case(&measured);
+    fs::write(&costs, table(&measured)).map_err(|e| format!("{costs}: {e}"))?;
     let within = bars(&measured);
     Ok(equal && within)
 }
@@ -44,6 +50,8 @@ fn report() -> Result<bool> {
 struct Target {
     name: String,
     cases: Vec<Case>,
+    /// Code and constants of the least program that explains; none on a desktop.
+    flash_bytes: Option<usize>,
 }
 
 struct Case {
@@ -93,7 +101,9 @@ impl Target {
             }
         }
         let name = path.file_name().unwrap_or_default().to_string_lossy().into();
-        Ok(Self { name, cases })
+        let flash = fs::read_to_string(path.join("flash")).ok();
+        let flash_bytes = flash.map(|bytes| bytes.trim().parse()).transpose()?;
+        Ok(Self { name, cases, flash_bytes })
     }
 
     fn case(&self, name: &str) -> Option<&Case> {
@@ -212,6 +222,23 @@ fn costs_by_case(targets: &[&Target]) {
         rows.push(row);
     }
     print(&rows);
+}
+
+/// What real layers cost on each board, tab-separated: a line of names, then a line a board and case.
+fn table(targets: &[&Target]) -> String {
+    let mut text =
+        String::from("target\tcase\tlayer\tworkspace_bytes\tflash_bytes\tstack_bytes\tinstructions\n");
+    for target in targets {
+        for case in COSTED.iter().filter_map(|name| target.case(name)) {
+            let flash = target.flash_bytes.unwrap_or(0);
+            let (name, shape, workspace, stack) = (&case.name, &case.shape, case.workspace_bytes, case.deepest().0);
+            let line = [&target.name, name, shape].map(String::as_str).join("\t");
+            // Rounded: two runs differ by some dozens on Arm.
+            let instructions = case.explanation().div_ceil(10_000) * 10_000;
+            text += &format!("{line}\t{workspace}\t{flash}\t{stack}\t{instructions}\n");
+        }
+    }
+    text
 }
 
 /// Whether the case of the bars stays below them.
