@@ -89,7 +89,9 @@ impl<'a> Measured<'a> {
 fn measured() -> String {
     let rows: Vec<Measured> = BOARDS.lines().filter_map(Measured::read).collect();
     let on = |board: &'static str| rows.iter().filter(move |row| row.board == board);
-    let mut text = String::from("\nMeasured in QEMU by tests/firmware/run (opt-level s), millions of instructions of an explanation:\n\n");
+    let mut text = String::from(
+        "\nMeasured in QEMU by tests/firmware/run (opt-level s), millions of instructions of an explanation:\n\n",
+    );
     let mut line = |what: &str, cells: [String; BOARD_NAMES.len()]| {
         let _ = write!(text, "{what:<34}");
         for (cell, (_, name)) in cells.iter().zip(BOARD_NAMES) {
