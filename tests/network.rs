@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use decomcam::gradient::append_gradient;
 use decomcam::model::{Manifest, Model, Score, ScoreKind};
 use decomcam::network::{Explained, ImageTower};
-use decomcam::quantised::{self, Wanted};
+use decomcam::quantised::{self, Pairs, Wanted};
 use decomcam::text::{TextTower, Tokenizer};
 use std::path::{Path, PathBuf};
 use tract_onnx::prelude::{Framework, InferenceModelExt};
@@ -70,7 +70,7 @@ fn image_network(model: &Model, outputs: &[&str]) -> TypedModel {
 
 fn wanted<'a>(outputs: &'a [&'a str]) -> Wanted<'a> {
     const SHAPE: [Option<usize>; 4] = [Some(1), Some(3), Some(SIDE.0), Some(SIDE.1)];
-    Wanted { input: "image", datum_type: f32::datum_type(), shape: &SHAPE, outputs }
+    Wanted { input: "image", datum_type: f32::datum_type(), shape: &SHAPE, outputs, pairs: Pairs::Clamp }
 }
 
 /// The part of the network from a layer to one output, as a function of the layer.
@@ -500,19 +500,18 @@ fn a_gradient_without_a_rule_is_an_error_that_names_operator_and_node() {
         let score = weighted_sum(&mut model, y);
         format!("{:#}", append_gradient(&mut model, score, x).unwrap_err())
     };
-    let tanh = failing(&|model, x| Ok(model.wire_node("squash", math::tanh(), &[x])?[0]));
-    assert!(tanh.contains("Tanh") && tanh.contains("squash"), "{tanh}");
-    let most = failing(&|model, x| Ok(model.wire_node("most", Reduce::new(tvec!(1), Reducer::Max), &[x])?[0]));
-    assert!(most.contains("Max") && most.contains("most"), "{most}");
-    let logarithm = failing(&|model, x| {
-        Ok(model.wire_node("surprise", Softmax::new(tvec!(1), None, SoftmaxKind::LogSoftmax), &[x])?[0])
+    let inverse = failing(&|model, x| Ok(model.wire_node("back", math::asin(), &[x])?[0]));
+    assert!(inverse.contains("Asin") && inverse.contains("back"), "{inverse}");
+    let kernel = failing(&|model, x| {
+        let kernel = wire(model, AxisOp::Add(1), &[x])?;
+        let signal = model.add_const("signal", Tensor::zero::<f32>(&[1, 1, 8])?)?;
+        let bias = model.add_const("bias", tensor0(0f32))?;
+        let pool = PoolSpec { kernel_shape: tvec!(4), input_channels: 1, output_channels: 1, ..PoolSpec::default() };
+        let conv = Conv { pool_spec: pool, kernel_fmt: KernelFormat::OIHW, group: 1, q_params: None };
+        let y = model.wire_node("matched", conv, &[signal, kernel, bias])?[0];
+        wire(model, AxisOp::Rm(1), &[y])
     });
-    assert!(logarithm.contains("LogSoftmax") && logarithm.contains("surprise"), "{logarithm}");
-    let both = failing(&|model, x| {
-        let square = wire(model, math::square(), &[x])?;
-        Ok(model.wire_node("larger", math::max(), &[x, square])?[0])
-    });
-    assert!(both.contains("larger") && both.contains("one constant"), "{both}");
+    assert!(kernel.contains("matched") && kernel.contains("kernel"), "{kernel}");
     let nowhere = failing(&|model, _| model.add_source("other", f32::fact([1, 4])));
     assert!(nowhere.contains("does not depend on the layer"), "{nowhere}");
 }
@@ -632,7 +631,7 @@ fn clamps_stand_in_for_quantised_activations() {
     };
     let pairs = run(quantised::read_with_pairs(file, &wanted(&names)).unwrap());
     let mut network = quantised::read_with_pairs(file, &wanted(&names)).unwrap();
-    assert!(quantised::clamp_activations(&mut network).unwrap() > 0);
+    assert!(quantised::undo_pairs(&mut network, Pairs::Clamp).unwrap() > 0);
     let clamps = run(network);
     for (name, (pairs, clamps)) in names.iter().zip(pairs.iter().zip(clamps.iter())) {
         let similarity = cosine(&floats(pairs), &floats(clamps));
@@ -658,10 +657,10 @@ fn float_weights_are_those_that_tract_computes() {
     assert_eq!(floats(&ours[1]), floats(&plain[1]));
 }
 
-/// x -> u8 -> x, with or without the pair replaced.
+/// x -> u8 -> x, with the pair replaced or, if by nothing, left to tract.
 fn quantised_graph(
     values: &[f32],
-    clamp: bool,
+    pairs: Option<Pairs>,
     between: impl Fn(&mut TypedModel, OutletId) -> TractResult<OutletId>,
 ) -> Vec<f32> {
     let mut model = TypedModel::default();
@@ -674,8 +673,8 @@ fn quantised_graph(
     let y = between(&mut model, first).unwrap();
     let last = wire_pair(&mut model, y, 1. / 256., 0);
     model.outputs = vec![last];
-    if clamp {
-        assert_eq!(quantised::clamp_activations(&mut model).unwrap(), 2);
+    if let Some(pairs) = pairs {
+        assert_eq!(quantised::undo_pairs(&mut model, pairs).unwrap(), 2);
     }
     model.declutter().unwrap();
     let x = Tensor::from_shape(&[1, values.len()], values).unwrap();
@@ -687,26 +686,42 @@ fn a_clamp_saturates_where_the_integers_do() {
     // The first pair holds -10 to 15.5, the second 0 to 255/256.
     let values = [-30f32, -0.5, 0., 0.24, 0.8, 1.7, 40.];
     let identity = |_: &mut TypedModel, x| Ok(x);
-    assert_eq!(quantised_graph(&values, true, identity), [0., 0., 0., 0.24, 0.8, 255. / 256., 255. / 256.]);
-    for (pair, clamp) in quantised_graph(&values, false, identity).iter().zip(quantised_graph(&values, true, identity))
-    {
-        assert!((pair - clamp).abs() <= 0.05 + 1. / 512., "{pair} {clamp}");
+    let clamped = quantised_graph(&values, Some(Pairs::Clamp), identity);
+    assert_eq!(clamped, [0., 0., 0., 0.24, 0.8, 255. / 256., 255. / 256.]);
+    let integers = quantised_graph(&values, None, identity);
+    for (integer, clamp) in integers.iter().zip(clamped) {
+        assert!((integer - clamp).abs() <= 0.05 + 1. / 512., "{integer} {clamp}");
     }
+    assert_eq!(integers, quantised_graph(&values, Some(Pairs::Round), identity));
 }
 
 /// tract 0.23.9's declutter takes pair -> Softmax -> pair for a function of single numbers and makes it a table. The
-/// clamps come first, so it never sees the pairs.
+/// pairs are replaced first, so it never sees them.
 #[test]
 fn a_softmax_between_pairs_stays_a_softmax() {
     let values = [0.1f32, 1.2, -0.7, 2.3, 0.4];
-    let found = quantised_graph(&values, true, |model, x| {
-        wire(model, Softmax::new(tvec!(1), None, SoftmaxKind::Softmax), &[x])
-    });
+    let softmax = |model: &mut TypedModel, x| wire(model, Softmax::new(tvec!(1), None, SoftmaxKind::Softmax), &[x]);
     let exponentials: Vec<f32> = values.iter().map(|value| value.exp()).collect();
     let sum: f32 = exponentials.iter().sum();
-    for (found, exponential) in found.iter().zip(exponentials) {
-        assert!((found - exponential / sum).abs() < 1e-6);
+    for (pairs, error) in [(Pairs::Clamp, 1e-6), (Pairs::Round, 0.5 / 256. + 1e-6)] {
+        let found = quantised_graph(&values, Some(pairs), softmax);
+        for (found, exponential) in found.iter().zip(&exponentials) {
+            assert!((found - exponential / sum).abs() <= error, "{pairs:?}");
+        }
     }
+}
+
+/// Halves go to even, steps are those of the integers, and beyond their range there is nothing.
+#[test]
+fn rounding_is_what_the_integers_do() {
+    let mut model = TypedModel::default();
+    let x = model.add_source("x", f32::fact([1, 8])).unwrap();
+    let quantised = wire(&mut model, quantize_linear_u8(2., 10), &[x]).unwrap();
+    model.outputs = vec![wire(&mut model, DequantizeLinearF32::new(0.5, 10), &[quantised]).unwrap()];
+    assert_eq!(quantised::undo_pairs(&mut model, Pairs::Round).unwrap(), 1);
+    let x = Tensor::from_shape(&[1, 8], &[0.25f32, 0.75, -0.25, 0.26, 1e9, -1e9, -5., f32::MAX]).unwrap();
+    let found = floats(&model.into_runnable().unwrap().run(tvec!(x.into())).unwrap()[0]);
+    assert_eq!(found, [0., 1., 0., 0.5, 122.5, -5., -5., 122.5]);
 }
 
 #[test]
@@ -723,20 +738,23 @@ fn clamps_that_cannot_bind_are_left_out() {
     let mean = wire(&mut model, math::div(), &[sum, count]).unwrap();
     let narrower = pair(&mut model, mean, 0.05);
     model.outputs = vec![pair(&mut model, narrower, 0.2)];
-    assert_eq!(quantised::clamp_activations(&mut model).unwrap(), 3);
+    assert_eq!(quantised::undo_pairs(&mut model, Pairs::Clamp).unwrap(), 3);
     model.compact().unwrap();
     let named = |name: &str| model.nodes.iter().filter(|node| node.op.name() == name).count();
     assert_eq!((named("Max"), named("Min")), (1, 2));
 }
 
 #[test]
-fn pairs_that_rescale_stay() {
+fn pairs_that_rescale_round() {
     let mut model = TypedModel::default();
     let x = model.add_source("x", f32::fact([1, 2])).unwrap();
     let quantised = wire(&mut model, quantize_linear_u8(10., 0), &[x]).unwrap();
     let rescaled = wire(&mut model, DequantizeLinearF32::new(0.2, 0), &[quantised]).unwrap();
     model.outputs = vec![rescaled];
-    assert_eq!(quantised::clamp_activations(&mut model).unwrap(), 0);
+    assert_eq!(quantised::undo_pairs(&mut model, Pairs::Clamp).unwrap(), 1);
+    let x = Tensor::from_shape(&[1, 2], &[0.34f32, 100.]).unwrap();
+    let found = floats(&model.into_runnable().unwrap().run(tvec!(x.into())).unwrap()[0]);
+    assert!((found[0] - 0.6).abs() < 1e-6 && (found[1] - 51.).abs() < 1e-5, "{found:?}");
 }
 
 // The prompt.

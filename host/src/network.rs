@@ -5,7 +5,7 @@
 
 use crate::gradient::append_gradient;
 use crate::model::{Layer, Model, Score, ScoreKind};
-use crate::quantised::{self, Wanted};
+use crate::quantised::{self, Pairs, Wanted};
 use anyhow::{Context, Result, anyhow, ensure};
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
@@ -291,6 +291,7 @@ impl Wiring<'_> {
             datum_type: f32::datum_type(),
             shape: &[Some(1), Some(3), Some(height), Some(width)],
             outputs: &names,
+            pairs: Pairs::Clamp,
         };
         let network = quantised::read(model.file(&side.file)?, &wanted)?;
         let layer = network.outputs[self.outputs.len()];

@@ -14,13 +14,18 @@
 //!   so the rounding is dropped and the saturation kept. Dropping both would be wrong: exporters delete a ReLU or a
 //!   Clip that the saturation makes redundant. The derivative of the clamp, one inside the range and zero outside, is
 //!   the usual straight-through estimate for the pair.
+//!
+//! To see what an integer device computes, the pair can stay what it is, a [`Rounding`], in one step on floats: the
+//! values that the integers stand for, so that only the order of sums differs from such a device. Integers themselves
+//! never flow through the graph. tract 0.23.9 would fold what lies between a `DequantizeLinear` and a `QuantizeLinear`
+//! into a table of 256 entries, even a Softmax, which does not work on one element at a time; it cannot fold this.
 
 use anyhow::{Context, ensure};
 use tract_onnx::model::ParseResult;
 use tract_onnx::pb;
 use tract_onnx::prelude::Framework;
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
-use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
+use tract_onnx::tract_core::ops::element_wise::{ElementWiseMiniOp, ElementWiseOp};
 use tract_onnx::tract_core::ops::konst::Const;
 use tract_onnx::tract_core::ops::math;
 use tract_onnx::tract_core::ops::nn::{Reduce, Reducer};
@@ -38,17 +43,30 @@ pub struct Wanted<'a> {
     pub shape: &'a [Option<usize>],
     /// Names of the tensors wanted, inner ones included; they become the outputs, in this order.
     pub outputs: &'a [&'a str],
+    /// What becomes of the pairs around activations.
+    pub pairs: Pairs,
+}
+
+/// What becomes of an activation's `QuantizeLinear` -> `DequantizeLinear` pair.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Pairs {
+    /// A clamp to what the integers can hold: fast, and dropped where it cannot bind.
+    #[default]
+    Clamp,
+    /// Rounding to the integers' steps as well: what an integer device computes.
+    Round,
 }
 
 /// Reads an ONNX file into a decluttered graph of floats whose outputs are the tensors wanted, in the order asked for.
 ///
-/// A wanted inner tensor keeps its place in the graph: declutter never fuses an output away.
+/// A wanted inner tensor keeps its place in the graph: what is computed from it in the file is computed from it here.
 ///
 /// # Errors
 /// Those of [`read_with_pairs`].
 pub fn read(onnx: &[u8], wanted: &Wanted) -> TractResult<TypedModel> {
     let mut model = read_with_pairs(onnx, wanted)?;
-    clamp_activations(&mut model)?;
+    undo_pairs(&mut model, wanted.pairs)?;
+    keep_outputs(&mut model)?;
     model.declutter()?;
     Ok(model)
 }
@@ -199,42 +217,151 @@ where
     }
 }
 
-/// Replaces every activation's `QuantizeLinear` -> `DequantizeLinear` pair by a clamp to the range of its integers, and
-/// tells how many pairs there were.
+/// Replaces every activation's `QuantizeLinear` -> `DequantizeLinear` pair by one operator on floats, and tells how many
+/// pairs there were.
 ///
-/// Goes between typing and declutter, which rewrites pairs. A side of the clamp that cannot bind is left out: behind a
+/// Goes between typing and declutter, which rewrites pairs. A side of a clamp that cannot bind is left out: behind a
 /// mean of values that are all at least zero, a clamp at zero would change no value but make the derivative of a dead
 /// channel, whose mean is exactly zero, a matter of convention.
 ///
-/// A pair whose two halves disagree on scale or zero point rescales as well as rounds: it stays.
+/// A pair whose two halves disagree on scale or zero point rescales as well as rounds: it always becomes a
+/// [`Rounding`].
 ///
 /// # Errors
 /// None but tract's own on an inconsistent graph.
-pub fn clamp_activations(model: &mut TypedModel) -> TractResult<usize> {
-    let mut clamped = 0;
+pub fn undo_pairs(model: &mut TypedModel, pairs: Pairs) -> TractResult<usize> {
+    let mut undone = 0;
     for id in 0..model.nodes.len() {
-        let Some((quantise, low, high)) = pair_ending_at(model, id) else { continue };
+        let Some((quantise, rounding)) = pair_ending_at(model, id) else { continue };
         // Read here, not in a list made beforehand: an earlier replacement may have moved this edge.
         let input = model.node(quantise).inputs[0];
-        let (lowest, highest) = range(model, input);
         let rank = model.outlet_fact(input)?.rank();
         let name = model.node(id).name.clone();
         let mut patch = TypedModelPatch::default();
         let mut wire = patch.tap_model(model, input)?;
-        for (binds, bound, end, op) in
-            [(lowest < low, low, "low", math::max()), (highest > high, high, "high", math::min())]
-        {
-            if binds {
-                let bound = tensor0(bound).broadcast_into_rank(rank)?;
-                let bound = patch.add_const(format!("{name}.{end}.bound"), bound)?;
-                wire = patch.wire_node(format!("{name}.{end}"), op, &[wire, bound])?[0];
+        if pairs == Pairs::Round || rounding.rescales() {
+            wire = patch.wire_node(name, ElementWiseOp(Box::new(rounding), None), &[wire])?[0];
+        } else {
+            let (low, high) = (rounding.at(rounding.smallest), rounding.at(rounding.largest));
+            let (lowest, highest) = range(model, input);
+            for (binds, bound, end, op) in
+                [(lowest < low, low, "low", math::max()), (highest > high, high, "high", math::min())]
+            {
+                if binds {
+                    let bound = tensor0(bound).broadcast_into_rank(rank)?;
+                    let bound = patch.add_const(format!("{name}.{end}.bound"), bound)?;
+                    wire = patch.wire_node(format!("{name}.{end}"), op, &[wire, bound])?[0];
+                }
             }
         }
         patch.shunt_outside(model, id.into(), wire)?;
         patch.apply(model)?;
-        clamped += 1;
+        undone += 1;
     }
-    Ok(clamped)
+    Ok(undone)
+}
+
+/// A pair in one step, on floats: q = round(x / scale) + zero point, half to even, held to `smallest` .. `largest`;
+/// y = (q - `out_zero_point`) * `out_scale`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rounding {
+    scale: f32,
+    zero_point: i32,
+    smallest: i32,
+    largest: i32,
+    out_scale: f32,
+    out_zero_point: i32,
+}
+
+impl Eq for Rounding {}
+
+impl Rounding {
+    /// The values of x that round into the integers' range, not onto its ends from beyond.
+    pub(crate) fn unsaturated(&self) -> (f32, f32) {
+        let at = |q: f32| (q - self.zero_point as f32) * self.scale;
+        (at(self.smallest as f32 - 0.5), at(self.largest as f32 + 0.5))
+    }
+
+    /// The number that an integer stands for.
+    fn at(&self, q: i32) -> f32 {
+        (q - self.out_zero_point) as f32 * self.out_scale
+    }
+
+    fn rescales(&self) -> bool {
+        self.scale != self.out_scale || self.zero_point != self.out_zero_point
+    }
+
+    fn of(&self, x: f32) -> f32 {
+        // Rounds half to even all that is left by the clamp, in two additions that vectorise.
+        const SHIFT: f32 = 1.5 * (1 << 23) as f32;
+        let steps =
+            (x / self.scale).clamp((self.smallest - self.zero_point) as f32, (self.largest - self.zero_point) as f32);
+        let rounded = (steps + SHIFT) - SHIFT;
+        (rounded + (self.zero_point - self.out_zero_point) as f32) * self.out_scale
+    }
+}
+
+impl ElementWiseMiniOp for Rounding {
+    fn name(&self) -> String {
+        "Rounding".to_string()
+    }
+
+    fn eval_in_place(&self, tensor: &mut Tensor, _datum_type: Option<DatumType>) -> TractResult<()> {
+        let mut values = tensor.try_as_plain_ram_mut()?;
+        for value in values.as_slice_mut::<f32>()? {
+            *value = self.of(*value);
+        }
+        Ok(())
+    }
+}
+
+/// Makes what is computed from an output wait for it: declutter would swap a slice, or a stride, with what comes before.
+fn keep_outputs(model: &mut TypedModel) -> TractResult<()> {
+    for output in model.outputs.clone() {
+        let readers = model.outlet_successors(output).to_vec();
+        if readers.is_empty() || !model.outlet_fact(output)?.datum_type.is_float() {
+            continue;
+        }
+        let name = model.unique_name(format!("{}.kept", model.node(output.node).name));
+        let kept = model.wire_node(name, Kept, &[output])?[0];
+        for reader in readers {
+            model.add_edge(kept, reader)?;
+        }
+        for other in &mut model.outputs {
+            if *other == output {
+                *other = kept;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The same tensor, but tract cannot look through.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Kept;
+
+impl Op for Kept {
+    fn name(&self) -> StaticName {
+        "Kept".into()
+    }
+
+    op_as_typed_op!();
+}
+
+impl EvalOp for Kept {
+    op_out_of_plan!();
+
+    fn eval(&self, _context: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        Ok(inputs)
+    }
+}
+
+impl TypedOp for Kept {
+    fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
+        Ok(tvec!(inputs[0].without_value()))
+    }
+
+    as_op!();
 }
 
 /// Smallest and largest value a tensor can hold, as far as clamps before it tell, up to the rounding of a mean.
@@ -248,7 +375,7 @@ fn range(model: &TypedModel, tensor: OutletId) -> (f32, f32) {
         let (low, high) = range(model, node.inputs[0]);
         return (low * count as f32, high * count as f32);
     }
-    if node.op_is::<AxisOp>() {
+    if node.op_is::<AxisOp>() || node.op_is::<Kept>() {
         return range(model, node.inputs[0]);
     }
     let constant = |slot: usize| {
@@ -271,8 +398,8 @@ fn range(model: &TypedModel, tensor: OutletId) -> (f32, f32) {
     }
 }
 
-/// The quantising node and the range of the pair that ends at node `id`, if there is one.
-fn pair_ending_at(model: &TypedModel, id: usize) -> Option<(usize, f32, f32)> {
+/// The quantising node of the pair that ends at node `id`, if there is one, and what the two do together.
+fn pair_ending_at(model: &TypedModel, id: usize) -> Option<(usize, Rounding)> {
     let dequantise = model.node(id).op_as::<DequantizeLinearF32>()?;
     let quantise = model.node(model.node(id).inputs[0].node);
     let op = quantise.op_as::<ElementWiseOp>()?;
@@ -284,9 +411,16 @@ fn pair_ending_at(model: &TypedModel, id: usize) -> Option<(usize, f32, f32)> {
     } else {
         return None;
     };
-    let agree = reciprocal == dequantise.scale.recip() && zero_point == dequantise.zero_point;
-    let at = |q: i32| (q - zero_point) as f32 * dequantise.scale;
-    agree.then(|| (quantise.id, at(smallest), at(largest)))
+    let agree = reciprocal == dequantise.scale.recip();
+    let rounding = Rounding {
+        scale: if agree { dequantise.scale } else { reciprocal.recip() },
+        zero_point,
+        smallest,
+        largest,
+        out_scale: dequantise.scale,
+        out_zero_point: dequantise.zero_point,
+    };
+    Some((quantise.id, rounding))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use crate::model::{Model, Score, ScoreKind};
 use crate::network::{contained, finite};
-use crate::quantised::{self, Wanted};
+use crate::quantised::{self, Pairs, Wanted};
 use anyhow::{Context, Result, ensure};
 use std::collections::{BTreeMap, HashMap};
 use tract_onnx::tract_hir::internal::*;
@@ -159,8 +159,13 @@ impl TextTower {
         }
         let plan = contained(|| {
             let names: Vec<&str> = outputs.iter().map(String::as_str).collect();
-            let wanted =
-                Wanted { input: &text.input, datum_type: i64::datum_type(), shape: &[Some(1), None], outputs: &names };
+            let wanted = Wanted {
+                input: &text.input,
+                datum_type: i64::datum_type(),
+                shape: &[Some(1), None],
+                outputs: &names,
+                pairs: Pairs::Clamp,
+            };
             let mut network = quantised::read(model.file(&text.file)?, &wanted)?;
             network.optimize()?;
             SimplePlan::new(network)

@@ -1,0 +1,82 @@
+//! Every gradient rule against torch: `tests/gradients` holds small networks and what they must give.
+
+use decomcam::gradient::append_gradient;
+use decomcam::network::contained;
+use decomcam::quantised::{self, Pairs, Wanted};
+use serde::Deserialize;
+use std::path::Path;
+use tract_onnx::prelude::*;
+use tract_onnx::tract_core::ops::math;
+use tract_onnx::tract_core::ops::nn::{Reduce, Reducer};
+
+/// Of the largest number of a tensor. Outputs and gradients of these small networks are sums of a few hundred products.
+const ERROR: f32 = 1e-5;
+
+#[derive(Deserialize)]
+struct Reference {
+    x_shape: Vec<usize>,
+    layer_shape: Vec<usize>,
+    x: Vec<f32>,
+    layer: Vec<f32>,
+    y: Vec<f32>,
+    text: Vec<f32>,
+    gradient: Vec<f32>,
+}
+
+/// The layer, the output, and the gradient of sum(text * output) at the layer.
+fn compute(onnx: &[u8], reference: &Reference, pairs: Pairs) -> anyhow::Result<[Vec<f32>; 3]> {
+    let shape: Vec<Option<usize>> = reference.x_shape.iter().copied().map(Some).collect();
+    let wanted = Wanted { input: "x", datum_type: f32::datum_type(), shape: &shape, outputs: &["layer", "y"], pairs };
+    let mut model = quantised::read(onnx, &wanted)?;
+    let (layer, y) = (model.outputs[0], model.outputs[1]);
+    let shape = model.outlet_fact(layer)?.shape.as_concrete().map(<[usize]>::to_vec);
+    anyhow::ensure!(shape.as_deref() == Some(&reference.layer_shape), "the layer has shape {shape:?}");
+    let text = model.add_const("text", Tensor::from_shape(&[1, reference.text.len()], &reference.text)?)?;
+    let products = model.wire_node("products", math::mul(), &[y, text])?[0];
+    let score = model.wire_node("score", Reduce::new(tvec!(1), Reducer::Sum), &[products])?[0];
+    let gradient = append_gradient(&mut model, score, layer)?;
+    model.select_output_outlets(&[layer, y, gradient])?;
+    let plan = model.into_optimized()?.into_runnable()?;
+    let values = plan.run(tvec!(Tensor::from_shape(&reference.x_shape, &reference.x)?.into()))?;
+    let floats =
+        |value: &TValue| -> anyhow::Result<Vec<f32>> { Ok(value.try_as_plain_ram()?.as_slice::<f32>()?.to_vec()) };
+    Ok([floats(&values[0])?, floats(&values[1])?, floats(&values[2])?])
+}
+
+fn error(found: &[f32], expected: &[f32]) -> f32 {
+    assert_eq!(found.len(), expected.len());
+    let largest = expected.iter().fold(f32::MIN_POSITIVE, |largest, value| largest.max(value.abs()));
+    found.iter().zip(expected).fold(0.0, |worst: f32, (a, b)| worst.max((a - b).abs() / largest))
+}
+
+#[test]
+fn every_rule_agrees_with_torch() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/gradients");
+    let (mut cases, mut failures, mut worst) = (0, Vec::new(), 0.0_f32);
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "onnx") {
+            continue;
+        }
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let onnx = std::fs::read(&path).unwrap();
+        let reference: Reference =
+            serde_json::from_slice(&std::fs::read(path.with_extension("json")).unwrap()).unwrap();
+        cases += 1;
+        let pairs = if name.starts_with("quantised") { Pairs::Round } else { Pairs::Clamp };
+        match contained(|| compute(&onnx, &reference, pairs)) {
+            Ok([layer, y, gradient]) => {
+                let expected = [&reference.layer, &reference.y, &reference.gradient];
+                let errors: Vec<f32> = [&layer, &y, &gradient].iter().zip(expected).map(|(a, b)| error(a, b)).collect();
+                worst = errors.iter().fold(worst, |worst, error| worst.max(*error));
+                // `!(<=)`, so that a NaN fails.
+                if errors.iter().any(|error| !(*error <= ERROR)) {
+                    failures.push(format!("{name}: layer, output and gradient are off by {errors:?}"));
+                }
+            }
+            Err(error) => failures.push(format!("{name}: {error:#}")),
+        }
+    }
+    println!("{cases} cases, largest error {worst:.1e}");
+    assert!(cases >= 149 && failures.is_empty(), "{cases} cases\n{}", failures.join("\n"));
+}
