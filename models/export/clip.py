@@ -42,18 +42,33 @@ class Text(nn.Module):
         return self.model.encode_text(ids, normalize=True)
 
 
-def created(name: str, pretrained: str | None, seed: int | None) -> nn.Module:
+def configuration(name: str, pretrained: str | None, tag: str | None) -> dict:
+    """What open_clip knows of a set of trained weights: mean and std of the pixels, and the kind of gelu.
+
+    Random weights take the first set's.
+    """
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    if not tags:
+        raise SystemExit(f"{name}: expected one of {', '.join(open_clip.list_models())}")
+    if pretrained and pretrained not in tags and tag is None:
+        raise SystemExit(
+            f"--pretrained {pretrained}: no tag of {name}; for a file, say with --tag which of these it is "
+            f"most like: {', '.join(tags)}"
+        )
+    return open_clip.get_pretrained_cfg(name, tag or pretrained or tags[0])
+
+
+def created(name: str, pretrained: str | None, seed: int | None, quick_gelu: bool) -> nn.Module:
     torch.manual_seed(seed or 0)
-    model = open_clip.create_model(name, pretrained=pretrained).eval()
+    model = open_clip.create_model(name, pretrained=pretrained, force_quick_gelu=quick_gelu).eval()
     if model.context_length != CONTEXT or model.vocab_size != 49408:
         raise SystemExit(f"{name}: expected CLIP's tokens, 77 of 49408 kinds")
     return model
 
 
-def preparation_of(visual: nn.Module) -> Preparation:
+def preparation_of(visual: nn.Module, known: dict) -> Preparation:
     size = visual.image_size[0] if isinstance(visual.image_size, tuple) else visual.image_size
-    mean = getattr(visual, "image_mean", None) or open_clip.OPENAI_DATASET_MEAN
-    std = getattr(visual, "image_std", None) or open_clip.OPENAI_DATASET_STD
+    mean, std = known.get("mean", open_clip.OPENAI_DATASET_MEAN), known.get("std", open_clip.OPENAI_DATASET_STD)
     return Preparation.from_unit_range(size, 1, mean, std)
 
 
@@ -117,6 +132,7 @@ def main() -> None:
     weights = parser.add_mutually_exclusive_group(required=True)
     weights.add_argument("--pretrained", metavar="TAG|FILE", help="open_clip's tag, or a file with weights")
     weights.add_argument("--random-seed", type=int, help="no trained weights: random ones, for tests")
+    parser.add_argument("--tag", help="take mean, std and kind of gelu from this tag of open_clip")
     parser.add_argument("--licence", default="LicenseRef-unknown", help="SPDX expression for the weights")
     parser.add_argument("--out", type=Path, required=True, help="folder for the f32 form")
     parser.add_argument("--int8", type=Path, help="also write the quantised form to this folder")
@@ -125,8 +141,9 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
 
-    model = created(args.model, args.pretrained, args.random_seed)
-    preparation = preparation_of(model.visual)
+    known = configuration(args.model, args.pretrained, args.tag)
+    model = created(args.model, args.pretrained, args.random_seed, known.get("quick_gelu", False))
+    preparation = preparation_of(model.visual, known)
     if args.random_seed is not None:
         settle(model.visual, preparation, args.random_seed)
     model = reparameterize_model(model)  # of MobileCLIP: parallel branches become one convolution

@@ -20,7 +20,6 @@ from PIL import Image
 from torch import Tensor, nn
 
 OPSET = 17
-CHECK_FILES = ("input", "text", "output", "activations", "gradient")
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 
 
@@ -80,8 +79,8 @@ def settle(model: nn.Module, preparation: Preparation, seed: int) -> None:
     """Makes random weights behave like trained ones, as far as sizes go.
 
     Initialisers often switch residual branches off (a last gain of zero, a layer scale of 1e-6). They are switched on,
-    though kept small: otherwise the network amplifies rounding errors as no trained one does. The statistics of every
-    batch normalisation are set from pictures of noise.
+    though kept small, and most units are kept on by a positive bias: otherwise the network amplifies rounding errors as
+    no trained one does. The statistics of every batch normalisation are set from pictures of noise.
     """
     for name, parameter in model.named_parameters():
         if name.endswith(("gamma", "layer_scale")):
@@ -90,7 +89,7 @@ def settle(model: nn.Module, preparation: Preparation, seed: int) -> None:
     for norm in norms:
         closes_branch = not norm.weight.any()
         norm.weight.uniform_(*((0.1, 0.3) if closes_branch else (0.5, 1)))
-        norm.bias.uniform_(-0.2, 0.2)
+        norm.bias.uniform_(0.2, 1)
         norm.reset_running_stats()
         norm.momentum = None  # the plain mean over all batches
         norm.train()
@@ -304,21 +303,22 @@ def compare(folder: Path) -> None:
     """Adds to check.json, and prints, how far the ONNX files in a folder are from torch."""
     check = json.loads((folder / "check.json").read_text())
     expected = {path.stem.removeprefix("check_"): np.load(path) for path in sorted(folder.glob("check_*.npy"))}
-    output = read(folder, check, "output")
     network = session(folder / "image.onnx", list(expected))
-    found_output, *found = network.run(None, {"image": read(folder, check, "input")})
-    check["errors"] = {"output": errors(found_output, output)}
-    check["errors"] |= {name: errors(values, expected[name]) for name, values in zip(expected, found, strict=True)}
+    output, *found = network.run(None, {"image": read(folder, check, "input")})
+    layers = dict(zip(expected, found, strict=True))
+    check["errors"] = {"output": errors(output, read(folder, check, "output"))}
+    check["errors"] |= {name: errors(values, expected[name]) for name, values in layers.items()}
     if "text" in check:
-        ids = np.int64([check["ids"]])
-        (embedding,) = session(folder / "text.onnx").run(None, {"ids": ids})
+        (embedding,) = session(folder / "text.onnx").run(None, {"ids": np.int64([check["ids"]])})
         check["errors"]["text"] = errors(embedding, read(folder, check, "text"))
-        found_score = float(found_output[0] @ embedding[0] / np.linalg.norm(found_output) / np.linalg.norm(embedding))
+        score = float(output[0] @ embedding[0] / np.linalg.norm(output) / np.linalg.norm(embedding))
     else:
-        found_score = float(found_output[0, check["class"]])
-    check["onnxruntime_score"] = found_score
+        score = float(output[0, check["class"]])
+    check["onnxruntime_score"] = score
+    for name, values in {"output": output, "activations": layers[check["layer"]]}.items():
+        check[f"onnxruntime_{name}"] = raw(folder, f"onnxruntime_{name}", values)
     save_check(folder, check)
-    print(f"{folder.name}: score {check['score']:.6f}, from the ONNX files {found_score:.6f}")
+    print(f"{folder.name}: score {check['score']:.6f}, from the ONNX files {score:.6f}")
     for name, error in check["errors"].items():
         print(f"  {name:14} relative error {error['relative']:.0e}, cosine {error['cosine']:.6f}")
 

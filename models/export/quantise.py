@@ -1,7 +1,8 @@
 """Writes the int8 form of an exported folder: `python quantise.py FOLDER --out FOLDER [--photos FOLDER]`.
 
-The image tower: QuantizeLinear/DequantizeLinear pairs ("QDQ") around Conv, MatMul and Gemm only, u8 activations with one
-scale and zero point, s8 weights with a scale per output channel. The text tower runs once per prompt and keeps f32
+The image tower: QuantizeLinear/DequantizeLinear pairs ("QDQ") around Conv, MatMul and Gemm only, u8 activations with
+one scale and zero point, s8 weights with a scale per output channel. What a matrix product puts out stays f32 until the
+next one reads it, so logits and embeddings are not rounded. The text tower runs once per prompt and keeps f32
 activations; its matrices and its table of tokens are stored as s8.
 """
 
@@ -43,6 +44,7 @@ def quantise_image(source: Path, target: Path, images: Iterator[np.ndarray]) -> 
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,
             op_types_to_quantize=["Conv", "MatMul", "Gemm"],
+            extra_options={"OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"]},
         )
         model = onnx.load(written)
     tidy(model, [output.name for output in model.graph.output])
