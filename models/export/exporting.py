@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import shutil
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -155,8 +156,9 @@ def export(module: nn.Module, example: Tensor, path: Path, input: str, outputs: 
     onnxruntime's basic optimisation folds constants and what is left of shape computations; the layers are outputs
     while it runs, so that it leaves them alone.
     """
-    with TemporaryDirectory() as work, torch.no_grad(), exportable_attention():
+    with TemporaryDirectory() as work, warnings.catch_warnings(), torch.no_grad(), exportable_attention():
         raw, folded = Path(work, "raw.onnx"), Path(work, "folded.onnx")
+        warnings.filterwarnings("ignore", category=UserWarning)  # on shapes that are fixed here anyway
         torch.onnx.export(
             module, (example,), raw, input_names=[input], output_names=outputs, opset_version=OPSET, dynamo=False
         )
