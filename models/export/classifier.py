@@ -137,12 +137,16 @@ def main() -> None:
 
     picture = next(preparation.pictures(args.photos, 1, 1))
     seen = Seen(model, {layer.name: layer.module for layer in layers}).eval()
+    with torch.no_grad():
+        logits = seen(torch.from_numpy(picture))[0]
+    if logits.shape != (1, 1000):
+        raise SystemExit(f"{args.model}: expected ImageNet's 1000 classes, found {logits.shape[1]}")
     export(seen, torch.from_numpy(picture), folder / "image.onnx", "image", ["logits", *seen.layers])
     for layer in layers:
         layer.shape = tuple(seen.captured[layer.name].shape)
 
     version = {"timm": timm, "torchvision": torchvision}[args.source].__version__.split("+")[0]
-    origin = f"random weights, seed {args.random_seed}" if random else f"weights {args.pretrained}"
+    origin = f"random weights, seed {args.random_seed}" if random else f"weights {Path(args.pretrained).name}"
     source = f"architecture {args.model} of {args.source} {version}, {origin}"
     licence = {"timm": "Apache-2.0", "torchvision": "BSD-3-Clause"}[args.source] if random else args.licence
     head = manifest_head(folder, args.model, f"ImageNet classifier, {source}", licence, preparation, layers)

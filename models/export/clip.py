@@ -162,7 +162,7 @@ def main() -> None:
     export(Text(model).eval(), ids_tensor, folder / "text.onnx", "ids", ["embedding"])
 
     random = args.random_seed is not None
-    origin = f"random weights, seed {args.random_seed}" if random else f"weights {args.pretrained}"
+    origin = f"random weights, seed {args.random_seed}" if random else f"weights {Path(args.pretrained).name}"
     source = f"architecture {args.model} of open_clip {open_clip.__version__}, {origin}"
     licence = "MIT" if random else args.licence
     name = f"clip-{args.model.lower()}"

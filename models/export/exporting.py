@@ -4,7 +4,8 @@ import hashlib
 import json
 import math
 import shutil
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,13 +79,17 @@ class Preparation:
 def settle(model: nn.Module, preparation: Preparation, seed: int) -> None:
     """Makes random weights behave like trained ones, as far as sizes go.
 
-    Initialisers often switch residual branches off (a last gain of zero, a layer scale of 1e-6). They are switched on,
-    though kept small, and most units are kept on by a positive bias: otherwise the network amplifies rounding errors as
-    no trained one does. The statistics of every batch normalisation are set from pictures of noise.
+    Initialisers often switch residual branches off (a last gain of zero, a layer scale of 1e-6), some the classifier.
+    They are switched on, though branches are kept small, and most units are kept on by a positive bias: otherwise the
+    network amplifies rounding errors as no trained one does. The statistics of every batch normalisation are set from
+    pictures of noise.
     """
     for name, parameter in model.named_parameters():
         if name.endswith(("gamma", "layer_scale")):
             parameter.uniform_(0.1, 0.3)
+    for module in model.modules():
+        if isinstance(module, nn.Linear) and not module.weight.any():
+            nn.init.trunc_normal_(module.weight, std=0.02)
     norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     for norm in norms:
         closes_branch = not norm.weight.any()
@@ -155,8 +160,9 @@ def export(module: nn.Module, example: Tensor, path: Path, input: str, outputs: 
     onnxruntime's basic optimisation folds constants and what is left of shape computations; the layers are outputs
     while it runs, so that it leaves them alone.
     """
-    with TemporaryDirectory() as work, torch.no_grad(), exportable_attention():
+    with TemporaryDirectory() as work, warnings.catch_warnings(), torch.no_grad(), exportable_attention():
         raw, folded = Path(work, "raw.onnx"), Path(work, "folded.onnx")
+        warnings.filterwarnings("ignore", category=UserWarning)  # on shapes that are fixed here anyway
         torch.onnx.export(
             module, (example,), raw, input_names=[input], output_names=outputs, opset_version=OPSET, dynamo=False
         )
@@ -266,16 +272,24 @@ def errors(found: np.ndarray, expected: np.ndarray) -> dict[str, float]:
 
 
 def write_check(
-    folder: Path, seen: Seen, picture: np.ndarray, layers: list[Layer], score, extra: dict, text: Tensor | None = None
+    folder: Path,
+    seen: Seen,
+    picture: np.ndarray,
+    layers: list[Layer],
+    score: Callable[[Tensor], Tensor],
+    extra: dict,
+    text: Tensor | None = None,
 ) -> None:
     """Writes what torch gets for one picture, then compares the ONNX file with it.
 
     `score` maps the network's output to a number; its gradient is taken at the first layer. `text` is the vector that
-    the score compares with.
+    the score compares with; `extra` goes into check.json as it is.
     """
     output, *activations = seen(torch.from_numpy(picture))
     value = score(output)
     (gradient,) = torch.autograd.grad(value, activations[0])
+    if not gradient.any():
+        raise SystemExit(f"the score does not depend on layer {layers[0].name}")
     arrays = {"input": picture, "output": output, "activations": activations[0], "gradient": gradient}
     if text is not None:
         arrays["text"] = text
@@ -329,8 +343,9 @@ def read(folder: Path, check: dict, name: str) -> np.ndarray:
 
 def fresh(folder: Path) -> Path:
     """An empty folder in the place of an earlier export."""
-    if folder.exists() and any(folder.iterdir()) and not (folder / "model.toml").exists():
-        raise SystemExit(f"{folder} is not empty and holds no model.toml: expected a new folder or an earlier export")
+    found = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    if found and not found & {"model.toml", "tokenizer.json", "labels.txt"}:
+        raise SystemExit(f"{folder}: expected a new folder, an empty one or an earlier export; found other files")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder

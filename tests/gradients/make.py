@@ -899,6 +899,16 @@ unary(
 )
 
 
+unary(
+    "quantised_softmax",
+    lambda g, x: quantised_pair(g, g.Softmax(quantised_pair(g, x, 0.02, 100), axis=-1), 1 / 255, 0),
+    lambda x: quantised_pair_torch(quantised_pair_torch(x, 0.02, 100).softmax(-1), 1 / 255, 0),
+    shape=TOKENS,
+    smooth=False,
+    note=STRAIGHT_THROUGH + ". tract 0.23.9, left alone, takes the softmax for elementwise and gets y wrong",
+)
+
+
 @case(shape=(1, 3, 6, 5), front=convolved, **QUANTISED)
 def quantised_conv(w):
     """The shipped form: u8 activations with one scale, s8 kernels with a scale for each output channel.
