@@ -26,7 +26,14 @@ struct Reference {
 /// The layer, the output, and the gradient of sum(text * output) at the layer.
 fn compute(onnx: &[u8], reference: &Reference, pairs: Pairs) -> anyhow::Result<[Vec<f32>; 3]> {
     let shape: Vec<Option<usize>> = reference.x_shape.iter().copied().map(Some).collect();
-    let wanted = Wanted { input: "x", datum_type: f32::datum_type(), shape: &shape, outputs: &["layer", "y"], pairs };
+    let wanted = Wanted {
+        input: "x",
+        datum_type: f32::datum_type(),
+        shape: &shape,
+        outputs: &["layer", "y"],
+        pairs,
+        folder: None,
+    };
     let mut model = quantised::read(onnx, &wanted)?;
     let (layer, y) = (model.outputs[0], model.outputs[1]);
     let shape = model.outlet_fact(layer)?.shape.as_concrete().map(<[usize]>::to_vec);

@@ -70,7 +70,7 @@ fn image_network(model: &Model, outputs: &[&str]) -> TypedModel {
 
 fn wanted<'a>(outputs: &'a [&'a str]) -> Wanted<'a> {
     const SHAPE: [Option<usize>; 4] = [Some(1), Some(3), Some(SIDE.0), Some(SIDE.1)];
-    Wanted { input: "image", datum_type: f32::datum_type(), shape: &SHAPE, outputs, pairs: Pairs::Clamp }
+    Wanted { input: "image", datum_type: f32::datum_type(), shape: &SHAPE, outputs, pairs: Pairs::Clamp, folder: None }
 }
 
 /// The part of the network from a layer to one output, as a function of the layer.

@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::explain::Integrate;
+use crate::model::Preprocessing;
 use crate::photo::Fit;
 use clap::builder::PossibleValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -34,6 +35,8 @@ pub enum Command {
     Budget(BudgetArgs),
     /// List the bundled models, their layers, scores and licences
     Models(ModelsArgs),
+    /// Look into an ONNX network: its ends, and the layers that can be explained
+    Inspect(InspectArgs),
     /// Measure the time of each stage, and the peak memory
     Bench(BenchArgs),
 }
@@ -41,8 +44,8 @@ pub enum Command {
 /// The model and how it is run.
 #[derive(Debug, Args)]
 pub struct ModelArgs {
-    /// A bundled model's name, or a directory with a model.toml
-    #[arg(long, value_name = "NAME|DIR", default_value = "lite")]
+    /// A bundled model's name, a directory with a model.toml, or a classifier's ONNX file
+    #[arg(long, value_name = "NAME|DIR|FILE", default_value = "lite")]
     pub model: String,
     /// Side of the network's input, in pixels [default: the model's own]
     #[arg(long, value_name = "PX")]
@@ -50,14 +53,38 @@ pub struct ModelArgs {
     /// How the photo is made to fit the network's square input [default: the model's own]
     #[arg(long, value_enum)]
     pub fit: Option<FitArg>,
+    /// What an ONNX file does not say.
+    #[command(flatten)]
+    pub onnx: OnnxArgs,
+}
+
+/// What an ONNX file without a manifest does not say.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options for an ONNX file without a model.toml")]
+pub struct OnnxArgs {
+    /// Names of the classes, one a line [default: their numbers]
+    #[arg(long, value_name = "FILE")]
+    pub labels: Option<PathBuf>,
+    /// How the network wants its pictures
+    #[arg(long, value_enum, default_value = "imagenet")]
+    pub preset: PresetArg,
+    /// Mean of red, green and blue on a scale of 0 to 1, such as 0.485,0.456,0.406 [default: the preset's]
+    #[arg(long, value_name = "R,G,B", value_delimiter = ',', num_args = 1..=3)]
+    pub mean: Option<Vec<f32>>,
+    /// Standard deviation of red, green and blue on a scale of 0 to 1 [default: the preset's]
+    #[arg(long, value_name = "R,G,B", value_delimiter = ',', num_args = 1..=3)]
+    pub std: Option<Vec<f32>>,
+    /// The output that scores the classes [default: the first of 1 x classes]
+    #[arg(long, value_name = "NAME")]
+    pub output: Option<String>,
 }
 
 /// The explanation that is asked for.
 #[derive(Debug, Args)]
 pub struct RequestArgs {
-    /// What the score is of, such as "a cat"
-    #[arg(long)]
-    pub text: String,
+    /// What the score is of: words such as "a cat"; for a classifier, a class's name or number [default: the predicted class]
+    #[arg(long, visible_alias = "class")]
+    pub text: Option<String>,
     /// Explain the difference of two scores: why --text and not this
     #[arg(long, value_name = "TEXT")]
     pub versus: Option<String>,
@@ -170,6 +197,20 @@ pub struct ModelsArgs {
     pub directory: Option<PathBuf>,
 }
 
+/// Arguments of `inspect`.
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// An ONNX file
+    #[arg(value_name = "MODEL.onnx")]
+    pub file: PathBuf,
+    /// Side of the network's input, in pixels [default: the file's own, or 224]
+    #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u16).range(8..=2048))]
+    pub size: Option<u16>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Arguments of `bench`.
 #[derive(Debug, Args)]
 pub struct BenchArgs {
@@ -190,7 +231,7 @@ pub struct BenchArgs {
 macro_rules! named_values {
     ($(#[$doc:meta])* $name:ident($inner:ty) { $($value:expr => $word:literal, $help:literal;)* }) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, PartialEq)]
         pub struct $name(pub $inner);
 
         impl $name {
@@ -239,6 +280,16 @@ named_values! {
     IntegrateArg(Integrate) {
         Integrate::Photo => "photo", "In the photo, blurred elsewhere; a forward pass each";
         Integrate::Features => "features", "In the layer, blended towards its mean elsewhere, as a board does";
+    }
+}
+
+named_values! {
+    /// `--preset`.
+    PresetArg(Preprocessing) {
+        Preprocessing::IMAGENET => "imagenet", "ImageNet's mean and deviation, as torchvision and most of timm";
+        Preprocessing::CLIP => "clip", "The mean and deviation of OpenAI's CLIP";
+        Preprocessing::HALF => "half", "-1 to 1: mean and deviation one half";
+        Preprocessing::TF => "tf", "(value - 127) / 128, as TensorFlow Lite";
     }
 }
 

@@ -195,7 +195,8 @@ pub fn explain(
             (blurred_score?, scores, masking, network)
         }
         None => {
-            let score = |activations: &[f32]| prompt.explained_score(&tower.vectors_of_layer(activations)?);
+            let score =
+                |activations: &[f32]| prompt.explained_score(&tower.vectors_of_layer(&layer.prefix, activations)?);
             let (means_score, scoring) = timed(|| score(&blended_features(&layer, None)));
             timings.add_network("pass of the layer's means", scoring);
             let masked = |ossm: &[f32]| Ok(blended_features(&layer, Some(ossm)));

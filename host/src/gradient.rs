@@ -82,6 +82,69 @@ pub fn append_gradient(model: &mut TypedModel, score: OutletId, layer: OutletId)
     derivatives.get(&layer).copied().context("the score does not depend on the layer")
 }
 
+/// For every tensor of a network, whether a gradient can get back to it from the network's outputs.
+pub struct Obstacles {
+    /// Tensors that an output is computed from, with the operator nearest to the output that has no rule.
+    tensors: HashMap<OutletId, Option<String>>,
+}
+
+impl Obstacles {
+    /// Looks at a typed network, which need not be decluttered.
+    ///
+    /// # Errors
+    /// None but tract's own on an inconsistent graph.
+    pub fn before(network: &TypedModel) -> TractResult<Self> {
+        let mut tensors: HashMap<OutletId, Option<String>> =
+            network.outputs.iter().map(|&output| (output, None)).collect();
+        for id in network.eval_order()?.into_iter().rev() {
+            let node = network.node(id);
+            let behind = (0..node.outputs.len()).find_map(|slot| tensors.get(&OutletId::new(id, slot)).cloned());
+            let Some(behind) = behind else { continue };
+            let here = match rule_for(node.op.as_ref()) {
+                _ if node.inputs.is_empty() => None,
+                Some(Derivative::Zero) => continue,
+                Some(Derivative::By(_)) if node.outputs.len() == 1 => None,
+                _ => Some(format!("operator {} of node \"{}\" has no gradient rule", node.op.name(), node.name)),
+            };
+            let obstacle = behind.or(here);
+            for &input in &node.inputs {
+                if !network.outlet_fact(input)?.datum_type.is_float() {
+                    continue;
+                }
+                // One way that is blocked blocks: the sum over all ways is wanted.
+                let known = tensors.entry(input).or_insert(None);
+                if known.is_none() {
+                    known.clone_from(&obstacle);
+                }
+            }
+        }
+        Ok(Self { tensors })
+    }
+
+    /// Whether an output is computed from the tensor, by way of numbers.
+    pub fn leads_to_output(&self, tensor: OutletId) -> bool {
+        self.tensors.contains_key(&tensor)
+    }
+
+    /// What keeps a gradient from getting back to the tensor.
+    pub fn behind(&self, tensor: OutletId) -> Option<&str> {
+        self.tensors.get(&tensor)?.as_deref()
+    }
+}
+
+/// The tensors behind which, on the way to an output, some such node lies.
+pub fn tensors_before(network: &TypedModel, wanted: impl Fn(&TypedNode) -> bool) -> TractResult<HashSet<OutletId>> {
+    let mut before = HashSet::new();
+    for id in network.eval_order()?.into_iter().rev() {
+        let node = network.node(id);
+        let outputs = 0..node.outputs.len();
+        if wanted(node) || outputs.into_iter().any(|slot| before.contains(&OutletId::new(id, slot))) {
+            before.extend(node.inputs.iter().copied());
+        }
+    }
+    Ok(before)
+}
+
 /// What lies between a layer and a score.
 struct Path {
     /// Nodes on the way, in an order in which they can run.

@@ -1,16 +1,18 @@
 //! The command `decomcam`: parse, run, report.
 
-use anyhow::{Context, Result, ensure};
-use clap::Parser;
+use anyhow::{Context, Result, bail, ensure};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 use decomcam::args::{
-    BenchArgs, BudgetArgs, CaptureArgs, Cli, Command, ExplainArgs, ModelArgs, ModelsArgs, RankArgs, ReplayArgs,
-    RequestArgs,
+    BenchArgs, BudgetArgs, CaptureArgs, Cli, Command, ExplainArgs, InspectArgs, ModelArgs, ModelsArgs, RankArgs,
+    ReplayArgs, RequestArgs,
 };
 use decomcam::budget::Budget;
 use decomcam::capsule;
 use decomcam::explain::{self, Integrate, Request};
-use decomcam::model::{self, Model};
-use decomcam::network::ImageTower;
+use decomcam::inspect;
+use decomcam::model::{self, Model, OnnxOptions, Preprocessing};
+use decomcam::network::{ImageTower, contained};
 use decomcam::photo::Photo;
 use decomcam::report::{self, Explained, Files};
 use decomcam::scores::{self, Prompt};
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         Command::Replay(args) => replay(args),
         Command::Budget(args) => budget(args),
         Command::Models(args) => models(args),
+        Command::Inspect(args) => inspect(args),
         Command::Bench(args) => bench(args),
     };
     match result {
@@ -91,22 +94,66 @@ struct Loaded {
     timings: Timings,
 }
 
-fn load(args: &RequestArgs) -> Result<Loaded> {
+fn open_model(args: &ModelArgs, layer: Option<&str>) -> Result<Model> {
+    let path = Path::new(&args.model);
+    if !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx")) {
+        return Model::open(&args.model);
+    }
+    let onnx = &args.onnx;
+    let levels = |name: &str, given: &Option<Vec<f32>>, preset: [f32; 3]| match given.as_deref() {
+        None => Ok(preset),
+        Some(&[grey]) => Ok([255.0 * grey; 3]),
+        Some(&[red, green, blue]) => Ok([red, green, blue].map(|level| 255.0 * level)),
+        Some(other) => bail!("{name}: expected one number, or three for red, green and blue; found {}", other.len()),
+    };
+    let preset = onnx.preset.0;
+    let preprocessing = Preprocessing {
+        mean: levels("--mean", &onnx.mean, preset.mean)?,
+        std: levels("--std", &onnx.std, preset.std)?,
+        ..preset
+    };
+    let options = OnnxOptions {
+        labels: onnx.labels.clone(),
+        size: args.size,
+        layer: layer.map(str::to_owned),
+        output: onnx.output.clone(),
+        preprocessing,
+    };
+    Model::from_onnx(path, &options)
+}
+
+fn load(args: &RequestArgs, photo: &Photo) -> Result<Loaded> {
     let mut timings = Timings::default();
-    let model = timings.measure("read model", || Model::open(&args.model.model))?;
+    let model = timings.measure("read model", || open_model(&args.model, args.layer.as_deref()))?;
     let side = input_side(&args.model, &model)?;
     let layer = args.layer.as_ref().unwrap_or(&model.manifest.image.default_layer).clone();
-    let prompt = timings.measure("load and run text tower", || {
-        let text = TextTower::load(&model)?;
-        Prompt::new(&model, &text, &args.text, args.versus.as_deref(), args.score.as_deref())
-    })?;
+    let score = args.score.as_ref().unwrap_or(&model.manifest.explain.explained);
+    let prompt = |text: &str| {
+        let tower = TextTower::load(&model)?;
+        Prompt::new(&model, &tower, text, args.versus.as_deref(), Some(score))
+    };
+    // A wrong prompt is told before the slow part.
+    let given =
+        args.text.as_deref().map(|text| timings.measure("load and run text tower", || prompt(text))).transpose()?;
+    if given.is_none() && model.manifest.classes.is_none() {
+        Cli::command().error(ErrorKind::MissingRequiredArgument, "--text is required: what the score is of").exit();
+    }
     let tower = timings.measure("load image tower", || {
-        let tower = ImageTower::load_to_explain(&model, &layer, side, &prompt.explained().name)?;
+        let tower = ImageTower::load_to_explain(&model, &layer, side, score)?;
         match args.integrate.0 {
             Integrate::Photo => Ok(tower),
             Integrate::Features => tower.with_head(&model),
         }
     })?;
+    let prompt = match given {
+        Some(given) => given,
+        None => timings.measure("predict the class", || {
+            let image = &model.manifest.image;
+            let planes = explain::network_input(&model, photo, args.model.fit.map(|fit| fit.0), side).1;
+            let vectors = tower.vectors(&planes.normalised(image.mean, image.std))?;
+            prompt(&scores::predicted_class(&vectors, tower.score())?.to_string())
+        })?,
+    };
     Ok(Loaded { model, tower, prompt, layer, timings })
 }
 
@@ -117,7 +164,7 @@ fn explain_photo(args: &ExplainArgs) -> Result<()> {
     }
     let mut timings = Timings::default();
     let photo = timings.measure("read photo", || Photo::open(&args.photo))?;
-    let loaded = load(&args.request)?;
+    let loaded = load(&args.request, &photo)?;
     timings.append(&loaded.timings);
 
     let request = request(&args.request);
@@ -170,7 +217,7 @@ fn capture(args: &CaptureArgs) -> Result<()> {
     let directory = if directory == Path::new("") { Path::new(".") } else { directory };
     report::prepare_directory(directory)?;
     let photo = Photo::open(&args.photo)?;
-    let loaded = load(&args.request)?;
+    let loaded = load(&args.request, &photo)?;
     let request = request(&args.request);
     let explanation = explain::explain(&loaded.model, &loaded.tower, &loaded.prompt, &photo, &request, &|_, _| ())?;
     let bytes = capsule::record(&explanation, &request, args.floats)?;
@@ -195,7 +242,7 @@ fn replay(args: &ReplayArgs) -> Result<()> {
 
 fn rank(args: &RankArgs) -> Result<()> {
     let photo = Photo::open(&args.photo)?;
-    let model = Model::open(&args.model.model)?;
+    let model = open_model(&args.model, None)?;
     let side = input_side(&args.model, &model)?;
     let text = TextTower::load(&model)?;
     let prompts: Vec<Prompt> =
@@ -222,10 +269,19 @@ fn models(args: &ModelsArgs) -> Result<()> {
     print(&texts.join("\n"))
 }
 
+fn inspect(args: &InspectArgs) -> Result<()> {
+    let bytes =
+        std::fs::read(&args.file).with_context(|| format!("{}: could not read the file", args.file.display()))?;
+    let side = args.size.map(|size| (usize::from(size), usize::from(size)));
+    let found = contained(|| inspect::inspect(&bytes, args.file.parent(), side))
+        .with_context(|| args.file.display().to_string())?;
+    if args.json { print_json(&found) } else { print(&found.table()) }
+}
+
 fn bench(args: &BenchArgs) -> Result<()> {
     let start = std::time::Instant::now();
     let photo = Photo::open(&args.photo)?;
-    let loaded = load(&args.request)?;
+    let loaded = load(&args.request, &photo)?;
     let request = request(&args.request);
     let explain = || explain::explain(&loaded.model, &loaded.tower, &loaded.prompt, &photo, &request, &|_, _| ());
     explain()?;

@@ -4,13 +4,15 @@
 //! how a prompt is read and how both are scored. It names every other file together with its SHA-256, so a report that
 //! quotes the manifest's hash pins every byte that went into it.
 
+use crate::inspect;
+use crate::network::contained;
 use crate::photo::Fit;
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 /// Version of the manifest's schema that this program reads.
 pub const SCHEMA: u32 = 1;
@@ -19,6 +21,9 @@ pub const SCHEMA: u32 = 1;
 ///
 /// The wide inner layers of an image tower at this size already take gigabytes.
 pub const LARGEST_SIDE: usize = 2048;
+
+/// Most token ids that a text tower may take.
+pub const LONGEST_CONTEXT: usize = 8192;
 
 const MANIFEST: &str = "model.toml";
 
@@ -36,8 +41,10 @@ pub struct Manifest {
     pub licence: String,
     /// The image tower.
     pub image: ImageSide,
-    /// The text tower.
-    pub text: TextSide,
+    /// The text tower, of a dual encoder.
+    pub text: Option<TextSide>,
+    /// The classes, of a classifier.
+    pub classes: Option<ClassSide>,
     /// How the two sides are compared.
     pub scores: Vec<Score>,
     /// Which scores an explanation uses.
@@ -85,7 +92,7 @@ pub enum Filter {
     Bicubic,
 }
 
-/// An inner tensor of the image tower: 1 x channels x height/stride x width/stride.
+/// An inner tensor of the image tower: maps of height/stride x width/stride positions.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Layer {
@@ -95,8 +102,51 @@ pub struct Layer {
     pub channels: usize,
     /// Pixels of the input per position, along each side.
     pub stride: usize,
+    /// How the tensor is laid out.
+    #[serde(default)]
+    pub layout: LayerLayout,
+    /// With [`LayerLayout::Tokens`]: tokens before those of the grid, such as a class token.
+    #[serde(default)]
+    pub prefix_tokens: usize,
     /// One line on what the layer is.
     pub description: String,
+}
+
+/// How an inner tensor is laid out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LayerLayout {
+    /// 1 x channels x height x width.
+    #[default]
+    Maps,
+    /// 1 x tokens x channels: a transformer's. After the prefix, the tokens are a grid, row by row.
+    Tokens,
+}
+
+impl Layer {
+    /// Height and width in positions, for an input of this height and width in pixels.
+    pub fn size(&self, (height, width): (usize, usize)) -> (usize, usize) {
+        (height.div_ceil(self.stride), width.div_ceil(self.stride))
+    }
+
+    /// Shape of the tensor for an input of this height and width in pixels.
+    pub fn shape(&self, side: (usize, usize)) -> Vec<usize> {
+        let (height, width) = self.size(side);
+        match self.layout {
+            LayerLayout::Maps => vec![1, self.channels, height, width],
+            LayerLayout::Tokens => vec![1, self.prefix_tokens + height * width, self.channels],
+        }
+    }
+}
+
+/// A classifier's classes: the text vector of one is 1 at its place and 0 elsewhere.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClassSide {
+    /// Names, one a line in the order of the outputs; synonyms are separated by commas.
+    pub labels: String,
+    /// SHA-256 of that file, in lower-case hexadecimal.
+    pub labels_sha256: String,
 }
 
 /// The text tower: its files, and how a prompt becomes its input.
@@ -115,6 +165,11 @@ pub struct TextSide {
     pub vocabulary_sha256: String,
     /// How words are cut into tokens.
     pub tokenizer: TokenizerKind,
+    /// Number of token ids the network takes; as many as there are if not given.
+    pub context: Option<usize>,
+    /// Token id that fills up a shorter prompt to `context`.
+    #[serde(default)]
+    pub pad: i64,
     /// The sentence the network sees; `{}` stands for what the user typed.
     pub template: String,
 }
@@ -125,6 +180,9 @@ pub enum TokenizerKind {
     /// [`crate::text::Tokenizer`].
     #[serde(rename = "wordpiece-az")]
     WordPieceAz,
+    /// A `tokenizer.json` of Hugging Face's `tokenizers`: byte pairs, WordPiece, SentencePiece, ...
+    #[serde(rename = "huggingface")]
+    HuggingFace,
 }
 
 /// A number that says how well a picture and a prompt go together.
@@ -215,10 +273,21 @@ impl Manifest {
         }
         self.layer(&image.default_layer).context("image.default_layer")?;
         ensure!(
-            self.text.template.matches("{}").count() == 1,
-            "text.template: expected {{}} once, for the prompt; found \"{}\"",
-            self.text.template
+            self.text.is_some() != self.classes.is_some(),
+            "expected either text, of a dual encoder, or classes, of a classifier"
         );
+        if let Some(text) = &self.text {
+            ensure!(
+                text.template.matches("{}").count() == 1,
+                "text.template: expected {{}} once, for the prompt; found \"{}\"",
+                text.template
+            );
+            ensure!(
+                text.context.is_none_or(|context| (2..=LONGEST_CONTEXT).contains(&context)),
+                "text.context: expected 2 to {LONGEST_CONTEXT}, found {:?}",
+                text.context
+            );
+        }
         distinct("scores", self.scores.iter().map(|score| score.name.as_str()))?;
         for score in &self.scores {
             let usable = match score.scale {
@@ -259,12 +328,16 @@ impl Manifest {
     }
 
     /// The files that the manifest names, each with its SHA-256.
-    fn files(&self) -> [(String, String); 3] {
-        [
-            (self.image.file.clone(), self.image.sha256.clone()),
-            (self.text.file.clone(), self.text.sha256.clone()),
-            (self.text.vocabulary.clone(), self.text.vocabulary_sha256.clone()),
-        ]
+    fn files(&self) -> Vec<(String, String)> {
+        let mut files = vec![(self.image.file.clone(), self.image.sha256.clone())];
+        if let Some(text) = &self.text {
+            files.push((text.file.clone(), text.sha256.clone()));
+            files.push((text.vocabulary.clone(), text.vocabulary_sha256.clone()));
+        }
+        if let Some(classes) = &self.classes {
+            files.push((classes.labels.clone(), classes.labels_sha256.clone()));
+        }
+        files
     }
 
     /// The layer of that name.
@@ -327,6 +400,56 @@ pub struct Model {
     manifest_text: Cow<'static, str>,
     files: BTreeMap<String, Cow<'static, [u8]>>,
     origin: String,
+    /// Where a bare ONNX file lies, which may have its weights beside it.
+    folder: Option<PathBuf>,
+}
+
+/// What an ONNX file without a manifest does not say.
+#[derive(Debug, Clone, Default)]
+pub struct OnnxOptions {
+    /// Names of the classes, one a line; their numbers if not given.
+    pub labels: Option<PathBuf>,
+    /// Height and width of the input, in pixels; the file's own, or 224, if not given.
+    pub size: Option<usize>,
+    /// The layer that will be explained; the suggested one if not given.
+    pub layer: Option<String>,
+    /// The output that scores the classes; the first with two axes if not given.
+    pub output: Option<String>,
+    /// How a picture is prepared.
+    pub preprocessing: Preprocessing,
+}
+
+/// How a picture is prepared for a classifier: cut to a square, then (value - mean) / std with values from 0 to 255.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Preprocessing {
+    /// Of red, green and blue.
+    pub mean: [f32; 3],
+    /// Of red, green and blue.
+    pub std: [f32; 3],
+    /// Pixels cut off the shorter side, of 224 that are left.
+    pub cut: usize,
+}
+
+impl Default for Preprocessing {
+    fn default() -> Self {
+        Self::IMAGENET
+    }
+}
+
+impl Preprocessing {
+    /// torchvision's and most of timm's: ImageNet's mean and deviation; 256 pixels, the middle 224.
+    pub const IMAGENET: Self = Self { mean: [123.675, 116.28, 103.53], std: [58.395, 57.12, 57.375], cut: 32 };
+    /// OpenAI's CLIP: the mean and deviation of its photos; nothing cut off the shorter side.
+    pub const CLIP: Self =
+        Self { mean: [122.770_93, 116.746_01, 104.093_735], std: [68.500_53, 66.632_16, 70.323_16], cut: 0 };
+    /// -1 to 1, as many of timm's: mean and deviation one half.
+    pub const HALF: Self = Self { mean: [127.5; 3], std: [127.5; 3], cut: 32 };
+    /// TensorFlow Lite's: (value - 127) / 128.
+    pub const TF: Self = Self { mean: [127.0; 3], std: [128.0; 3], cut: 32 };
+
+    fn margin(&self, size: usize) -> usize {
+        self.cut * size / 224
+    }
 }
 
 /// A model compiled into the program: its name, its manifest, its files.
@@ -370,6 +493,7 @@ impl Model {
             manifest_text: Cow::Borrowed(bundled.manifest),
             files: files.collect(),
             origin,
+            folder: None,
         })
     }
 
@@ -401,7 +525,7 @@ impl Model {
             files.insert(name, Cow::Owned(bytes));
         }
         let origin = directory.display().to_string();
-        let model = Model { manifest, manifest_text: Cow::Owned(text), files, origin };
+        let model = Model { manifest, manifest_text: Cow::Owned(text), files, origin, folder: None };
         model.verify()?;
         Ok(model)
     }
@@ -425,6 +549,96 @@ impl Model {
             );
         }
         Model::from_dir(directory)
+    }
+
+    /// A classifier without a manifest: an ONNX file alone. Its layers and size are found by looking into it.
+    ///
+    /// # Errors
+    /// A file that is no network of pictures, a layer that cannot be explained, labels that are not as many as the outputs.
+    pub fn from_onnx(path: &Path, options: &OnnxOptions) -> Result<Model> {
+        let origin = path.display().to_string();
+        let read =
+            |path: &Path| std::fs::read(path).with_context(|| format!("{}: could not read the file", path.display()));
+        let onnx = read(path)?;
+        let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new(".")).to_owned();
+        let side = options.size.map(|size| (size, size));
+        let found = contained(|| inspect::inspect(&onnx, Some(&folder), side)).with_context(|| origin.clone())?;
+        ensure!(
+            found.side.0 == found.side.1,
+            "{origin}: expected a square input, found {} x {} pixels; give --size",
+            found.side.0,
+            found.side.1
+        );
+        let layer = match &options.layer {
+            Some(layer) => found.layer(layer).with_context(|| origin.clone())?,
+            None => {
+                let name = found.suggested.as_ref().with_context(|| {
+                    format!("{origin}: no layer that can be explained; see decomcam inspect {origin}")
+                })?;
+                found.layer(name)?
+            }
+        };
+        let output = found.class_output(options.output.as_deref()).with_context(|| origin.clone())?;
+        let classes = output.shape.last().copied().flatten().with_context(|| {
+            format!("{origin}: expected an output of 1 x classes, found \"{}\" of {:?}", output.name, output.shape)
+        })?;
+        let labels = match &options.labels {
+            Some(path) => {
+                let labels = read(path)?;
+                let lines = String::from_utf8_lossy(&labels).lines().count();
+                ensure!(
+                    lines == classes,
+                    "{}: expected {classes} names, one for each class of {origin}, found {lines}",
+                    path.display()
+                );
+                labels
+            }
+            None => (0..classes).map(|class| format!("{class}\n")).collect::<String>().into_bytes(),
+        };
+        let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
+        let name = path.file_stem().map_or_else(|| "model".to_owned(), |stem| stem.to_string_lossy().into_owned());
+        let mut text = format!(
+            "schema = {SCHEMA}\nname = {}\ndescription = \"a network without a manifest\"\nlicence = \"unknown\"\n\n\
+             [image]\nfile = \"image.onnx\"\nsha256 = \"{}\"\ninput = {}\nsize = {}\nmultiple = {}\nfit = \"crop\"\n\
+             margin = {}\nfilter = \"bicubic\"\nmean = {:?}\nstd = {:?}\ndefault_layer = {}\n",
+            quoted(&name),
+            hex_sha256(&onnx),
+            quoted(&found.input.name),
+            found.side.0,
+            // Pinned to the size that was looked at: layers have been found for this one.
+            found.side.0,
+            options.preprocessing.margin(found.side.0),
+            options.preprocessing.mean,
+            options.preprocessing.std,
+            quoted(&layer.name),
+        );
+        for layer in found.explainable() {
+            let layout = match layer.layout {
+                LayerLayout::Maps => "maps",
+                LayerLayout::Tokens => "tokens",
+            };
+            text += &format!(
+                "\n[[image.layers]]\nname = {}\nchannels = {}\nstride = {}\nlayout = \"{layout}\"\nprefix_tokens = {}\n\
+                 description = {}\n",
+                quoted(&layer.name),
+                layer.channels,
+                layer.stride(found.side),
+                layer.prefix_tokens,
+                quoted(&format!("output of {}", layer.operator)),
+            );
+        }
+        text += &format!(
+            "\n[classes]\nlabels = \"labels.txt\"\nlabels_sha256 = \"{}\"\n\n[[scores]]\nname = \"logit\"\nkind = \"dot\"\n\
+             image = {}\ntext = \"class\"\ndescription = \"the class's output\"\n\n[explain]\nreported = \"logit\"\n\
+             explained = \"logit\"\n",
+            hex_sha256(&labels),
+            quoted(&output.name),
+        );
+        let manifest = Manifest::parse(&text).with_context(|| origin.clone())?;
+        let files =
+            [("image.onnx", onnx), ("labels.txt", labels)].map(|(name, bytes)| (name.to_owned(), Cow::Owned(bytes)));
+        let files = BTreeMap::from(files);
+        Ok(Model { manifest, manifest_text: Cow::Owned(text), files, origin, folder: Some(folder) })
     }
 
     /// Checks every file against the SHA-256 in the manifest.
@@ -453,10 +667,20 @@ impl Model {
         Ok(bytes)
     }
 
+    /// Names of the manifest's files.
+    pub fn file_names(&self) -> impl Iterator<Item = &str> {
+        self.files.keys().map(String::as_str)
+    }
+
     /// SHA-256 of the manifest's text, in lower-case hexadecimal. The manifest holds the hashes of all other files, so
     /// this number stands for the whole model.
     pub fn sha256(&self) -> String {
         hex_sha256(self.manifest_text.as_bytes())
+    }
+
+    /// Where weights may lie that are in files of their own; none for models with a manifest, which would not pin them.
+    pub fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
     }
 
     /// Where the model comes from, for messages.

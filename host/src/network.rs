@@ -4,7 +4,7 @@
 //! weights exist once in memory.
 
 use crate::gradient::append_gradient;
-use crate::model::{Layer, Model, Score, ScoreKind};
+use crate::model::{Layer, LayerLayout, Model, Score, ScoreKind};
 use crate::quantised::{self, Pairs, Wanted};
 use anyhow::{Context, Result, anyhow, ensure};
 use std::cell::Cell;
@@ -42,6 +42,8 @@ pub struct Explained {
     pub vectors: ImageVectors,
     /// The layer: channels x height x width, row by row.
     pub activations: Vec<f32>,
+    /// With tokens: the activations of those that are no part of the grid, tokens x channels.
+    pub prefix: Vec<f32>,
     /// Derivative of the explained score with respect to each activation, in the same order.
     pub gradients: Vec<f32>,
     /// Channels of the layer.
@@ -184,9 +186,18 @@ impl ImageTower {
         let mut values = self.run(&self.explain, tvec!(self.image(image)?, text.into()))?;
         let gradients = values.pop().context("no gradient")?;
         let activations = values.pop().context("no activations")?;
-        let (height, width) = layer_side(&self.layer, self.side);
+        let (height, width) = self.layer.size(self.side);
         let vectors = self.named(values);
-        Ok(Explained { vectors, activations, gradients, channels: self.layer.channels, height, width })
+        let prefix = self.layer.channels * self.layer.prefix_tokens;
+        Ok(Explained {
+            vectors,
+            prefix: activations[..prefix].to_vec(),
+            activations: self.maps(activations),
+            gradients: self.maps(gradients),
+            channels: self.layer.channels,
+            height,
+            width,
+        })
     }
 
     /// Also loads the network from the layer on by itself, for [`ImageTower::vectors_of_layer`].
@@ -207,22 +218,39 @@ impl ImageTower {
 
     /// The vectors that follow from other activations at the layer, on a tower loaded [`ImageTower::with_head`].
     ///
-    /// `activations` are laid out as in [`Explained::activations`].
+    /// `prefix` and `activations` are laid out as in [`Explained`].
     ///
     /// # Errors
     /// A tower without its head, activations of another size, a network that fails or answers with something else than finite numbers.
-    pub fn vectors_of_layer(&self, activations: &[f32]) -> Result<ImageVectors> {
-        let (height, width) = layer_side(&self.layer, self.side);
-        let shape = [1, self.layer.channels, height, width];
+    pub fn vectors_of_layer(&self, prefix: &[f32], activations: &[f32]) -> Result<ImageVectors> {
+        let shape = self.layer.shape(self.side);
+        let (height, width) = self.layer.size(self.side);
         ensure!(
-            activations.len() == shape.iter().product::<usize>(),
-            "expected activations of shape {shape:?}, found {} numbers",
+            activations.len() == self.layer.channels * height * width
+                && prefix.len() == self.layer.channels * self.layer.prefix_tokens,
+            "expected activations of shape {shape:?}, found {} and {} numbers",
+            prefix.len(),
             activations.len()
         );
         ensure_finite(activations).context("a layer's activations")?;
         let head = self.head.as_ref().context("the image tower was loaded without its head")?;
-        let values = self.run(head, tvec!(Tensor::from_shape(&shape, activations)?.into()))?;
+        let tensor = match self.layer.layout {
+            LayerLayout::Maps => activations.to_vec(),
+            LayerLayout::Tokens => [prefix, &transposed(activations, self.layer.channels)].concat(),
+        };
+        let values = self.run(head, tvec!(Tensor::from_shape(&shape, &tensor)?.into()))?;
         Ok(self.named(values))
+    }
+
+    /// The layer's tensor as maps, channels x height x width.
+    fn maps(&self, tensor: Vec<f32>) -> Vec<f32> {
+        match self.layer.layout {
+            LayerLayout::Maps => tensor,
+            LayerLayout::Tokens => {
+                let grid = &tensor[self.layer.channels * self.layer.prefix_tokens..];
+                transposed(grid, grid.len() / self.layer.channels)
+            }
+        }
     }
 
     fn image(&self, image: &[f32]) -> Result<TValue> {
@@ -247,6 +275,12 @@ impl ImageTower {
     }
 }
 
+/// A matrix of so many rows, given row by row, column by column.
+fn transposed(matrix: &[f32], rows: usize) -> Vec<f32> {
+    let columns = matrix.len() / rows;
+    (0..columns).flat_map(|column| matrix.iter().skip(column).step_by(columns).copied()).collect()
+}
+
 /// The numbers of a tensor of f32, once all are known to be finite.
 pub(crate) fn finite(tensor: &TValue) -> Result<Vec<f32>> {
     let values = tensor.try_as_plain_ram()?.as_slice::<f32>()?.to_vec();
@@ -258,10 +292,6 @@ fn ensure_finite(values: &[f32]) -> Result<()> {
     let strange = values.iter().find(|value| !value.is_finite());
     ensure!(strange.is_none(), "expected finite numbers, found {}", strange.unwrap_or(&f32::NAN));
     Ok(())
-}
-
-fn layer_side(layer: &Layer, (height, width): (usize, usize)) -> (usize, usize) {
-    (height.div_ceil(layer.stride), width.div_ceil(layer.stride))
 }
 
 /// What goes into a tower's graph.
@@ -292,11 +322,11 @@ impl Wiring<'_> {
             shape: &[Some(1), Some(3), Some(height), Some(width)],
             outputs: &names,
             pairs: Pairs::Clamp,
+            folder: model.folder(),
         };
         let network = quantised::read(model.file(&side.file)?, &wanted)?;
         let layer = network.outputs[self.outputs.len()];
-        let (layer_height, layer_width) = layer_side(self.layer, self.side);
-        expect_shape(&network, layer, &self.layer.name, &[1, self.layer.channels, layer_height, layer_width])?;
+        expect_shape(&network, layer, &self.layer.name, &self.layer.shape(self.side))?;
         Ok(network)
     }
 

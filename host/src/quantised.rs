@@ -21,6 +21,7 @@
 //! into a table of 256 entries, even a Softmax, which does not work on one element at a time; it cannot fold this.
 
 use anyhow::{Context, ensure};
+use std::path::Path;
 use tract_onnx::model::ParseResult;
 use tract_onnx::pb;
 use tract_onnx::prelude::Framework;
@@ -45,6 +46,8 @@ pub struct Wanted<'a> {
     pub outputs: &'a [&'a str],
     /// What becomes of the pairs around activations.
     pub pairs: Pairs,
+    /// Where the file lies, if weights may lie beside it in files of their own.
+    pub folder: Option<&'a Path>,
 }
 
 /// What becomes of an activation's `QuantizeLinear` -> `DequantizeLinear` pair.
@@ -86,7 +89,9 @@ pub fn read_with_pairs(onnx: &[u8], wanted: &Wanted) -> TractResult<TypedModel> 
     let framework = tract_onnx::onnx().with_ignore_value_info(true);
     let mut bytes = onnx;
     let mut proto = framework.proto_model_for_read(&mut bytes)?;
-    let parsed = framework.parse(&proto, None)?;
+    let folder =
+        wanted.folder.map(|folder| folder.to_str().context("expected a folder whose name is UTF-8")).transpose()?;
+    let parsed = framework.parse(&proto, folder)?;
     // The tensors have been copied out: free the file's own copy of them before the graph grows.
     if let Some(graph) = &mut proto.graph {
         graph.initializer = Vec::new();

@@ -556,7 +556,7 @@ impl Model {
             let uses = if uses.is_empty() { String::new() } else { format!(" ({})", uses.join(", ")) };
             let _ = writeln!(text, "  score {}{uses}: {}", score.name, score.description);
         }
-        for file in [&image.file, &m.text.file, &m.text.vocabulary] {
+        for file in self.file_names() {
             let bytes = self.file(file).map_or(0, <[u8]>::len);
             let _ = writeln!(text, "  file {file}: {:.2} MB", bytes as f64 / 1e6);
         }

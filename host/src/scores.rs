@@ -3,7 +3,7 @@
 use crate::model::{Model, Score};
 use crate::network::ImageVectors;
 use crate::text::{TextTower, TextVectors};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde::Serialize;
 
 /// A prompt, or one prompt against another, ready to be compared with photos.
@@ -58,8 +58,10 @@ impl Prompt {
     ) -> Result<Self> {
         let manifest = &model.manifest;
         let explained = manifest.score(explained.unwrap_or(&manifest.explain.explained))?.clone();
-        let encode =
-            |typed: &str| -> Result<Encoded> { Ok(Encoded { typed: typed.to_owned(), vectors: tower.encode(typed)? }) };
+        let encode = |typed: &str| -> Result<Encoded> {
+            let vectors = tower.encode(typed)?;
+            Ok(Encoded { typed: vectors.meant.clone(), vectors })
+        };
         let text = encode(text)?;
         let versus = versus.map(encode).transpose()?;
         let target = match &versus {
@@ -116,6 +118,16 @@ impl Prompt {
             })
             .collect()
     }
+}
+
+/// The class with the largest output.
+///
+/// # Errors
+/// An image tower without the score's output.
+pub fn predicted_class(vectors: &ImageVectors, score: &Score) -> Result<usize> {
+    let outputs = vectors.get(&score.image).with_context(|| format!("no output \"{}\"", score.image))?;
+    let best = outputs.iter().enumerate().reduce(|best, next| if next.1 > best.1 { next } else { best });
+    Ok(best.context("no class")?.0)
 }
 
 /// A text and how well it fits a photo.

@@ -1,9 +1,9 @@
 //! The prompt's side: words to tokens, tokens to the vectors that pictures are scored against.
 
-use crate::model::{Model, Score, ScoreKind};
+use crate::model::{Model, Score, ScoreKind, TokenizerKind};
 use crate::network::{contained, finite};
 use crate::quantised::{self, Pairs, Wanted};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use std::collections::{BTreeMap, HashMap};
 use tract_onnx::tract_hir::internal::*;
 
@@ -124,47 +124,88 @@ fn letter_runs(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_ascii_lowercase()).filter(|run| !run.is_empty())
 }
 
-/// A text tower, ready to run.
+/// What turns a prompt into text vectors, ready to run: a text tower, or a classifier's list of classes.
 #[derive(Debug)]
 pub struct TextTower {
-    plan: Arc<TypedRunnableModel>,
+    source: Source,
     outputs: Vec<String>,
-    tokenizer: Tokenizer,
-    template: String,
     origin: String,
+}
+
+#[derive(Debug)]
+enum Source {
+    Network { plan: Arc<TypedRunnableModel>, words: Words, template: String },
+    Classes(Vec<String>),
+}
+
+/// A way of cutting words into tokens.
+enum Words {
+    Az(Tokenizer),
+    HuggingFace { tokenizer: Box<tokenizers::Tokenizer>, context: Option<usize>, pad: i64 },
+}
+
+impl std::fmt::Debug for Words {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(match self {
+            Self::Az(_) => "Az",
+            Self::HuggingFace { .. } => "HuggingFace",
+        })
+    }
 }
 
 /// What the text tower says about a prompt.
 #[derive(Debug, Clone)]
 pub struct TextVectors {
-    /// The prompt's tokens and its unknown words.
+    /// The prompt's tokens and its unknown words; of a classifier, the number of the class.
     pub tokens: Tokens,
+    /// The prompt as it was understood: of a classifier, the class's name.
+    pub meant: String,
     outputs: BTreeMap<String, Vec<f32>>,
 }
 
 impl TextTower {
-    /// Loads the text tower of a model.
+    /// Loads the text tower of a model, or its classes.
     ///
     /// # Errors
     /// A vocabulary or a network that cannot be read, a network without an output that a score needs.
     pub fn load(model: &Model) -> Result<TextTower> {
-        let text = &model.manifest.text;
         let file = |name: &str| format!("{name} of {}", model.origin());
-        let tokenizer = Tokenizer::new(model.file(&text.vocabulary)?).with_context(|| file(&text.vocabulary))?;
         let mut outputs: Vec<String> = Vec::new();
         for score in &model.manifest.scores {
             if !outputs.contains(&score.text) {
                 outputs.push(score.text.clone());
             }
         }
+        if let Some(classes) = &model.manifest.classes {
+            let origin = file(&classes.labels);
+            let text = std::str::from_utf8(model.file(&classes.labels)?)
+                .with_context(|| format!("{origin}: expected class names in UTF-8, one a line"))?;
+            let labels: Vec<String> = text.lines().map(|line| line.trim().to_owned()).collect();
+            ensure!(!labels.is_empty(), "{origin}: expected class names, one a line, found none");
+            return Ok(TextTower { source: Source::Classes(labels), outputs, origin });
+        }
+        let text = model.manifest.text.as_ref().context("a manifest has text or classes")?;
+        let vocabulary = model.file(&text.vocabulary)?;
+        let words = match text.tokenizer {
+            TokenizerKind::WordPieceAz => {
+                Words::Az(Tokenizer::new(vocabulary).with_context(|| file(&text.vocabulary))?)
+            }
+            TokenizerKind::HuggingFace => {
+                let tokenizer = tokenizers::Tokenizer::from_bytes(vocabulary).map_err(|error| {
+                    anyhow!("{}: expected a tokenizer.json of Hugging Face's, found {error}", file(&text.vocabulary))
+                })?;
+                Words::HuggingFace { tokenizer: Box::new(tokenizer), context: text.context, pad: text.pad }
+            }
+        };
         let plan = contained(|| {
             let names: Vec<&str> = outputs.iter().map(String::as_str).collect();
             let wanted = Wanted {
                 input: &text.input,
                 datum_type: i64::datum_type(),
-                shape: &[Some(1), None],
+                shape: &[Some(1), text.context],
                 outputs: &names,
                 pairs: Pairs::Clamp,
+                folder: model.folder(),
             };
             let mut network = quantised::read(model.file(&text.file)?, &wanted)?;
             network.optimize()?;
@@ -173,22 +214,96 @@ impl TextTower {
         .with_context(|| {
             format!("{}: expected an ONNX text tower; fetch the model again, or export it anew", file(&text.file))
         })?;
-        Ok(TextTower { plan, outputs, tokenizer, template: text.template.clone(), origin: file(&text.file) })
+        let source = Source::Network { plan, words, template: text.template.clone() };
+        Ok(TextTower { source, outputs, origin: file(&text.file) })
     }
 
     /// Turns a prompt into vectors: all outputs that the model's scores need.
     ///
     /// # Errors
-    /// A prompt without a known word (see [`Tokenizer::tokens`]); a network that fails or answers with something else
-    /// than finite numbers.
+    /// A prompt without a known word (see [`Tokenizer::tokens`]) or one that is too long; for a classifier, no class of that
+    /// name or number; a network that fails or answers with something else than finite numbers.
     pub fn encode(&self, prompt: &str) -> Result<TextVectors> {
-        let tokens = self.tokenizer.tokens(&self.template, prompt)?;
+        let (plan, words, template) = match &self.source {
+            Source::Classes(labels) => return self.class(labels, prompt),
+            Source::Network { plan, words, template } => (plan, words, template),
+        };
+        let tokens = words.tokens(template, prompt)?;
         let values = contained(|| {
             let ids = Tensor::from_shape(&[1, tokens.ids.len()], &tokens.ids)?;
-            self.plan.run(tvec!(ids.into()))?.iter().map(finite).collect::<Result<Vec<_>>>()
+            plan.run(tvec!(ids.into()))?.iter().map(finite).collect::<Result<Vec<_>>>()
         })
         .with_context(|| format!("{}: could not encode \"{prompt}\"", self.origin))?;
-        Ok(TextVectors { tokens, outputs: self.outputs.iter().cloned().zip(values).collect() })
+        let outputs = self.outputs.iter().cloned().zip(values).collect();
+        Ok(TextVectors { tokens, meant: prompt.to_owned(), outputs })
+    }
+
+    fn class(&self, labels: &[String], prompt: &str) -> Result<TextVectors> {
+        let index = find_class(labels, prompt).with_context(|| self.origin.clone())?;
+        let mut vector = vec![0.; labels.len()];
+        vector[index] = 1.;
+        Ok(TextVectors {
+            tokens: Tokens { ids: vec![index as i64], unknown_words: Vec::new() },
+            meant: labels[index].clone(),
+            outputs: self.outputs.iter().map(|output| (output.clone(), vector.clone())).collect(),
+        })
+    }
+}
+
+/// The class of that number, or else of that name or with that synonym, or else the only one whose name holds these words.
+fn find_class(labels: &[String], prompt: &str) -> Result<usize> {
+    let wanted = prompt.trim().to_lowercase();
+    if let Ok(index) = wanted.parse::<usize>() {
+        ensure!(index < labels.len(), "no class {index}; expected 0 to {}, or a name", labels.len() - 1);
+        return Ok(index);
+    }
+    let matching = |matches: &dyn Fn(&str) -> bool| -> Vec<usize> {
+        (0..labels.len()).filter(|&index| matches(&labels[index].to_lowercase())).collect()
+    };
+    let exact = matching(&|label| label == wanted || label.split(',').any(|synonym| synonym.trim() == wanted));
+    let candidates = if exact.is_empty() { matching(&|label| label.contains(&wanted)) } else { exact };
+    match candidates[..] {
+        [index] => Ok(index),
+        [] => bail!("no class \"{prompt}\" among {} classes; give a part of its name, or its number", labels.len()),
+        _ => {
+            let named: Vec<String> =
+                candidates.iter().take(5).map(|&index| format!("{index} ({})", labels[index])).collect();
+            bail!(
+                "\"{prompt}\" could be {} classes: {}{}; give the number",
+                candidates.len(),
+                named.join(", "),
+                if candidates.len() > 5 { ", ..." } else { "" }
+            )
+        }
+    }
+}
+
+impl Words {
+    fn tokens(&self, template: &str, prompt: &str) -> Result<Tokens> {
+        let (tokenizer, context, pad) = match self {
+            Self::Az(tokenizer) => return tokenizer.tokens(template, prompt),
+            Self::HuggingFace { tokenizer, context, pad } => (tokenizer, *context, *pad),
+        };
+        let length = prompt.chars().count();
+        ensure!(
+            length <= LONGEST_PROMPT,
+            "the prompt has {length} characters; expected at most {LONGEST_PROMPT}: describe the object in a few words"
+        );
+        ensure!(prompt.chars().any(char::is_alphanumeric), "expected a prompt in words, found \"{prompt}\"");
+        let sentence = template.replacen("{}", prompt, 1);
+        let encoding = tokenizer
+            .encode(sentence, true)
+            .map_err(|error| anyhow!("could not cut \"{prompt}\" into tokens: {error}"))?;
+        let mut ids: Vec<i64> = encoding.get_ids().iter().copied().map(i64::from).collect();
+        if let Some(context) = context {
+            ensure!(
+                ids.len() <= context,
+                "the prompt \"{prompt}\" takes {} tokens; expected at most {context}: describe the object in a few words",
+                ids.len()
+            );
+            ids.resize(context, pad);
+        }
+        Ok(Tokens { ids, unknown_words: Vec::new() })
     }
 }
 
@@ -235,7 +350,7 @@ mod tests {
 
     fn vectors(values: &[f32]) -> TextVectors {
         let tokens = Tokens { ids: vec![], unknown_words: vec![] };
-        TextVectors { tokens, outputs: BTreeMap::from([("output".to_string(), values.to_vec())]) }
+        TextVectors { tokens, meant: String::new(), outputs: BTreeMap::from([("output".to_string(), values.to_vec())]) }
     }
 
     #[test]
