@@ -53,6 +53,9 @@ pub struct ModelArgs {
     /// How the photo is made to fit the network's square input [default: the model's own]
     #[arg(long, value_enum)]
     pub fit: Option<FitArg>,
+    /// Round activations as an integer device does, instead of only clamping them: slower
+    #[arg(long)]
+    pub faithful: bool,
     /// What an ONNX file does not say.
     #[command(flatten)]
     pub onnx: OnnxArgs,

@@ -1,6 +1,7 @@
 //! Capsules on the desktop: record what a photo gave, and compute a recording again.
 
 use crate::explain::{CHANNELS_MAX, Explanation, Request};
+use crate::quantised::Steps;
 use anyhow::{Context, Result, ensure};
 use decomcam_core::capsule::{self, Buffers, Capsule, Difference, Elements, Recording, Settings, Stage};
 use decomcam_core::resample::Tap;
@@ -11,7 +12,8 @@ use std::path::Path;
 pub const OUT_SIDE: usize = 56;
 
 /// The bytes of a capsule of this explanation. As `floats`, activations are recorded as the network gave them, channels x height x width; otherwise as
-/// the bytes that an int8 board holds: one scale and zero point over the range of the layer, height x width x channels.
+/// the bytes that an int8 board holds, height x width x channels: the network's own if it was run faithfully, else with one scale and zero point over
+/// the range of the layer.
 ///
 /// # Errors
 /// A layer that the core cannot decompose once it is quantised.
@@ -32,7 +34,7 @@ pub fn record(explanation: &Explanation, request: &Request, floats: bool) -> Res
             *score = part.score;
         }
     }
-    let (bytes, scale, zero_point) = quantised(&layer.activations, layer.channels);
+    let (bytes, scale, zero_point) = quantised(&layer.activations, layer.channels, layer.steps);
     let recording = Recording {
         shape: [layer.channels, layer.height, layer.width],
         channels_last: !floats,
@@ -54,17 +56,19 @@ pub fn record(explanation: &Explanation, request: &Request, floats: bool) -> Res
 }
 
 /// C x H x W floats as H x W x C unsigned bytes with one scale and zero point; zero is exact, as in every quantisation scheme.
-fn quantised(activations: &[f32], channels: usize) -> (Vec<u8>, f32, u8) {
-    let low = activations.iter().copied().fold(0.0, f32::min);
-    let high = activations.iter().copied().fold(0.0, f32::max);
-    let scale = if high > low { (high - low) / 255.0 } else { 1.0 };
-    let zero_point = (-low / scale).round().clamp(0.0, 255.0);
+fn quantised(activations: &[f32], channels: usize, steps: Option<Steps>) -> (Vec<u8>, f32, u8) {
+    let Steps { scale, zero_point } = steps.unwrap_or_else(|| {
+        let low = activations.iter().copied().fold(0.0, f32::min);
+        let high = activations.iter().copied().fold(0.0, f32::max);
+        let scale = if high > low { (high - low) / 255.0 } else { 1.0 };
+        Steps { scale, zero_point: (-low / scale).round().clamp(0.0, 255.0) as u8 }
+    });
     let positions = activations.len() / channels;
     let byte = |index: usize| {
         let value = activations[index % channels * positions + index / channels];
-        (value / scale + zero_point).round().clamp(0.0, 255.0) as u8
+        (value / scale + f32::from(zero_point)).round().clamp(0.0, 255.0) as u8
     };
-    ((0..activations.len()).map(byte).collect(), scale, zero_point as u8)
+    ((0..activations.len()).map(byte).collect(), scale, zero_point)
 }
 
 /// Each stage of a capsule computed again: equal, or where it first differs.

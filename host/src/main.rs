@@ -95,6 +95,11 @@ struct Loaded {
 }
 
 fn open_model(args: &ModelArgs, layer: Option<&str>) -> Result<Model> {
+    let model = open_fast(args, layer)?;
+    Ok(if args.faithful { model.faithful() } else { model })
+}
+
+fn open_fast(args: &ModelArgs, layer: Option<&str>) -> Result<Model> {
     let path = Path::new(&args.model);
     if !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx")) {
         return Model::open(&args.model);

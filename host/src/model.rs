@@ -7,6 +7,7 @@
 use crate::inspect;
 use crate::network::contained;
 use crate::photo::Fit;
+use crate::quantised::Pairs;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -402,6 +403,7 @@ pub struct Model {
     origin: String,
     /// Where a bare ONNX file lies, which may have its weights beside it.
     folder: Option<PathBuf>,
+    pairs: Pairs,
 }
 
 /// What an ONNX file without a manifest does not say.
@@ -494,6 +496,7 @@ impl Model {
             files: files.collect(),
             origin,
             folder: None,
+            pairs: Pairs::default(),
         })
     }
 
@@ -525,7 +528,8 @@ impl Model {
             files.insert(name, Cow::Owned(bytes));
         }
         let origin = directory.display().to_string();
-        let model = Model { manifest, manifest_text: Cow::Owned(text), files, origin, folder: None };
+        let model =
+            Model { manifest, manifest_text: Cow::Owned(text), files, origin, folder: None, pairs: Pairs::default() };
         model.verify()?;
         Ok(model)
     }
@@ -638,7 +642,14 @@ impl Model {
         let files =
             [("image.onnx", onnx), ("labels.txt", labels)].map(|(name, bytes)| (name.to_owned(), Cow::Owned(bytes)));
         let files = BTreeMap::from(files);
-        Ok(Model { manifest, manifest_text: Cow::Owned(text), files, origin, folder: Some(folder) })
+        Ok(Model {
+            manifest,
+            manifest_text: Cow::Owned(text),
+            files,
+            origin,
+            folder: Some(folder),
+            pairs: Pairs::default(),
+        })
     }
 
     /// Checks every file against the SHA-256 in the manifest.
@@ -676,6 +687,16 @@ impl Model {
     /// this number stands for the whole model.
     pub fn sha256(&self) -> String {
         hex_sha256(self.manifest_text.as_bytes())
+    }
+
+    /// The same model, its image tower computed as an integer device does: see [`Pairs::Round`].
+    pub fn faithful(self) -> Model {
+        Model { pairs: Pairs::Round, ..self }
+    }
+
+    /// What becomes of the image tower's pairs around activations.
+    pub fn pairs(&self) -> Pairs {
+        self.pairs
     }
 
     /// Where weights may lie that are in files of their own; none for models with a manifest, which would not pin them.

@@ -5,7 +5,7 @@
 
 use crate::gradient::append_gradient;
 use crate::model::{Layer, LayerLayout, Model, Score, ScoreKind};
-use crate::quantised::{self, Pairs, Wanted};
+use crate::quantised::{self, Steps, Wanted};
 use anyhow::{Context, Result, anyhow, ensure};
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
@@ -24,6 +24,7 @@ pub struct ImageTower {
     outputs: Vec<String>,
     score: Score,
     text_len: usize,
+    steps: Option<Steps>,
     layer: Layer,
     side: (usize, usize),
     origin: String,
@@ -46,6 +47,8 @@ pub struct Explained {
     pub prefix: Vec<f32>,
     /// Derivative of the explained score with respect to each activation, in the same order.
     pub gradients: Vec<f32>,
+    /// The steps that the activations are rounded to, of a quantised network that is run faithfully.
+    pub steps: Option<Steps>,
     /// Channels of the layer.
     pub channels: usize,
     /// Height of the layer, in positions.
@@ -132,6 +135,7 @@ impl ImageTower {
             explain: built.explain,
             head: None,
             text_len: built.text_len,
+            steps: built.steps,
             outputs,
             score,
             layer,
@@ -194,6 +198,7 @@ impl ImageTower {
             prefix: activations[..prefix].to_vec(),
             activations: self.maps(activations),
             gradients: self.maps(gradients),
+            steps: self.steps,
             channels: self.layer.channels,
             height,
             width,
@@ -307,6 +312,7 @@ struct Built {
     vectors: Arc<TypedRunnableModel>,
     explain: Arc<TypedRunnableModel>,
     text_len: usize,
+    steps: Option<Steps>,
 }
 
 impl Wiring<'_> {
@@ -321,7 +327,7 @@ impl Wiring<'_> {
             datum_type: f32::datum_type(),
             shape: &[Some(1), Some(3), Some(height), Some(width)],
             outputs: &names,
-            pairs: Pairs::Clamp,
+            pairs: model.pairs(),
             folder: model.folder(),
         };
         let network = quantised::read(model.file(&side.file)?, &wanted)?;
@@ -348,6 +354,7 @@ impl Wiring<'_> {
                 return Err(anyhow!("\"{}\": expected shape [1, length], found {other:?}", self.score.image));
             }
         };
+        let steps = quantised::steps_of(&network, layer);
         let text = network.add_source("decomcam.text", f32::fact([1, text_len]))?;
         let value = append_score(&mut network, self.score.kind, scored, text)?;
         let gradient = append_gradient(&mut network, value, layer)?;
@@ -358,7 +365,7 @@ impl Wiring<'_> {
         vectors.inputs.truncate(1);
         vectors.outputs.truncate(self.outputs.len());
         vectors.compact()?;
-        Ok(Built { vectors: SimplePlan::new(vectors)?, explain: SimplePlan::new(network)?, text_len })
+        Ok(Built { vectors: SimplePlan::new(vectors)?, explain: SimplePlan::new(network)?, text_len, steps })
     }
 }
 

@@ -69,6 +69,9 @@ pub enum Pairs {
 pub fn read(onnx: &[u8], wanted: &Wanted) -> TractResult<TypedModel> {
     let mut model = read_with_pairs(onnx, wanted)?;
     undo_pairs(&mut model, wanted.pairs)?;
+    if wanted.pairs == Pairs::Round {
+        round_outputs(&mut model)?;
+    }
     keep_outputs(&mut model)?;
     model.declutter()?;
     Ok(model)
@@ -318,6 +321,53 @@ impl ElementWiseMiniOp for Rounding {
         }
         Ok(())
     }
+}
+
+/// Makes outputs that all readers see rounded the rounded ones: what an integer device holds in memory.
+fn round_outputs(model: &mut TypedModel) -> TractResult<()> {
+    for place in 0..model.outputs.len() {
+        let output = model.outputs[place];
+        let readers = model.outlet_successors(output).to_vec();
+        let Some(rounding) = readers.first().and_then(|reader| rounding_of(model.node(reader.node))).cloned() else {
+            continue;
+        };
+        if readers.iter().any(|reader| rounding_of(model.node(reader.node)) != Some(&rounding)) {
+            continue;
+        }
+        // Quantisers give every reader a pair of its own: one serves all.
+        let rounded = OutletId::from(readers[0].node);
+        for other in &readers[1..] {
+            for reader in model.outlet_successors(other.node.into()).to_vec() {
+                model.add_edge(rounded, reader)?;
+            }
+        }
+        model.outputs[place] = rounded;
+    }
+    Ok(())
+}
+
+fn rounding_of(node: &TypedNode) -> Option<&Rounding> {
+    node.op_as::<ElementWiseOp>()?.0.downcast_ref::<Rounding>()
+}
+
+/// The integers that a tensor's numbers stand for on an integer device: number = (integer - `zero_point`) * `scale`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Steps {
+    /// What one step is worth.
+    pub scale: f32,
+    /// The integer that stands for zero, as an unsigned byte (a signed byte's plus 128).
+    pub zero_point: u8,
+}
+
+/// The steps of a tensor that is rounded to bytes.
+pub fn steps_of(model: &TypedModel, tensor: OutletId) -> Option<Steps> {
+    let node = model.node(tensor.node);
+    if node.op_is::<Kept>() {
+        return steps_of(model, node.inputs[0]);
+    }
+    let rounding = rounding_of(node).filter(|rounding| !rounding.rescales())?;
+    let zero_point = u8::try_from(rounding.zero_point - rounding.smallest).ok()?;
+    Some(Steps { scale: rounding.scale, zero_point })
 }
 
 /// Makes what is computed from an output wait for it: declutter would swap a slice, or a stride, with what comes before.
