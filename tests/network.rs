@@ -778,7 +778,7 @@ fn words_are_cut_into_the_longest_pieces() {
 #[test]
 fn words_of_the_training_are_known() {
     let model = lite();
-    let tokenizer = Tokenizer::new(model.file(&model.manifest.text.vocabulary).unwrap()).unwrap();
+    let tokenizer = Tokenizer::new(model.file(&model.manifest.text.as_ref().unwrap().vocabulary).unwrap()).unwrap();
     for word in ["wok", "dachshund", "zebras", "siamang", "tabby", "cat"] {
         assert!(tokenizer.tokens("a photo of {}", word).unwrap().unknown_words.is_empty(), "{word}");
     }
