@@ -52,6 +52,7 @@
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)]
 
 pub mod activations;
+pub mod affinity;
 mod bidiagonal;
 pub mod capsule;
 pub mod channels;

@@ -42,7 +42,7 @@ pub enum Command {
 }
 
 /// The model and how it is run.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct ModelArgs {
     /// A bundled model's name, a directory with a model.toml, or a classifier's ONNX file
     #[arg(long, value_name = "NAME|DIR|FILE", default_value = "lite")]
@@ -62,7 +62,7 @@ pub struct ModelArgs {
 }
 
 /// What an ONNX file without a manifest does not say.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Options for an ONNX file without a model.toml")]
 pub struct OnnxArgs {
     /// Names of the classes, one a line [default: their numbers]
@@ -83,7 +83,7 @@ pub struct OnnxArgs {
 }
 
 /// The explanation that is asked for.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct RequestArgs {
     /// What the score is of: words such as "a cat"; for a classifier, a class's name or number [default: the predicted class]
     #[arg(long, visible_alias = "class")]
@@ -91,16 +91,22 @@ pub struct RequestArgs {
     /// Explain the difference of two scores: why --text and not this
     #[arg(long, value_name = "TEXT")]
     pub versus: Option<String>,
-    /// Variant of the method: how parts are weighted
-    #[arg(long, value_enum, default_value = "aligned")]
-    pub recipe: RecipeArg,
-    /// P, the channels with the largest weight that are used [default: all for aligned, 500 for v25, else 100]
+    /// Variant of the method: how parts are weighted [default: exact; for capture, aligned]
+    #[arg(long, value_enum)]
+    pub recipe: Option<RecipeArg>,
+    /// Sizes of the photo that the maps are taken from: the network's own, or also twice that [default: the model's own for exact, else 1]
+    #[arg(long, value_name = "1|2", value_parser = clap::value_parser!(u8).range(1..=2))]
+    pub scales: Option<u8>,
+    /// Whether positions that look alike to the network share what they have [default: on for exact, else off]
+    #[arg(long, value_enum)]
+    pub affinity: Option<SwitchArg>,
+    /// P, the channels with the largest weight that are used [default: all for exact and aligned, 500 for v25, else 100]
     #[arg(long, value_name = "P")]
     pub channels: Option<usize>,
     /// Q, the parts that the maps are decomposed into [default: 10]
     #[arg(long, value_name = "Q")]
     pub components: Option<usize>,
-    /// Which side of a component is kept [default: score for aligned, else loading]
+    /// Which side of a component is kept [default: score for exact and aligned, else loading]
     #[arg(long, value_enum)]
     pub sign: Option<SignArg>,
     /// The layer that is explained [default: the model's own]
@@ -109,9 +115,9 @@ pub struct RequestArgs {
     /// The score that is explained [default: the model's own]
     #[arg(long, value_name = "NAME")]
     pub score: Option<String>,
-    /// Where OSSMs are masked to measure what they contribute
-    #[arg(long, value_enum, default_value = "photo")]
-    pub integrate: IntegrateArg,
+    /// Where OSSMs are masked to measure what they contribute [default: features for exact, if nothing bypasses the layer; else photo]
+    #[arg(long, value_enum)]
+    pub integrate: Option<IntegrateArg>,
     /// Worker threads for the masked photos [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
@@ -261,6 +267,7 @@ macro_rules! named_values {
 named_values! {
     /// `--recipe`.
     RecipeArg(Recipe) {
+        Recipe::Exact => "exact", "Closed form without loss: the signed parts sum to the score's own map";
         Recipe::Aligned => "aligned", "Closed form: agreement with the first-order map of the score";
         Recipe::Paper => "paper", "The paper's figure: min-max of the measured contributions";
         Recipe::Notebook => "notebook", "The authors' notebook: contributions over their maximum";
@@ -283,6 +290,14 @@ named_values! {
     IntegrateArg(Integrate) {
         Integrate::Photo => "photo", "In the photo, blurred elsewhere; a forward pass each";
         Integrate::Features => "features", "In the layer, blended towards its mean elsewhere, as a board does";
+    }
+}
+
+named_values! {
+    /// `--affinity`.
+    SwitchArg(bool) {
+        true => "on", "Yes";
+        false => "off", "No";
     }
 }
 

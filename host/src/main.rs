@@ -5,7 +5,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use decomcam::args::{
     BenchArgs, BudgetArgs, CaptureArgs, Cli, Command, ExplainArgs, InspectArgs, ModelArgs, ModelsArgs, RankArgs,
-    ReplayArgs, RequestArgs,
+    RecipeArg, ReplayArgs, RequestArgs, SwitchArg,
 };
 use decomcam::budget::Budget;
 use decomcam::capsule;
@@ -18,6 +18,7 @@ use decomcam::report::{self, Explained, Files};
 use decomcam::scores::{self, Prompt};
 use decomcam::text::TextTower;
 use decomcam::timings::{Timings, peak_memory_bytes};
+use decomcam_core::Recipe;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -73,14 +74,16 @@ fn input_side(args: &ModelArgs, model: &Model) -> Result<(usize, usize)> {
     Ok((side, side))
 }
 
-fn request(args: &RequestArgs) -> Request {
+fn request(args: &RequestArgs, tower: &ImageTower) -> Request {
+    let recipe = args.recipe.map_or(Recipe::Exact, |recipe| recipe.0);
     Request {
-        recipe: args.recipe.0,
+        recipe,
+        affinity: args.affinity.map_or(recipe == Recipe::Exact, |switch| switch.0),
         channels: args.channels,
         components: args.components,
         sign: args.sign.map(|sign| sign.0),
         fit: args.model.fit.map(|fit| fit.0),
-        integrate: args.integrate.0,
+        integrate: if tower.has_head() { Integrate::Features } else { Integrate::Photo },
         threads: threads(args.threads),
     }
 }
@@ -144,10 +147,16 @@ fn load(args: &RequestArgs, photo: &Photo) -> Result<Loaded> {
         Cli::command().error(ErrorKind::MissingRequiredArgument, "--text is required: what the score is of").exit();
     }
     let tower = timings.measure("load image tower", || {
-        let tower = ImageTower::load_to_explain(&model, &layer, side, score)?;
-        match args.integrate.0 {
-            Integrate::Photo => Ok(tower),
-            Integrate::Features => tower.with_head(&model),
+        let mut tower = ImageTower::load_to_explain(&model, &layer, side, score)?;
+        let exact = args.recipe.is_none_or(|recipe| recipe.0 == Recipe::Exact);
+        let scales = args.scales.map_or(if exact { model.manifest.explain.scales } else { 1 }, usize::from);
+        if scales > 1 {
+            tower = tower.with_finer(&model, scales)?;
+        }
+        match args.integrate.map(|integrate| integrate.0) {
+            Some(Integrate::Features) => tower.with_head(&model),
+            None if exact => Ok(tower.with_head_if_possible(&model)),
+            _ => Ok(tower),
         }
     })?;
     let prompt = match given {
@@ -172,7 +181,7 @@ fn explain_photo(args: &ExplainArgs) -> Result<()> {
     let loaded = load(&args.request, &photo)?;
     timings.append(&loaded.timings);
 
-    let request = request(&args.request);
+    let request = request(&args.request, &loaded.tower);
     let bar = indicatif::ProgressBar::new(0).with_style(
         indicatif::ProgressStyle::with_template("{bar:30} {pos} of {len} forward passes")
             .context("the progress bar's template")?,
@@ -222,8 +231,16 @@ fn capture(args: &CaptureArgs) -> Result<()> {
     let directory = if directory == Path::new("") { Path::new(".") } else { directory };
     report::prepare_directory(directory)?;
     let photo = Photo::open(&args.photo)?;
-    let loaded = load(&args.request, &photo)?;
-    let request = request(&args.request);
+    let asked =
+        RequestArgs { recipe: Some(args.request.recipe.unwrap_or(RecipeArg(Recipe::Aligned))), ..args.request.clone() };
+    ensure!(
+        asked.recipe != Some(RecipeArg(Recipe::Exact))
+            && asked.affinity != Some(SwitchArg(true))
+            && asked.scales.is_none_or(|scales| scales == 1),
+        "a capsule holds one pass of the network and a recipe of the core's; expected no --affinity on, --scales 2 or --recipe exact: leave them out"
+    );
+    let loaded = load(&asked, &photo)?;
+    let request = request(&asked, &loaded.tower);
     let explanation = explain::explain(&loaded.model, &loaded.tower, &loaded.prompt, &photo, &request, &|_, _| ())?;
     let bytes = capsule::record(&explanation, &request, args.floats)?;
     let mut files = Files::new(directory);
@@ -287,7 +304,7 @@ fn bench(args: &BenchArgs) -> Result<()> {
     let start = std::time::Instant::now();
     let photo = Photo::open(&args.photo)?;
     let loaded = load(&args.request, &photo)?;
-    let request = request(&args.request);
+    let request = request(&args.request, &loaded.tower);
     let explain = || explain::explain(&loaded.model, &loaded.tower, &loaded.prompt, &photo, &request, &|_, _| ());
     explain()?;
     let first = start.elapsed();

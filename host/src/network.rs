@@ -6,6 +6,7 @@
 use crate::gradient::append_gradient;
 use crate::model::{Layer, LayerLayout, Model, Score, ScoreKind};
 use crate::quantised::{self, Steps, Wanted};
+use crate::scores::posterior;
 use anyhow::{Context, Result, anyhow, ensure};
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
@@ -21,6 +22,7 @@ pub struct ImageTower {
     vectors: Arc<TypedRunnableModel>,
     explain: Arc<TypedRunnableModel>,
     head: Option<Arc<TypedRunnableModel>>,
+    finer: Option<Box<ImageTower>>,
     outputs: Vec<String>,
     score: Score,
     text_len: usize,
@@ -65,17 +67,34 @@ impl ImageVectors {
 }
 
 impl Score {
+    fn vector<'a>(&self, image: &'a ImageVectors) -> Result<&'a [f32]> {
+        image.get(&self.image).with_context(|| {
+            format!("the image tower has no output \"{}\", which score \"{}\" needs", self.image, self.name)
+        })
+    }
+
+    /// The mean of the image vectors that the score is made of.
+    ///
+    /// # Errors
+    /// No pictures, or vectors of another model.
+    pub fn mean_vector(&self, images: &[&ImageVectors]) -> Result<Vec<f32>> {
+        let mut mean = self.vector(images.first().context("no picture was looked at")?)?.to_vec();
+        for image in &images[1..] {
+            mean.iter_mut().zip(self.vector(image)?).for_each(|(sum, value)| *sum += value);
+        }
+        mean.iter_mut().for_each(|sum| *sum /= images.len() as f32);
+        Ok(mean)
+    }
+
     /// The score of a picture for a prompt's text vector t, or for the difference of two.
     ///
     /// With v the image vector: a dot score is sum(v t), a cosine is sum(v t) / |v| with t already of length one, and 0
-    /// if v = 0. Both are linear in t. Sums run in f64, in order.
+    /// if v = 0. Both are linear in t. A posterior is [`crate::scores::posterior`]'s. Sums run in f64, in order.
     ///
     /// # Errors
     /// Vectors of another model: a missing output, two lengths.
     pub fn value(&self, image: &ImageVectors, text: &[f32]) -> Result<f32> {
-        let vector = image.get(&self.image).with_context(|| {
-            format!("the image tower has no output \"{}\", which score \"{}\" needs", self.image, self.name)
-        })?;
+        let vector = self.vector(image)?;
         ensure!(
             vector.len() == text.len(),
             "score \"{}\": expected image and text vectors of one length, found {} and {} numbers",
@@ -86,6 +105,7 @@ impl Score {
         let sum_of = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>();
         let dot = sum_of(vector, text);
         Ok(match self.kind {
+            ScoreKind::Posterior => posterior(text, vector)?.1,
             ScoreKind::Dot => dot as f32,
             ScoreKind::Cosine => match sum_of(vector, vector).sqrt() {
                 length if length > 0. => (dot / length) as f32,
@@ -134,6 +154,7 @@ impl ImageTower {
             vectors: built.vectors,
             explain: built.explain,
             head: None,
+            finer: None,
             text_len: built.text_len,
             steps: built.steps,
             outputs,
@@ -205,6 +226,23 @@ impl ImageTower {
         })
     }
 
+    /// Also loads the network for an input so many times as high and wide, whose maps are as much finer.
+    ///
+    /// # Errors
+    /// A network that cannot take that size.
+    pub fn with_finer(mut self, model: &Model, times: usize) -> Result<ImageTower> {
+        let side = (times * self.side.0, times * self.side.1);
+        let finer = ImageTower::load_to_explain(model, &self.layer.name, side, &self.score.name)
+            .context("--scales: could not load the network at the larger size; take --scales 1")?;
+        self.finer = Some(Box::new(finer));
+        Ok(self)
+    }
+
+    /// The tower of the larger input, if it was loaded.
+    pub fn finer(&self) -> Option<&ImageTower> {
+        self.finer.as_deref()
+    }
+
     /// Also loads the network from the layer on by itself, for [`ImageTower::vectors_of_layer`].
     ///
     /// # Errors
@@ -219,6 +257,18 @@ impl ImageTower {
             )
         })?);
         Ok(self)
+    }
+
+    /// [`ImageTower::with_head`] where that is possible.
+    pub fn with_head_if_possible(mut self, model: &Model) -> ImageTower {
+        let wiring = Wiring { outputs: &self.outputs, score: &self.score, layer: &self.layer, side: self.side };
+        self.head = contained(|| wiring.build_head(model)).ok();
+        self
+    }
+
+    /// Whether the network from the layer on was loaded by itself.
+    pub fn has_head(&self) -> bool {
+        self.head.is_some()
     }
 
     /// The vectors that follow from other activations at the layer, on a tower loaded [`ImageTower::with_head`].
@@ -410,7 +460,8 @@ fn append_score(network: &mut TypedModel, kind: ScoreKind, vector: OutletId, tex
     let products = wire("products", Box::new(math::mul()), &[vector, text])?;
     let dot = wire("dot", sum(), &[products])?;
     match kind {
-        ScoreKind::Dot => Ok(dot),
+        // A posterior's gradient is that of the product with its target.
+        ScoreKind::Dot | ScoreKind::Posterior => Ok(dot),
         ScoreKind::Cosine => {
             let squares = wire("squares", Box::new(math::square()), &[vector])?;
             let squared_length = wire("squared_length", sum(), &[squares])?;
