@@ -159,7 +159,7 @@ pub fn explain(
 
     // Passes that need nothing of each other: what the gradient and the finer grid need, and the blurred photo.
     let input = planes.normalised(mean, std);
-    let seen_pass = || timed(|| look(model, tower, prompt, photo, request, &input));
+    let seen_pass = || timed(|| look(model, tower, prompt, &input, &|side| network_input(model, photo, request.fit, side).1));
     let blurred_pass = || {
         let (blurred, blurring) = timed(|| photo::blur(&planes, BLUR_SIGMA, request.recipe.blur_truncate()));
         let (score, scoring) = timed(|| photo_score(&blurred.normalised(mean, std)));
@@ -194,13 +194,7 @@ pub fn explain(
         Some((blurred, blurred_score, blurring, scoring)) => {
             timings.add("blur", blurring);
             timings.add_network("forward pass of the blurred photo", scoring);
-            let placement = Placement::whole(size, [height, width])?;
-            let masker = if request.recipe.blends_normalised() {
-                let normalised = |planes: &Planes| Planes { data: planes.normalised(mean, std), ..*planes };
-                PhotoMasker { photo: normalised(&planes), blurred: normalised(&blurred), normalise: None, placement }
-            } else {
-                PhotoMasker { photo: planes, blurred, normalise: Some((mean, std)), placement }
-            };
+            let masker = PhotoMasker::new(planes, blurred, request.recipe, (mean, std), size)?;
             let (scores, masking, network) =
                 score_all(&ossms, request.threads, &|ossm| masker.masked(ossm), &photo_score, &tick)?;
             (blurred_score?, scores, masking, network)
@@ -297,38 +291,37 @@ fn default_channels(recipe: Recipe, available: usize) -> usize {
     }
 }
 
-struct Decomposed {
+pub(crate) struct Decomposed {
     channel_weights: Vec<f32>,
-    parts: Vec<Part>,
+    pub(crate) parts: Vec<Part>,
     singular_values: Vec<f32>,
-    saliency: Vec<f32>,
+    pub(crate) saliency: Vec<f32>,
     mean: f32,
     selected: usize,
 }
 
 /// What the network saw of the photo.
-struct Seen {
+pub(crate) struct Seen {
     /// At its own size, with the gradient.
-    layer: Explained,
+    pub(crate) layer: Explained,
     /// At the larger size, if it looked.
-    finer: Option<Explained>,
+    pub(crate) finer: Option<Explained>,
 }
 
 /// The passes that an explanation starts from. A posterior score depends on what the photo shows, at both sizes, so its gradient comes last.
-fn look(
+/// `at` makes the network's input of another size, of the same part of the photo.
+pub(crate) fn look(
     model: &Model,
     tower: &ImageTower,
     prompt: &Prompt,
-    photo: &Photo,
-    request: &Request,
     input: &[f32],
+    at: &dyn Fn((usize, usize)) -> Planes,
 ) -> Result<Seen> {
     let image = &model.manifest.image;
     let finer = tower
         .finer()
         .map(|finer| {
-            let planes = network_input(model, photo, request.fit, finer.side()).1;
-            finer.explain(&planes.normalised(image.mean, image.std), prompt.evidence())
+            finer.explain(&at(finer.side()).normalised(image.mean, image.std), prompt.evidence())
         })
         .transpose()?;
     let own = if prompt.depends_on_photo() { Some(tower.vectors(input)?) } else { None };
@@ -338,16 +331,16 @@ fn look(
 }
 
 /// The maps that are decomposed: channels x height x width.
-struct Grid {
-    height: usize,
-    width: usize,
+pub(crate) struct Grid {
+    pub(crate) height: usize,
+    pub(crate) width: usize,
     maps: Vec<f32>,
 }
 
 impl Grid {
     /// The layer's maps; or, with a finer look, the mean of those and the layer's, upsampled. Then, with `affinity`, shared between positions that look
     /// alike at the finest size.
-    fn new(layer: &Explained, finer: Option<&Explained>, affinity: bool) -> Result<Self> {
+    pub(crate) fn new(layer: &Explained, finer: Option<&Explained>, affinity: bool) -> Result<Self> {
         let finest = finer.unwrap_or(layer);
         let (height, width) = (finest.height, finest.width);
         let positions = height * width;
@@ -396,7 +389,7 @@ fn coarser(map: &[f32], [height, width]: [usize; 2], coarse: [usize; 2]) -> Resu
 }
 
 /// Stages 2 to 6 of the method, in the core: the layer's gradient, and the maps of the grid.
-fn decomposed(layer: &Explained, grid: &Grid, request: &Request, sign: SignRule) -> Result<Decomposed> {
+pub(crate) fn decomposed(layer: &Explained, grid: &Grid, request: &Request, sign: SignRule) -> Result<Decomposed> {
     let (c, h, w) = (layer.channels, grid.height, grid.width);
     let activations = Maps::chw(&grid.maps, c, h, w)?;
     let gradients = Maps::chw(&layer.gradients, c, layer.height, layer.width)?;
@@ -555,7 +548,7 @@ fn blended_features(layer: &Explained, ossm: Option<&[f32]>) -> Vec<f32> {
 }
 
 /// Makes the network's input for each OSSM in the photo.
-struct PhotoMasker {
+pub(crate) struct PhotoMasker {
     photo: Planes,
     blurred: Planes,
     /// Mean and deviation to take out after blending; none if the planes are normalised already.
@@ -564,8 +557,28 @@ struct PhotoMasker {
 }
 
 impl PhotoMasker {
+    /// Blends as the recipe does: pixels in 0..=1, or normalised ones.
+    pub(crate) fn new(
+        photo: Planes,
+        blurred: Planes,
+        recipe: Recipe,
+        (mean, std): ([f32; 3], [f32; 3]),
+        size: [usize; 2],
+    ) -> Result<Self> {
+        let placement = Placement::whole(size, [photo.height, photo.width])?;
+        if !recipe.blends_normalised() {
+            return Ok(Self { photo, blurred, normalise: Some((mean, std)), placement });
+        }
+        let normalised = |planes: Planes| Planes {
+            height: planes.height,
+            width: planes.width,
+            data: planes.into_normalised(mean, std),
+        };
+        Ok(Self { photo: normalised(photo), blurred: normalised(blurred), normalise: None, placement })
+    }
+
     /// The photo where the OSSM is high and the blurred one elsewhere.
-    fn masked(&self, ossm: &[f32]) -> Result<Vec<f32>> {
+    pub(crate) fn masked(&self, ossm: &[f32]) -> Result<Vec<f32>> {
         let mask = self.placement.mask(ossm)?;
         let mut data = vec![0.0; self.photo.data.len()];
         let planes = self.photo.data.chunks_exact(mask.len()).zip(self.blurred.data.chunks_exact(mask.len()));

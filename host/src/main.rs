@@ -4,13 +4,16 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use decomcam::args::{
-    BenchArgs, BudgetArgs, CaptureArgs, Cli, Command, ExplainArgs, InspectArgs, ModelArgs, ModelsArgs, RankArgs,
-    RecipeArg, ReplayArgs, RequestArgs, SwitchArg,
+    BenchArgs, BudgetArgs, CaptureArgs, Cli, Command, CompareArgs, EvalArgs, ExplainArgs, InspectArgs, ModelArgs,
+    ModelsArgs, RankArgs, RecipeArg, ReplayArgs, RequestArgs, SwitchArg,
 };
 use decomcam::budget::Budget;
 use decomcam::capsule;
+use decomcam::compare::{self, Single};
+use decomcam::eval;
 use decomcam::explain::{self, Integrate, Request};
 use decomcam::inspect;
+use decomcam::methods::{Choices, Method};
 use decomcam::model::{self, Model, OnnxOptions, Preprocessing};
 use decomcam::network::{ImageTower, contained};
 use decomcam::photo::Photo;
@@ -38,6 +41,8 @@ fn main() -> ExitCode {
         Command::Models(args) => models(args),
         Command::Inspect(args) => inspect(args),
         Command::Bench(args) => bench(args),
+        Command::Compare(args) => compare(args),
+        Command::Eval(args) => evaluate(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -178,10 +183,20 @@ fn explain_photo(args: &ExplainArgs) -> Result<()> {
     }
     let mut timings = Timings::default();
     let photo = timings.measure("read photo", || Photo::open(&args.photo))?;
-    let loaded = load(&args.request, &photo)?;
+    let (recipe, alone) = match args.method {
+        Some(Method::DecomCam(recipe)) => (Some(RecipeArg(recipe)), None),
+        // One look at the photo is enough for the others.
+        Some(method) => (Some(RecipeArg(Recipe::Aligned)), Some(method)),
+        None => (args.request.recipe, None),
+    };
+    let asked = RequestArgs { recipe, ..args.request.clone() };
+    let loaded = load(&asked, &photo)?;
     timings.append(&loaded.timings);
 
-    let request = request(&args.request, &loaded.tower);
+    let request = request(&asked, &loaded.tower);
+    if let Some(method) = alone {
+        return explain_alone(args, method, loaded, &photo, &request);
+    }
     let bar = indicatif::ProgressBar::new(0).with_style(
         indicatif::ProgressStyle::with_template("{bar:30} {pos} of {len} forward passes")
             .context("the progress bar's template")?,
@@ -220,6 +235,24 @@ fn explain_photo(args: &ExplainArgs) -> Result<()> {
     if args.timings {
         text += "\n";
         text += &report::timing_table(&with_files);
+    }
+    print(&text)
+}
+
+/// `explain` by a method that has no parts.
+fn explain_alone(args: &ExplainArgs, method: Method, loaded: Loaded, photo: &Photo, request: &Request) -> Result<()> {
+    let Loaded { model, mut tower, prompt, .. } = loaded;
+    if method.needs_head() {
+        tower = tower.with_head(&model)?;
+    }
+    let choices = Choices { threads: request.threads, ..Choices::default() };
+    let single = Single::new(method, &choices, &model, &tower, &prompt, photo, request.fit)?;
+    if args.out == Path::new("-") {
+        return print_json(&single);
+    }
+    let mut text = single.summary();
+    for file in single.write(photo, &args.out)? {
+        text += &format!("wrote {}\n", file.display());
     }
     print(&text)
 }
@@ -319,6 +352,35 @@ fn bench(args: &BenchArgs) -> Result<()> {
         return print_json(&bench);
     }
     print(&bench.table())
+}
+
+fn compare(args: &CompareArgs) -> Result<()> {
+    let (mut text, files) =
+        compare::run(args, &open_model(&args.model, args.layer.as_deref())?, threads(args.threads))?;
+    text.push('\n');
+    for file in files {
+        text += &format!("wrote {}\n", file.display());
+    }
+    print(&text)
+}
+
+fn evaluate(args: &EvalArgs) -> Result<()> {
+    const NAMED: usize = 20;
+    let model = open_model(&args.model, args.layer.as_deref())?;
+    let eval::Outcome { mut text, skipped, files } = eval::run(args, model, threads(args.threads))?;
+    text.push('\n');
+    for file in files {
+        text += &format!("wrote {}\n", file.display());
+    }
+    print(&text)?;
+    for line in skipped.iter().take(NAMED) {
+        eprintln!("skipped: {line}");
+    }
+    if skipped.len() > NAMED {
+        eprintln!("skipped: {} more, named in results.json", skipped.len() - NAMED);
+    }
+    ensure!(skipped.is_empty(), "{} of the annotations were skipped; the results are of the others", skipped.len());
+    Ok(())
 }
 
 fn budget(args: &BudgetArgs) -> Result<()> {

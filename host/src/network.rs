@@ -6,6 +6,7 @@
 use crate::gradient::append_gradient;
 use crate::model::{Layer, LayerLayout, Model, Score, ScoreKind};
 use crate::quantised::{self, Steps, Wanted};
+use crate::randomise::shuffle;
 use crate::scores::posterior;
 use anyhow::{Context, Result, anyhow, ensure};
 use std::cell::Cell;
@@ -132,6 +133,21 @@ impl ImageTower {
     /// # Errors
     /// Those of [`ImageTower::load`], and an unknown score.
     pub fn load_to_explain(model: &Model, layer: &str, side: (usize, usize), score: &str) -> Result<ImageTower> {
+        Ok(ImageTower::load_shuffled(model, layer, side, score, (0, 0))?.0)
+    }
+
+    /// As [`ImageTower::load_to_explain`], with the last `tensors` weight tensors before the score's output shuffled
+    /// ([`crate::randomise`]); and how many there are.
+    ///
+    /// # Errors
+    /// Those of [`ImageTower::load_to_explain`].
+    pub fn load_shuffled(
+        model: &Model,
+        layer: &str,
+        side: (usize, usize),
+        score: &str,
+        shuffled: (usize, u64),
+    ) -> Result<(ImageTower, usize)> {
         let manifest = &model.manifest;
         let layer = manifest.layer(layer)?.clone();
         let score = manifest.score(score)?.clone();
@@ -144,13 +160,13 @@ impl ImageTower {
         }
         let origin = format!("{} of {}", manifest.image.file, model.origin());
         let wiring = Wiring { outputs: &outputs, score: &score, layer: &layer, side };
-        let built = contained(|| wiring.build(model)).with_context(|| {
+        let (built, weights) = contained(|| wiring.build(model, shuffled)).with_context(|| {
             format!(
                 "{origin}: expected an ONNX image tower as its manifest describes it; fetch the model again, or \
                  correct it"
             )
         })?;
-        Ok(ImageTower {
+        let tower = ImageTower {
             vectors: built.vectors,
             explain: built.explain,
             head: None,
@@ -162,7 +178,8 @@ impl ImageTower {
             layer,
             side,
             origin,
-        })
+        };
+        Ok((tower, weights))
     }
 
     /// The score whose gradient [`ImageTower::explain`] takes.
@@ -393,11 +410,12 @@ impl Wiring<'_> {
         SimplePlan::new(head)
     }
 
-    fn build(&self, model: &Model) -> Result<Built> {
+    fn build(&self, model: &Model, (tensors, seed): (usize, u64)) -> Result<(Built, usize)> {
         let mut network = self.read(model)?;
         let layer = network.outputs[self.outputs.len()];
         let scored = self.outputs.iter().position(|name| *name == self.score.image).context("no such output")?;
         let scored = network.outputs[scored];
+        let weights = shuffle(&mut network, scored, tensors, seed)?;
         let text_len = match network.outlet_fact(scored)?.shape.as_concrete() {
             Some(&[1, length]) => length,
             other => {
@@ -415,7 +433,7 @@ impl Wiring<'_> {
         vectors.inputs.truncate(1);
         vectors.outputs.truncate(self.outputs.len());
         vectors.compact()?;
-        Ok(Built { vectors: SimplePlan::new(vectors)?, explain: SimplePlan::new(network)?, text_len, steps })
+        Ok((Built { vectors: SimplePlan::new(vectors)?, explain: SimplePlan::new(network)?, text_len, steps }, weights))
     }
 }
 

@@ -463,15 +463,20 @@ fn stage_lines(text: &mut String, stages: &[StageReport]) {
     }
 }
 
-fn write_png(out: &mut dyn Write, picture: &RgbImage) -> Result<()> {
+/// A picture as PNG.
+pub fn write_png(out: &mut dyn Write, picture: &RgbImage) -> Result<()> {
     let encoder = png::PngEncoder::new_with_quality(out, png::CompressionType::Fast, png::FilterType::Adaptive);
     Ok(encoder.write_image(picture, picture.width(), picture.height(), ExtendedColorType::Rgb8)?)
 }
 
-type Push<'a> = dyn FnMut(&[f32]) -> Result<()> + 'a;
+pub(crate) type Push<'a> = dyn FnMut(&[f32]) -> Result<()> + 'a;
 
 /// A row-major little-endian f32 array of this shape, its values as `fill` gives them.
-fn write_npy(out: &mut dyn Write, shape: &[usize], fill: impl FnOnce(&mut Push) -> Result<()>) -> Result<()> {
+pub(crate) fn write_npy(
+    out: &mut dyn Write,
+    shape: &[usize],
+    fill: impl FnOnce(&mut Push) -> Result<()>,
+) -> Result<()> {
     let shape: Vec<u64> = shape.iter().map(|size| *size as u64).collect();
     let mut array = npyz::WriteOptions::<f32>::new().default_dtype().shape(&shape).writer(out).begin_nd()?;
     fill(&mut |values: &[f32]| Ok(array.extend(values.iter().copied())?))?;
