@@ -107,8 +107,8 @@ fn every_method_on_a_photo() {
     let prompt = Prompt::new(&model, &TextTower::load(&model).unwrap(), "a cat", None, None).unwrap();
     let tower = ImageTower::load(&model, "features", (96, 96)).unwrap().with_head(&model).unwrap();
     let photo = Photo::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/photos/chelsea.png")).unwrap();
-    let (_, planes) = explain::network_input(&model, &photo, None, (96, 96));
-    let subject = Subject::new(&model, &tower, &prompt, planes).unwrap();
+    let seen = explain::network_input(&model, &photo, None, (96, 96));
+    let subject = Subject::new(&model, &tower, &prompt, &photo, seen).unwrap();
     let choices = Choices { rise_masks: 10, threads: 2, ..Choices::default() };
     let slow = ["score-cam"];
     let mut maps = std::collections::BTreeMap::new();

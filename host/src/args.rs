@@ -44,6 +44,9 @@ pub enum Command {
     /// Show several methods' maps of a photo side by side, with what deletion, insertion and drop say of each
     Compare(CompareArgs),
     /// Measure methods on annotated photos: does the map lie on the object, does the score depend on it
+    ///
+    /// Photos that are missing or damaged, empty masks and categories that the model does not know are named and skipped: the results are of the rest,
+    /// and the exit code is 1. It is 0 if nothing was skipped.
     Eval(EvalArgs),
 }
 

@@ -66,8 +66,9 @@ impl Single {
         fit: Option<Fit>,
     ) -> Result<Self> {
         let start = Instant::now();
-        let (framing, planes) = explain::network_input(model, photo, fit, tower.side());
-        let subject = Subject::new(model, tower, prompt, planes)?;
+        let seen = explain::network_input(model, photo, fit, tower.side());
+        let subject = Subject::new(model, tower, prompt, photo, seen)?;
+        let framing = subject.framing;
         let map = subject.map(method, choices)?;
         let (text, versus) = prompt.typed();
         Ok(Self {
@@ -176,8 +177,9 @@ pub fn run(args: &CompareArgs, model: &Model, threads: usize) -> Result<(String,
     }
 
     let start = Instant::now();
-    let (framing, planes) = explain::network_input(model, &photo, args.model.fit.map(|fit| fit.0), (side, side));
-    let subject = Subject::new(model, &tower, &prompt, planes)?;
+    let seen = explain::network_input(model, &photo, args.model.fit.map(|fit| fit.0), (side, side));
+    let subject = Subject::new(model, &tower, &prompt, &photo, seen)?;
+    let framing = subject.framing;
     let shared = start.elapsed();
     let choices = Choices {
         channels: args.channels,

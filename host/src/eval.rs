@@ -560,12 +560,13 @@ impl<'a> Run<'a> {
     }
 
     /// What a tower says of a photo and a category.
-    fn subject<'s>(&'s self, tower: &'s ImageTower, photo: &Photo, category: &str) -> Result<Subject<'s>> {
+    fn subject<'s>(&'s self, tower: &'s ImageTower, photo: &'s Photo, category: &str) -> Result<Subject<'s>> {
         let (height, width) = tower.side();
         let pad = self.model.manifest.image.mean.map(|level| level.round().clamp(0.0, 255.0) as u8);
-        let planes = photo.network_input(self.framing(photo).1, height as u32, width as u32, pad);
+        let framing = self.framing(photo).1;
+        let planes = photo.network_input(framing, height as u32, width as u32, pad);
         let prompt = self.prompts.get(category).context("the category has no prompt")?;
-        Subject::new(&self.model, tower, prompt, planes)
+        Subject::new(&self.model, tower, prompt, photo, (framing, planes))
     }
 
     /// The worth of the parts of every pair that counts and whose photo shows two objects of the least size or more.

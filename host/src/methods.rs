@@ -6,7 +6,7 @@ use crate::maps::Placement;
 use crate::metrics::Random;
 use crate::model::Model;
 use crate::network::{Explained, ImageTower};
-use crate::photo::{self, Planes};
+use crate::photo::{self, Framing, Photo, Planes};
 use crate::scores::Prompt;
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
@@ -128,7 +128,11 @@ pub struct Subject<'a> {
     pub tower: &'a ImageTower,
     /// The prompt.
     pub prompt: &'a Prompt,
-    /// The photo as the network takes it, samples in 0..=1.
+    /// The photo.
+    pub photo: &'a Photo,
+    /// The part of it that the network sees.
+    pub framing: Framing,
+    /// That part as the network takes it, samples in 0..=1.
     pub planes: Planes,
     /// The same, normalised: what the network is given.
     pub input: Vec<f32>,
@@ -153,11 +157,17 @@ impl Map {
 }
 
 impl<'a> Subject<'a> {
-    /// Runs the network once.
-    pub fn new(model: &'a Model, tower: &'a ImageTower, prompt: &'a Prompt, planes: Planes) -> Result<Self> {
+    /// Runs the network once, on `planes`, which are `framing` of the photo.
+    pub fn new(
+        model: &'a Model,
+        tower: &'a ImageTower,
+        prompt: &'a Prompt,
+        photo: &'a Photo,
+        (framing, planes): (Framing, Planes),
+    ) -> Result<Self> {
         let input = planes.normalised(model.manifest.image.mean, model.manifest.image.std);
         let layer = tower.explain(&input, prompt.target())?;
-        Ok(Self { model, tower, prompt, planes, input, layer })
+        Ok(Self { model, tower, prompt, photo, framing, planes, input, layer })
     }
 
     /// The explained score of an input.
