@@ -128,9 +128,10 @@ fn every_method_on_a_photo() {
     alike("grad-cam", "hires-cam", 1e-4);
     assert_eq!(maps["uniform"], [0.0; 96 * 96]);
 
-    for recipe in ["aligned", "paper", "v25"] {
+    for recipe in ["aligned", "paper", "v25", "exact"] {
         let recipe = decomcam::args::RecipeArg::from_str(recipe, false).unwrap();
-        let request = explain::Request { recipe: recipe.0, ..explain::Request::new(2) };
+        let affinity = recipe.0 == decomcam_core::Recipe::Exact;
+        let request = explain::Request { recipe: recipe.0, affinity, ..explain::Request::new(2) };
         let explanation = explain::explain(&model, &tower, &prompt, &photo, &request, &|_, _| ()).unwrap();
         assert_eq!(subject.map(Method::DecomCam(recipe.0), &choices).unwrap().values, explanation.saliency);
     }

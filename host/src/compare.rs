@@ -171,10 +171,8 @@ pub fn run(args: &CompareArgs, model: &Model, threads: usize) -> Result<(String,
     }
     let prompt =
         Prompt::new(model, &TextTower::load(model)?, &args.text, args.versus.as_deref(), args.score.as_deref())?;
-    let mut tower = ImageTower::load_to_explain(model, layer, (side, side), &prompt.explained().name)?;
-    if methods.iter().any(|method| method.needs_head()) {
-        tower = tower.with_head(model)?;
-    }
+    let tower = ImageTower::load_to_explain(model, layer, (side, side), &prompt.explained().name)?;
+    let tower = Method::prepared(&methods, tower, model)?;
 
     let start = Instant::now();
     let seen = explain::network_input(model, &photo, args.model.fit.map(|fit| fit.0), (side, side));

@@ -284,10 +284,8 @@ pub fn run(args: &EvalArgs, model: Model, threads: usize) -> Result<Outcome> {
         Ok(prompt)
     });
     drop(text);
-    let mut tower = ImageTower::load_to_explain(&model, layer, (side, side), explained)?;
-    if methods.iter().any(|method| method.needs_head()) {
-        tower = tower.with_head(&model)?;
-    }
+    let tower = ImageTower::load_to_explain(&model, layer, (side, side), explained)?;
+    let tower = Method::prepared(&methods, tower, &model)?;
     let workers = threads.clamp(1, work.len().max(1));
     let choices = Choices {
         channels: args.channels,
@@ -663,7 +661,11 @@ impl<'a> Run<'a> {
         let load = |tensors| {
             ImageTower::load_shuffled(&self.model, layer, self.tower.side(), score, (tensors, self.args.seed))
         };
-        let (all, side) = (load(0)?.1, self.tower.side());
+        let heads = self.methods.iter().any(|method| method.needs_head());
+        let whole = |tower: ImageTower| if heads { tower.with_head(&self.model) } else { Ok(tower) };
+        // Without the larger input, whose network would have to be shuffled alike.
+        let (plain, all) = load(0)?;
+        let (plain, side) = (whole(plain)?, self.tower.side());
         let stages: Vec<usize> = std::iter::successors(Some(1), |n| Some(2 * n)).take_while(|n| *n < all).collect();
         let stages: Vec<usize> = stages.into_iter().chain([all]).collect();
         let style =
@@ -680,15 +682,12 @@ impl<'a> Run<'a> {
             if missing.is_empty() {
                 continue;
             }
-            let mut shuffled = load(tensors)?.0;
-            if self.methods.iter().any(|method| method.needs_head()) {
-                shuffled = shuffled.with_head(&self.model)?;
-            }
+            let shuffled = whole(load(tensors)?.0)?;
             let next = AtomicUsize::new(0);
             let labour = || -> Result<()> {
                 while let Some((work, category)) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let photo = Photo::open(&work.path)?;
-                    let subjects = [&self.tower, &shuffled].map(|tower| self.subject(tower, &photo, category));
+                    let subjects = [&plain, &shuffled].map(|tower| self.subject(tower, &photo, category));
                     let [ours, theirs] = subjects;
                     let (ours, theirs) = (ours?, theirs?);
                     for &method in self.methods.iter().filter(|method| !known(work, category, **method)) {

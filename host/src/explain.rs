@@ -159,7 +159,8 @@ pub fn explain(
 
     // Passes that need nothing of each other: what the gradient and the finer grid need, and the blurred photo.
     let input = planes.normalised(mean, std);
-    let seen_pass = || timed(|| look(model, tower, prompt, &input, &|side| network_input(model, photo, request.fit, side).1));
+    let seen_pass =
+        || timed(|| look(model, tower, prompt, &input, &|side| network_input(model, photo, request.fit, side).1));
     let blurred_pass = || {
         let (blurred, blurring) = timed(|| photo::blur(&planes, BLUR_SIGMA, request.recipe.blur_truncate()));
         let (score, scoring) = timed(|| photo_score(&blurred.normalised(mean, std)));
@@ -320,9 +321,7 @@ pub(crate) fn look(
     let image = &model.manifest.image;
     let finer = tower
         .finer()
-        .map(|finer| {
-            finer.explain(&at(finer.side()).normalised(image.mean, image.std), prompt.evidence())
-        })
+        .map(|finer| finer.explain(&at(finer.side()).normalised(image.mean, image.std), prompt.evidence()))
         .transpose()?;
     let own = if prompt.depends_on_photo() { Some(tower.vectors(input)?) } else { None };
     let vectors: Vec<_> = own.iter().chain(finer.as_ref().map(|finer| &finer.vectors)).collect();

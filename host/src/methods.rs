@@ -1,7 +1,7 @@
 //! Every way to a saliency map, by name: DecomCAM's recipes, and the methods that it is held against.
 
 use crate::args::RecipeArg;
-use crate::explain::{self, BLUR_SIGMA, Part, PhotoMasker, Request};
+use crate::explain::{self, BLUR_SIGMA, Decomposed, PhotoMasker, Request};
 use crate::maps::Placement;
 use crate::metrics::Random;
 use crate::model::Model;
@@ -59,7 +59,7 @@ impl Method {
     pub fn usual() -> Vec<Self> {
         let cams = [Cam::GradCam, Cam::GradCamPlusPlus, Cam::XGradCam, Cam::HiResCam, Cam::LayerCam];
         let others = cams.map(Self::Cam).into_iter().chain([Self::EigenCam, Self::EigenGradCam]);
-        [Self::DecomCam(Recipe::default())].into_iter().chain(others).collect()
+        [Self::DecomCam(Recipe::Exact)].into_iter().chain(others).collect()
     }
 
     /// Its name on the command line and in files.
@@ -68,6 +68,18 @@ impl Method {
             Self::DecomCam(recipe) => RecipeArg(recipe).word(),
             other => OTHERS.iter().find(|(method, ..)| *method == other).map_or("unknown", |(_, name, _)| name),
         }
+    }
+
+    /// Loads into the tower what these methods need beside it: the head, and the larger input.
+    pub fn prepared(methods: &[Self], mut tower: ImageTower, model: &Model) -> Result<ImageTower> {
+        let scales = model.manifest.explain.scales;
+        if scales > 1 && methods.contains(&Self::DecomCam(Recipe::Exact)) {
+            tower = tower.with_finer(model, scales)?;
+        }
+        if methods.iter().any(|method| method.needs_head()) {
+            tower = tower.with_head(model)?;
+        }
+        Ok(tower)
     }
 
     /// Whether it runs the network from the layer on ([`ImageTower::with_head`]).
@@ -166,7 +178,9 @@ impl<'a> Subject<'a> {
         (framing, planes): (Framing, Planes),
     ) -> Result<Self> {
         let input = planes.normalised(model.manifest.image.mean, model.manifest.image.std);
-        let layer = tower.explain(&input, prompt.target())?;
+        let own = if prompt.depends_on_photo() { Some(tower.vectors(&input)?) } else { None };
+        let target = prompt.target(&own.iter().collect::<Vec<_>>())?;
+        let layer = tower.explain(&input, &target)?;
         Ok(Self { model, tower, prompt, photo, framing, planes, input, layer })
     }
 
@@ -193,7 +207,7 @@ impl<'a> Subject<'a> {
         let mut map = vec![0.0; positions];
         let workspace = || vec![0.0; decompose::workspace_len(positions, c)];
         match method {
-            Method::DecomCam(recipe) => map = self.decomcam(recipe, choices)?,
+            Method::DecomCam(recipe) => return self.decomcam(recipe, choices),
             Method::Cam(cam) => {
                 cams::cam(cam, &activations, &gradients, &mut vec![0.0; cams::scratch_len(positions)], &mut map)?;
             }
@@ -238,21 +252,37 @@ impl<'a> Subject<'a> {
         score_cam(&self.layer.activations, layer, &self.input, size, chosen, threads, &score)
     }
 
-    fn parts(&self, recipe: Recipe, choices: &Choices) -> Result<Vec<Part>> {
+    /// A recipe's parts and map, and their size.
+    fn decomposed(&self, recipe: Recipe, choices: &Choices) -> Result<(Decomposed, [usize; 2])> {
         let Choices { channels, components, sign, threads, .. } = *choices;
-        let request = Request { recipe, channels, components, sign, ..Request::new(threads) };
-        Ok(explain::decomposed(&self.layer, &request, sign.unwrap_or(explain::default_sign(recipe)))?.parts)
+        // `exact` looks twice, if the tower was loaded for that, and lets positions that look alike share.
+        let exact = recipe == Recipe::Exact;
+        let request = Request { recipe, channels, components, sign, affinity: exact, ..Request::new(threads) };
+        let pad = self.model.manifest.image.mean.map(|level| level.round().clamp(0.0, 255.0) as u8);
+        let at = |(height, width)| self.photo.network_input(self.framing, height as u32, width as u32, pad);
+        let seen = match self.tower.finer() {
+            Some(_) if exact => Some(explain::look(self.model, self.tower, self.prompt, &self.input, &at)?),
+            _ => None,
+        };
+        let layer = seen.as_ref().map_or(&self.layer, |seen| &seen.layer);
+        let finer = seen.as_ref().and_then(|seen| seen.finer.as_ref());
+        let grid = explain::Grid::new(layer, finer, request.affinity)?;
+        let sign = sign.unwrap_or(explain::default_sign(recipe));
+        Ok((explain::decomposed(layer, &grid, &request, sign)?, [grid.height, grid.width]))
     }
 
-    /// The OSSMs of a recipe, at the layer's size.
-    pub fn ossms(&self, recipe: Recipe, choices: &Choices) -> Result<Vec<Vec<f32>>> {
-        Ok(self.parts(recipe, choices)?.into_iter().map(|part| part.ossm).collect())
+    /// The OSSMs of a recipe, and their size.
+    pub fn ossms(&self, recipe: Recipe, choices: &Choices) -> Result<(Vec<Vec<f32>>, [usize; 2])> {
+        let (decomposed, size) = self.decomposed(recipe, choices)?;
+        Ok((decomposed.parts.into_iter().map(|part| part.ossm).collect(), size))
     }
 
-    fn decomcam(&self, recipe: Recipe, choices: &Choices) -> Result<Vec<f32>> {
-        let parts = self.parts(recipe, choices)?;
+    fn decomcam(&self, recipe: Recipe, choices: &Choices) -> Result<Map> {
+        let (Decomposed { parts, saliency, .. }, size) = self.decomposed(recipe, choices)?;
+        if recipe == Recipe::Exact {
+            return Ok(Map { values: saliency, size });
+        }
         let mut weights: Vec<f32> = parts.iter().map(|part| part.weight).collect();
-        let size = [self.layer.height, self.layer.width];
         if !recipe.is_closed_form() {
             let image = &self.model.manifest.image;
             let blurred = photo::blur(&self.planes, BLUR_SIGMA, recipe.blur_truncate());
@@ -263,9 +293,9 @@ impl<'a> Subject<'a> {
             integrate::score_weights(recipe, &scores, blurred_score, &mut weights)?;
         }
         let ossms: Vec<f32> = parts.iter().flat_map(|part| part.ossm.iter().copied()).collect();
-        let mut map = vec![0.0; size[0] * size[1]];
-        integrate::sum(&ossms, &weights, &mut map)?;
-        Ok(map)
+        let mut values = vec![0.0; size[0] * size[1]];
+        integrate::sum(&ossms, &weights, &mut values)?;
+        Ok(Map { values, size })
     }
 }
 

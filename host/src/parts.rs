@@ -49,7 +49,7 @@ pub fn split(subject: &Subject<'_>, way: Split, choices: &Choices) -> Result<Vec
     let layer = &subject.layer;
     let (size, channels) = ([layer.height, layer.width], layer.channels);
     let positions = size[0] * size[1];
-    let ossms = subject.ossms(Recipe::Aligned, choices)?;
+    let (ossms, _) = subject.ossms(Recipe::Aligned, choices)?;
     let count = ossms.len();
     // A row a position: w_c A_c.
     let mut rows = vec![0.0; positions * channels];
