@@ -427,7 +427,7 @@ fn bad_requests_are_refused() {
     refused(&cat, &["--text", "a cat", "--size", "96", "--channels", "1281"], &["1281", "1 to 1280"]);
     refused(&cat, &["--text", "a cat", "--size", "96", "--components", "0"], &["--components 0", "1 to 35"]);
     refused(&cat, &["--text", "a cat", "--size", "96", "--components", "36"], &["--components 36", "1 to 35"]);
-    refused(&cat, &["--text", "a cat", "--size", "32"], &["one position"]);
+    refused(&cat, &["--text", "a cat", "--size", "32", "--scales", "1"], &["one position"]);
     refused(&cat, &["--text", "a cat", "--size", "100"], &["--size", "multiple of 32", "100"]);
     refused(&cat, &["--text", "a cat", "--size", "1000000"], &["--size", "1000000"]);
     refused(&cat, &["--text", "a cat", "--model", "nothing"], &["nothing", "lite"]);

@@ -27,7 +27,7 @@ fn stages(criterion: &mut Criterion) {
         let tower = ImageTower::load(&model, layer, side).expect("the image tower");
         group.bench_function(format!("int8, {layer}"), |b| b.iter(|| tower.vectors(&input).expect("vectors")));
         group.bench_function(format!("int8 and gradient, {layer}"), |b| {
-            b.iter(|| tower.explain(&input, prompt.target()).expect("a gradient"));
+            b.iter(|| tower.explain(&input, prompt.evidence()).expect("a gradient"));
         });
     }
     if let Some(directory) = std::env::var_os("DECOMCAM_FLOAT_MODEL") {

@@ -337,6 +337,12 @@ pub struct EvalArgs {
     /// Also correlate the maps of the first N pairs with those of the network with its weights shuffled, from the top down
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub randomise: usize,
+    /// Sizes of the photo that the maps of recipe exact are taken from, 1 or 2 [default: the model's own]
+    #[arg(long, value_name = "1|2", value_parser = clap::value_parser!(u8).range(1..=2))]
+    pub scales: Option<u8>,
+    /// Whether positions that look alike share what they have [default: on for exact, else off]
+    #[arg(long, value_enum)]
+    pub affinity: Option<SwitchArg>,
     /// P of DecomCAM [default: the recipe's]
     #[arg(long, value_name = "P")]
     pub channels: Option<usize>,

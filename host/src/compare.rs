@@ -172,7 +172,7 @@ pub fn run(args: &CompareArgs, model: &Model, threads: usize) -> Result<(String,
     let prompt =
         Prompt::new(model, &TextTower::load(model)?, &args.text, args.versus.as_deref(), args.score.as_deref())?;
     let tower = ImageTower::load_to_explain(model, layer, (side, side), &prompt.explained().name)?;
-    let tower = Method::prepared(&methods, tower, model)?;
+    let tower = Method::prepared(&methods, tower, model, None)?;
 
     let start = Instant::now();
     let seen = explain::network_input(model, &photo, args.model.fit.map(|fit| fit.0), (side, side));
@@ -183,6 +183,7 @@ pub fn run(args: &CompareArgs, model: &Model, threads: usize) -> Result<(String,
         channels: args.channels,
         components: args.components,
         sign: None,
+        affinity: None,
         rise_masks: args.rise_masks,
         seed: args.seed,
         threads,

@@ -47,6 +47,8 @@ struct Settings {
     step: usize,
     channels: Option<usize>,
     components: Option<usize>,
+    scales: Option<u8>,
+    affinity: Option<bool>,
     rise_masks: usize,
     seed: u64,
 }
@@ -268,6 +270,8 @@ pub fn run(args: &EvalArgs, model: Model, threads: usize) -> Result<Outcome> {
         step,
         channels: args.channels,
         components: args.components,
+        scales: args.scales,
+        affinity: args.affinity.map(|switch| switch.0),
         rise_masks: args.rise_masks,
         seed: args.seed,
     };
@@ -285,12 +289,13 @@ pub fn run(args: &EvalArgs, model: Model, threads: usize) -> Result<Outcome> {
     });
     drop(text);
     let tower = ImageTower::load_to_explain(&model, layer, (side, side), explained)?;
-    let tower = Method::prepared(&methods, tower, &model)?;
+    let tower = Method::prepared(&methods, tower, &model, args.scales.map(usize::from))?;
     let workers = threads.clamp(1, work.len().max(1));
     let choices = Choices {
         channels: args.channels,
         components: args.components,
         sign: None,
+        affinity: args.affinity.map(|switch| switch.0),
         rise_masks: args.rise_masks,
         seed: args.seed,
         threads: threads.div_ceil(workers),

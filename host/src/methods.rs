@@ -70,9 +70,14 @@ impl Method {
         }
     }
 
-    /// Loads into the tower what these methods need beside it: the head, and the larger input.
-    pub fn prepared(methods: &[Self], mut tower: ImageTower, model: &Model) -> Result<ImageTower> {
-        let scales = model.manifest.explain.scales;
+    /// Loads into the tower what these methods need beside it: the head, and the larger input. `scales` is the model's own number of sizes if not given.
+    pub fn prepared(
+        methods: &[Self],
+        mut tower: ImageTower,
+        model: &Model,
+        scales: Option<usize>,
+    ) -> Result<ImageTower> {
+        let scales = scales.unwrap_or(model.manifest.explain.scales);
         if scales > 1 && methods.contains(&Self::DecomCam(Recipe::Exact)) {
             tower = tower.with_finer(model, scales)?;
         }
@@ -117,6 +122,8 @@ pub struct Choices {
     pub components: Option<usize>,
     /// The sign rule of DecomCAM; the recipe's own if not given.
     pub sign: Option<SignRule>,
+    /// Whether positions that look alike share what they have; the recipe's own choice if not given.
+    pub affinity: Option<bool>,
     /// Masks of RISE.
     pub rise_masks: usize,
     /// Seed of RISE's masks.
@@ -128,7 +135,7 @@ pub struct Choices {
 impl Default for Choices {
     /// Every method's own choice, on one thread.
     fn default() -> Self {
-        Self { channels: None, components: None, sign: None, rise_masks: 1000, seed: 0, threads: 1 }
+        Self { channels: None, components: None, sign: None, affinity: None, rise_masks: 1000, seed: 0, threads: 1 }
     }
 }
 
@@ -257,7 +264,8 @@ impl<'a> Subject<'a> {
         let Choices { channels, components, sign, threads, .. } = *choices;
         // `exact` looks twice, if the tower was loaded for that, and lets positions that look alike share.
         let exact = recipe == Recipe::Exact;
-        let request = Request { recipe, channels, components, sign, affinity: exact, ..Request::new(threads) };
+        let affinity = choices.affinity.unwrap_or(exact);
+        let request = Request { recipe, channels, components, sign, affinity, ..Request::new(threads) };
         let pad = self.model.manifest.image.mean.map(|level| level.round().clamp(0.0, 255.0) as u8);
         let at = |(height, width)| self.photo.network_input(self.framing, height as u32, width as u32, pad);
         let seen = match self.tower.finer() {
