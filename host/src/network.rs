@@ -4,9 +4,10 @@
 //! weights exist once in memory.
 
 use crate::gradient::append_gradient;
+use crate::inspect;
 use crate::model::{Layer, LayerLayout, Model, Score, ScoreKind};
 use crate::quantised::{self, Steps, Wanted};
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
@@ -124,12 +125,19 @@ impl ImageTower {
         }
         let origin = format!("{} of {}", manifest.image.file, model.origin());
         let wiring = Wiring { outputs: &outputs, score: &score, layer: &layer, side };
-        let built = contained(|| wiring.build(model)).with_context(|| {
-            format!(
-                "{origin}: expected an ONNX image tower as its manifest describes it; fetch the model again, or \
-                 correct it"
-            )
-        })?;
+        let built = match contained(|| wiring.build(model)) {
+            Ok(built) => built,
+            Err(error) => {
+                // An operator without a rule is told in the file's own words, with a way out.
+                if let Ok(Some(refusal)) = contained(|| wiring.refusal(model)) {
+                    bail!("{origin}: {refusal}");
+                }
+                return Err(error.context(format!(
+                    "{origin}: expected an ONNX image tower as its manifest describes it; fetch the model again, or \
+                     correct it"
+                )));
+            }
+        };
         Ok(ImageTower {
             vectors: built.vectors,
             explain: built.explain,
@@ -334,6 +342,12 @@ impl Wiring<'_> {
         let layer = network.outputs[self.outputs.len()];
         expect_shape(&network, layer, &self.layer.name, &self.layer.shape(self.side))?;
         Ok(network)
+    }
+
+    /// Why no gradient gets to the layer, if that is what is wrong.
+    fn refusal(&self, model: &Model) -> Result<Option<String>> {
+        let found = inspect::inspect(model.file(&model.manifest.image.file)?, model.folder(), Some(self.side))?;
+        Ok(found.refusal(&self.layer.name, &|name| model.manifest.layer(name).is_ok()))
     }
 
     fn build_head(&self, model: &Model) -> Result<Arc<TypedRunnableModel>> {
