@@ -71,25 +71,26 @@ fn explain_writes_everything() {
     let mut names: Vec<String> =
         fs::read_dir(written(&out)).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
-    assert_eq!(names, ["explanation.json", "ossms.npy", "ossms.png", "overlay.png", "saliency.npy"]);
+    assert_eq!(names, ["components.npy", "explanation.json", "ossms.npy", "ossms.png", "overlay.png", "saliency.npy"]);
 
     let report = json(&out);
     assert_eq!(report["schema_version"], 1);
     assert_eq!(report["text"], "a cat");
     assert_eq!(report["scores"]["reported"]["name"], "cosine");
-    assert_eq!(report["scores"]["explained"]["name"], "evidence");
+    assert_eq!(report["scores"]["explained"]["name"], "posterior");
     assert_eq!(report["photo"]["sha256"], sha256(&cat()));
     assert_eq!(report["model"]["sha256"].as_str().unwrap().len(), 64);
     assert_eq!((report["photo"]["height"].as_u64(), report["photo"]["width"].as_u64()), (Some(300), Some(451)));
     let parts = report["parts"].as_array().unwrap();
-    // 96 pixels give 3 x 3 positions, of which centring leaves eight dimensions.
-    assert_eq!(parts.len(), 8);
+    // 96 pixels give 3 x 3 positions, and twice that 6 x 6.
+    let model = &report["model"];
+    assert_eq!([&model["layer_height"], &model["grid_height"]].map(|side| side.as_u64()), [Some(3), Some(6)]);
+    assert_eq!(parts.len(), 10);
     for (part, value) in parts.iter().zip(report["singular_values"].as_array().unwrap()) {
         assert_eq!(part["singular_value"], *value);
         let contribution = part["score"].as_f64().unwrap() - report["blurred_score"].as_f64().unwrap();
         assert!((part["contribution"].as_f64().unwrap() - contribution).abs() < 1e-5);
     }
-    assert!(numbers(&report["parts"], "weight").contains(&1.0));
     assert!(numbers(&report["parts"], "explained_variance").iter().sum::<f64>() <= 1.0 + 1e-6);
 
     let (shape, saliency) = npy(&written(&out).join("saliency.npy"));
@@ -105,13 +106,18 @@ fn explain_writes_everything() {
             && (seen("left")..seen("left") + seen("width")).contains(&x);
         assert!(inside || *value == 0.0, "({y}, {x})");
     }
-    let (shape, ossms) = npy(&written(&out).join("ossms.npy"));
-    assert_eq!(shape, [8, 300, 451]);
-    // The saliency is the weighted sum of the OSSMs, clamped and scaled.
+    assert_eq!(npy(&written(&out).join("ossms.npy")).0, [10, 300, 451]);
+    let (shape, components) = npy(&written(&out).join("components.npy"));
+    assert_eq!(shape, [10, 300, 451]);
+    // The saliency is the mean and the weighted sum of the components, clamped and scaled, where the model saw anything.
     let weights = numbers(&report["parts"], "weight");
+    let mean = report["recipe"]["mean"].as_f64().unwrap();
     let mut sum: Vec<f64> = (0..300 * 451)
         .map(|at| {
-            weights.iter().enumerate().map(|(q, w)| w * f64::from(ossms[q * 300 * 451 + at])).sum::<f64>().max(0.0)
+            let parts =
+                weights.iter().enumerate().map(|(q, w)| w * f64::from(components[q * 300 * 451 + at])).sum::<f64>();
+            let inside = (0..10).any(|q| components[q * 300 * 451 + at] != 0.0);
+            if inside { (mean + parts).max(0.0) } else { 0.0 }
         })
         .collect();
     let top = sum.iter().copied().fold(0.0, f64::max);
@@ -123,7 +129,7 @@ fn explain_writes_everything() {
         assert!(size.is_none_or(|size| size == (picture.width(), picture.height())), "{name}");
     }
     let said = stdout(&output);
-    for expected in ["a cat", "cosine", "explained: evidence", "#8", "explanation.json", "forward and gradient"] {
+    for expected in ["a cat", "cosine", "explained: posterior", "#8", "explanation.json", "passes at both sizes"] {
         assert!(said.contains(expected), "{expected} is missing in:\n{said}");
     }
     // Standard error is not a terminal here: no progress bar.
@@ -173,6 +179,8 @@ fn every_recipe_sign_fit_layer_and_score() {
         &["--layer", "block10", "--components", "3"],
         &["--score", "cosine"],
         &["--integrate", "features"],
+        &["--scales", "1"],
+        &["--affinity", "off"],
         &["--integrate", "features", "--layer", "block10"],
         &["--channels", "5", "--components", "2"],
     ] {
@@ -186,7 +194,8 @@ fn every_recipe_sign_fit_layer_and_score() {
             ),
             "--layer" => assert_eq!(
                 (report["model"]["layer_height"].as_u64(), report["parts"].as_array().unwrap().len()),
-                (Some(6), 3)
+                (Some(6), 3),
+                "{more:?}"
             ),
             "--integrate" => assert_eq!(report["recipe"]["integrate"], "features"),
             "--score" => assert_eq!(report["scores"]["explained"]["name"], "cosine"),
@@ -206,8 +215,10 @@ fn features_agree_with_the_core() {
     use decomcam_core::{Maps, head};
     let model = decomcam::model::Model::bundled("lite").unwrap();
     let text = decomcam::text::TextTower::load(&model).unwrap();
-    let prompt = decomcam::scores::Prompt::new(&model, &text, "a cat", None, None).unwrap();
-    let tower = decomcam::network::ImageTower::load(&model, "features", (224, 224)).unwrap().with_head(&model).unwrap();
+    // A score that is linear in the features.
+    let prompt = decomcam::scores::Prompt::new(&model, &text, "a cat", None, Some("evidence")).unwrap();
+    let tower = decomcam::network::ImageTower::load_to_explain(&model, "features", (224, 224), "evidence");
+    let tower = tower.unwrap().with_head(&model).unwrap();
     let photo = decomcam::photo::Photo::open(cat()).unwrap();
     let integrate = decomcam::explain::Integrate::Features;
     let request = decomcam::explain::Request { integrate, ..decomcam::explain::Request::new(2) };
@@ -301,7 +312,7 @@ fn models_lists_what_is_bundled() {
         "lite",
         "layer features: 1280 x 7 x 7, default",
         "block10: 112 x 14 x 14",
-        "score evidence (explained)",
+        "score posterior (explained)",
         "image.onnx",
         "Apache-2.0",
     ] {
@@ -414,8 +425,8 @@ fn bad_requests_are_refused() {
     refused(&cat, &["--text", "a cat", "--score", "beauty"], &["beauty", "cosine", "evidence"]);
     refused(&cat, &["--text", "a cat", "--size", "96", "--channels", "0"], &["--channels 0", "1 to 1280"]);
     refused(&cat, &["--text", "a cat", "--size", "96", "--channels", "1281"], &["1281", "1 to 1280"]);
-    refused(&cat, &["--text", "a cat", "--size", "96", "--components", "0"], &["--components 0", "1 to 8"]);
-    refused(&cat, &["--text", "a cat", "--size", "96", "--components", "9"], &["--components 9", "1 to 8"]);
+    refused(&cat, &["--text", "a cat", "--size", "96", "--components", "0"], &["--components 0", "1 to 35"]);
+    refused(&cat, &["--text", "a cat", "--size", "96", "--components", "36"], &["--components 36", "1 to 35"]);
     refused(&cat, &["--text", "a cat", "--size", "32"], &["one position"]);
     refused(&cat, &["--text", "a cat", "--size", "100"], &["--size", "multiple of 32", "100"]);
     refused(&cat, &["--text", "a cat", "--size", "1000000"], &["--size", "1000000"]);

@@ -96,7 +96,7 @@ fn head(model: &Model, layer: &str, output: &str) -> impl Fn(&[f32]) -> Vec<f32>
 fn score_in_f64(score: &Score, vector: &[f32], text: &[f32]) -> f64 {
     let dot: f64 = vector.iter().zip(text).map(|(&v, &t)| f64::from(v) * f64::from(t)).sum();
     match score.kind {
-        ScoreKind::Dot => dot,
+        ScoreKind::Dot | ScoreKind::Posterior => dot,
         ScoreKind::Cosine => dot / norm(vector.iter().map(|&v| f64::from(v))),
     }
 }
@@ -602,7 +602,7 @@ fn scores_are_linear_in_the_text() {
     let vectors = ImageTower::load(&model, "features", SIDE).unwrap().vectors(&photo(SIDE, 1.)).unwrap();
     let tower = TextTower::load(&model).unwrap();
     let (cat, dog) = (tower.encode("cat").unwrap(), tower.encode("dog").unwrap());
-    for score in &model.manifest.scores {
+    for score in model.manifest.scores.iter().filter(|score| score.kind != ScoreKind::Posterior) {
         let value = |text: &[f32]| score.value(&vectors, text).unwrap();
         let (ours, theirs) = (cat.for_score(score).unwrap(), dog.for_score(score).unwrap());
         let versus = cat.for_score_versus(&dog, score).unwrap();
@@ -907,7 +907,7 @@ fn damaged_directories_are_refused_by_name() {
         ("schema = 1", "schema = 2", "schema"),
         ("schema = 1", "schema = 1\ncolour = 3", "colour"),
         ("default_layer = \"features\"", "default_layer = \"nowhere\"", "nowhere"),
-        ("explained = \"evidence\"", "explained = \"beauty\"", "beauty"),
+        ("explained = \"posterior\"", "explained = \"beauty\"", "beauty"),
         ("template = \"a photo of {}\"", "template = \"a photo\"", "template"),
         ("tokenizer = \"wordpiece-az\"", "tokenizer = \"bytes\"", "bytes"),
         ("size = 224", "size = 225", "multiple of 32"),

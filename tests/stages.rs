@@ -1,5 +1,6 @@
 //! One test for each stage of the method in the core, each against a plain f64 rewriting of its formula or a value worked out by hand.
 
+use decomcam_core::affinity::{affinity, scratch_len as affinity_scratch_len, share};
 use decomcam_core::mask::{self, Mask, Range, blend};
 use decomcam_core::resample::{Bicubic, Tap, scratch_len};
 use decomcam_core::{Error, Layout, Maps, Quantisation, Recipe, SignRule, channels, decompose, head, integrate, maths};
@@ -699,4 +700,80 @@ fn an_explanation_is_its_stages() {
     assert_eq!(refused(head::Question { components: 0, ..question }, p, len), Error::Components);
     assert_eq!(refused(head::Question { components: p + 1, ..question }, p, len), Error::Components);
     assert_eq!(refused(question, p, len - 1), Error::WorkspaceTooSmall);
+}
+
+/// With every component, the exact weights give back the first-order map; with fewer, what is left out is orthogonal to what is there.
+#[test]
+fn exact_weights_lose_nothing() {
+    let mut random = Random(31);
+    let (channels, side) = (40, 4);
+    let activations = random.vec(channels * side * side);
+    let weights = random.vec(channels);
+    let maps = Maps::chw(&activations, channels, side, side).unwrap();
+    let top: Vec<u16> = (0..channels as u16).collect();
+    let mut workspace = vec![0.0; decompose::workspace_len(16, channels)];
+    for (q, sign) in [(15, SignRule::Score), (15, SignRule::LargestEntry), (4, SignRule::Score)] {
+        let parts = decompose::decompose(&maps, &weights, &top, q, sign, &mut workspace).unwrap();
+        let mut part_weights = vec![0.0; q];
+        integrate::exact_weights(&parts, &mut part_weights).unwrap();
+        assert!(sign != SignRule::Score || part_weights.iter().all(|weight| *weight >= 0.0));
+        let mut sum = [0.0; 16];
+        integrate::sum(parts.components(), &part_weights, &mut sum).unwrap();
+        let largest = maths::largest_magnitude(parts.first_order());
+        let left: Vec<f32> = parts.first_order().iter().zip(sum).map(|(whole, sum)| whole - sum).collect();
+        if q == 15 {
+            assert!(maths::largest_magnitude(&left) <= 1e-4 * largest, "{left:?}");
+        } else {
+            assert!(maths::largest_magnitude(&left) > 1e-2 * largest);
+            assert!(maths::dot(&left, &sum).abs() <= 1e-4 * maths::dot(&sum, &sum));
+        }
+        assert_eq!(integrate::exact_weights(&parts, &mut vec![0.0; q + 1]), Err(Error::Components));
+    }
+}
+
+/// Doubly stochastic and symmetric, its pattern that of the squared cosines, whatever fires: also where nothing does.
+#[test]
+fn affinity_moves_evidence_and_makes_none() {
+    let mut random = Random(32);
+    let (channels, height, width) = (12, 3, 5);
+    let n = height * width;
+    let mut activations: Vec<f32> = random.vec(channels * n).iter().map(|value| value.max(0.0)).collect();
+    for channel in 0..channels {
+        activations[channel * n + 7] = 0.0;
+        activations[channel * n + 3] = 2.0 * activations[channel * n + 2];
+    }
+    let maps = Maps::chw(&activations, channels, height, width).unwrap();
+    let (mut matrix, mut scratch) = (vec![9.0; n * n], vec![9.0; affinity_scratch_len(n)]);
+    affinity(&maps, &mut matrix, &mut scratch).unwrap();
+    for i in 0..n {
+        let row: f32 = matrix[i * n..][..n].iter().sum();
+        assert!((row - 1.0).abs() <= 1e-5, "{i}: {row}");
+        assert!((0..n).all(|j| matrix[i * n + j] >= 0.0 && (matrix[i * n + j] - matrix[j * n + i]).abs() <= 1e-6));
+    }
+    // The silent position keeps to itself; two of one direction share alike with all others.
+    assert!((matrix[7 * n + 7] - 1.0).abs() <= 1e-6);
+    assert!((0..n).all(|j| (matrix[2 * n + j] - matrix[3 * n + j]).abs() <= 1e-5));
+    // Off the diagonal, K_ij K_kl / (K_il K_kj) is free of the scaling.
+    let cosine = |i: usize, j: usize| {
+        let of = |a: usize, b: usize| {
+            (0..channels).map(|c| f64::from(activations[c * n + a]) * f64::from(activations[c * n + b])).sum::<f64>()
+        };
+        (of(i, j) / (of(i, i) * of(j, j)).sqrt()).powi(2)
+    };
+    let entry = |i: usize, j: usize| f64::from(matrix[i * n + j]);
+    let (found, want) = (
+        entry(0, 4) * entry(1, 5) / entry(0, 5) / entry(1, 4),
+        cosine(0, 4) * cosine(1, 5) / cosine(0, 5) / cosine(1, 4),
+    );
+    assert!((found / want - 1.0).abs() <= 1e-4, "{found} {want}");
+    let map = random.vec(n);
+    let mut shared = vec![0.0; n];
+    share(&matrix, &map, &mut shared).unwrap();
+    assert!((maths::mean(&shared) - maths::mean(&map)).abs() <= 1e-6);
+    assert_eq!(share(&matrix, &map, &mut shared[1..]), Err(Error::Shape));
+    assert_eq!(affinity(&maps, &mut matrix[1..], &mut scratch), Err(Error::Shape));
+    assert_eq!(affinity(&maps, &mut matrix, &mut scratch[1..]), Err(Error::WorkspaceTooSmall));
+    activations[0] = f32::NAN;
+    let maps = Maps::chw(&activations, channels, height, width).unwrap();
+    assert_eq!(affinity(&maps, &mut matrix, &mut scratch), Err(Error::NonFinite));
 }

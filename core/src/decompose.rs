@@ -156,12 +156,26 @@ pub fn decompose<'w>(
     sign: SignRule,
     workspace: &'w mut [f32],
 ) -> Result<Decomposition<'w>, Error> {
-    let positions = activations.positions();
     let known = |&channel: &Channel| usize::from(channel) < activations.channels();
     if weights.len() != activations.channels() || !channels.iter().all(known) {
         return Err(Error::Shape);
     }
-    if channels.is_empty() {
+    let indices = channels.iter().copied().map(usize::from);
+    decompose_maps(activations.positions(), indices, components, sign, workspace, |channel, map| {
+        weighted(activations, channel, *weights.get(channel).ok_or(Error::Shape)?, map)
+    })
+}
+
+/// [`decompose`] of any maps, each known by an index in `channels`: `read` writes one of them and returns its mean.
+pub(crate) fn decompose_maps<'w>(
+    positions: usize,
+    channels: impl ExactSizeIterator<Item = usize> + Clone,
+    components: usize,
+    sign: SignRule,
+    workspace: &'w mut [f32],
+    read: impl Fn(usize, &mut [f32]) -> Result<f32, Error>,
+) -> Result<Decomposition<'w>, Error> {
+    if channels.len() == 0 {
         return Err(Error::Channels);
     }
     if components == 0 || components > components_max(positions, channels.len()) {
@@ -185,9 +199,8 @@ pub fn decompose<'w>(
         first_order.fill(0.0);
         row.as_flattened_mut().fill(0.0);
         let mut triangle = Triangle::new(factor, block, channels.len() >= positions);
-        for &channel in channels {
-            let channel = usize::from(channel);
-            let mean = weighted(activations, channel, *weights.get(channel).ok_or(Error::Shape)?, map)?;
+        for channel in channels.clone() {
+            let mean = read(channel, map)?;
             shorten(map, mean, row.as_flattened_mut());
             triangle.push(row, first_order).ok_or(Error::NonFinite)?;
         }
@@ -237,7 +250,7 @@ pub fn decompose<'w>(
     }
     let mut decomposition =
         Decomposition { components, singular_values: lengths, norm, first_order, positions, convergence };
-    decomposition.choose_signs(sign, activations, weights, channels, map)?;
+    decomposition.choose_signs(sign, channels, read, map)?;
     Ok(decomposition)
 }
 
@@ -308,9 +321,8 @@ impl Decomposition<'_> {
     fn choose_signs(
         &mut self,
         rule: SignRule,
-        activations: &Maps,
-        weights: &[f32],
-        channels: &[Channel],
+        channels: impl Iterator<Item = usize> + Clone,
+        read: impl Fn(usize, &mut [f32]) -> Result<f32, Error>,
         row: &mut [f32],
     ) -> Result<(), Error> {
         let count = self.components.len() / self.positions.max(1);
@@ -327,9 +339,9 @@ impl Decomposition<'_> {
                 SignRule::Score => consider(maths::dot(component, self.first_order)),
                 SignRule::LargestEntry => component.iter().copied().for_each(consider),
                 SignRule::LargestLoading => {
-                    for &channel in channels {
-                        let channel = usize::from(channel);
-                        centred(activations, channel, *weights.get(channel).ok_or(Error::Shape)?, row)?;
+                    for channel in channels.clone() {
+                        let mean = read(channel, row)?;
+                        centre(row, mean);
                         // A loading is this product over s_q^2: the same for every channel.
                         consider(maths::dot(component, row));
                     }
@@ -355,8 +367,12 @@ fn weighted(activations: &Maps, channel: usize, weight: f32, map: &mut [f32]) ->
 /// w_c A_c less its mean over positions.
 pub(crate) fn centred(activations: &Maps, channel: usize, weight: f32, map: &mut [f32]) -> Result<(), Error> {
     let mean = weighted(activations, channel, weight, map)?;
+    centre(map, mean);
+    Ok(())
+}
+
+fn centre(map: &mut [f32], mean: f32) {
     for value in map {
         *value -= mean;
     }
-    Ok(())
 }

@@ -1,6 +1,6 @@
 //! Stages 7 and 8: from the scores of masked photos, or the closed form, to weights; from weights to the saliency map.
 
-use crate::decompose::{self, Decomposition};
+use crate::decompose::Decomposition;
 use crate::{Error, maths};
 
 /// A published or released variant of the method. The paper's text and its authors' released programs differ, so each has a name.
@@ -18,6 +18,8 @@ pub enum Recipe {
     /// The closed form: |alignment with the first-order map| over its maximum; scores are not needed.
     #[default]
     Aligned,
+    /// The closed form without loss: the components, signed, with [`exact_weights`] and the map's mean sum to the first-order map itself.
+    Exact,
 }
 
 impl Recipe {
@@ -39,9 +41,9 @@ impl Recipe {
         }
     }
 
-    /// Whether the weights need [`aligned_weights`] rather than scores.
+    /// Whether the weights need [`aligned_weights`] or [`exact_weights`] rather than scores.
     pub const fn is_closed_form(self) -> bool {
-        matches!(self, Recipe::Aligned)
+        matches!(self, Recipe::Aligned | Recipe::Exact)
     }
 }
 
@@ -60,7 +62,7 @@ impl Recipe {
 ///
 /// # Errors
 /// [`Error::Components`] if there are none or `weights` has another length; [`Error::NonFinite`] if a score is NaN or infinite; [`Error::Shape`] for
-/// [`Recipe::Aligned`], which takes no scores: call [`aligned_weights`]. `weights` is untouched then.
+/// [`Recipe::Aligned`] and [`Recipe::Exact`], which take no scores: call [`aligned_weights`] or [`exact_weights`]. `weights` is untouched then.
 pub fn score_weights(recipe: Recipe, scores: &[f32], blurred: f32, weights: &mut [f32]) -> Result<(), Error> {
     if scores.is_empty() || weights.len() != scores.len() {
         return Err(Error::Components);
@@ -85,7 +87,7 @@ pub fn score_weights(recipe: Recipe, scores: &[f32], blurred: f32, weights: &mut
             Recipe::Paper => ratio(d - low, high - low),
             Recipe::Notebook if d < 0.01 => 0.0,
             Recipe::V25 if d < 0.001 => 0.0,
-            Recipe::Notebook | Recipe::V25 | Recipe::Aligned => ratio(d, high),
+            Recipe::Notebook | Recipe::V25 | Recipe::Aligned | Recipe::Exact => ratio(d, high),
             Recipe::V1 => maths::exp(d - high),
         };
         total += *weight;
@@ -109,9 +111,10 @@ pub fn predicted(parts: &Decomposition, predicted: &mut [f32]) -> Result<(), Err
 
 /// [`predicted`] of components as C holds them.
 pub(crate) fn shares(components: &[f32], first_order: &[f32], predicted: &mut [f32]) -> Result<(), Error> {
+    let units = Units::of(components, first_order);
     let mut high = 0.0_f32;
     for (q, share) in predicted.iter_mut().enumerate() {
-        *share = decompose::alignment(components, first_order, q).ok_or(Error::Components)?;
+        *share = units.alignment(components, first_order, q).ok_or(Error::Components)?;
         high = maths::greater(high, share.abs());
     }
     for share in predicted {
@@ -135,6 +138,48 @@ pub(crate) fn aligned(components: &[f32], first_order: &[f32], weights: &mut [f3
         *weight = maths::greater(*weight, 0.0);
     }
     Ok(())
+}
+
+/// The weights of [`Recipe::Exact`]: U_q' L / s_q = (U s)_q' L / s_q^2, zero for a component below 1e-6 of the largest.
+///
+/// With L = sum_c w_c A_c the first-order map, of mean mu, and components c_q = s_q U_q: L - mu = sum_q (U_q' L) U_q over all components, so that
+/// mu + sum_q weight_q c_q is L itself when all are there, and the nearest to it that so many can come when not. Components are summed with their signs
+/// ([`sum`] before [`Decomposition::rectify`]), and negatives of the sum are cut off once, at the end.
+///
+/// # Errors
+/// [`Error::Components`] if `weights` is longer than there are components.
+pub fn exact_weights(parts: &Decomposition, weights: &mut [f32]) -> Result<(), Error> {
+    let values = parts.singular_values();
+    let least = 1e-6 * values.first().copied().unwrap_or(0.0);
+    let units = Units::of(parts.components(), parts.first_order());
+    for (q, weight) in weights.iter_mut().enumerate() {
+        let alignment = units.alignment(parts.components(), parts.first_order(), q).ok_or(Error::Components)?;
+        let value = values.get(q).copied().ok_or(Error::Components)?;
+        let length = value * units.components;
+        *weight =
+            if value > least { alignment / (length * length) * (units.components / units.first_order) } else { 0.0 };
+    }
+    Ok(())
+}
+
+/// Powers of two that bring components and first-order map near one: products of huge or tiny numbers stay in range, and no other bit changes.
+struct Units {
+    components: f32,
+    first_order: f32,
+}
+
+impl Units {
+    fn of(components: &[f32], first_order: &[f32]) -> Self {
+        let unit = |values: &[f32]| maths::power_of_two_unit(maths::largest_magnitude(values));
+        Self { components: unit(components), first_order: unit(first_order) }
+    }
+
+    /// [`Decomposition::alignment`] in these units.
+    fn alignment(&self, components: &[f32], first_order: &[f32], q: usize) -> Option<f32> {
+        let start = q.checked_mul(first_order.len())?;
+        let component = components.get(start..start.checked_add(first_order.len())?)?;
+        Some(maths::dot_in_units(component, self.components, first_order, self.first_order))
+    }
 }
 
 /// saliency = sum_q weight_q OSSM_q at the layer's size. Resampling is linear, so that one upsampling of this sum serves for all; clamp the resampled

@@ -14,6 +14,7 @@
 //! | [`integrate`] | scores of the masked photos, or the closed form | weights, saliency |
 //!
 //! [`head`] replaces gradients and masked photos where the network ends in average pooling and a linear layer: an explanation wholly on the device.
+//! [`cams`] holds the other methods' maps: Grad-CAM and its kin.
 //! [`capsule`] records an explanation, so that another machine can compute it again and compare the bits.
 //! [`svd`] is the Jacobi SVD with which `decompose` ends, public on its own.
 //!
@@ -52,7 +53,9 @@
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)]
 
 pub mod activations;
+pub mod affinity;
 mod bidiagonal;
+pub mod cams;
 pub mod capsule;
 pub mod channels;
 pub mod decompose;

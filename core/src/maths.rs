@@ -110,6 +110,17 @@ pub fn dot(x: &[f32], y: &[f32]) -> f32 {
     tree(lanes)
 }
 
+/// [`dot`] of `x` and `y` multiplied by powers of two beforehand, in the same order.
+pub(crate) fn dot_in_units(x: &[f32], x_unit: f32, y: &[f32], y_unit: f32) -> f32 {
+    let mut lanes = [0.0; LANES];
+    for (x, y) in x.chunks(LANES).zip(y.chunks(LANES)) {
+        for ((lane, a), b) in lanes.iter_mut().zip(x).zip(y) {
+            *lane += (a * x_unit) * (b * y_unit);
+        }
+    }
+    tree(lanes)
+}
+
 /// Mean of x, corrected once by the mean of what it leaves: within two units in the last place of the largest |x_i|, however long x is.
 #[inline]
 pub fn mean(x: &[f32]) -> f32 {

@@ -1,6 +1,8 @@
 //! The command line.
 
 use crate::explain::Integrate;
+use crate::methods::Method;
+use crate::metrics::Metric;
 use crate::model::Preprocessing;
 use crate::photo::Fit;
 use clap::builder::PossibleValue;
@@ -39,10 +41,17 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Measure the time of each stage, and the peak memory
     Bench(BenchArgs),
+    /// Show several methods' maps of a photo side by side, with what deletion, insertion and drop say of each
+    Compare(CompareArgs),
+    /// Measure methods on annotated photos: does the map lie on the object, does the score depend on it
+    ///
+    /// Photos that are missing or damaged, empty masks and categories that the model does not know are named and skipped: the results are of the rest,
+    /// and the exit code is 1. It is 0 if nothing was skipped.
+    Eval(EvalArgs),
 }
 
 /// The model and how it is run.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct ModelArgs {
     /// A bundled model's name, a directory with a model.toml, or a classifier's ONNX file
     #[arg(long, value_name = "NAME|DIR|FILE", default_value = "lite")]
@@ -62,7 +71,7 @@ pub struct ModelArgs {
 }
 
 /// What an ONNX file without a manifest does not say.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Options for an ONNX file without a model.toml")]
 pub struct OnnxArgs {
     /// Names of the classes, one a line [default: their numbers]
@@ -83,7 +92,7 @@ pub struct OnnxArgs {
 }
 
 /// The explanation that is asked for.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct RequestArgs {
     /// What the score is of: words such as "a cat"; for a classifier, a class's name or number [default: the predicted class]
     #[arg(long, visible_alias = "class")]
@@ -91,16 +100,22 @@ pub struct RequestArgs {
     /// Explain the difference of two scores: why --text and not this
     #[arg(long, value_name = "TEXT")]
     pub versus: Option<String>,
-    /// Variant of the method: how parts are weighted
-    #[arg(long, value_enum, default_value = "aligned")]
-    pub recipe: RecipeArg,
-    /// P, the channels with the largest weight that are used [default: all for aligned, 500 for v25, else 100]
+    /// Variant of the method: how parts are weighted [default: exact; for capture, aligned]
+    #[arg(long, value_enum)]
+    pub recipe: Option<RecipeArg>,
+    /// Sizes of the photo that the maps are taken from: the network's own, or also twice that [default: the model's own for exact, else 1]
+    #[arg(long, value_name = "1|2", value_parser = clap::value_parser!(u8).range(1..=2))]
+    pub scales: Option<u8>,
+    /// Whether positions that look alike to the network share what they have [default: on for exact, else off]
+    #[arg(long, value_enum)]
+    pub affinity: Option<SwitchArg>,
+    /// P, the channels with the largest weight that are used [default: all for exact and aligned, 500 for v25, else 100]
     #[arg(long, value_name = "P")]
     pub channels: Option<usize>,
     /// Q, the parts that the maps are decomposed into [default: 10]
     #[arg(long, value_name = "Q")]
     pub components: Option<usize>,
-    /// Which side of a component is kept [default: score for aligned, else loading]
+    /// Which side of a component is kept [default: score for exact and aligned, else loading]
     #[arg(long, value_enum)]
     pub sign: Option<SignArg>,
     /// The layer that is explained [default: the model's own]
@@ -109,9 +124,9 @@ pub struct RequestArgs {
     /// The score that is explained [default: the model's own]
     #[arg(long, value_name = "NAME")]
     pub score: Option<String>,
-    /// Where OSSMs are masked to measure what they contribute
-    #[arg(long, value_enum, default_value = "photo")]
-    pub integrate: IntegrateArg,
+    /// Where OSSMs are masked to measure what they contribute [default: features for exact, if nothing bypasses the layer; else photo]
+    #[arg(long, value_enum)]
+    pub integrate: Option<IntegrateArg>,
     /// Worker threads for the masked photos [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
@@ -125,6 +140,9 @@ pub struct RequestArgs {
 pub struct ExplainArgs {
     /// JPEG, PNG, WebP, BMP or GIF
     pub photo: PathBuf,
+    /// A recipe, or another method: that gives one map, without parts
+    #[arg(long, value_name = "NAME", conflicts_with = "recipe")]
+    pub method: Option<Method>,
     /// The explanation that is asked for.
     #[command(flatten)]
     pub request: RequestArgs,
@@ -230,6 +248,173 @@ pub struct BenchArgs {
     pub json: bool,
 }
 
+/// Arguments of `compare`.
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// JPEG, PNG, WebP, BMP or GIF
+    pub photo: PathBuf,
+    /// What the score is of, such as "a cat"
+    #[arg(long)]
+    pub text: String,
+    /// Explain the difference of two scores: why --text and not this
+    #[arg(long, value_name = "TEXT")]
+    pub versus: Option<String>,
+    /// Methods, several times or with commas [default: aligned and all that need one pass]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub method: Vec<Method>,
+    /// Directory for comparison.png and comparison.json
+    #[arg(long, value_name = "DIR", default_value = "comparison")]
+    pub out: PathBuf,
+    /// Pixels that deletion and insertion change at a step [default: a 32nd of the input]
+    #[arg(long, value_name = "PIXELS", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    pub step: Option<usize>,
+    /// P of DecomCAM [default: the recipe's]
+    #[arg(long, value_name = "P")]
+    pub channels: Option<usize>,
+    /// Q of DecomCAM [default: 10]
+    #[arg(long, value_name = "Q")]
+    pub components: Option<usize>,
+    /// Masks of RISE
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    pub rise_masks: usize,
+    /// Seed of RISE's masks
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// The layer that is explained [default: the model's own]
+    #[arg(long, value_name = "NAME")]
+    pub layer: Option<String>,
+    /// The score that is explained [default: the model's own]
+    #[arg(long, value_name = "NAME")]
+    pub score: Option<String>,
+    /// Worker threads [default: one per core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+    /// The model and how it is run.
+    #[command(flatten)]
+    pub model: ModelArgs,
+}
+
+/// Arguments of `eval`.
+#[derive(Debug, Args)]
+pub struct EvalArgs {
+    /// Directory of the photos
+    #[arg(long, value_name = "DIR")]
+    pub photos: PathBuf,
+    /// What is where: JSON lines as of coco64, COCO's JSON, Pascal VOC's XML or a directory of it [default: no masks, photos in folders named after what
+    /// they show]
+    #[arg(long, value_name = "FILE|DIR")]
+    pub annotations: Option<PathBuf>,
+    /// Methods, several times or with commas; differences are to the first [default: aligned and all that need one pass]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub method: Vec<Method>,
+    /// Metrics, by name or group; faithfulness needs many passes a map [default: localisation; without masks, faithfulness]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub metrics: Vec<MetricArg>,
+    /// Directory for results.json, .csv, .md and records.jsonl; a stopped run goes on there
+    #[arg(long, value_name = "DIR", default_value = "evaluation")]
+    pub out: PathBuf,
+    /// Categories that are not counted, several times or with commas
+    #[arg(long, value_name = "CATEGORY", value_delimiter = ',')]
+    pub leave_out: Vec<String>,
+    /// The text of a category, which the model's template goes around [default: "a {}"; of a classifier "{}"]
+    #[arg(long, value_name = "TEXT")]
+    pub prompt: Option<String>,
+    /// Smallest mask that counts, as a share of the network's input
+    #[arg(long, value_name = "SHARE", default_value_t = 0.02)]
+    pub least_mask: f64,
+    /// Largest mask that counts
+    #[arg(long, value_name = "SHARE", default_value_t = 0.7)]
+    pub most_mask: f64,
+    /// With crop: pixels of the input cut off in total along the shorter side, beyond the square
+    #[arg(long, value_name = "PX", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=2048))]
+    pub margin: u32,
+    /// Pixels that deletion and insertion change at a step [default: one row, 224 at 224]
+    #[arg(long, value_name = "PIXELS", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    pub step: Option<usize>,
+    /// Also measure whether OSSMs, k-means and NMF pick out objects, on pairs whose photo shows two objects or more
+    #[arg(long)]
+    pub parts: bool,
+    /// Also correlate the maps of the first N pairs with those of the network with its weights shuffled, from the top down
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub randomise: usize,
+    /// P of DecomCAM [default: the recipe's]
+    #[arg(long, value_name = "P")]
+    pub channels: Option<usize>,
+    /// Q of DecomCAM [default: 10]
+    #[arg(long, value_name = "Q")]
+    pub components: Option<usize>,
+    /// Masks of RISE
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    pub rise_masks: usize,
+    /// Seed of RISE's masks, ROAD's noise, the shuffling and the bootstrap
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// The layer that is explained [default: the model's own]
+    #[arg(long, value_name = "NAME")]
+    pub layer: Option<String>,
+    /// The score that is explained [default: the model's own]
+    #[arg(long, value_name = "NAME")]
+    pub score: Option<String>,
+    /// Photos worked on at a time [default: one per core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+    /// The model and how it is run.
+    #[command(flatten)]
+    pub model: ModelArgs,
+}
+
+/// `--metrics`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricArg {
+    /// Those that compare maps with masks.
+    Localisation,
+    /// Those that run the network.
+    Faithfulness,
+    /// Both.
+    All,
+    /// One by its name.
+    One(Metric),
+}
+
+impl MetricArg {
+    /// The metrics that it stands for.
+    pub fn metrics(self) -> Vec<Metric> {
+        let wanted = |metric: &Metric| match self {
+            Self::Localisation => metric.needs_mask(),
+            Self::Faithfulness => !metric.needs_mask(),
+            Self::All => true,
+            Self::One(one) => one == *metric,
+        };
+        Metric::ALL.into_iter().filter(wanted).collect()
+    }
+}
+
+impl ValueEnum for MetricArg {
+    fn value_variants<'a>() -> &'a [Self] {
+        const ALL: [MetricArg; 13] = {
+            let mut all = [MetricArg::All; 13];
+            all[0] = MetricArg::Localisation;
+            all[1] = MetricArg::Faithfulness;
+            let mut at = 0;
+            while at < Metric::ALL.len() {
+                all[3 + at] = MetricArg::One(Metric::ALL[at]);
+                at += 1;
+            }
+            all
+        };
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self {
+            Self::Localisation => PossibleValue::new("localisation").help("Maps against masks: the first five below"),
+            Self::Faithfulness => PossibleValue::new("faithfulness").help("Scores of changed photos: the others"),
+            Self::All => PossibleValue::new("all").help("Both"),
+            Self::One(metric) => PossibleValue::new(metric.name()),
+        })
+    }
+}
+
 /// A value that the command line names and the program uses, each with one line of help.
 macro_rules! named_values {
     ($(#[$doc:meta])* $name:ident($inner:ty) { $($value:expr => $word:literal, $help:literal;)* }) => {
@@ -261,6 +446,7 @@ macro_rules! named_values {
 named_values! {
     /// `--recipe`.
     RecipeArg(Recipe) {
+        Recipe::Exact => "exact", "Closed form without loss: the signed parts sum to the score's own map";
         Recipe::Aligned => "aligned", "Closed form: agreement with the first-order map of the score";
         Recipe::Paper => "paper", "The paper's figure: min-max of the measured contributions";
         Recipe::Notebook => "notebook", "The authors' notebook: contributions over their maximum";
@@ -283,6 +469,14 @@ named_values! {
     IntegrateArg(Integrate) {
         Integrate::Photo => "photo", "In the photo, blurred elsewhere; a forward pass each";
         Integrate::Features => "features", "In the layer, blended towards its mean elsewhere, as a board does";
+    }
+}
+
+named_values! {
+    /// `--affinity`.
+    SwitchArg(bool) {
+        true => "on", "Yes";
+        false => "off", "No";
     }
 }
 

@@ -7,7 +7,7 @@ use crate::photo::{self, Fit, Framing, Photo, Planes};
 use crate::scores::{Prompt, Scores};
 use crate::timings::Timings;
 use anyhow::{Context, Result, bail, ensure};
-use decomcam_core::{Maps, Recipe, SignRule, channels, decompose, integrate, mask, maths};
+use decomcam_core::{Maps, Recipe, SignRule, affinity, channels, decompose, head, integrate, mask, maths};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -39,6 +39,8 @@ pub struct Request {
     pub fit: Option<Fit>,
     /// Where the OSSMs are masked to measure what they contribute.
     pub integrate: Integrate,
+    /// Whether positions that look alike share what they have ([`decomcam_core::affinity`]) before the maps are decomposed.
+    pub affinity: bool,
     /// Worker threads for the masked photos.
     pub threads: usize,
 }
@@ -47,12 +49,13 @@ impl Request {
     /// The usual explanation, on this many threads.
     pub fn new(threads: usize) -> Self {
         Self {
-            recipe: Recipe::default(),
+            recipe: Recipe::Exact,
             channels: None,
             components: None,
             sign: None,
             fit: None,
             integrate: Integrate::default(),
+            affinity: true,
             threads,
         }
     }
@@ -72,7 +75,9 @@ pub enum Integrate {
 /// One OSSM and what it contributes.
 #[derive(Clone, Debug)]
 pub struct Part {
-    /// max(0, component), H x W of the layer.
+    /// (U s)_q, H x W of the grid.
+    pub component: Vec<f32>,
+    /// max(0, component), H x W of the grid.
     pub ossm: Vec<f32>,
     /// s_q.
     pub singular_value: f32,
@@ -97,9 +102,14 @@ pub struct Explanation {
     pub blurred_score: f32,
     /// The OSSMs, by falling singular value.
     pub parts: Vec<Part>,
-    /// sum_q weight_q OSSM_q, H x W of the layer, not scaled.
+    /// sum_q weight_q OSSM_q, H x W of the grid, not scaled. With [`Recipe::Exact`] mean + sum_q weight_q component_q: negatives are cut off once it has
+    /// been upsampled.
     pub saliency: Vec<f32>,
-    /// The layer's activations and gradients.
+    /// With [`Recipe::Exact`] the mean that the sum starts from; else zero.
+    pub mean: f32,
+    /// H and W of the grid of positions that was decomposed: that of the layer, or the finer one that a larger copy of the photo gave.
+    pub grid: [usize; 2],
+    /// The layer's activations and gradients, at the network's own size.
     pub layer: Explained,
     /// w_c, the mean over positions of the gradient, of every channel.
     pub channel_weights: Vec<f32>,
@@ -120,15 +130,10 @@ pub struct Explanation {
 }
 
 impl Explanation {
-    /// H and W of the layer.
-    pub fn layer_size(&self) -> [usize; 2] {
-        [self.layer.height, self.layer.width]
-    }
-
     /// The layer's maps on the photo.
     pub fn placement(&self, photo: &Photo) -> Result<Placement> {
         let size = [photo.pixels.height() as usize, photo.pixels.width() as usize];
-        Placement::new(self.layer_size(), self.framing, size)
+        Placement::new(self.grid, self.framing, size)
     }
 }
 
@@ -152,26 +157,33 @@ pub fn explain(
     let (framing, planes) = timings.measure("prepare", || network_input(model, photo, request.fit, (height, width)));
     let photo_score = |input: &[f32]| prompt.explained_score(&tower.vectors(input)?);
 
-    // Two passes that need nothing of each other.
-    let explain_pass = || timed(|| tower.explain(&planes.normalised(mean, std), prompt.target()));
+    // Passes that need nothing of each other: what the gradient and the finer grid need, and the blurred photo.
+    let input = planes.normalised(mean, std);
+    let seen_pass =
+        || timed(|| look(model, tower, prompt, &input, &|side| network_input(model, photo, request.fit, side).1));
     let blurred_pass = || {
         let (blurred, blurring) = timed(|| photo::blur(&planes, BLUR_SIGMA, request.recipe.blur_truncate()));
         let (score, scoring) = timed(|| photo_score(&blurred.normalised(mean, std)));
         (blurred, score, blurring, scoring)
     };
-    let ((layer, explaining), blurred) = match request.integrate {
+    let ((seen, explaining), blurred) = match request.integrate {
         Integrate::Photo => {
-            let (explained, blurred) = together(request.threads, explain_pass, blurred_pass)?;
-            (explained, Some(blurred))
+            let (seen, blurred) = together(request.threads, seen_pass, blurred_pass)?;
+            (seen, Some(blurred))
         }
-        Integrate::Features => (explain_pass(), None),
+        Integrate::Features => (seen_pass(), None),
     };
-    let layer = layer?;
-    timings.add_network("forward and gradient", explaining);
+    let Seen { layer, finer } = seen?;
+    timings.add_network(
+        if finer.is_some() { "passes at both sizes, gradient" } else { "forward and gradient" },
+        explaining,
+    );
     let scores = prompt.scores(&layer.vectors)?;
 
     let sign = request.sign.unwrap_or(default_sign(request.recipe));
-    let mut decomposed = timings.measure("decompose", || decomposed(&layer, request, sign))?;
+    let grid = timings.measure("grid and affinity", || Grid::new(&layer, finer.as_ref(), request.affinity))?;
+    let size = [grid.height, grid.width];
+    let mut decomposed = timings.measure("decompose", || decomposed(&layer, &grid, request, sign))?;
     let total = decomposed.parts.len() + 2;
     let steps = AtomicUsize::new(0);
     let tick = || progress(steps.fetch_add(1, Ordering::Relaxed) + 1, total);
@@ -183,13 +195,7 @@ pub fn explain(
         Some((blurred, blurred_score, blurring, scoring)) => {
             timings.add("blur", blurring);
             timings.add_network("forward pass of the blurred photo", scoring);
-            let placement = Placement::whole([layer.height, layer.width], [height, width])?;
-            let masker = if request.recipe.blends_normalised() {
-                let normalised = |planes: &Planes| Planes { data: planes.normalised(mean, std), ..*planes };
-                PhotoMasker { photo: normalised(&planes), blurred: normalised(&blurred), normalise: None, placement }
-            } else {
-                PhotoMasker { photo: planes, blurred, normalise: Some((mean, std)), placement }
-            };
+            let masker = PhotoMasker::new(planes, blurred, request.recipe, (mean, std), size)?;
             let (scores, masking, network) =
                 score_all(&ossms, request.threads, &|ossm| masker.masked(ossm), &photo_score, &tick)?;
             (blurred_score?, scores, masking, network)
@@ -199,7 +205,10 @@ pub fn explain(
                 |activations: &[f32]| prompt.explained_score(&tower.vectors_of_layer(&layer.prefix, activations)?);
             let (means_score, scoring) = timed(|| score(&blended_features(&layer, None)));
             timings.add_network("pass of the layer's means", scoring);
-            let masked = |ossm: &[f32]| Ok(blended_features(&layer, Some(ossm)));
+            let masked = |ossm: &[f32]| {
+                let coarse = coarser(ossm, size, [layer.height, layer.width])?;
+                Ok(blended_features(&layer, Some(&coarse)))
+            };
             let (scores, masking, network) = score_all(&ossms, request.threads, &masked, &score, &tick)?;
             (means_score?, scores, masking, network)
         }
@@ -217,8 +226,11 @@ pub fn explain(
             part.score = *score;
             part.contribution = score - blurred_score;
         }
-        let ossms: Vec<f32> = decomposed.parts.iter().flat_map(|part| part.ossm.iter().copied()).collect();
-        integrate::sum(&ossms, &weights, &mut decomposed.saliency)?;
+        // The exact sum is of components, which only `decomposed` has.
+        if request.recipe != Recipe::Exact {
+            let ossms: Vec<f32> = decomposed.parts.iter().flat_map(|part| part.ossm.iter().copied()).collect();
+            integrate::sum(&ossms, &weights, &mut decomposed.saliency)?;
+        }
         Ok(())
     })?;
 
@@ -227,6 +239,8 @@ pub fn explain(
         blurred_score,
         parts: decomposed.parts,
         saliency: decomposed.saliency,
+        mean: decomposed.mean,
+        grid: size,
         channels: [layer.channels, decomposed.selected],
         channel_weights: decomposed.channel_weights,
         singular_values: decomposed.singular_values,
@@ -255,7 +269,8 @@ pub fn network_input(
         photo.pixels.width(),
         height as u32,
         width as u32,
-        image.margin as u32,
+        // The same part of the photo at every size.
+        (image.margin * height.min(width)).div_ceil(image.size) as u32,
     );
     // The mean becomes zero: the padding that says least.
     let pad = image.mean.map(|level| level.round().clamp(0.0, 255.0) as u8);
@@ -271,25 +286,112 @@ pub fn default_sign(recipe: Recipe) -> SignRule {
 /// P of a recipe, at most as many as the layer has.
 fn default_channels(recipe: Recipe, available: usize) -> usize {
     match recipe {
-        Recipe::Aligned => available,
+        Recipe::Aligned | Recipe::Exact => available,
         Recipe::V25 => available.min(500),
         _ => available.min(100),
     }
 }
 
-struct Decomposed {
+pub(crate) struct Decomposed {
     channel_weights: Vec<f32>,
-    parts: Vec<Part>,
+    pub(crate) parts: Vec<Part>,
     singular_values: Vec<f32>,
-    saliency: Vec<f32>,
+    pub(crate) saliency: Vec<f32>,
+    mean: f32,
     selected: usize,
 }
 
-/// Stages 2 to 6 of the method, in the core.
-fn decomposed(layer: &Explained, request: &Request, sign: SignRule) -> Result<Decomposed> {
-    let (c, h, w) = (layer.channels, layer.height, layer.width);
-    let activations = Maps::chw(&layer.activations, c, h, w)?;
-    let gradients = Maps::chw(&layer.gradients, c, h, w)?;
+/// What the network saw of the photo.
+pub(crate) struct Seen {
+    /// At its own size, with the gradient.
+    pub(crate) layer: Explained,
+    /// At the larger size, if it looked.
+    pub(crate) finer: Option<Explained>,
+}
+
+/// The passes that an explanation starts from. A posterior score depends on what the photo shows, at both sizes, so its gradient comes last.
+/// `at` makes the network's input of another size, of the same part of the photo.
+pub(crate) fn look(
+    model: &Model,
+    tower: &ImageTower,
+    prompt: &Prompt,
+    input: &[f32],
+    at: &dyn Fn((usize, usize)) -> Planes,
+) -> Result<Seen> {
+    let image = &model.manifest.image;
+    let finer = tower
+        .finer()
+        .map(|finer| finer.explain(&at(finer.side()).normalised(image.mean, image.std), prompt.evidence()))
+        .transpose()?;
+    let own = if prompt.depends_on_photo() { Some(tower.vectors(input)?) } else { None };
+    let vectors: Vec<_> = own.iter().chain(finer.as_ref().map(|finer| &finer.vectors)).collect();
+    let target = prompt.target(&vectors)?;
+    Ok(Seen { layer: tower.explain(input, &target)?, finer })
+}
+
+/// The maps that are decomposed: channels x height x width.
+pub(crate) struct Grid {
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+    maps: Vec<f32>,
+}
+
+impl Grid {
+    /// The layer's maps; or, with a finer look, the mean of those and the layer's, upsampled. Then, with `affinity`, shared between positions that look
+    /// alike at the finest size.
+    pub(crate) fn new(layer: &Explained, finer: Option<&Explained>, affinity: bool) -> Result<Self> {
+        let finest = finer.unwrap_or(layer);
+        let (height, width) = (finest.height, finest.width);
+        let positions = height * width;
+        let mut maps = finest.activations.clone();
+        if finer.is_some() {
+            let placement = Placement::whole([layer.height, layer.width], [height, width])?;
+            let coarse = layer.activations.chunks_exact(layer.height * layer.width);
+            for (map, coarse) in maps.chunks_exact_mut(positions).zip(coarse) {
+                for (value, coarse) in map.iter_mut().zip(placement.upsampled(coarse)?) {
+                    *value = 0.5 * (*value + coarse);
+                }
+            }
+        }
+        if affinity && positions > 1 {
+            let view = Maps::chw(&finest.activations, finest.channels, height, width)?;
+            let mut matrix = vec![0.0; positions * positions];
+            let mut scratch = vec![0.0; affinity::scratch_len(positions)];
+            affinity::affinity(&view, &mut matrix, &mut scratch).context("the activations of the layer")?;
+            let mut shared = vec![0.0; positions];
+            for map in maps.chunks_exact_mut(positions) {
+                affinity::share(&matrix, map, &mut shared)?;
+                map.copy_from_slice(&shared);
+            }
+        }
+        Ok(Self { height, width, maps })
+    }
+}
+
+/// A map of a fine grid on a coarser one: means of blocks.
+fn coarser(map: &[f32], [height, width]: [usize; 2], coarse: [usize; 2]) -> Result<Vec<f32>> {
+    if [height, width] == coarse {
+        return Ok(map.to_vec());
+    }
+    ensure!(
+        height.is_multiple_of(coarse[0]) && width.is_multiple_of(coarse[1]),
+        "--integrate features needs a grid of whole blocks, found {height} x {width} on {} x {}; take --scales 1",
+        coarse[0],
+        coarse[1]
+    );
+    let (down, across) = (height / coarse[0], width / coarse[1]);
+    let mut means = vec![0.0; coarse[0] * coarse[1]];
+    for (index, value) in map.iter().enumerate() {
+        means[index / width / down * coarse[1] + index % width / across] += value / (down * across) as f32;
+    }
+    Ok(means)
+}
+
+/// Stages 2 to 6 of the method, in the core: the layer's gradient, and the maps of the grid.
+pub(crate) fn decomposed(layer: &Explained, grid: &Grid, request: &Request, sign: SignRule) -> Result<Decomposed> {
+    let (c, h, w) = (layer.channels, grid.height, grid.width);
+    let activations = Maps::chw(&grid.maps, c, h, w)?;
+    let gradients = Maps::chw(&layer.gradients, c, layer.height, layer.width)?;
 
     let available = c.min(CHANNELS_MAX);
     let p = request.channels.unwrap_or(default_channels(request.recipe, available));
@@ -314,6 +416,20 @@ fn decomposed(layer: &Explained, request: &Request, sign: SignRule) -> Result<De
 
     let mut predicted = vec![0.0; q];
     integrate::predicted(&parts, &mut predicted)?;
+    let mut saliency = vec![0.0; h * w];
+    let mut mean = 0.0;
+    // The closed forms' weights; other recipes replace them when the scores are there.
+    let mut part_weights: Vec<f32> = predicted.iter().map(|share| share.max(0.0)).collect();
+    if request.recipe == Recipe::Exact {
+        integrate::exact_weights(&parts, &mut part_weights)?;
+        integrate::sum(parts.components(), &part_weights, &mut saliency)?;
+        let mut row = vec![0.0; h * w];
+        let mut first_order = vec![0.0; h * w];
+        head::first_order(&activations, &weights, &mut row, &mut first_order)?;
+        mean = maths::mean(&first_order);
+        saliency.iter_mut().for_each(|value| *value += mean);
+    }
+    let components: Vec<Vec<f32>> = parts.components().chunks_exact(h * w).map(<[f32]>::to_vec).collect();
     parts.rectify();
     let singular_values = parts.singular_values().to_vec();
     let norm = parts.norm();
@@ -321,19 +437,20 @@ fn decomposed(layer: &Explained, request: &Request, sign: SignRule) -> Result<De
         .components()
         .chunks_exact(h * w)
         .zip(&singular_values)
-        .zip(&predicted)
-        .map(|((ossm, &singular_value), &predicted)| Part {
+        .zip(predicted.iter().zip(&part_weights))
+        .zip(components)
+        .map(|(((ossm, &singular_value), (&predicted, &weight)), component)| Part {
+            component,
             ossm: ossm.to_vec(),
             singular_value,
             explained_variance: if norm > 0.0 { (singular_value / norm).powi(2) } else { 0.0 },
             score: 0.0,
             contribution: 0.0,
             predicted,
-            // The closed form's; other recipes replace it when the scores are there.
-            weight: predicted.max(0.0),
+            weight,
         })
         .collect();
-    Ok(Decomposed { channel_weights: weights, parts: listed, singular_values, saliency: vec![0.0; h * w], selected: p })
+    Ok(Decomposed { channel_weights: weights, parts: listed, singular_values, saliency, mean, selected: p })
 }
 
 /// Gradient times activation, summed: what the score would lose, to first order, were the layer silent.
@@ -430,7 +547,7 @@ fn blended_features(layer: &Explained, ossm: Option<&[f32]>) -> Vec<f32> {
 }
 
 /// Makes the network's input for each OSSM in the photo.
-struct PhotoMasker {
+pub(crate) struct PhotoMasker {
     photo: Planes,
     blurred: Planes,
     /// Mean and deviation to take out after blending; none if the planes are normalised already.
@@ -439,8 +556,28 @@ struct PhotoMasker {
 }
 
 impl PhotoMasker {
+    /// Blends as the recipe does: pixels in 0..=1, or normalised ones.
+    pub(crate) fn new(
+        photo: Planes,
+        blurred: Planes,
+        recipe: Recipe,
+        (mean, std): ([f32; 3], [f32; 3]),
+        size: [usize; 2],
+    ) -> Result<Self> {
+        let placement = Placement::whole(size, [photo.height, photo.width])?;
+        if !recipe.blends_normalised() {
+            return Ok(Self { photo, blurred, normalise: Some((mean, std)), placement });
+        }
+        let normalised = |planes: Planes| Planes {
+            height: planes.height,
+            width: planes.width,
+            data: planes.into_normalised(mean, std),
+        };
+        Ok(Self { photo: normalised(photo), blurred: normalised(blurred), normalise: None, placement })
+    }
+
     /// The photo where the OSSM is high and the blurred one elsewhere.
-    fn masked(&self, ossm: &[f32]) -> Result<Vec<f32>> {
+    pub(crate) fn masked(&self, ossm: &[f32]) -> Result<Vec<f32>> {
         let mask = self.placement.mask(ossm)?;
         let mut data = vec![0.0; self.photo.data.len()];
         let planes = self.photo.data.chunks_exact(mask.len()).zip(self.blurred.data.chunks_exact(mask.len()));

@@ -11,21 +11,30 @@
 //! | [`scores`] | image and text vectors | the scores |
 //! | [`explain`] | all of these | parts, weights and saliency, by `decomcam-core` |
 //! | [`capsule`], [`budget`] | an explanation, a layer's size | a recording for boards, the memory they need |
+//! | [`methods`], [`compare`] | the same | the map of any method, all of them side by side |
+//! | [`annotations`], [`metrics`], [`eval`], [`randomise`], [`parts`] | annotated photos and maps | which method points where it should |
 //! | [`maps`], [`picture`], [`report`] | an explanation | maps on the photo, pictures, files, words |
 
+pub mod annotations;
 pub mod args;
 pub mod budget;
 pub mod capsule;
+pub mod compare;
+pub mod eval;
 pub mod explain;
 pub mod gradient;
 pub mod hostile;
 pub mod inspect;
 pub mod maps;
+pub mod methods;
+pub mod metrics;
 pub mod model;
 pub mod network;
+pub mod parts;
 pub mod photo;
 pub mod picture;
 pub mod quantised;
+pub mod randomise;
 pub mod report;
 pub mod scores;
 pub mod text;

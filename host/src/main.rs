@@ -4,13 +4,16 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use decomcam::args::{
-    BenchArgs, BudgetArgs, CaptureArgs, Cli, Command, ExplainArgs, InspectArgs, ModelArgs, ModelsArgs, RankArgs,
-    ReplayArgs, RequestArgs,
+    BenchArgs, BudgetArgs, CaptureArgs, Cli, Command, CompareArgs, EvalArgs, ExplainArgs, InspectArgs, ModelArgs,
+    ModelsArgs, RankArgs, RecipeArg, ReplayArgs, RequestArgs, SwitchArg,
 };
 use decomcam::budget::Budget;
 use decomcam::capsule;
+use decomcam::compare::{self, Single};
+use decomcam::eval;
 use decomcam::explain::{self, Integrate, Request};
 use decomcam::inspect;
+use decomcam::methods::{Choices, Method};
 use decomcam::model::{self, Model, OnnxOptions, Preprocessing};
 use decomcam::network::{ImageTower, contained};
 use decomcam::photo::Photo;
@@ -18,6 +21,7 @@ use decomcam::report::{self, Explained, Files};
 use decomcam::scores::{self, Prompt};
 use decomcam::text::TextTower;
 use decomcam::timings::{Timings, peak_memory_bytes};
+use decomcam_core::Recipe;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -37,6 +41,8 @@ fn main() -> ExitCode {
         Command::Models(args) => models(args),
         Command::Inspect(args) => inspect(args),
         Command::Bench(args) => bench(args),
+        Command::Compare(args) => compare(args),
+        Command::Eval(args) => evaluate(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -73,14 +79,16 @@ fn input_side(args: &ModelArgs, model: &Model) -> Result<(usize, usize)> {
     Ok((side, side))
 }
 
-fn request(args: &RequestArgs) -> Request {
+fn request(args: &RequestArgs, tower: &ImageTower) -> Request {
+    let recipe = args.recipe.map_or(Recipe::Exact, |recipe| recipe.0);
     Request {
-        recipe: args.recipe.0,
+        recipe,
+        affinity: args.affinity.map_or(recipe == Recipe::Exact, |switch| switch.0),
         channels: args.channels,
         components: args.components,
         sign: args.sign.map(|sign| sign.0),
         fit: args.model.fit.map(|fit| fit.0),
-        integrate: args.integrate.0,
+        integrate: if tower.has_head() { Integrate::Features } else { Integrate::Photo },
         threads: threads(args.threads),
     }
 }
@@ -144,10 +152,16 @@ fn load(args: &RequestArgs, photo: &Photo) -> Result<Loaded> {
         Cli::command().error(ErrorKind::MissingRequiredArgument, "--text is required: what the score is of").exit();
     }
     let tower = timings.measure("load image tower", || {
-        let tower = ImageTower::load_to_explain(&model, &layer, side, score)?;
-        match args.integrate.0 {
-            Integrate::Photo => Ok(tower),
-            Integrate::Features => tower.with_head(&model),
+        let mut tower = ImageTower::load_to_explain(&model, &layer, side, score)?;
+        let exact = args.recipe.is_none_or(|recipe| recipe.0 == Recipe::Exact);
+        let scales = args.scales.map_or(if exact { model.manifest.explain.scales } else { 1 }, usize::from);
+        if scales > 1 {
+            tower = tower.with_finer(&model, scales)?;
+        }
+        match args.integrate.map(|integrate| integrate.0) {
+            Some(Integrate::Features) => tower.with_head(&model),
+            None if exact => Ok(tower.with_head_if_possible(&model)),
+            _ => Ok(tower),
         }
     })?;
     let prompt = match given {
@@ -169,10 +183,20 @@ fn explain_photo(args: &ExplainArgs) -> Result<()> {
     }
     let mut timings = Timings::default();
     let photo = timings.measure("read photo", || Photo::open(&args.photo))?;
-    let loaded = load(&args.request, &photo)?;
+    let (recipe, alone) = match args.method {
+        Some(Method::DecomCam(recipe)) => (Some(RecipeArg(recipe)), None),
+        // One look at the photo is enough for the others.
+        Some(method) => (Some(RecipeArg(Recipe::Aligned)), Some(method)),
+        None => (args.request.recipe, None),
+    };
+    let asked = RequestArgs { recipe, ..args.request.clone() };
+    let loaded = load(&asked, &photo)?;
     timings.append(&loaded.timings);
 
-    let request = request(&args.request);
+    let request = request(&asked, &loaded.tower);
+    if let Some(method) = alone {
+        return explain_alone(args, method, loaded, &photo, &request);
+    }
     let bar = indicatif::ProgressBar::new(0).with_style(
         indicatif::ProgressStyle::with_template("{bar:30} {pos} of {len} forward passes")
             .context("the progress bar's template")?,
@@ -215,6 +239,24 @@ fn explain_photo(args: &ExplainArgs) -> Result<()> {
     print(&text)
 }
 
+/// `explain` by a method that has no parts.
+fn explain_alone(args: &ExplainArgs, method: Method, loaded: Loaded, photo: &Photo, request: &Request) -> Result<()> {
+    let Loaded { model, mut tower, prompt, .. } = loaded;
+    if method.needs_head() {
+        tower = tower.with_head(&model)?;
+    }
+    let choices = Choices { threads: request.threads, ..Choices::default() };
+    let single = Single::new(method, &choices, &model, &tower, &prompt, photo, request.fit)?;
+    if args.out == Path::new("-") {
+        return print_json(&single);
+    }
+    let mut text = single.summary();
+    for file in single.write(photo, &args.out)? {
+        text += &format!("wrote {}\n", file.display());
+    }
+    print(&text)
+}
+
 fn capture(args: &CaptureArgs) -> Result<()> {
     let (directory, name) = (args.out.parent().unwrap_or(Path::new("")), args.out.file_name());
     let name =
@@ -222,8 +264,16 @@ fn capture(args: &CaptureArgs) -> Result<()> {
     let directory = if directory == Path::new("") { Path::new(".") } else { directory };
     report::prepare_directory(directory)?;
     let photo = Photo::open(&args.photo)?;
-    let loaded = load(&args.request, &photo)?;
-    let request = request(&args.request);
+    let asked =
+        RequestArgs { recipe: Some(args.request.recipe.unwrap_or(RecipeArg(Recipe::Aligned))), ..args.request.clone() };
+    ensure!(
+        asked.recipe != Some(RecipeArg(Recipe::Exact))
+            && asked.affinity != Some(SwitchArg(true))
+            && asked.scales.is_none_or(|scales| scales == 1),
+        "a capsule holds one pass of the network and a recipe of the core's; expected no --affinity on, --scales 2 or --recipe exact: leave them out"
+    );
+    let loaded = load(&asked, &photo)?;
+    let request = request(&asked, &loaded.tower);
     let explanation = explain::explain(&loaded.model, &loaded.tower, &loaded.prompt, &photo, &request, &|_, _| ())?;
     let bytes = capsule::record(&explanation, &request, args.floats)?;
     let mut files = Files::new(directory);
@@ -287,7 +337,7 @@ fn bench(args: &BenchArgs) -> Result<()> {
     let start = std::time::Instant::now();
     let photo = Photo::open(&args.photo)?;
     let loaded = load(&args.request, &photo)?;
-    let request = request(&args.request);
+    let request = request(&args.request, &loaded.tower);
     let explain = || explain::explain(&loaded.model, &loaded.tower, &loaded.prompt, &photo, &request, &|_, _| ());
     explain()?;
     let first = start.elapsed();
@@ -302,6 +352,35 @@ fn bench(args: &BenchArgs) -> Result<()> {
         return print_json(&bench);
     }
     print(&bench.table())
+}
+
+fn compare(args: &CompareArgs) -> Result<()> {
+    let (mut text, files) =
+        compare::run(args, &open_model(&args.model, args.layer.as_deref())?, threads(args.threads))?;
+    text.push('\n');
+    for file in files {
+        text += &format!("wrote {}\n", file.display());
+    }
+    print(&text)
+}
+
+fn evaluate(args: &EvalArgs) -> Result<()> {
+    const NAMED: usize = 20;
+    let model = open_model(&args.model, args.layer.as_deref())?;
+    let eval::Outcome { mut text, skipped, files } = eval::run(args, model, threads(args.threads))?;
+    text.push('\n');
+    for file in files {
+        text += &format!("wrote {}\n", file.display());
+    }
+    print(&text)?;
+    for line in skipped.iter().take(NAMED) {
+        eprintln!("skipped: {line}");
+    }
+    if skipped.len() > NAMED {
+        eprintln!("skipped: {} more, named in results.json", skipped.len() - NAMED);
+    }
+    ensure!(skipped.is_empty(), "{} of the annotations were skipped; the results are of the others", skipped.len());
+    Ok(())
 }
 
 fn budget(args: &BudgetArgs) -> Result<()> {

@@ -212,6 +212,8 @@ pub enum ScoreKind {
     Cosine,
     /// Sum of products.
     Dot,
+    /// log sum_c t_c exp(v_c): how much of what the photo shows is what the prompt may mean ([`crate::scores::posterior`]).
+    Posterior,
 }
 
 /// Names of the scores that an explanation uses.
@@ -222,6 +224,13 @@ pub struct Explain {
     pub reported: String,
     /// The score whose gradient is taken.
     pub explained: String,
+    /// Sizes of the photo that the maps are taken from: 1, the network's own; 2, also twice that.
+    #[serde(default = "one")]
+    pub scales: usize,
+}
+
+fn one() -> usize {
+    1
 }
 
 /// Where a file comes from, and under which licence.
@@ -303,6 +312,11 @@ impl Manifest {
                 score.kind
             );
         }
+        ensure!(
+            (1..=2).contains(&self.explain.scales),
+            "explain.scales: expected 1 or 2, found {}",
+            self.explain.scales
+        );
         self.score(&self.explain.reported).context("explain.reported")?;
         self.score(&self.explain.explained).context("explain.explained")?;
         let files = self.files();

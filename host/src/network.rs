@@ -7,6 +7,8 @@ use crate::gradient::append_gradient;
 use crate::inspect;
 use crate::model::{Layer, LayerLayout, Model, Score, ScoreKind};
 use crate::quantised::{self, Steps, Wanted};
+use crate::randomise::shuffle;
+use crate::scores::posterior;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
@@ -22,6 +24,7 @@ pub struct ImageTower {
     vectors: Arc<TypedRunnableModel>,
     explain: Arc<TypedRunnableModel>,
     head: Option<Arc<TypedRunnableModel>>,
+    finer: Option<Box<ImageTower>>,
     outputs: Vec<String>,
     score: Score,
     text_len: usize,
@@ -66,17 +69,34 @@ impl ImageVectors {
 }
 
 impl Score {
+    fn vector<'a>(&self, image: &'a ImageVectors) -> Result<&'a [f32]> {
+        image.get(&self.image).with_context(|| {
+            format!("the image tower has no output \"{}\", which score \"{}\" needs", self.image, self.name)
+        })
+    }
+
+    /// The mean of the image vectors that the score is made of.
+    ///
+    /// # Errors
+    /// No pictures, or vectors of another model.
+    pub fn mean_vector(&self, images: &[&ImageVectors]) -> Result<Vec<f32>> {
+        let mut mean = self.vector(images.first().context("no picture was looked at")?)?.to_vec();
+        for image in &images[1..] {
+            mean.iter_mut().zip(self.vector(image)?).for_each(|(sum, value)| *sum += value);
+        }
+        mean.iter_mut().for_each(|sum| *sum /= images.len() as f32);
+        Ok(mean)
+    }
+
     /// The score of a picture for a prompt's text vector t, or for the difference of two.
     ///
     /// With v the image vector: a dot score is sum(v t), a cosine is sum(v t) / |v| with t already of length one, and 0
-    /// if v = 0. Both are linear in t. Sums run in f64, in order.
+    /// if v = 0. Both are linear in t. A posterior is [`crate::scores::posterior`]'s. Sums run in f64, in order.
     ///
     /// # Errors
     /// Vectors of another model: a missing output, two lengths.
     pub fn value(&self, image: &ImageVectors, text: &[f32]) -> Result<f32> {
-        let vector = image.get(&self.image).with_context(|| {
-            format!("the image tower has no output \"{}\", which score \"{}\" needs", self.image, self.name)
-        })?;
+        let vector = self.vector(image)?;
         ensure!(
             vector.len() == text.len(),
             "score \"{}\": expected image and text vectors of one length, found {} and {} numbers",
@@ -87,6 +107,7 @@ impl Score {
         let sum_of = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>();
         let dot = sum_of(vector, text);
         Ok(match self.kind {
+            ScoreKind::Posterior => posterior(text, vector)?.1,
             ScoreKind::Dot => dot as f32,
             ScoreKind::Cosine => match sum_of(vector, vector).sqrt() {
                 length if length > 0. => (dot / length) as f32,
@@ -113,6 +134,21 @@ impl ImageTower {
     /// # Errors
     /// Those of [`ImageTower::load`], and an unknown score.
     pub fn load_to_explain(model: &Model, layer: &str, side: (usize, usize), score: &str) -> Result<ImageTower> {
+        Ok(ImageTower::load_shuffled(model, layer, side, score, (0, 0))?.0)
+    }
+
+    /// As [`ImageTower::load_to_explain`], with the last `tensors` weight tensors before the score's output shuffled
+    /// ([`crate::randomise`]); and how many there are.
+    ///
+    /// # Errors
+    /// Those of [`ImageTower::load_to_explain`].
+    pub fn load_shuffled(
+        model: &Model,
+        layer: &str,
+        side: (usize, usize),
+        score: &str,
+        shuffled: (usize, u64),
+    ) -> Result<(ImageTower, usize)> {
         let manifest = &model.manifest;
         let layer = manifest.layer(layer)?.clone();
         let score = manifest.score(score)?.clone();
@@ -125,7 +161,7 @@ impl ImageTower {
         }
         let origin = format!("{} of {}", manifest.image.file, model.origin());
         let wiring = Wiring { outputs: &outputs, score: &score, layer: &layer, side };
-        let built = match contained(|| wiring.build(model)) {
+        let (built, weights) = match contained(|| wiring.build(model, shuffled)) {
             Ok(built) => built,
             Err(error) => {
                 // An operator without a rule is told in the file's own words, with a way out.
@@ -138,10 +174,11 @@ impl ImageTower {
                 )));
             }
         };
-        Ok(ImageTower {
+        let tower = ImageTower {
             vectors: built.vectors,
             explain: built.explain,
             head: None,
+            finer: None,
             text_len: built.text_len,
             steps: built.steps,
             outputs,
@@ -149,7 +186,8 @@ impl ImageTower {
             layer,
             side,
             origin,
-        })
+        };
+        Ok((tower, weights))
     }
 
     /// The score whose gradient [`ImageTower::explain`] takes.
@@ -213,6 +251,23 @@ impl ImageTower {
         })
     }
 
+    /// Also loads the network for an input so many times as high and wide, whose maps are as much finer.
+    ///
+    /// # Errors
+    /// A network that cannot take that size.
+    pub fn with_finer(mut self, model: &Model, times: usize) -> Result<ImageTower> {
+        let side = (times * self.side.0, times * self.side.1);
+        let finer = ImageTower::load_to_explain(model, &self.layer.name, side, &self.score.name)
+            .context("--scales: could not load the network at the larger size; take --scales 1")?;
+        self.finer = Some(Box::new(finer));
+        Ok(self)
+    }
+
+    /// The tower of the larger input, if it was loaded.
+    pub fn finer(&self) -> Option<&ImageTower> {
+        self.finer.as_deref()
+    }
+
     /// Also loads the network from the layer on by itself, for [`ImageTower::vectors_of_layer`].
     ///
     /// # Errors
@@ -227,6 +282,18 @@ impl ImageTower {
             )
         })?);
         Ok(self)
+    }
+
+    /// [`ImageTower::with_head`] where that is possible.
+    pub fn with_head_if_possible(mut self, model: &Model) -> ImageTower {
+        let wiring = Wiring { outputs: &self.outputs, score: &self.score, layer: &self.layer, side: self.side };
+        self.head = contained(|| wiring.build_head(model)).ok();
+        self
+    }
+
+    /// Whether the network from the layer on was loaded by itself.
+    pub fn has_head(&self) -> bool {
+        self.head.is_some()
     }
 
     /// The vectors that follow from other activations at the layer, on a tower loaded [`ImageTower::with_head`].
@@ -357,11 +424,12 @@ impl Wiring<'_> {
         SimplePlan::new(head)
     }
 
-    fn build(&self, model: &Model) -> Result<Built> {
+    fn build(&self, model: &Model, (tensors, seed): (usize, u64)) -> Result<(Built, usize)> {
         let mut network = self.read(model)?;
         let layer = network.outputs[self.outputs.len()];
         let scored = self.outputs.iter().position(|name| *name == self.score.image).context("no such output")?;
         let scored = network.outputs[scored];
+        let weights = shuffle(&mut network, scored, tensors, seed)?;
         let text_len = match network.outlet_fact(scored)?.shape.as_concrete() {
             Some(&[1, length]) => length,
             other => {
@@ -379,7 +447,7 @@ impl Wiring<'_> {
         vectors.inputs.truncate(1);
         vectors.outputs.truncate(self.outputs.len());
         vectors.compact()?;
-        Ok(Built { vectors: SimplePlan::new(vectors)?, explain: SimplePlan::new(network)?, text_len, steps })
+        Ok((Built { vectors: SimplePlan::new(vectors)?, explain: SimplePlan::new(network)?, text_len, steps }, weights))
     }
 }
 
@@ -424,7 +492,8 @@ fn append_score(network: &mut TypedModel, kind: ScoreKind, vector: OutletId, tex
     let products = wire("products", Box::new(math::mul()), &[vector, text])?;
     let dot = wire("dot", sum(), &[products])?;
     match kind {
-        ScoreKind::Dot => Ok(dot),
+        // A posterior's gradient is that of the product with its target.
+        ScoreKind::Dot | ScoreKind::Posterior => Ok(dot),
         ScoreKind::Cosine => {
             let squares = wire("squares", Box::new(math::square()), &[vector])?;
             let squared_length = wire("squared_length", sum(), &[squares])?;

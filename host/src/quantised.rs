@@ -375,7 +375,10 @@ pub fn steps_of(model: &TypedModel, tensor: OutletId) -> Option<Steps> {
 }
 
 /// Makes what is computed from an output wait for it: declutter would swap a slice, or a stride, with what comes before.
-fn keep_outputs(model: &mut TypedModel) -> TractResult<()> {
+///
+/// # Errors
+/// None but tract's own on an inconsistent graph.
+pub fn keep_outputs(model: &mut TypedModel) -> TractResult<()> {
     for output in model.outputs.clone() {
         let readers = model.outlet_successors(output).to_vec();
         if readers.is_empty() || !model.outlet_fact(output)?.datum_type.is_float() {

@@ -9,6 +9,7 @@ use crate::picture::{self, Sheet, SheetTile};
 use crate::scores::{Prompt, Scores};
 use crate::timings::{Stage, Timings};
 use anyhow::{Context, Result, ensure};
+use decomcam_core::Recipe;
 use image::{ExtendedColorType, ImageEncoder, RgbImage, codecs::png};
 use npyz::WriterBuilder;
 use serde::Serialize;
@@ -47,6 +48,9 @@ struct ModelReport {
     layer_channels: usize,
     layer_height: usize,
     layer_width: usize,
+    /// Of the positions that were decomposed.
+    grid_height: usize,
+    grid_width: usize,
     input_height: usize,
     input_width: usize,
 }
@@ -74,6 +78,9 @@ struct RecipeReport {
     name: &'static str,
     sign: &'static str,
     integrate: &'static str,
+    affinity: bool,
+    /// What the weighted sum of the parts starts from.
+    mean: f32,
     channels: usize,
     components: usize,
 }
@@ -129,8 +136,10 @@ impl Explained<'_> {
                 sha256: self.model.sha256(),
                 layer: self.layer.into(),
                 layer_channels: e.channels[0],
-                layer_height: e.layer_size()[0],
-                layer_width: e.layer_size()[1],
+                layer_height: e.layer.height,
+                layer_width: e.layer.width,
+                grid_height: e.grid[0],
+                grid_width: e.grid[1],
                 input_height: e.input_size[0],
                 input_width: e.input_size[1],
             },
@@ -149,6 +158,8 @@ impl Explained<'_> {
                 name: RecipeArg(self.request.recipe).word(),
                 sign: SignArg(e.sign).word(),
                 integrate: IntegrateArg(self.request.integrate).word(),
+                affinity: self.request.affinity,
+                mean: e.mean,
                 channels: e.channels[1],
                 components: e.parts.len(),
             },
@@ -203,8 +214,8 @@ impl Explained<'_> {
             "model {}, layer {} ({} x {}), recipe {}, {} of {} channels, sign by {}",
             self.model.manifest.name,
             self.layer,
-            e.layer_size()[0],
-            e.layer_size()[1],
+            e.grid[0],
+            e.grid[1],
             RecipeArg(self.request.recipe).word(),
             e.channels[1],
             e.channels[0],
@@ -231,7 +242,7 @@ impl Explained<'_> {
                 part.predicted,
                 part.weight,
                 100.0 * part.explained_variance,
-                place(&part.ossm, self.explanation.layer_size()),
+                place(&part.ossm, self.explanation.grid),
             );
         }
         for warning in &self.explanation.warnings {
@@ -243,7 +254,7 @@ impl Explained<'_> {
         text
     }
 
-    /// Writes `overlay.png`, `ossms.png`, `saliency.npy`, `ossms.npy` and `explanation.json` into `directory`. All are complete before any appears
+    /// Writes `overlay.png`, `ossms.png`, `saliency.npy`, `ossms.npy`, of an exact sum `components.npy`, and `explanation.json` into `directory`. All are complete before any appears
     /// under its name; the report comes last.
     pub fn write(&self, directory: &Path) -> Result<Vec<PathBuf>> {
         let photo = &self.photo.pixels;
@@ -268,6 +279,16 @@ impl Explained<'_> {
                 Ok(())
             })
         })?;
+        if self.request.recipe == Recipe::Exact {
+            files.add("components.npy", |out| {
+                write_npy(out, &shape, |push| {
+                    for part in &self.explanation.parts {
+                        placement.rows(&part.component, |_, row| push(row))?;
+                    }
+                    Ok(())
+                })
+            })?;
+        }
         let report = self.report();
         files.add("explanation.json", |out| {
             serde_json::to_writer_pretty(&mut *out, &report)?;
@@ -442,15 +463,20 @@ fn stage_lines(text: &mut String, stages: &[StageReport]) {
     }
 }
 
-fn write_png(out: &mut dyn Write, picture: &RgbImage) -> Result<()> {
+/// A picture as PNG.
+pub fn write_png(out: &mut dyn Write, picture: &RgbImage) -> Result<()> {
     let encoder = png::PngEncoder::new_with_quality(out, png::CompressionType::Fast, png::FilterType::Adaptive);
     Ok(encoder.write_image(picture, picture.width(), picture.height(), ExtendedColorType::Rgb8)?)
 }
 
-type Push<'a> = dyn FnMut(&[f32]) -> Result<()> + 'a;
+pub(crate) type Push<'a> = dyn FnMut(&[f32]) -> Result<()> + 'a;
 
 /// A row-major little-endian f32 array of this shape, its values as `fill` gives them.
-fn write_npy(out: &mut dyn Write, shape: &[usize], fill: impl FnOnce(&mut Push) -> Result<()>) -> Result<()> {
+pub(crate) fn write_npy(
+    out: &mut dyn Write,
+    shape: &[usize],
+    fill: impl FnOnce(&mut Push) -> Result<()>,
+) -> Result<()> {
     let shape: Vec<u64> = shape.iter().map(|size| *size as u64).collect();
     let mut array = npyz::WriteOptions::<f32>::new().default_dtype().shape(&shape).writer(out).begin_nd()?;
     fill(&mut |values: &[f32]| Ok(array.extend(values.iter().copied())?))?;

@@ -1,9 +1,9 @@
 //! Prompts, encoded once, and the scores of a photo against them.
 
-use crate::model::{Model, Score};
+use crate::model::{Model, Score, ScoreKind};
 use crate::network::ImageVectors;
 use crate::text::{TextTower, TextVectors};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
 /// A prompt, or one prompt against another, ready to be compared with photos.
@@ -13,7 +13,7 @@ pub struct Prompt {
     reported: Score,
     explained: Score,
     /// The explained score's text vector: of `text`, less that of `versus` if there is one.
-    target: Vec<f32>,
+    evidence: Vec<f32>,
 }
 
 struct Encoded {
@@ -64,16 +64,40 @@ impl Prompt {
         };
         let text = encode(text)?;
         let versus = versus.map(encode).transpose()?;
-        let target = match &versus {
+        let evidence = match &versus {
             Some(versus) => text.vectors.for_score_versus(&versus.vectors, &explained)?,
             None => text.vectors.for_score(&explained)?,
         };
-        Ok(Self { text, versus, reported: manifest.score(&manifest.explain.reported)?.clone(), explained, target })
+        Ok(Self { text, versus, reported: manifest.score(&manifest.explain.reported)?.clone(), explained, evidence })
     }
 
-    /// The text vector whose score is explained.
-    pub fn target(&self) -> &[f32] {
-        &self.target
+    /// The explained score's text vector, whatever the photo.
+    pub fn evidence(&self) -> &[f32] {
+        &self.evidence
+    }
+
+    /// Whether the vector that stands for the explained score in the gradient depends on what the photo shows.
+    pub fn depends_on_photo(&self) -> bool {
+        self.explained.kind == ScoreKind::Posterior
+    }
+
+    /// The vector t whose product with the image vector has the explained score's gradient. For a posterior it follows from the photo's vectors, of which
+    /// the mean is taken if the network looked several times.
+    ///
+    /// # Errors
+    /// Image vectors of another model.
+    pub fn target(&self, seen: &[&ImageVectors]) -> Result<Vec<f32>> {
+        if !self.depends_on_photo() {
+            return Ok(self.evidence.clone());
+        }
+        let of = |encoded: &Encoded| {
+            posterior(&encoded.vectors.for_score(&self.explained)?, &self.explained.mean_vector(seen)?)
+        };
+        let mut target = of(&self.text)?.0;
+        if let Some(versus) = &self.versus {
+            target.iter_mut().zip(of(versus)?.0).for_each(|(ours, theirs)| *ours -= theirs);
+        }
+        Ok(target)
     }
 
     /// The score that is explained.
@@ -118,6 +142,36 @@ impl Prompt {
             })
             .collect()
     }
+}
+
+/// Evidence below this share of the largest says nothing of what the prompt means.
+const LEAST_EVIDENCE: f32 = 1.0 / 32.0;
+
+/// What a prompt means in a photo: q_c = e_c exp(l_c) / sum over kept classes, the posterior of the classes l_c of the photo with the prompt's evidence
+/// e_c as the prior, and log sum e_c exp(l_c), whose gradient by l it is. Classes with less than [`LEAST_EVIDENCE`] of the largest evidence get zero. No
+/// evidence at all: all zero.
+///
+/// # Errors
+/// Vectors of two lengths.
+pub fn posterior(evidence: &[f32], logits: &[f32]) -> Result<(Vec<f32>, f32)> {
+    ensure!(
+        evidence.len() == logits.len(),
+        "expected as many classes in the photo as in the prompt, found {} and {}",
+        logits.len(),
+        evidence.len()
+    );
+    let least = LEAST_EVIDENCE * evidence.iter().copied().fold(0.0, f32::max);
+    let kept = |e: f32| e > 0.0 && e >= least;
+    let high =
+        evidence.iter().zip(logits).filter(|(e, _)| kept(**e)).fold(f32::NEG_INFINITY, |high, (_, l)| high.max(*l));
+    if high == f32::NEG_INFINITY {
+        return Ok((vec![0.0; evidence.len()], 0.0));
+    }
+    let mass = |(&e, &l): (&f32, &f32)| if kept(e) { f64::from(e) * f64::from(l - high).exp() } else { 0.0 };
+    let masses: Vec<f64> = evidence.iter().zip(logits).map(mass).collect();
+    let total: f64 = masses.iter().sum();
+    let shares = masses.iter().map(|mass| (mass / total) as f32).collect();
+    Ok((shares, (f64::from(high) + total.ln()) as f32))
 }
 
 /// The class with the largest output.

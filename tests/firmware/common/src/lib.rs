@@ -14,7 +14,7 @@ use decomcam_core::channels::{self, Channel};
 use decomcam_core::head::{self, LinearHead};
 use decomcam_core::mask::{self, Mask};
 use decomcam_core::resample::{self, Bicubic, Tap};
-use decomcam_core::{Error, Layout, Maps, Recipe, decompose, integrate, svd};
+use decomcam_core::{Error, Layout, Maps, Recipe, affinity, decompose, integrate, svd};
 use report::{Line, Report};
 
 /// What a target offers the program.
@@ -159,6 +159,9 @@ fn run_case(case: &Case, memory: &mut Memory, target: &mut impl Target) -> Resul
     }
     report.measured(|| integrate::aligned_weights(&parts, part_weights))?;
     report.stage("aligned_weights", part_weights);
+    report.measured(|| integrate::exact_weights(&parts, part_weights))?;
+    report.stage("exact_weights", part_weights);
+    integrate::aligned_weights(&parts, part_weights)?;
     report.measured(|| parts.rectify());
     report.stage("ossms", parts.components());
     report.measured(|| integrate::sum(parts.components(), part_weights, saliency))?;
@@ -173,6 +176,20 @@ fn run_case(case: &Case, memory: &mut Memory, target: &mut impl Target) -> Resul
             each_row(side, rows, |y, row| bicubic.row(saliency, y, scratch, row))
         })?;
         report.stage(stage, rows);
+    }
+
+    let matrix = first(&mut memory.picture, positions * positions)?;
+    let scratch_of_two = first(&mut memory.pooled, affinity::scratch_len(positions))?;
+    let shared = first(&mut memory.positions, positions)?;
+    // Squares of huge activations are refused, on every target.
+    let outcome = report.measured(|| affinity::affinity(&activations, matrix, scratch_of_two));
+    match outcome {
+        Ok(()) => report.stage("affinity", matrix),
+        Err(error) => report.stage("affinity", &[error as u32 as f32]),
+    }
+    if outcome.is_ok() {
+        report.measured(|| affinity::share(matrix, parts.first_order(), shared))?;
+        report.stage("shared", shared);
     }
 
     let bicubic = Bicubic::new(case.height, case.width, SMALL, first(&mut memory.taps, SMALL)?)?;

@@ -3,6 +3,7 @@
 #![no_main]
 
 use core::hint::black_box;
+use decomcam_core::cams::{self, Cam};
 use decomcam_core::capsule::{self, Buffers, Capsule, Elements, Recording, Settings};
 use decomcam_core::head::{self, LinearHead};
 use decomcam_core::mask::{self, Mask, Range};
@@ -19,6 +20,7 @@ extern "C" fn _start() -> ! {
         let _ = black_box(linear_head());
         let _ = black_box(decompositions());
         let _ = black_box(capsules());
+        let _ = black_box(others());
         kernels();
         #[cfg(feature = "panicking")]
         black_box(buffer::<usize>()[any()]);
@@ -57,6 +59,20 @@ fn explain() -> Result<(), Error> {
     range.scale(buffer());
     mask::blend(buffer(), buffer(), buffer(), buffer());
     Ok(())
+}
+
+#[inline(never)]
+fn others() -> Result<(), Error> {
+    let cam = match any() {
+        0 => Cam::GradCam,
+        1 => Cam::GradCamPlusPlus,
+        2 => Cam::XGradCam,
+        3 => Cam::HiResCam,
+        _ => Cam::LayerCam,
+    };
+    cams::cam(cam, &maps()?, &maps()?, buffer(), buffer())?;
+    cams::eigen_cam(&maps()?, buffer(), buffer())?;
+    cams::eigen_grad_cam(&maps()?, &maps()?, buffer(), buffer())
 }
 
 fn recipe() -> Recipe {

@@ -1,0 +1,104 @@
+//! Which positions look alike to the network, as a doubly stochastic matrix that moves evidence between them and makes none.
+//!
+//! With f_i the layer's channels at position i, K_ij = max(0, cos(f_i, f_j))^2 with K_ii = 1, then scaled from both sides, K <- diag(d) K diag(d), until
+//! rows and columns sum to one. A map m becomes K m: positions that look alike share what they have, and the mean over positions, which is what a score
+//! behind average pooling sees, stays.
+//!
+//! # Reference
+//! The scaling: Sinkhorn and Knopp 1967, 10.2140/pjm.1967.21.343, in the symmetric form of Knight, Ruiz and Ucar 2014, 10.1137/110825753.
+
+use crate::activations::Maps;
+use crate::{Error, maths};
+
+/// Rounds of scaling: rows then sum to one within 1e-6.
+const ROUNDS: u32 = 20;
+
+/// Numbers of scratch that [`affinity`] takes: two a position.
+pub const fn scratch_len(positions: usize) -> usize {
+    2 * positions
+}
+
+/// Makes the affinity matrix of a layer's positions.
+///
+/// # Shapes
+/// `matrix` n x n with n = H W, overwritten; `scratch` [`scratch_len`].
+///
+/// # Errors
+/// [`Error::Shape`] if `matrix` has another length, [`Error::WorkspaceTooSmall`] for the scratch; nothing is written then. [`Error::NonFinite`] if an
+/// activation is not finite or their squares exceed what a float holds.
+///
+/// # Cost
+/// C n^2 operations where activations are not zero, and 20 n^2.
+pub fn affinity(activations: &Maps, matrix: &mut [f32], scratch: &mut [f32]) -> Result<(), Error> {
+    let n = activations.positions();
+    if Some(matrix.len()) != n.checked_mul(n) {
+        return Err(Error::Shape);
+    }
+    let (map, rest) = scratch.split_at_mut_checked(n).ok_or(Error::WorkspaceTooSmall)?;
+    let scales = rest.get_mut(..n).ok_or(Error::WorkspaceTooSmall)?;
+    matrix.fill(0.0);
+    for channel in 0..activations.channels() {
+        activations.read(channel, map)?;
+        for (row, value) in matrix.chunks_exact_mut(n.max(1)).zip(&*map) {
+            // Most activations behind a ReLU are zero.
+            if *value != 0.0 {
+                add(row, *value, map);
+            }
+        }
+    }
+    if !maths::largest_magnitude(matrix).is_finite() {
+        return Err(Error::NonFinite);
+    }
+    for (i, (length, row)) in scales.iter_mut().zip(matrix.chunks_exact(n.max(1))).enumerate() {
+        *length = maths::sqrt(row.get(i).copied().unwrap_or(0.0));
+    }
+    for (i, (row, length)) in matrix.chunks_exact_mut(n.max(1)).zip(&*scales).enumerate() {
+        for (j, (entry, other)) in row.iter_mut().zip(&*scales).enumerate() {
+            let lengths = length * other;
+            let cosine = if *entry > 0.0 && lengths > 0.0 { *entry / lengths } else { 0.0 };
+            // Also of a position where nothing fires.
+            *entry = if i == j { 1.0 } else { cosine * cosine };
+        }
+    }
+    scales.fill(1.0);
+    for _ in 0..ROUNDS {
+        for (sum, row) in map.iter_mut().zip(matrix.chunks_exact(n.max(1))) {
+            *sum = maths::dot(row, scales);
+        }
+        for (scale, sum) in scales.iter_mut().zip(&*map) {
+            *scale = maths::sqrt(*scale / sum);
+        }
+    }
+    for (row, scale) in matrix.chunks_exact_mut(n.max(1)).zip(&*scales) {
+        for (entry, other) in row.iter_mut().zip(&*scales) {
+            *entry *= scale * other;
+        }
+    }
+    Ok(())
+}
+
+/// row += factor map
+#[inline(never)]
+fn add(row: &mut [f32], factor: f32, map: &[f32]) {
+    for (entry, value) in row.iter_mut().zip(map) {
+        *entry += factor * value;
+    }
+}
+
+/// K m: every position gets the mean of the map, weighted by affinity.
+///
+/// # Shapes
+/// `matrix` n x n as [`affinity`] makes it; `map` and `shared` n.
+///
+/// # Errors
+/// [`Error::Shape`] if the lengths do not fit together; `shared` is untouched then.
+pub fn share(matrix: &[f32], map: &[f32], shared: &mut [f32]) -> Result<(), Error> {
+    let n = map.len();
+    if n == 0 || shared.len() != n || Some(matrix.len()) != n.checked_mul(n) {
+        return Err(Error::Shape);
+    }
+    for (out, row) in shared.iter_mut().zip(matrix.chunks_exact(n)) {
+        *out = maths::dot(row, map);
+    }
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! The methods with forward passes against the package `grad-cam` and RISE's masks by scikit-image (`cams/make.py`); and every method on a photo.
+
+use clap::ValueEnum;
+use decomcam::methods::{self, Choices, Method, Subject};
+use decomcam::model::Model;
+use decomcam::network::ImageTower;
+use decomcam::photo::Photo;
+use decomcam::scores::Prompt;
+use decomcam::text::TextTower;
+use decomcam::{explain, metrics};
+use serde_json::Value;
+use std::path::Path;
+
+fn numbers(value: &Value) -> Vec<f32> {
+    value.as_array().unwrap().iter().map(|number| number.as_f64().unwrap() as f32).collect()
+}
+
+#[track_caller]
+fn agree(map: &[f32], want: &[f32], tolerance: f32) {
+    let largest = want.iter().fold(0.0_f32, |m, v| m.max(v.abs()));
+    assert_eq!(map.len(), want.len());
+    for (at, (found, want)) in map.iter().zip(want).enumerate() {
+        assert!((found - want).abs() <= tolerance * largest, "at {at}: {found}, expected {want}");
+    }
+}
+
+/// The small network of `cams/make.py`: means of 2 x 2 pixels, a 1 x 1 convolution, ReLU; and its head.
+struct Net {
+    shape: [usize; 3],
+    scale: usize,
+    mix: Vec<f32>,
+    bias: Vec<f32>,
+    linear: Vec<f32>,
+}
+
+impl Net {
+    fn layer(&self, input: &[f32]) -> Vec<f32> {
+        let ([c, h, w], scale) = (self.shape, self.scale);
+        let pixel = |plane: usize, y: usize, x: usize| input[(plane * h * scale + y) * w * scale + x];
+        let pooled = |plane: usize, y: usize, x: usize| {
+            let cells = (0..scale * scale).map(|k| pixel(plane, y * scale + k / scale, x * scale + k % scale));
+            cells.sum::<f32>() / (scale * scale) as f32
+        };
+        let value = |channel: usize, y: usize, x: usize| {
+            let mixed: f32 = (0..3).map(|plane| self.mix[channel * 3 + plane] * pooled(plane, y, x)).sum();
+            (mixed + self.bias[channel]).max(0.0)
+        };
+        (0..c * h * w).map(|at| value(at / (h * w), at / w % h, at % w)).collect()
+    }
+
+    fn head(&self, activations: &[f32]) -> f32 {
+        let value: f32 = activations.iter().zip(&self.linear).map(|(a, b)| a * b).sum();
+        value + value * value / 8.0
+    }
+}
+
+#[test]
+fn forward_pass_methods_agree_with_the_package() {
+    let data: Value = serde_json::from_str(include_str!("cams/cams.json")).unwrap();
+    let shape = [0, 1, 2].map(|k| data["shape"][k].as_u64().unwrap() as usize);
+    let scale = data["scale"].as_u64().unwrap() as usize;
+    let [mix, bias, linear, input, activations] =
+        ["mix", "bias", "linear", "input", "activations"].map(|key| numbers(&data[key]));
+    let net = Net { shape, scale, mix, bias, linear };
+    agree(&net.layer(&input), &activations, 1e-5);
+    let whole = net.head(&activations);
+    assert!((whole - data["score"].as_f64().unwrap() as f32).abs() < 1e-4 * whole.abs());
+
+    let all: Vec<usize> = (0..shape[0]).collect();
+    let size = [shape[1] * scale, shape[2] * scale];
+    let score = |input: &[f32]| Ok(net.head(&net.layer(input)));
+    let map = methods::score_cam(&activations, [shape[1], shape[2]], &input, size, &all, 2, &score).unwrap();
+    agree(&map, &numbers(&data["package"]["score-cam"]), 1e-4);
+    let head = |activations: &[f32]| Ok(net.head(activations));
+    let map = methods::ablation_cam(&activations, shape[1] * shape[2], whole, 2, &head).unwrap();
+    // The package divides by the score, negative or not.
+    let want: Vec<f32> = numbers(&data["package"]["ablation-cam"]).iter().map(|v| v * whole.signum()).collect();
+    agree(&map, &want, 1e-4);
+
+    let rise = &data["rise"];
+    let offset = ["top", "left"].map(|key| rise[key].as_u64().unwrap() as usize);
+    let mask = methods::rise_mask(&numbers(&rise["grid"]), offset, [224, 224]);
+    for (row, want) in rise["rows"].as_array().unwrap().iter().zip(rise["mask"].as_array().unwrap()) {
+        let row = row.as_u64().unwrap() as usize;
+        agree(&mask[row * 224..(row + 1) * 224], &numbers(want), 1e-5);
+    }
+}
+
+/// RISE of a score that looks at one corner alone finds that corner, whatever the threads, and another seed other masks.
+#[test]
+fn rise_finds_what_the_score_looks_at() {
+    let choices = |seed, threads| Choices { rise_masks: 400, seed, threads, ..Choices::default() };
+    let input = vec![1.0; 3 * 32 * 40];
+    let score = |input: &[f32]| Ok(input[5 * 40 + 6]);
+    let map = methods::rise(&input, [32, 40], &choices(1, 1), &score).unwrap();
+    assert_eq!(methods::rise(&input, [32, 40], &choices(1, 3), &score).unwrap(), map);
+    assert_ne!(methods::rise(&input, [32, 40], &choices(2, 1), &score).unwrap(), map);
+    let mut mask = vec![false; map.len()];
+    mask[5 * 40 + 6] = true;
+    assert!(metrics::pointing(&map, &mask, 40, 4.0));
+}
+
+/// Every method gives a map of its size; those that must be alike are; the recipes' maps are those of `explain`.
+#[test]
+fn every_method_on_a_photo() {
+    let model = Model::bundled("lite").unwrap();
+    let prompt = Prompt::new(&model, &TextTower::load(&model).unwrap(), "a cat", None, None).unwrap();
+    let tower = ImageTower::load(&model, "features", (96, 96)).unwrap().with_head(&model).unwrap();
+    let photo = Photo::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/photos/chelsea.png")).unwrap();
+    let seen = explain::network_input(&model, &photo, None, (96, 96));
+    let subject = Subject::new(&model, &tower, &prompt, &photo, seen).unwrap();
+    let choices = Choices { rise_masks: 10, threads: 2, ..Choices::default() };
+    let slow = ["score-cam"];
+    let mut maps = std::collections::BTreeMap::new();
+    for method in Method::value_variants().iter().filter(|method| !slow.contains(&method.name())) {
+        let map = subject.map(*method, &choices).unwrap();
+        assert_eq!(map.values.len(), map.size[0] * map.size[1], "{}", method.name());
+        let saliency = map.saliency([96, 96]).unwrap();
+        assert!(saliency.iter().all(|value| (0.0..=1.0).contains(value)), "{}", method.name());
+        assert!(*method == Method::Uniform || saliency.contains(&1.0), "{}", method.name());
+        maps.insert(method.name(), saliency);
+    }
+    let alike = |a: &str, b: &str, tolerance: f32| {
+        let largest = maps[a].iter().zip(&maps[b]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(largest <= tolerance, "{a} and {b} differ by {largest}");
+    };
+    // The head is linear in the layer: gradients are the same everywhere.
+    alike("grad-cam", "hires-cam", 1e-4);
+    assert_eq!(maps["uniform"], [0.0; 96 * 96]);
+
+    for recipe in ["aligned", "paper", "v25", "exact"] {
+        let recipe = decomcam::args::RecipeArg::from_str(recipe, false).unwrap();
+        let affinity = recipe.0 == decomcam_core::Recipe::Exact;
+        let request = explain::Request { recipe: recipe.0, affinity, ..explain::Request::new(2) };
+        let explanation = explain::explain(&model, &tower, &prompt, &photo, &request, &|_, _| ()).unwrap();
+        assert_eq!(subject.map(Method::DecomCam(recipe.0), &choices).unwrap().values, explanation.saliency);
+    }
+}
