@@ -159,7 +159,7 @@ fn change(graph: &mut pb::GraphProto, numbers: &mut Numbers) {
             let mut shapes: Vec<_> = graph.initializer.iter_mut().filter(|tensor| tensor.data_type == whole).collect();
             let shape = numbers.below(shapes.len());
             if let Some(tensor) = shapes.get_mut(shape) {
-                let length: i64 = tensor.dims.iter().product();
+                let length = tensor.dims.iter().fold(1i64, |length, axis| length.saturating_mul(*axis));
                 tensor.raw_data = (0..length.clamp(0, 8)).flat_map(|_| numbers.length().to_le_bytes()).collect();
                 tensor.int64_data.clear();
             }
