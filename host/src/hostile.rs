@@ -53,6 +53,7 @@ pub fn check(framework: &Onnx, graph: &pb::GraphProto, folder: Option<&Path>) ->
                 place(),
                 node.op_type
             );
+            check_numbers(attribute).with_context(place)?;
             for tensor in attribute.t.iter().chain(&attribute.tensors) {
                 check_tensor(tensor, folder).with_context(place)?;
             }
@@ -88,6 +89,24 @@ fn check_dimensions(info: &pb::ValueInfoProto) -> Result<()> {
             ),
             None => (),
         }
+    }
+    Ok(())
+}
+
+/// tract 0.23.9 counts from the axis of a normalisation up to the last one, and 2^63 take for ever.
+fn check_numbers(attribute: &pb::AttributeProto) -> Result<()> {
+    let most = match attribute.name.as_str() {
+        "axis" | "axes" => 64,
+        // "To the end" is a number beyond it.
+        "starts" | "ends" | "value_int" | "value_ints" => return Ok(()),
+        _ => MOST_NUMBERS,
+    };
+    for number in attribute.ints.iter().chain([&attribute.i]) {
+        ensure!(
+            number.unsigned_abs() <= most,
+            "attribute \"{}\": expected at most {most}, found {number}; the file is damaged",
+            attribute.name
+        );
     }
     Ok(())
 }
