@@ -89,11 +89,11 @@ pub struct Obstacles {
 }
 
 impl Obstacles {
-    /// Looks at a typed network, which need not be decluttered.
+    /// Looks at a typed network, which need not be decluttered; `named` says which operator of the file a node is of.
     ///
     /// # Errors
     /// None but tract's own on an inconsistent graph.
-    pub fn before(network: &TypedModel) -> TractResult<Self> {
+    pub fn before(network: &TypedModel, named: impl Fn(&TypedNode) -> String) -> TractResult<Self> {
         let mut tensors: HashMap<OutletId, Option<String>> =
             network.outputs.iter().map(|&output| (output, None)).collect();
         for id in network.eval_order()?.into_iter().rev() {
@@ -104,7 +104,7 @@ impl Obstacles {
                 _ if node.inputs.is_empty() => None,
                 Some(Derivative::Zero) => continue,
                 Some(Derivative::By(_)) if node.outputs.len() == 1 => None,
-                _ => Some(format!("operator {} of node \"{}\" has no gradient rule", node.op.name(), node.name)),
+                _ => Some(format!("{} has no gradient rule", named(node))),
             };
             let obstacle = behind.or(here);
             for &input in &node.inputs {

@@ -1,10 +1,12 @@
 //! What an ONNX network is made of: its ends, and the inner tensors at which it can be explained.
 
 use crate::gradient::{self, Obstacles};
+use crate::hostile;
 use crate::model::LayerLayout;
 use crate::quantised::{self, Pairs, Wanted};
 use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use tract_onnx::pb;
@@ -102,10 +104,10 @@ pub fn inspect(onnx: &[u8], folder: Option<&Path>, side: Option<(usize, usize)>)
     let input = picture_input(graph)?;
     let fixed = input.shape[2].zip(input.shape[3]);
     let side = side.or(fixed).unwrap_or((224, 224));
-    let outputs: Vec<Port> = graph.output.iter().map(port).collect();
+    let mut outputs: Vec<Port> = graph.output.iter().map(port).collect();
 
     let names = computed_tensors(graph);
-    let ends: Vec<&str> = outputs.iter().map(|output| output.name.as_str()).collect();
+    let ends: Vec<&str> = graph.output.iter().map(|output| output.name.as_str()).collect();
     let wanted: Vec<&str> = ends.iter().copied().chain(names.iter().map(|(name, _)| *name)).collect();
     let shape = [Some(1), Some(3), Some(side.0), Some(side.1)];
     let request = Wanted {
@@ -119,7 +121,15 @@ pub fn inspect(onnx: &[u8], folder: Option<&Path>, side: Option<(usize, usize)>)
     let mut network = quantised::read_with_pairs(onnx, &request)?;
     quantised::undo_pairs(&mut network, Pairs::Clamp)?;
     let tensors = network.outputs.split_off(ends.len());
-    let obstacles = Obstacles::before(&network)?;
+    // What the file declares may be open, or left over from before it was changed.
+    for (output, &end) in outputs.iter_mut().zip(&network.outputs) {
+        if let Some(shape) = network.outlet_fact(end)?.shape.as_concrete() {
+            output.shape = shape.iter().copied().map(Some).collect();
+        }
+    }
+    let operators: HashMap<&str, &str> =
+        graph.node.iter().map(|node| (hostile::name_of(node), node.op_type.as_str())).collect();
+    let obstacles = Obstacles::before(&network, |node| named(&operators, node))?;
     let before_attention = gradient::tensors_before(&network, is_attention)?;
 
     let mut layers: Vec<FoundLayer> = Vec::new();
@@ -151,6 +161,20 @@ pub fn inspect(onnx: &[u8], folder: Option<&Path>, side: Option<(usize, usize)>)
         layers,
         suggested,
     })
+}
+
+/// Operator and name that the file gives a node. tract makes several nodes of one, "NAME.what".
+fn named(operators: &HashMap<&str, &str>, node: &TypedNode) -> String {
+    let mut name = node.name.as_str();
+    loop {
+        if let Some(operator) = operators.get(name) {
+            return format!("operator {operator} of node \"{name}\"");
+        }
+        let Some((shorter, _)) = name.rsplit_once('.') else {
+            return format!("operator {} of node \"{}\"", node.op.name(), node.name);
+        };
+        name = shorter;
+    }
 }
 
 /// The one input that is no weight, if it can take a picture.
@@ -255,16 +279,22 @@ impl Inspection {
                 close.join(", ")
             );
         };
-        let layer = &self.layers[place];
-        if let Some(obstacle) = &layer.obstacle {
-            let nearest = self.layers[place..].iter().find(|layer| layer.obstacle.is_none());
-            let advice = nearest.map_or_else(
-                || "no later layer can be explained either".to_owned(),
-                |nearest| format!("the nearest layer that can be explained is \"{}\"", nearest.name),
-            );
-            bail!("layer \"{name}\" cannot be explained: {obstacle}; {advice}");
+        match self.refusal(name, &|_| true) {
+            Some(refusal) => bail!(refusal),
+            None => Ok(&self.layers[place]),
         }
-        Ok(layer)
+    }
+
+    /// Why a layer cannot be explained, if it cannot, and the nearest one of those that may be used instead.
+    pub fn refusal(&self, name: &str, usable: &dyn Fn(&str) -> bool) -> Option<String> {
+        let place = self.layers.iter().position(|layer| layer.name == name)?;
+        let obstacle = self.layers[place].obstacle.as_ref()?;
+        let mut free = self.layers[place..].iter().filter(|layer| layer.obstacle.is_none() && usable(&layer.name));
+        let advice = free.next().map_or_else(
+            || "no later layer can be explained either".to_owned(),
+            |nearest| format!("the nearest layer that can be explained is \"{}\"", nearest.name),
+        );
+        Some(format!("layer \"{name}\" cannot be explained: {obstacle}; {advice}"))
     }
 
     /// The layers that a gradient gets to.

@@ -5,7 +5,7 @@
 //! | module | in | out |
 //! |---|---|---|
 //! | [`photo`] | a file | pixels, and the network's input |
-//! | [`model`] | a manifest, or a bare network that [`inspect`] looks into | the files of a model; [`quantised`] makes a graph of one |
+//! | [`model`] | a manifest, or a bare network that [`inspect`] looks into | the files of a model; [`quantised`] makes a graph of one that [`hostile`] lets pass |
 //! | [`text`] | a prompt | text vectors |
 //! | [`network`] | the input | image vectors, activations, and the gradient that [`gradient`] builds |
 //! | [`scores`] | image and text vectors | the scores |
@@ -23,6 +23,7 @@ pub mod compare;
 pub mod eval;
 pub mod explain;
 pub mod gradient;
+pub mod hostile;
 pub mod inspect;
 pub mod maps;
 pub mod methods;

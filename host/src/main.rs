@@ -1,6 +1,6 @@
 //! The command `decomcam`: parse, run, report.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use decomcam::args::{
@@ -152,17 +152,27 @@ fn load(args: &RequestArgs, photo: &Photo) -> Result<Loaded> {
         Cli::command().error(ErrorKind::MissingRequiredArgument, "--text is required: what the score is of").exit();
     }
     let tower = timings.measure("load image tower", || {
-        let mut tower = ImageTower::load_to_explain(&model, &layer, side, score)?;
         let exact = args.recipe.is_none_or(|recipe| recipe.0 == Recipe::Exact);
         let scales = args.scales.map_or(if exact { model.manifest.explain.scales } else { 1 }, usize::from);
-        if scales > 1 {
-            tower = tower.with_finer(&model, scales)?;
+        let own = || {
+            let tower = ImageTower::load_to_explain(&model, &layer, side, score)?;
+            match args.integrate.map(|integrate| integrate.0) {
+                Some(Integrate::Features) => tower.with_head(&model),
+                None if exact => Ok(tower.with_head_if_possible(&model)),
+                _ => Ok(tower),
+            }
+        };
+        if scales == 1 {
+            return own();
         }
-        match args.integrate.map(|integrate| integrate.0) {
-            Some(Integrate::Features) => tower.with_head(&model),
-            None if exact => Ok(tower.with_head_if_possible(&model)),
-            _ => Ok(tower),
-        }
+        // Each size is a graph of its own.
+        std::thread::scope(|scope| {
+            let finer = scope.spawn(|| ImageTower::load_finer(&model, &layer, side, score, scales));
+            let tower = own();
+            let finer =
+                finer.join().map_err(|_| anyhow!("the thread that loaded the larger size stopped unexpectedly"))?;
+            Ok(tower?.with_finer(finer?))
+        })
     })?;
     let prompt = match given {
         Some(given) => given,

@@ -79,7 +79,8 @@ impl Method {
     ) -> Result<ImageTower> {
         let scales = scales.unwrap_or(model.manifest.explain.scales);
         if scales > 1 && methods.contains(&Self::DecomCam(Recipe::Exact)) {
-            tower = tower.with_finer(model, scales)?;
+            let finer = ImageTower::load_finer(model, &tower.layer().name, tower.side(), &tower.score().name, scales)?;
+            tower = tower.with_finer(finer);
         }
         if methods.iter().any(|method| method.needs_head()) {
             tower = tower.with_head(model)?;

@@ -4,11 +4,12 @@
 //! weights exist once in memory.
 
 use crate::gradient::append_gradient;
+use crate::inspect;
 use crate::model::{Layer, LayerLayout, Model, Score, ScoreKind};
 use crate::quantised::{self, Steps, Wanted};
 use crate::randomise::shuffle;
 use crate::scores::posterior;
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
@@ -160,12 +161,19 @@ impl ImageTower {
         }
         let origin = format!("{} of {}", manifest.image.file, model.origin());
         let wiring = Wiring { outputs: &outputs, score: &score, layer: &layer, side };
-        let (built, weights) = contained(|| wiring.build(model, shuffled)).with_context(|| {
-            format!(
-                "{origin}: expected an ONNX image tower as its manifest describes it; fetch the model again, or \
-                 correct it"
-            )
-        })?;
+        let (built, weights) = match contained(|| wiring.build(model, shuffled)) {
+            Ok(built) => built,
+            Err(error) => {
+                // An operator without a rule is told in the file's own words, with a way out.
+                if let Ok(Some(refusal)) = contained(|| wiring.refusal(model)) {
+                    bail!("{origin}: {refusal}");
+                }
+                return Err(error.context(format!(
+                    "{origin}: expected an ONNX image tower as its manifest describes it; fetch the model again, or \
+                     correct it"
+                )));
+            }
+        };
         let tower = ImageTower {
             vectors: built.vectors,
             explain: built.explain,
@@ -243,16 +251,24 @@ impl ImageTower {
         })
     }
 
-    /// Also loads the network for an input so many times as high and wide, whose maps are as much finer.
+    /// The tower for an input so many times as high and wide as `side`, whose maps are as much finer: for [`ImageTower::with_finer`].
     ///
     /// # Errors
     /// A network that cannot take that size.
-    pub fn with_finer(mut self, model: &Model, times: usize) -> Result<ImageTower> {
-        let side = (times * self.side.0, times * self.side.1);
-        let finer = ImageTower::load_to_explain(model, &self.layer.name, side, &self.score.name)
-            .context("--scales: could not load the network at the larger size; take --scales 1")?;
-        self.finer = Some(Box::new(finer));
-        Ok(self)
+    pub fn load_finer(
+        model: &Model,
+        layer: &str,
+        (height, width): (usize, usize),
+        score: &str,
+        times: usize,
+    ) -> Result<ImageTower> {
+        ImageTower::load_to_explain(model, layer, (times * height, times * width), score)
+            .context("--scales: could not load the network at the larger size; take --scales 1")
+    }
+
+    /// The same tower, with one that looks closer.
+    pub fn with_finer(self, finer: ImageTower) -> ImageTower {
+        ImageTower { finer: Some(Box::new(finer)), ..self }
     }
 
     /// The tower of the larger input, if it was loaded.
@@ -401,6 +417,12 @@ impl Wiring<'_> {
         let layer = network.outputs[self.outputs.len()];
         expect_shape(&network, layer, &self.layer.name, &self.layer.shape(self.side))?;
         Ok(network)
+    }
+
+    /// Why no gradient gets to the layer, if that is what is wrong.
+    fn refusal(&self, model: &Model) -> Result<Option<String>> {
+        let found = inspect::inspect(model.file(&model.manifest.image.file)?, model.folder(), Some(self.side))?;
+        Ok(found.refusal(&self.layer.name, &|name| model.manifest.layer(name).is_ok()))
     }
 
     fn build_head(&self, model: &Model) -> Result<Arc<TypedRunnableModel>> {

@@ -20,6 +20,7 @@
 //! never flow through the graph. tract 0.23.9 would fold what lies between a `DequantizeLinear` and a `QuantizeLinear`
 //! into a table of 256 entries, even a Softmax, which does not work on one element at a time; it cannot fold this.
 
+use crate::hostile;
 use anyhow::{Context, ensure};
 use std::path::Path;
 use tract_onnx::model::ParseResult;
@@ -94,6 +95,8 @@ pub fn read_with_pairs(onnx: &[u8], wanted: &Wanted) -> TractResult<TypedModel> 
     let mut proto = framework.proto_model_for_read(&mut bytes)?;
     let folder =
         wanted.folder.map(|folder| folder.to_str().context("expected a folder whose name is UTF-8")).transpose()?;
+    let graph = proto.graph.as_ref().context("the file holds no graph")?;
+    hostile::check(&framework, graph, wanted.folder)?;
     let parsed = framework.parse(&proto, folder)?;
     // The tensors have been copied out: free the file's own copy of them before the graph grows.
     if let Some(graph) = &mut proto.graph {
@@ -122,6 +125,7 @@ pub fn read_with_pairs(onnx: &[u8], wanted: &Wanted) -> TractResult<TypedModel> 
         );
     }
     model.select_outputs_by_name(wanted.outputs)?;
+    hostile::bound(&mut model);
     model.into_typed()
 }
 
@@ -424,17 +428,25 @@ impl TypedOp for Kept {
 
 /// Smallest and largest value a tensor can hold, as far as clamps before it tell, up to the rounding of a mean.
 fn range(model: &TypedModel, tensor: OutletId) -> (f32, f32) {
+    range_within(model, tensor, 64)
+}
+
+/// Looks back so many nodes only, not as far as a damaged file reaches, for the sake of the stack.
+fn range_within(model: &TypedModel, tensor: OutletId, nodes: usize) -> (f32, f32) {
     let node = model.node(tensor.node);
     let unknown = (f32::NEG_INFINITY, f32::INFINITY);
+    if nodes == 0 {
+        return unknown;
+    }
     if let Some(op) = node.op_as::<Reduce>().filter(|op| op.reducer == Reducer::Sum) {
         let Ok(fact) = model.outlet_fact(node.inputs[0]) else { return unknown };
         let count: TDim = op.axes.iter().map(|&axis| fact.shape[axis].clone()).product();
         let Ok(count) = count.to_usize() else { return unknown };
-        let (low, high) = range(model, node.inputs[0]);
+        let (low, high) = range_within(model, node.inputs[0], nodes - 1);
         return (low * count as f32, high * count as f32);
     }
     if node.op_is::<AxisOp>() || node.op_is::<Kept>() {
-        return range(model, node.inputs[0]);
+        return range_within(model, node.inputs[0], nodes - 1);
     }
     let constant = |slot: usize| {
         let uniform = model.outlet_fact(node.inputs[slot]).ok()?.uniform.clone()?;
@@ -446,7 +458,7 @@ fn range(model: &TypedModel, tensor: OutletId) -> (f32, f32) {
         (Some(constant), None) => (node.inputs[1], constant),
         _ => return unknown,
     };
-    let (low, high) = range(model, value);
+    let (low, high) = range_within(model, value, nodes - 1);
     match op.0.name() {
         "Max" => (low.max(constant), high.max(constant)),
         "Min" => (low.min(constant), high.min(constant)),
