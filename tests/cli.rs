@@ -240,6 +240,27 @@ fn features_agree_with_the_core() {
 }
 
 #[test]
+fn parts_get_names() {
+    let (out, output) = explain(&["--text", "a cat", "--name-parts", "a cat", "a dog", "grass"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let report = json(&out);
+    let parts = report["parts"].as_array().unwrap();
+    let named: Vec<&Value> = parts.iter().map(|part| &part["name"]).filter(|name| !name.is_null()).collect();
+    assert!(!named.is_empty());
+    assert!(named.iter().all(|name| name["gain"].as_f64().unwrap() > 0.0));
+    // On its own score a name gains what the part contributes.
+    for part in parts.iter().filter(|part| part["name"]["text"] == "a cat") {
+        let (gain, contribution) = (part["name"]["gain"].as_f64().unwrap(), part["contribution"].as_f64().unwrap());
+        assert!((gain - contribution).abs() < 1e-4, "{part}");
+    }
+    assert!(named.iter().any(|name| name["text"] == "a cat"));
+    assert!(stdout(&output).contains(&format!("\"{}\" +", named[0]["text"].as_str().unwrap())));
+    let (_, output) = explain(&["--text", "a cat", "--integrate", "photo", "--name-parts", "a dog"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("--integrate features"));
+}
+
+#[test]
 fn versus_explains_the_difference() {
     let (out, output) = explain(&["--text", "a cat", "--versus", "a dog"]);
     assert!(output.status.success(), "{}", stderr(&output));

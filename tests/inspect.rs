@@ -68,7 +68,7 @@ impl Onnx {
             name: name.clone(),
             dims: dims.to_vec(),
             data_type: kind as i32,
-            raw_data: raw_data.into(),
+            raw_data,
             ..Default::default()
         };
         self.graph.initializer.push(tensor);

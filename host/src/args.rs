@@ -149,6 +149,9 @@ pub struct ExplainArgs {
     /// Directory for the pictures, maps and the report; - prints the report alone, as JSON
     #[arg(long, value_name = "DIR", default_value = "explanation")]
     pub out: PathBuf,
+    /// Name each part by the text among these whose score it raises most; give several
+    #[arg(long, value_name = "TEXT", num_args = 1..)]
+    pub name_parts: Vec<String>,
     /// Also print where the time went
     #[arg(long)]
     pub timings: bool,

@@ -8,6 +8,7 @@ use crate::scores::{Prompt, Scores};
 use crate::timings::Timings;
 use anyhow::{Context, Result, bail, ensure};
 use decomcam_core::{Maps, Recipe, SignRule, affinity, channels, decompose, head, integrate, mask, maths};
+use serde::Serialize;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -91,6 +92,17 @@ pub struct Part {
     pub predicted: f32,
     /// Weight in the saliency map.
     pub weight: f32,
+    /// What it shows, if names were given ([`name_parts`]) and one fits.
+    pub name: Option<Name>,
+}
+
+/// A text that fits a part.
+#[derive(Clone, Debug, Serialize)]
+pub struct Name {
+    /// The text as it was understood.
+    pub text: String,
+    /// What the part adds to the text's explained score.
+    pub gain: f32,
 }
 
 /// Why a photo got its score.
@@ -368,6 +380,28 @@ impl Grid {
     }
 }
 
+/// Names each part by the text whose explained score it raises most: the score with the layer's activations kept where the part is high and drawn to
+/// their mean elsewhere, less that of the means. A part that raises none stays without a name.
+///
+/// # Errors
+/// A tower without its head, and failures of the network.
+pub fn name_parts(tower: &ImageTower, explanation: &mut Explanation, names: &[Prompt]) -> Result<()> {
+    let Explanation { parts, layer, grid, .. } = explanation;
+    let score = |ossm: Option<&[f32]>| -> Result<Vec<f32>> {
+        let vectors = tower.vectors_of_layer(&layer.prefix, &blended_features(layer, ossm))?;
+        names.iter().map(|name| name.explained_score(&vectors)).collect()
+    };
+    let means = score(None)?;
+    for part in parts {
+        let scores = score(Some(&coarser(&part.ossm, *grid, [layer.height, layer.width])?))?;
+        let gains = scores.iter().zip(&means).map(|(score, mean)| score - mean);
+        let best = names.iter().zip(gains).reduce(|best, next| if next.1 > best.1 { next } else { best });
+        part.name =
+            best.filter(|(_, gain)| *gain > 0.0).map(|(name, gain)| Name { text: name.typed().0.to_owned(), gain });
+    }
+    Ok(())
+}
+
 /// A map of a fine grid on a coarser one: means of blocks.
 fn coarser(map: &[f32], [height, width]: [usize; 2], coarse: [usize; 2]) -> Result<Vec<f32>> {
     if [height, width] == coarse {
@@ -448,6 +482,7 @@ pub(crate) fn decomposed(layer: &Explained, grid: &Grid, request: &Request, sign
             contribution: 0.0,
             predicted,
             weight,
+            name: None,
         })
         .collect();
     Ok(Decomposed { channel_weights: weights, parts: listed, singular_values, saliency, mean, selected: p })

@@ -217,8 +217,19 @@ fn explain_photo(args: &ExplainArgs) -> Result<()> {
             bar.set_position(done as u64);
         });
     bar.finish_and_clear();
-    let explanation = explanation?;
+    let mut explanation = explanation?;
     timings.append(&explanation.timings);
+    if !args.name_parts.is_empty() {
+        ensure!(
+            loaded.tower.has_head(),
+            "--name-parts runs the network from the layer on; expected --integrate features and a layer that nothing bypasses"
+        );
+        let text = TextTower::load(&loaded.model)?;
+        let score = Some(loaded.prompt.explained().name.as_str());
+        let prompt = |name: &String| Prompt::new(&loaded.model, &text, name, None, score);
+        let names = args.name_parts.iter().map(prompt).collect::<Result<Vec<_>>>()?;
+        explain::name_parts(&loaded.tower, &mut explanation, &names)?;
+    }
 
     let mut explained = Explained {
         model: &loaded.model,

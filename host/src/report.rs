@@ -1,7 +1,7 @@
 //! An explanation in words, numbers and pictures: the terminal, `explanation.json`, `.npy` maps and PNG pictures.
 
 use crate::args::{IntegrateArg, RecipeArg, SignArg};
-use crate::explain::{Explanation, Integrate, Request};
+use crate::explain::{Explanation, Integrate, Name, Request};
 use crate::maps::Placement;
 use crate::model::Model;
 use crate::photo::Photo;
@@ -94,6 +94,8 @@ struct PartReport {
     contribution: f32,
     predicted: f32,
     weight: f32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<Name>,
 }
 
 #[derive(Debug, Serialize)]
@@ -175,6 +177,7 @@ impl Explained<'_> {
                     contribution: part.contribution,
                     predicted: part.predicted,
                     weight: part.weight,
+                    name: part.name.clone(),
                 })
                 .collect(),
             singular_values: e.singular_values.clone(),
@@ -236,13 +239,14 @@ impl Explained<'_> {
         for (q, part) in self.explanation.parts.iter().enumerate() {
             let _ = writeln!(
                 text,
-                "{:>4}  {:>+12.3}  {:>+9.2}  {:>6.2}  {:>7.1}%  {}",
+                "{:>4}  {:>+12.3}  {:>+9.2}  {:>6.2}  {:>7.1}%  {}{}",
                 format!("#{}", q + 1),
                 part.contribution,
                 part.predicted,
                 part.weight,
                 100.0 * part.explained_variance,
                 place(&part.ossm, self.explanation.grid),
+                part.name.as_ref().map_or_else(String::new, |name| format!("  {}", named(name))),
             );
         }
         for warning in &self.explanation.warnings {
@@ -315,11 +319,14 @@ impl Explained<'_> {
         let strongest = e.parts.iter().map(|part| part.contribution.abs()).fold(0.0, f32::max);
         let ossms = e.parts.iter().zip(&maps).enumerate().map(|(q, (part, map))| SheetTile {
             map,
-            lines: vec![
+            lines: [
                 format!("#{}  {:+.3}", q + 1, part.contribution),
                 format!("predicted {:+.2}", part.predicted),
                 format!("weight {:.2}, variance {:.1}%", part.weight, 100.0 * part.explained_variance),
-            ],
+            ]
+            .into_iter()
+            .chain(part.name.as_ref().map(named))
+            .collect(),
             bar: (strongest > 0.0).then(|| part.contribution / strongest),
             dimmed: part.weight <= 0.0,
         });
@@ -347,6 +354,11 @@ impl Explained<'_> {
             )],
         })
     }
+}
+
+/// A part's name, and what the part adds to its score.
+fn named(name: &Name) -> String {
+    format!("\"{}\" {:+.2}", name.text, name.gain)
 }
 
 /// In words where a map has its largest value.
