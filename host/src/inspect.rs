@@ -7,6 +7,7 @@ use crate::quantised::{self, Pairs, Wanted};
 use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
 use std::collections::HashMap;
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::path::Path;
 use tract_onnx::pb;
@@ -76,6 +77,9 @@ pub struct FoundLayer {
     /// Whether some position attends to others behind this layer.
     #[serde(skip)]
     attended: bool,
+    /// Whether it is the sum of two computed tensors, as what leaves a block is.
+    #[serde(skip)]
+    sum: bool,
 }
 
 impl FoundLayer {
@@ -108,7 +112,7 @@ pub fn inspect(onnx: &[u8], folder: Option<&Path>, side: Option<(usize, usize)>)
 
     let names = computed_tensors(graph);
     let ends: Vec<&str> = graph.output.iter().map(|output| output.name.as_str()).collect();
-    let wanted: Vec<&str> = ends.iter().copied().chain(names.iter().map(|(name, _)| *name)).collect();
+    let wanted: Vec<&str> = ends.iter().copied().chain(names.iter().map(|(name, ..)| *name)).collect();
     let shape = [Some(1), Some(3), Some(side.0), Some(side.1)];
     let request = Wanted {
         input: &input.name,
@@ -133,7 +137,7 @@ pub fn inspect(onnx: &[u8], folder: Option<&Path>, side: Option<(usize, usize)>)
     let before_attention = gradient::tensors_before(&network, is_attention)?;
 
     let mut layers: Vec<FoundLayer> = Vec::new();
-    for ((name, operator), tensor) in names.iter().zip(tensors) {
+    for ((name, operator, sum), tensor) in names.iter().zip(tensors) {
         let fact = network.outlet_fact(tensor)?;
         let Some((layout, prefix_tokens, [channels, height, width])) = layout_of(fact, side) else { continue };
         // Weights and shapes are tensors, too; and what leads to no output is nobody's layer.
@@ -142,8 +146,19 @@ pub fn inspect(onnx: &[u8], folder: Option<&Path>, side: Option<(usize, usize)>)
         }
         let obstacle = obstacles.behind(tensor).map(str::to_owned);
         let attended = before_attention.contains(&tensor);
-        let (name, operator) = (name.to_string(), operator.to_string());
-        layers.push(FoundLayer { name, operator, layout, channels, height, width, prefix_tokens, obstacle, attended });
+        let (name, operator, sum) = (name.to_string(), operator.to_string(), *sum);
+        layers.push(FoundLayer {
+            name,
+            operator,
+            layout,
+            channels,
+            height,
+            width,
+            prefix_tokens,
+            obstacle,
+            attended,
+            sum,
+        });
     }
     let suggested = suggestion(&layers).map(|layer| layer.name.clone());
     Ok(Inspection {
@@ -211,11 +226,18 @@ fn port(info: &pb::ValueInfoProto) -> Port {
     Port { name: info.name.clone(), shape, datum_type }
 }
 
-/// Names of the tensors that nodes compute, each with the node's operator.
-fn computed_tensors(graph: &pb::GraphProto) -> Vec<(&str, &str)> {
+/// Names of the tensors that nodes compute, each with the node's operator, and whether it is the sum of two others.
+fn computed_tensors(graph: &pb::GraphProto) -> Vec<(&str, &str, bool)> {
+    let weights = graph.initializer.iter().map(|tensor| tensor.name.as_str());
+    let constants = graph.node.iter().filter(|node| node.op_type == "Constant");
+    let fixed: HashSet<&str> =
+        weights.chain(constants.flat_map(|node| node.output.iter().map(String::as_str))).collect();
     let nodes = graph.node.iter().filter(|node| node.op_type != "Constant");
-    let outputs = nodes.filter_map(|node| Some((node.output.first()?.as_str(), node.op_type.as_str())));
-    outputs.filter(|(name, _)| !name.is_empty()).collect()
+    let outputs = nodes.filter_map(|node| {
+        let sum = node.op_type == "Add" && !node.input.iter().any(|input| fixed.contains(input.as_str()));
+        Some((node.output.first()?.as_str(), node.op_type.as_str(), sum))
+    });
+    outputs.filter(|(name, ..)| !name.is_empty()).collect()
 }
 
 /// Layout, prefix, and channels, height and width of a tensor that has positions.
@@ -258,11 +280,15 @@ fn is_attention(node: &TypedNode) -> bool {
 /// attends to, because only the class token leaves the last block.
 fn suggestion(layers: &[FoundLayer]) -> Option<&FoundLayer> {
     let free = || layers.iter().filter(|layer| layer.obstacle.is_none());
-    match free().next_back()?.layout {
+    let last = free().next_back()?;
+    match last.layout {
         LayerLayout::Maps => free().rfind(|layer| layer.layout == LayerLayout::Maps),
+        // Queries and the like are wider, or no sums of two.
         LayerLayout::Tokens => free()
-            .rfind(|layer| layer.layout == LayerLayout::Tokens && layer.attended && layer.operator == "Add")
-            .or_else(|| free().next_back()),
+            .rfind(|layer| {
+                layer.layout == LayerLayout::Tokens && layer.attended && layer.sum && layer.channels == last.channels
+            })
+            .or(Some(last)),
     }
 }
 
