@@ -721,12 +721,49 @@ fn shapes_that_multiply_past_memory_are_refused_before_they_are_computed() {
         }),
     ];
     for (name, build) in cases {
-        let mut onnx = convolutional();
-        let nodes: Vec<_> = onnx.graph.node.drain(2..).collect();
-        let output = build(&mut onnx, "maps1");
-        onnx.graph.node.extend(nodes);
-        onnx.graph.node.iter_mut().find(|node| node.output[0] == "conv2").unwrap().input[0] = output;
-        let error = refusal(&onnx.bytes("logits", &[1, 4]));
+        let error = refusal(&with_operator(build));
         assert!(error.contains("expected at most 134217728 numbers") && error.contains("big"), "{name}: {error}");
+    }
+}
+
+/// A convolutional network whose second convolution reads what is built from the maps of the first.
+fn with_operator(build: fn(&mut Onnx, &str) -> String) -> Vec<u8> {
+    let mut onnx = convolutional();
+    let nodes: Vec<_> = onnx.graph.node.drain(2..).collect();
+    let output = build(&mut onnx, "maps1");
+    onnx.graph.node.extend(nodes);
+    onnx.graph.node.iter_mut().find(|node| node.output[0] == "conv2").unwrap().input[0] = output;
+    onnx.bytes("logits", &[1, 4])
+}
+
+/// tract infers shapes from 32 bits of a length and computes with 64: 2^31 looks like a negative length, 2^32 like none.
+#[test]
+fn lengths_beyond_32_bits_are_refused_before_they_are_computed() {
+    type Build = fn(&mut Onnx, &str) -> String;
+    let cases: [(&str, Build); 4] = [
+        ("a pad of 2^31", |o, x| {
+            let (few, pads) = (o.weight(&[1]), o.ints(&[1 << 31, 0]));
+            let big = o.node("Pad", &[&few, &pads], "big", &[]);
+            o.node("Add", &[x, &big], "sum", &[])
+        }),
+        ("a pad of 2^32", |o, x| {
+            let (few, pads) = (o.weight(&[1]), o.ints(&[1 << 32, 0]));
+            let big = o.node("Pad", &[&few, &pads], "big", &[]);
+            o.node("Add", &[x, &big], "sum", &[])
+        }),
+        ("a range", |o, x| {
+            let [start, end, step] =
+                [0i64, (1 << 40) + 1, 1].map(|number| o.constant(DataType::Int64, &[], number.to_le_bytes().to_vec()));
+            let big = o.node("Range", &[&start, &end, &step], "big", &[]);
+            o.node("Add", &[x, &big], "sum", &[])
+        }),
+        ("a shape", |o, x| {
+            let shape = o.ints(&[1, (1 << 32) + 6, 8, 8]);
+            o.node("Reshape", &[x, &shape], "big", &[])
+        }),
+    ];
+    for (name, build) in cases {
+        let error = refusal(&with_operator(build));
+        assert!(error.contains("expected lengths of at most 134217728") && error.contains("big"), "{name}: {error}");
     }
 }

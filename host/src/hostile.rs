@@ -22,6 +22,17 @@ const MOST_NODES: usize = 20_000;
 const MOST_NUMBERS: u64 = 1 << 27;
 /// Of all tensors that are computed, which bounds the time that evaluating constants takes. ViT-L/14 at 336 pixels has 1 << 30.
 const MOST_NUMBERS_IN_ALL: u64 = 1 << 33;
+/// Operators whose lengths are values of their inputs from this one on, as tract names them. Not those that slice: "to the end" is a
+/// number beyond it.
+const LENGTHS_FROM_INPUT: [(&str, usize); 7] = [
+    ("ConstantOfShape", 0),
+    ("MultiBroadcastTo", 1),
+    ("Pad", 1),
+    ("Range", 0),
+    ("Reshape", 1),
+    ("Resize", 1),
+    ("Tile", 1),
+];
 /// The expressions that name open lengths are parsed by recursion.
 const LONGEST_DIMENSION: usize = 128;
 
@@ -253,11 +264,29 @@ struct Bounded {
 }
 
 impl Bounded {
+    /// tract 0.23.9 infers shapes from the lower 32 bits of such numbers and computes with all 64.
+    fn check_lengths(&self, inputs: &[InferenceFact]) -> TractResult<()> {
+        let name = self.inner.name();
+        let Some((_, first)) = LENGTHS_FROM_INPUT.iter().find(|(operator, _)| *operator == name) else { return Ok(()) };
+        let constants = inputs.iter().skip(*first).filter_map(|fact| fact.value.concretize());
+        for constant in constants.filter(|constant| constant.datum_type().is_integer()) {
+            let lengths = constant.cast_to::<i64>()?;
+            for &length in lengths.try_as_plain_ram()?.as_slice::<i64>()? {
+                ensure!(
+                    length.unsigned_abs() <= MOST_NUMBERS,
+                    "expected lengths of at most {MOST_NUMBERS}, found {length}; the file is damaged"
+                );
+            }
+        }
+        Ok(())
+    }
+
     fn check(&mut self, outputs: &[InferenceFact]) -> TractResult<()> {
         for output in outputs {
-            let lengths =
-                output.shape.dims().filter_map(|length| u64::try_from(length.concretize()?.to_i64().ok()?).ok());
-            let numbers = lengths.fold(1u64, |numbers, length| numbers.saturating_mul(length.max(1)));
+            // Lengths below zero are what is left of sums beyond the largest one.
+            let lengths = output.shape.dims().filter_map(|length| length.concretize()?.to_i64().ok());
+            let numbers = lengths
+                .fold(1u64, |numbers, length| numbers.saturating_mul(u64::try_from(length).unwrap_or(u64::MAX).max(1)));
             ensure!(
                 numbers <= MOST_NUMBERS,
                 "expected at most {MOST_NUMBERS} numbers in a tensor, found one of shape {:?}; the file is damaged, or the \
@@ -316,8 +345,17 @@ impl InferenceOp for Bounded {
     ) -> TractResult<(Facts, Facts, Facts)> {
         let found = self.infer_facts(inputs.clone(), outputs.clone(), observed.clone())?;
         // Only of constants anything is computed.
-        let constants = found.0.iter().all(|fact| fact.value.is_concrete());
-        if constants { self.inner.infer(inputs, outputs, observed) } else { Ok(found) }
+        if !found.0.iter().all(|fact| fact.value.is_concrete()) {
+            return Ok(found);
+        }
+        for output in &found.1 {
+            ensure!(
+                output.shape.concretize().is_some(),
+                "expected a shape that follows from constants, found {:?}; simplify the network while exporting",
+                output.shape
+            );
+        }
+        self.inner.infer(inputs, outputs, observed)
     }
 
     fn observe_outlets(&self, model: &InferenceModel, node: &InferenceNode) -> TractResult<Vec<OutletId>> {
@@ -331,6 +369,7 @@ impl InferenceOp for Bounded {
         observed: TVec<&InferenceFact>,
     ) -> TractResult<(Facts, Facts, Facts)> {
         let found = self.inner.infer_facts(inputs, outputs, observed)?;
+        self.check_lengths(&found.0)?;
         self.check(&found.1)?;
         Ok(found)
     }
