@@ -5,8 +5,9 @@
 use decomcam::gradient::append_gradient;
 use decomcam::inspect::{Inspection, inspect};
 use decomcam::model::{LayerLayout, Model, OnnxOptions};
-use decomcam::network::{ImageTower, contained};
+use decomcam::network::{ImageTower, ImageVectors, contained};
 use decomcam::quantised::{self, Pairs, Wanted};
+use decomcam::randomise::Shuffle;
 use decomcam::text::TextTower;
 use prost::Message;
 use serde_json::Value;
@@ -494,6 +495,28 @@ fn the_network_goes_on_from_maps_and_prefix() {
     assert!(!close(&logits(&explained.prefix, &moved), whole));
     let report = self::explained(&path, &["--class", "1", "--integrate", "features"]);
     assert!(report["parts"].as_array().is_some_and(|parts| !parts.is_empty()));
+}
+
+#[test]
+fn a_shuffled_tower_is_shuffled_in_head_and_larger_input_too() {
+    let (_place, path) = written(&classifier());
+    let model = Model::from_onnx(&path, &OnnxOptions::default()).unwrap();
+    let score = &model.manifest.explain.explained;
+    let finer = ImageTower::load_finer(&model, "maps1", (16, 16), score, 2).unwrap();
+    let tower = ImageTower::load(&model, "maps1", (16, 16)).unwrap().with_head(&model).unwrap().with_finer(finer);
+    // The last layer's 32 numbers are too few to count.
+    assert_eq!(tower.weight_tensors(), 2);
+    let shuffled = tower.shuffled(&model, Shuffle { tensors: 1, seed: 1 }).unwrap();
+    let logits = |vectors: &ImageVectors| vectors.get("logits").unwrap().to_vec();
+    let seen = [&tower, &shuffled].map(|tower| tower.explain(&picture(), &[1.0, 0.0, 0.0, 0.0]).unwrap());
+    let whole = [0, 1].map(|at| logits(&seen[at].vectors));
+    assert!(!close(&whole[0], &whole[1]));
+    // Only what comes after the layer was shuffled.
+    assert_eq!(seen[0].activations, seen[1].activations);
+    assert!(close(&logits(&shuffled.vectors_of_layer(&[], &seen[1].activations).unwrap()), &whole[1]));
+    let large: Vec<f32> = (0..4).flat_map(|_| picture()).collect();
+    let [ours, theirs] = [&tower, &shuffled].map(|tower| logits(&tower.finer().unwrap().vectors(&large).unwrap()));
+    assert!(!close(&ours, &theirs));
 }
 
 // Dual encoders.

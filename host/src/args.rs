@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::explain::Integrate;
-use crate::methods::Method;
+use crate::methods::{Choices, Method};
 use crate::metrics::Metric;
 use crate::model::Preprocessing;
 use crate::photo::Fit;
@@ -91,18 +91,9 @@ pub struct OnnxArgs {
     pub output: Option<String>,
 }
 
-/// The explanation that is asked for.
+/// What is decomposed, and how far.
 #[derive(Clone, Debug, Args)]
-pub struct RequestArgs {
-    /// What the score is of: words such as "a cat"; for a classifier, a class's name or number [default: the predicted class]
-    #[arg(long, visible_alias = "class")]
-    pub text: Option<String>,
-    /// Explain the difference of two scores: why --text and not this
-    #[arg(long, value_name = "TEXT")]
-    pub versus: Option<String>,
-    /// Variant of the method: how parts are weighted [default: exact; for capture, aligned]
-    #[arg(long, value_enum)]
-    pub recipe: Option<RecipeArg>,
+pub struct TuningArgs {
     /// Sizes of the photo that the maps are taken from: the network's own, or also twice that [default: the model's own for exact, else 1]
     #[arg(long, value_name = "1|2", value_parser = clap::value_parser!(u8).range(1..=2))]
     pub scales: Option<u8>,
@@ -115,21 +106,38 @@ pub struct RequestArgs {
     /// Q, the parts that the maps are decomposed into [default: 10]
     #[arg(long, value_name = "Q")]
     pub components: Option<usize>,
-    /// Which side of a component is kept [default: score for exact and aligned, else loading]
-    #[arg(long, value_enum)]
-    pub sign: Option<SignArg>,
     /// The layer that is explained [default: the model's own]
     #[arg(long, value_name = "NAME")]
     pub layer: Option<String>,
     /// The score that is explained [default: the model's own]
     #[arg(long, value_name = "NAME")]
     pub score: Option<String>,
+    /// Worker threads [default: one per core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+}
+
+/// The explanation that is asked for.
+#[derive(Clone, Debug, Args)]
+pub struct RequestArgs {
+    /// What the score is of: words such as "a cat"; for a classifier, a class's name or number [default: the predicted class]
+    #[arg(long, visible_alias = "class")]
+    pub text: Option<String>,
+    /// Explain the difference of two scores: why --text and not this
+    #[arg(long, value_name = "TEXT")]
+    pub versus: Option<String>,
+    /// Variant of the method: how parts are weighted [default: exact; for capture, aligned]
+    #[arg(long, value_enum)]
+    pub recipe: Option<RecipeArg>,
+    /// Which side of a component is kept [default: score for exact and aligned, else loading]
+    #[arg(long, value_enum)]
+    pub sign: Option<SignArg>,
     /// Where OSSMs are masked to measure what they contribute [default: features for exact, if nothing bypasses the layer; else photo]
     #[arg(long, value_enum)]
     pub integrate: Option<IntegrateArg>,
-    /// Worker threads for the masked photos [default: one per core]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub threads: Option<u16>,
+    /// What is decomposed, and how far.
+    #[command(flatten)]
+    pub tuning: TuningArgs,
     /// The model and how it is run.
     #[command(flatten)]
     pub model: ModelArgs,
@@ -251,6 +259,52 @@ pub struct BenchArgs {
     pub json: bool,
 }
 
+/// Methods that are set side by side, and the model.
+#[derive(Clone, Debug, Args)]
+pub struct MethodsArgs {
+    /// Methods, several times or with commas; of eval, differences are to the first [default: aligned and all that need one pass]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub method: Vec<Method>,
+    /// Masks of RISE
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    pub rise_masks: usize,
+    /// Seed of whatever is drawn: RISE's masks, ROAD's noise, shuffled weights, the bootstrap
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// What is decomposed, and how far.
+    #[command(flatten)]
+    pub tuning: TuningArgs,
+    /// The model and how it is run.
+    #[command(flatten)]
+    pub model: ModelArgs,
+}
+
+impl MethodsArgs {
+    /// The methods, each once.
+    pub fn chosen(&self) -> Vec<Method> {
+        let mut chosen = Vec::new();
+        for method in if self.method.is_empty() { Method::usual() } else { self.method.clone() } {
+            if !chosen.contains(&method) {
+                chosen.push(method);
+            }
+        }
+        chosen
+    }
+
+    /// What the methods leave open, with `threads` for each map.
+    pub fn choices(&self, threads: usize) -> Choices {
+        Choices {
+            channels: self.tuning.channels,
+            components: self.tuning.components,
+            sign: None,
+            affinity: self.tuning.affinity.map(|switch| switch.0),
+            rise_masks: self.rise_masks,
+            seed: self.seed,
+            threads,
+        }
+    }
+}
+
 /// Arguments of `compare`.
 #[derive(Debug, Args)]
 pub struct CompareArgs {
@@ -262,39 +316,15 @@ pub struct CompareArgs {
     /// Explain the difference of two scores: why --text and not this
     #[arg(long, value_name = "TEXT")]
     pub versus: Option<String>,
-    /// Methods, several times or with commas [default: aligned and all that need one pass]
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
-    pub method: Vec<Method>,
     /// Directory for comparison.png and comparison.json
     #[arg(long, value_name = "DIR", default_value = "comparison")]
     pub out: PathBuf,
     /// Pixels that deletion and insertion change at a step [default: a 32nd of the input]
     #[arg(long, value_name = "PIXELS", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     pub step: Option<usize>,
-    /// P of DecomCAM [default: the recipe's]
-    #[arg(long, value_name = "P")]
-    pub channels: Option<usize>,
-    /// Q of DecomCAM [default: 10]
-    #[arg(long, value_name = "Q")]
-    pub components: Option<usize>,
-    /// Masks of RISE
-    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
-    pub rise_masks: usize,
-    /// Seed of RISE's masks
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub seed: u64,
-    /// The layer that is explained [default: the model's own]
-    #[arg(long, value_name = "NAME")]
-    pub layer: Option<String>,
-    /// The score that is explained [default: the model's own]
-    #[arg(long, value_name = "NAME")]
-    pub score: Option<String>,
-    /// Worker threads [default: one per core]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub threads: Option<u16>,
-    /// The model and how it is run.
+    /// The methods and the model.
     #[command(flatten)]
-    pub model: ModelArgs,
+    pub methods: MethodsArgs,
 }
 
 /// Arguments of `eval`.
@@ -307,9 +337,6 @@ pub struct EvalArgs {
     /// they show]
     #[arg(long, value_name = "FILE|DIR")]
     pub annotations: Option<PathBuf>,
-    /// Methods, several times or with commas; differences are to the first [default: aligned and all that need one pass]
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
-    pub method: Vec<Method>,
     /// Metrics, by name or group; faithfulness needs many passes a map [default: localisation; without masks, faithfulness]
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub metrics: Vec<MetricArg>,
@@ -340,36 +367,9 @@ pub struct EvalArgs {
     /// Also correlate the maps of the first N pairs with those of the network with its weights shuffled, from the top down
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub randomise: usize,
-    /// Sizes of the photo that the maps of recipe exact are taken from, 1 or 2 [default: the model's own]
-    #[arg(long, value_name = "1|2", value_parser = clap::value_parser!(u8).range(1..=2))]
-    pub scales: Option<u8>,
-    /// Whether positions that look alike share what they have [default: on for exact, else off]
-    #[arg(long, value_enum)]
-    pub affinity: Option<SwitchArg>,
-    /// P of DecomCAM [default: the recipe's]
-    #[arg(long, value_name = "P")]
-    pub channels: Option<usize>,
-    /// Q of DecomCAM [default: 10]
-    #[arg(long, value_name = "Q")]
-    pub components: Option<usize>,
-    /// Masks of RISE
-    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
-    pub rise_masks: usize,
-    /// Seed of RISE's masks, ROAD's noise, the shuffling and the bootstrap
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub seed: u64,
-    /// The layer that is explained [default: the model's own]
-    #[arg(long, value_name = "NAME")]
-    pub layer: Option<String>,
-    /// The score that is explained [default: the model's own]
-    #[arg(long, value_name = "NAME")]
-    pub score: Option<String>,
-    /// Photos worked on at a time [default: one per core]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub threads: Option<u16>,
-    /// The model and how it is run.
+    /// The methods and the model.
     #[command(flatten)]
-    pub model: ModelArgs,
+    pub methods: MethodsArgs,
 }
 
 /// `--metrics`.

@@ -13,13 +13,12 @@ use crate::picture::{self, Sheet, SheetTile};
 use crate::report::{self, Files};
 use crate::scores::{Prompt, Scores};
 use crate::text::TextTower;
-use anyhow::{Context, Result, bail};
+use crate::workers;
+use anyhow::{Context, Result};
 use image::RgbImage;
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// The metrics of the table.
@@ -92,15 +91,11 @@ impl Single {
 
     /// What the terminal shows.
     pub fn summary(&self) -> String {
-        let Scores { reported, explained } = &self.scores;
         let mut text = format!(
-            "{}: \"{}\"\n{} {:.3}, explained: {} {:.3}\nmethod {}, model {}, layer {}: one map, without parts, in {:.0} ms\n",
+            "{}: \"{}\"\n{}\nmethod {}, model {}, layer {}: one map, without parts, in {:.0} ms\n",
             self.photo,
             self.text,
-            reported.name,
-            reported.value,
-            explained.name,
-            explained.value,
+            self.scores.line(),
             self.method,
             self.model,
             self.layer,
@@ -160,34 +155,22 @@ pub fn run(args: &CompareArgs, model: &Model, threads: usize) -> Result<(String,
     report::prepare_directory(&args.out)?;
     let photo = Photo::open(&args.photo)?;
     let image = &model.manifest.image;
-    let side = args.model.size.unwrap_or(image.size);
+    let with = &args.methods;
+    let side = with.model.size.unwrap_or(image.size);
     model.manifest.check_side((side, side)).context("--size")?;
-    let layer = args.layer.as_ref().unwrap_or(&image.default_layer);
-    let mut methods = Vec::new();
-    for method in if args.method.is_empty() { Method::usual() } else { args.method.clone() } {
-        if !methods.contains(&method) {
-            methods.push(method);
-        }
-    }
+    let layer = with.tuning.layer.as_ref().unwrap_or(&image.default_layer);
+    let methods = with.chosen();
     let prompt =
-        Prompt::new(model, &TextTower::load(model)?, &args.text, args.versus.as_deref(), args.score.as_deref())?;
+        Prompt::new(model, &TextTower::load(model)?, &args.text, args.versus.as_deref(), with.tuning.score.as_deref())?;
     let tower = ImageTower::load_to_explain(model, layer, (side, side), &prompt.explained().name)?;
-    let tower = Method::prepared(&methods, tower, model, None)?;
+    let tower = Method::prepared(&methods, tower, model, with.tuning.scales.map(usize::from))?;
 
     let start = Instant::now();
-    let seen = explain::network_input(model, &photo, args.model.fit.map(|fit| fit.0), (side, side));
+    let seen = explain::network_input(model, &photo, with.model.fit.map(|fit| fit.0), (side, side));
     let subject = Subject::new(model, &tower, &prompt, &photo, seen)?;
     let framing = subject.framing;
     let shared = start.elapsed();
-    let choices = Choices {
-        channels: args.channels,
-        components: args.components,
-        sign: None,
-        affinity: None,
-        rise_masks: args.rise_masks,
-        seed: args.seed,
-        threads,
-    };
+    let choices = with.choices(threads);
     let step = args.step.unwrap_or((side * side).div_ceil(STEPS));
     let bar = indicatif::ProgressBar::new((methods.len() * (1 + METRICS.len())) as u64)
         .with_style(indicatif::ProgressStyle::with_template("{bar:30} {pos} of {len} maps and metrics, {eta} left")?);
@@ -198,7 +181,7 @@ pub fn run(args: &CompareArgs, model: &Model, threads: usize) -> Result<(String,
         maps.push((map, shared + start.elapsed()));
         bar.inc(1);
     }
-    let values = measured(&subject, &maps, step, args.seed, threads, &bar)?;
+    let values = measured(&subject, &maps, step, with.seed, threads, &bar)?;
     bar.finish_and_clear();
 
     let rows = methods.iter().zip(&maps).zip(&values).map(|((method, (_, time)), values)| Row {
@@ -241,32 +224,13 @@ fn measured(
 ) -> Result<Vec<[Option<f64>; METRICS.len()]>> {
     let size = [subject.planes.height, subject.planes.width];
     let saliencies: Vec<Vec<f32>> = maps.iter().map(|(map, _)| map.saliency(size)).collect::<Result<_>>()?;
-    let next = AtomicUsize::new(0);
-    let values = Mutex::new(vec![[None; METRICS.len()]; maps.len()]);
-    let work = || -> Result<()> {
-        loop {
-            let task = next.fetch_add(1, Ordering::Relaxed);
-            let (at, metric) = (task / METRICS.len(), task % METRICS.len());
-            let Some(saliency) = saliencies.get(at) else {
-                return Ok(());
-            };
-            let value = Faithfulness::new(subject, saliency, step, seed).of(METRICS[metric])?;
-            values.lock().expect("no worker panics while it holds the lock")[at][metric] = value;
-            bar.inc(1);
-        }
-    };
-    std::thread::scope(|scope| -> Result<()> {
-        let others: Vec<_> = (1..threads.max(1)).map(|_| scope.spawn(work)).collect();
-        work()?;
-        for other in others {
-            match other.join() {
-                Ok(result) => result?,
-                Err(_) => bail!("a thread that measured maps stopped unexpectedly"),
-            }
-        }
-        Ok(())
+    let values = workers::each(maps.len() * METRICS.len(), threads, |task| {
+        let (at, metric) = (task / METRICS.len(), task % METRICS.len());
+        let value = Faithfulness::new(subject, &saliencies[at], step, seed).of(METRICS[metric])?;
+        bar.inc(1);
+        Ok(value)
     })?;
-    Ok(values.into_inner().expect("the workers have ended"))
+    Ok(values.as_chunks().0.to_vec())
 }
 
 fn number(value: Option<f64>) -> String {
@@ -276,16 +240,12 @@ fn number(value: Option<f64>) -> String {
 impl Comparison {
     /// What the terminal shows.
     fn table(&self) -> String {
-        let Scores { reported, explained } = &self.scores;
         let mut text = format!(
-            "{}: \"{}\"\n{} {:.3}, explained: {} {:.3}; deletion, insertion and drop are of {}, {} pixels a step\n\n",
+            "{}: \"{}\"\n{}; deletion, insertion and drop are of {}, {} pixels a step\n\n",
             self.photo,
             self.text,
-            reported.name,
-            reported.value,
-            explained.name,
-            explained.value,
-            reported.name,
+            self.scores.line(),
+            self.scores.reported.name,
             self.step
         );
         text += "method          deletion  insertion  average drop        time\n";

@@ -12,9 +12,11 @@ use crate::model::Model;
 use crate::network::ImageTower;
 use crate::parts::{self, Split, Worth};
 use crate::photo::{Fit, Framing, Photo};
+use crate::randomise::Shuffle;
 use crate::report::{self, Files};
 use crate::scores::Prompt;
 use crate::text::TextTower;
+use crate::workers;
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -24,7 +26,6 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Version of the layout of `results.json` and `records.jsonl`.
 const SCHEMA_VERSION: u32 = 1;
@@ -239,20 +240,16 @@ pub fn run(args: &EvalArgs, model: Model, threads: usize) -> Result<Outcome> {
     };
     let masks = args.annotations.is_some();
     let metrics = wanted_metrics(&args.metrics, masks)?;
-    let mut methods = Vec::new();
-    for method in if args.method.is_empty() { Method::usual() } else { args.method.clone() } {
-        if !methods.contains(&method) {
-            methods.push(method);
-        }
-    }
+    let with = &args.methods;
+    let methods = with.chosen();
 
     report::prepare_directory(&args.out)?;
     let image = &model.manifest.image;
-    let side = args.model.size.unwrap_or(image.size);
+    let side = with.model.size.unwrap_or(image.size);
     model.manifest.check_side((side, side)).context("--size")?;
-    let fit = args.model.fit.map_or(image.fit, |fit| fit.0);
-    let layer = args.layer.as_ref().unwrap_or(&image.default_layer);
-    let explained = args.score.as_ref().unwrap_or(&model.manifest.explain.explained);
+    let fit = with.model.fit.map_or(image.fit, |fit| fit.0);
+    let layer = with.tuning.layer.as_ref().unwrap_or(&image.default_layer);
+    let explained = with.tuning.score.as_ref().unwrap_or(&model.manifest.explain.explained);
     let step = args.step.unwrap_or(side);
     let settings = Settings {
         schema_version: SCHEMA_VERSION,
@@ -261,19 +258,19 @@ pub fn run(args: &EvalArgs, model: Model, threads: usize) -> Result<Outcome> {
         layer: layer.clone(),
         explained: explained.clone(),
         reported: model.manifest.explain.reported.clone(),
-        faithful: args.model.faithful,
+        faithful: with.model.faithful,
         size: side,
         fit: fit.name(),
         margin: args.margin,
         prompt: prompt.to_owned(),
         annotations_sha256,
         step,
-        channels: args.channels,
-        components: args.components,
-        scales: args.scales,
-        affinity: args.affinity.map(|switch| switch.0),
-        rise_masks: args.rise_masks,
-        seed: args.seed,
+        channels: with.tuning.channels,
+        components: with.tuning.components,
+        scales: with.tuning.scales,
+        affinity: with.tuning.affinity.map(|switch| switch.0),
+        rise_masks: with.rise_masks,
+        seed: with.seed,
     };
     let digest = Sha256::digest(serde_json::to_string(&settings)?.as_bytes());
     let hash: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
@@ -282,27 +279,19 @@ pub fn run(args: &EvalArgs, model: Model, threads: usize) -> Result<Outcome> {
     let mut found = Found::default();
     let mut prompts = BTreeMap::new();
     let work = plan(args, listed, &mut found, &mut prompts, |category| {
-        let prompt = Prompt::new(&model, &text, &prompt.replace("{}", category), None, args.score.as_deref())?;
+        let prompt = Prompt::new(&model, &text, &prompt.replace("{}", category), None, with.tuning.score.as_deref())?;
         let unknown = prompt.warnings();
         ensure!(unknown.is_empty(), "{}", unknown.join("; "));
         Ok(prompt)
     });
     drop(text);
     let tower = ImageTower::load_to_explain(&model, layer, (side, side), explained)?;
-    let tower = Method::prepared(&methods, tower, &model, args.scales.map(usize::from))?;
+    let tower = Method::prepared(&methods, tower, &model, with.tuning.scales.map(usize::from))?;
     let workers = threads.clamp(1, work.len().max(1));
-    let choices = Choices {
-        channels: args.channels,
-        components: args.components,
-        sign: None,
-        affinity: args.affinity.map(|switch| switch.0),
-        rise_masks: args.rise_masks,
-        seed: args.seed,
-        threads: threads.div_ceil(workers),
-    };
+    let choices = with.choices(threads.div_ceil(workers));
     let records = Records::open(&args.out.join("records.jsonl"), hash)?;
     let run = Run { args, model, tower, prompts, methods, metrics, choices, step, fit, workers, records };
-    let found = run.over(&work, workers, found)?;
+    let found = run.over(&work, found)?;
     ensure!(
         !found.pairs.is_empty(),
         "no pair of photo and category is left: {} skipped{}, {} left out; check --photos, --leave-out, --least-mask and --most-mask",
@@ -416,32 +405,13 @@ enum Pair {
 
 impl Run<'_> {
     /// All photos, on several threads.
-    fn over(&self, work: &[Work], workers: usize, found: Found) -> Result<Found> {
+    fn over(&self, work: &[Work], found: Found) -> Result<Found> {
         let maps: usize = work.iter().map(|work| work.pairs.len() * self.methods.len()).sum();
         let style = indicatif::ProgressStyle::with_template("{bar:30} {pos} of {len} maps, {eta} left")?;
         let bar = indicatif::ProgressBar::new(maps as u64).with_style(style);
         bar.tick();
-        let (next, found) = (AtomicUsize::new(0), Mutex::new(found));
-        let labour = || -> Result<()> {
-            while let Some(work) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
-                self.photo(work, &bar, &found)?;
-            }
-            Ok(())
-        };
-        let outcome = std::thread::scope(|scope| -> Result<()> {
-            let others: Vec<_> = (1..workers).map(|_| scope.spawn(labour)).collect();
-            let mut outcome = labour();
-            if outcome.is_err() {
-                next.store(work.len(), Ordering::Relaxed);
-            }
-            for other in others {
-                match other.join() {
-                    Ok(result) => outcome = outcome.and(result),
-                    Err(_) => outcome = outcome.and(Err(anyhow::anyhow!("a thread stopped unexpectedly"))),
-                }
-            }
-            outcome
-        });
+        let found = Mutex::new(found);
+        let outcome = workers::each(work.len(), self.workers, |at| self.photo(&work[at], &bar, &found));
         bar.finish_and_clear();
         outcome?;
         let mut found = found.into_inner().expect("the workers have ended");
@@ -535,7 +505,7 @@ impl Run<'_> {
             let missing = self.missing(&work.photo, category, method);
             if !missing.is_empty() {
                 let map = subject.map(method, &self.choices)?.saliency([height, width])?;
-                let metrics = measured(&subject, &map, truth.as_ref(), &missing, self.step, self.args.seed)?;
+                let metrics = measured(&subject, &map, truth.as_ref(), &missing, self.step, self.choices.seed)?;
                 let record = Record {
                     settings: self.records.settings.clone(),
                     photo: work.photo.clone(),
@@ -578,55 +548,38 @@ impl<'a> Run<'a> {
         let style =
             indicatif::ProgressStyle::with_template("{bar:30} {pos} of {len} photos split into parts, {eta} left")?;
         let bar = indicatif::ProgressBar::new(work.len() as u64).with_style(style);
-        let worths = Mutex::new(BTreeMap::new());
-        let next = AtomicUsize::new(0);
-        let labour = || -> Result<()> {
-            loop {
-                let number = next.fetch_add(1, Ordering::Relaxed);
-                let Some(work) = work.get(number) else { return Ok(()) };
-                bar.inc(1);
-                let counts =
-                    |(category, _): &&(String, _)| found.pairs.contains(&(work.photo.clone(), category.clone()));
-                let pairs: Vec<_> = work.pairs.iter().filter(counts).collect();
-                if pairs.is_empty() || work.objects.len() < 2 {
-                    continue;
-                }
-                let photo = Photo::open(&work.path)?;
-                let (size, framing) = self.framing(&photo);
-                let seen = work
-                    .objects
-                    .iter()
-                    .map(|object| Truth::new(std::iter::once(object), framing, size, [height, width]));
-                let seen = seen.filter(|truth| truth.share() >= self.args.least_mask && truth.share() > 0.0);
-                let objects: Vec<Vec<bool>> = seen.map(|truth| truth.mask).collect();
-                if objects.len() < 2 {
-                    continue;
-                }
-                for (category, _) in pairs {
-                    let subject = self.subject(&self.tower, &photo, category)?;
-                    for way in Split::ALL {
-                        let maps = parts::split(&subject, way, &self.choices)?;
-                        let maps: Vec<_> =
-                            maps.iter().map(|map| map.saliency([height, width])).collect::<Result<_>>()?;
-                        if let Some(worth) = parts::worth(&maps, &objects) {
-                            let mut worths = worths.lock().expect("no worker panics while it holds the lock");
-                            worths.insert((number, category.clone(), way.name()), worth);
-                        }
+        let worths = workers::each(work.len(), self.workers, |number| {
+            let work = &work[number];
+            bar.inc(1);
+            let mut worths = BTreeMap::new();
+            let counts = |(category, _): &&(String, _)| found.pairs.contains(&(work.photo.clone(), category.clone()));
+            let pairs: Vec<_> = work.pairs.iter().filter(counts).collect();
+            if pairs.is_empty() || work.objects.len() < 2 {
+                return Ok(worths);
+            }
+            let photo = Photo::open(&work.path)?;
+            let (size, framing) = self.framing(&photo);
+            let seen =
+                work.objects.iter().map(|object| Truth::new(std::iter::once(object), framing, size, [height, width]));
+            let seen = seen.filter(|truth| truth.share() >= self.args.least_mask && truth.share() > 0.0);
+            let objects: Vec<Vec<bool>> = seen.map(|truth| truth.mask).collect();
+            if objects.len() < 2 {
+                return Ok(worths);
+            }
+            for (category, _) in pairs {
+                let subject = self.subject(&self.tower, &photo, category)?;
+                for way in Split::ALL {
+                    let maps = parts::split(&subject, way, &self.choices)?;
+                    let maps: Vec<_> = maps.iter().map(|map| map.saliency([height, width])).collect::<Result<_>>()?;
+                    if let Some(worth) = parts::worth(&maps, &objects) {
+                        worths.insert((number, category.clone(), way.name()), worth);
                     }
                 }
             }
-        };
-        std::thread::scope(|scope| -> Result<()> {
-            let others: Vec<_> = (1..self.workers).map(|_| scope.spawn(labour)).collect();
-            let mut outcome = labour();
-            for other in others {
-                let joined = other.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a thread stopped unexpectedly")));
-                outcome = outcome.and(joined);
-            }
-            outcome
-        })?;
+            Ok(worths)
+        });
         bar.finish_and_clear();
-        let worths = worths.into_inner().expect("the workers have ended");
+        let worths: BTreeMap<(usize, String, &str), Worth> = worths?.into_iter().flatten().collect();
         let mut summaries = BTreeMap::new();
         for way in Split::ALL {
             let estimate = |number: fn(&Worth) -> f64| {
@@ -641,7 +594,7 @@ impl<'a> Run<'a> {
                         sample.push(&[number(worth)]);
                     }
                 }
-                Some((sample.estimate(self.args.seed)?, sample.count()))
+                Some((sample.estimate(self.choices.seed)?, sample.count()))
             };
             if let (Some((best_iou, pairs)), Some((overlap, _)), Some((energy, _))) =
                 (estimate(|w| w.best_iou), estimate(|w| w.overlap), estimate(|w| w.energy))
@@ -662,15 +615,7 @@ impl<'a> Run<'a> {
         let counted =
             |(work, category): &(&Work, &String)| found.pairs.contains(&(work.photo.clone(), (*category).clone()));
         let pairs: Vec<(&Work, &String)> = pairs.filter(counted).take(self.args.randomise).collect();
-        let (layer, score) = (&self.tower.layer().name, &self.tower.score().name);
-        let load = |tensors| {
-            ImageTower::load_shuffled(&self.model, layer, self.tower.side(), score, (tensors, self.args.seed))
-        };
-        let heads = self.methods.iter().any(|method| method.needs_head());
-        let whole = |tower: ImageTower| if heads { tower.with_head(&self.model) } else { Ok(tower) };
-        // Without the larger input, whose network would have to be shuffled alike.
-        let (plain, all) = load(0)?;
-        let (plain, side) = (whole(plain)?, self.tower.side());
+        let (all, side) = (self.tower.weight_tensors(), self.tower.side());
         let stages: Vec<usize> = std::iter::successors(Some(1), |n| Some(2 * n)).take_while(|n| *n < all).collect();
         let stages: Vec<usize> = stages.into_iter().chain([all]).collect();
         let style =
@@ -687,39 +632,27 @@ impl<'a> Run<'a> {
             if missing.is_empty() {
                 continue;
             }
-            let shuffled = whole(load(tensors)?.0)?;
-            let next = AtomicUsize::new(0);
-            let labour = || -> Result<()> {
-                while let Some((work, category)) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let photo = Photo::open(&work.path)?;
-                    let subjects = [&plain, &shuffled].map(|tower| self.subject(tower, &photo, category));
-                    let [ours, theirs] = subjects;
-                    let (ours, theirs) = (ours?, theirs?);
-                    for &method in self.methods.iter().filter(|method| !known(work, category, **method)) {
-                        let map =
-                            |subject: &Subject<'_>| subject.map(method, &self.choices)?.saliency([side.0, side.1]);
-                        let correlation = metrics::spearman(&map(&ours)?, &map(&theirs)?);
-                        self.records.append(&Record {
-                            settings: self.records.settings.clone(),
-                            photo: work.photo.clone(),
-                            category: (*category).clone(),
-                            method: method.name().to_owned(),
-                            mask: self.records.get(&work.photo, category, method).and_then(|(mask, _)| *mask),
-                            metrics: Values::from([(name.clone(), Value::Number(correlation))]),
-                        })?;
-                    }
-                    bar.inc(1);
+            let shuffled = self.tower.shuffled(&self.model, Shuffle { tensors, seed: self.choices.seed })?;
+            workers::each(missing.len(), self.workers, |at| {
+                let (work, category) = missing[at];
+                let photo = Photo::open(&work.path)?;
+                let subjects = [&self.tower, &shuffled].map(|tower| self.subject(tower, &photo, category));
+                let [ours, theirs] = subjects;
+                let (ours, theirs) = (ours?, theirs?);
+                for &method in self.methods.iter().filter(|method| !known(work, category, **method)) {
+                    let map = |subject: &Subject<'_>| subject.map(method, &self.choices)?.saliency([side.0, side.1]);
+                    let correlation = metrics::spearman(&map(&ours)?, &map(&theirs)?);
+                    self.records.append(&Record {
+                        settings: self.records.settings.clone(),
+                        photo: work.photo.clone(),
+                        category: (*category).clone(),
+                        method: method.name().to_owned(),
+                        mask: self.records.get(&work.photo, category, method).and_then(|(mask, _)| *mask),
+                        metrics: Values::from([(name.clone(), Value::Number(correlation))]),
+                    })?;
                 }
+                bar.inc(1);
                 Ok(())
-            };
-            std::thread::scope(|scope| -> Result<()> {
-                let others: Vec<_> = (1..self.workers).map(|_| scope.spawn(labour)).collect();
-                let mut outcome = labour();
-                for other in others {
-                    let joined = other.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a thread stopped unexpectedly")));
-                    outcome = outcome.and(joined);
-                }
-                outcome
             })?;
         }
         bar.finish_and_clear();

@@ -6,10 +6,10 @@ use crate::network::{Explained, ImageTower};
 use crate::photo::{self, Fit, Framing, Photo, Planes};
 use crate::scores::{Prompt, Scores};
 use crate::timings::Timings;
-use anyhow::{Context, Result, bail, ensure};
+use crate::workers;
+use anyhow::{Context, Result, ensure};
 use decomcam_core::{Maps, Recipe, SignRule, affinity, channels, decompose, head, integrate, mask, maths};
 use serde::Serialize;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -180,7 +180,7 @@ pub fn explain(
     };
     let ((seen, explaining), blurred) = match request.integrate {
         Integrate::Photo => {
-            let (seen, blurred) = together(request.threads, seen_pass, blurred_pass)?;
+            let (seen, blurred) = workers::both(request.threads, || Ok(seen_pass()), || Ok(blurred_pass()))?;
             (seen, Some(blurred))
         }
         Integrate::Features => (seen_pass(), None),
@@ -501,21 +501,6 @@ fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
     (result, start.elapsed())
 }
 
-/// Both results, found at the same time if there are threads for it.
-fn together<A, B: Send>(threads: usize, a: impl FnOnce() -> A, b: impl FnOnce() -> B + Send) -> Result<(A, B)> {
-    if threads < 2 {
-        return Ok((a(), b()));
-    }
-    std::thread::scope(|scope| {
-        let b = scope.spawn(b);
-        let a = a();
-        match b.join() {
-            Ok(b) => Ok((a, b)),
-            Err(_) => bail!("the thread that scored the blurred photo stopped unexpectedly"),
-        }
-    })
-}
-
 /// Stage 7: the explained score with each OSSM kept; and the time that all threads together spent on masks and in the network. `masked` makes the input
 /// for an OSSM, `score` runs it.
 fn score_all(
@@ -525,41 +510,16 @@ fn score_all(
     score: &(dyn Fn(&[f32]) -> Result<f32> + Sync),
     tick: &(dyn Fn() + Sync),
 ) -> Result<(Vec<f32>, Duration, Duration)> {
-    let next = AtomicUsize::new(0);
-    let done: Mutex<Vec<Option<f32>>> = Mutex::new(vec![None; ossms.len()]);
-    let spent = Mutex::new((Duration::ZERO, Duration::ZERO));
-    let work = || -> Result<()> {
-        loop {
-            let task = next.fetch_add(1, Ordering::Relaxed);
-            let Some(ossm) = ossms.get(task) else {
-                return Ok(());
-            };
-            let (input, masking) = timed(|| masked(ossm));
-            let input = input?;
-            let (value, scoring) = timed(|| score(&input));
-            let value = value?;
-            let mut spent = spent.lock().expect("no worker panics while it holds the lock");
-            spent.0 += masking;
-            spent.1 += scoring;
-            done.lock().expect("no worker panics while it holds the lock")[task] = Some(value);
-            tick();
-        }
-    };
-    let workers = threads.clamp(1, ossms.len().max(1));
-    std::thread::scope(|scope| -> Result<()> {
-        let others: Vec<_> = (1..workers).map(|_| scope.spawn(work)).collect();
-        work()?;
-        for other in others {
-            match other.join() {
-                Ok(result) => result?,
-                Err(_) => bail!("a thread that scored masked photos stopped unexpectedly"),
-            }
-        }
-        Ok(())
+    let done = workers::each(ossms.len(), threads, |at| {
+        let (input, masking) = timed(|| masked(ossms[at]));
+        let input = input?;
+        let (value, scoring) = timed(|| score(&input));
+        tick();
+        Ok((value?, masking, scoring))
     })?;
-    let scores: Option<Vec<f32>> = done.into_inner().expect("the workers have ended").into_iter().collect();
-    let (masks, network) = spent.into_inner().expect("the workers have ended");
-    Ok((scores.context("a masked photo has no score")?, masks, network))
+    let scores = done.iter().map(|(score, ..)| *score).collect();
+    let (masking, scoring) = (done.iter().map(|(_, time, _)| time), done.iter().map(|(.., time)| time));
+    Ok((scores, masking.sum(), scoring.sum()))
 }
 
 /// A'_c(p) = mean_c + m(p) (A_c(p) - mean_c), with m the min-max scaled OSSM; for none, the means alone.

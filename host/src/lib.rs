@@ -39,3 +39,4 @@ pub mod report;
 pub mod scores;
 pub mod text;
 pub mod timings;
+pub mod workers;

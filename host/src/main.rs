@@ -1,6 +1,6 @@
 //! The command `decomcam`: parse, run, report.
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use decomcam::args::{
@@ -21,6 +21,7 @@ use decomcam::report::{self, Explained, Files};
 use decomcam::scores::{self, Prompt};
 use decomcam::text::TextTower;
 use decomcam::timings::{Timings, peak_memory_bytes};
+use decomcam::workers;
 use decomcam_core::Recipe;
 use std::io::{self, Write};
 use std::path::Path;
@@ -83,13 +84,13 @@ fn request(args: &RequestArgs, tower: &ImageTower) -> Request {
     let recipe = args.recipe.map_or(Recipe::Exact, |recipe| recipe.0);
     Request {
         recipe,
-        affinity: args.affinity.map_or(recipe == Recipe::Exact, |switch| switch.0),
-        channels: args.channels,
-        components: args.components,
+        affinity: args.tuning.affinity.map_or(recipe == Recipe::Exact, |switch| switch.0),
+        channels: args.tuning.channels,
+        components: args.tuning.components,
         sign: args.sign.map(|sign| sign.0),
         fit: args.model.fit.map(|fit| fit.0),
         integrate: if tower.has_head() { Integrate::Features } else { Integrate::Photo },
-        threads: threads(args.threads),
+        threads: threads(args.tuning.threads),
     }
 }
 
@@ -137,10 +138,10 @@ fn open_fast(args: &ModelArgs, layer: Option<&str>) -> Result<Model> {
 
 fn load(args: &RequestArgs, photo: &Photo) -> Result<Loaded> {
     let mut timings = Timings::default();
-    let model = timings.measure("read model", || open_model(&args.model, args.layer.as_deref()))?;
+    let model = timings.measure("read model", || open_model(&args.model, args.tuning.layer.as_deref()))?;
     let side = input_side(&args.model, &model)?;
-    let layer = args.layer.as_ref().unwrap_or(&model.manifest.image.default_layer).clone();
-    let score = args.score.as_ref().unwrap_or(&model.manifest.explain.explained);
+    let layer = args.tuning.layer.as_ref().unwrap_or(&model.manifest.image.default_layer).clone();
+    let score = args.tuning.score.as_ref().unwrap_or(&model.manifest.explain.explained);
     let prompt = |text: &str| {
         let tower = TextTower::load(&model)?;
         Prompt::new(&model, &tower, text, args.versus.as_deref(), Some(score))
@@ -153,7 +154,7 @@ fn load(args: &RequestArgs, photo: &Photo) -> Result<Loaded> {
     }
     let tower = timings.measure("load image tower", || {
         let exact = args.recipe.is_none_or(|recipe| recipe.0 == Recipe::Exact);
-        let scales = args.scales.map_or(if exact { model.manifest.explain.scales } else { 1 }, usize::from);
+        let scales = args.tuning.scales.map_or(if exact { model.manifest.explain.scales } else { 1 }, usize::from);
         let own = || {
             let tower = ImageTower::load_to_explain(&model, &layer, side, score)?;
             match args.integrate.map(|integrate| integrate.0) {
@@ -166,13 +167,8 @@ fn load(args: &RequestArgs, photo: &Photo) -> Result<Loaded> {
             return own();
         }
         // Each size is a graph of its own.
-        std::thread::scope(|scope| {
-            let finer = scope.spawn(|| ImageTower::load_finer(&model, &layer, side, score, scales));
-            let tower = own();
-            let finer =
-                finer.join().map_err(|_| anyhow!("the thread that loaded the larger size stopped unexpectedly"))?;
-            Ok(tower?.with_finer(finer?))
-        })
+        let (tower, finer) = workers::both(2, own, || ImageTower::load_finer(&model, &layer, side, score, scales))?;
+        Ok(tower.with_finer(finer))
     })?;
     let prompt = match given {
         Some(given) => given,
@@ -289,8 +285,8 @@ fn capture(args: &CaptureArgs) -> Result<()> {
         RequestArgs { recipe: Some(args.request.recipe.unwrap_or(RecipeArg(Recipe::Aligned))), ..args.request.clone() };
     ensure!(
         asked.recipe != Some(RecipeArg(Recipe::Exact))
-            && asked.affinity != Some(SwitchArg(true))
-            && asked.scales.is_none_or(|scales| scales == 1),
+            && asked.tuning.affinity != Some(SwitchArg(true))
+            && asked.tuning.scales.is_none_or(|scales| scales == 1),
         "a capsule holds one pass of the network and a recipe of the core's; expected no --affinity on, --scales 2 or --recipe exact: leave them out"
     );
     let loaded = load(&asked, &photo)?;
@@ -376,8 +372,9 @@ fn bench(args: &BenchArgs) -> Result<()> {
 }
 
 fn compare(args: &CompareArgs) -> Result<()> {
+    let with = &args.methods;
     let (mut text, files) =
-        compare::run(args, &open_model(&args.model, args.layer.as_deref())?, threads(args.threads))?;
+        compare::run(args, &open_model(&with.model, with.tuning.layer.as_deref())?, threads(with.tuning.threads))?;
     text.push('\n');
     for file in files {
         text += &format!("wrote {}\n", file.display());
@@ -387,8 +384,9 @@ fn compare(args: &CompareArgs) -> Result<()> {
 
 fn evaluate(args: &EvalArgs) -> Result<()> {
     const NAMED: usize = 20;
-    let model = open_model(&args.model, args.layer.as_deref())?;
-    let eval::Outcome { mut text, skipped, files } = eval::run(args, model, threads(args.threads))?;
+    let with = &args.methods;
+    let model = open_model(&with.model, with.tuning.layer.as_deref())?;
+    let eval::Outcome { mut text, skipped, files } = eval::run(args, model, threads(with.tuning.threads))?;
     text.push('\n');
     for file in files {
         text += &format!("wrote {}\n", file.display());

@@ -8,13 +8,12 @@ use crate::model::Model;
 use crate::network::{Explained, ImageTower};
 use crate::photo::{self, Framing, Photo, Planes};
 use crate::scores::Prompt;
-use anyhow::{Context, Result, bail, ensure};
+use crate::workers;
+use anyhow::{Result, ensure};
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
 use decomcam_core::cams::{self, Cam};
 use decomcam_core::{Maps, Recipe, SignRule, channels, decompose, integrate};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A way to a saliency map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -298,7 +297,7 @@ impl<'a> Subject<'a> {
             let blurred_score = self.explained_score(&blurred.normalised(image.mean, image.std))?;
             let masker = PhotoMasker::new(self.planes.clone(), blurred, recipe, (image.mean, image.std), size)?;
             let score = |q: usize| self.explained_score(&masker.masked(&parts[q].ossm)?);
-            let scores = parallel(parts.len(), choices.threads, &score)?;
+            let scores = workers::each(parts.len(), choices.threads, score)?;
             integrate::score_weights(recipe, &scores, blurred_score, &mut weights)?;
         }
         let ossms: Vec<f32> = parts.iter().flat_map(|part| part.ossm.iter().copied()).collect();
@@ -335,7 +334,7 @@ pub fn score_cam(
         let input: Vec<f32> = input.iter().zip(mask.iter().cycle()).map(|(value, weight)| value * weight).collect();
         score(&input)
     };
-    let scores = parallel(chosen.len(), threads, &masked)?;
+    let scores = workers::each(chosen.len(), threads, masked)?;
     let highest = scores.iter().copied().fold(f32::MIN, f32::max);
     let powers: Vec<f32> = scores.iter().map(|score| (score - highest).exp()).collect();
     let total: f32 = powers.iter().sum();
@@ -382,7 +381,7 @@ pub fn ablation_cam(
         others[channel * positions..(channel + 1) * positions].fill(0.0);
         score(&others)
     };
-    let scores = parallel(activations.len() / positions, threads, &silenced)?;
+    let scores = workers::each(activations.len() / positions, threads, silenced)?;
     let unit = if whole == 0.0 { 1.0 } else { whole.abs() };
     let mut sum = vec![0.0; positions];
     for (map, without) in activations.chunks_exact(positions).zip(scores) {
@@ -413,7 +412,7 @@ pub fn rise(input: &[f32], size: [usize; 2], choices: &Choices, score: &Scorer<'
         let input: Vec<f32> = input.iter().zip(mask.iter().cycle()).map(|(value, weight)| value * weight).collect();
         score(&input)
     };
-    let scores = parallel(choices.rise_masks, choices.threads, &masked)?;
+    let scores = workers::each(choices.rise_masks, choices.threads, masked)?;
     let mut sum = vec![0.0; size[0] * size[1]];
     for (number, score) in scores.iter().enumerate() {
         sum.iter_mut().zip(mask(number)).for_each(|(sum, weight)| *sum += score * weight);
@@ -451,33 +450,4 @@ pub fn rise_mask(grid: &[f32], [top, left]: [usize; 2], [height, width]: [usize;
         }
     }
     mask
-}
-
-/// `count` numbers, each found by `find`, on several threads.
-fn parallel(count: usize, threads: usize, find: &(dyn Fn(usize) -> Result<f32> + Sync)) -> Result<Vec<f32>> {
-    let next = AtomicUsize::new(0);
-    let found = Mutex::new(vec![None; count]);
-    let work = || -> Result<()> {
-        loop {
-            let at = next.fetch_add(1, Ordering::Relaxed);
-            if at >= count {
-                return Ok(());
-            }
-            let value = find(at)?;
-            found.lock().expect("no worker panics while it holds the lock")[at] = Some(value);
-        }
-    };
-    std::thread::scope(|scope| -> Result<()> {
-        let others: Vec<_> = (1..threads.clamp(1, count.max(1))).map(|_| scope.spawn(work)).collect();
-        work()?;
-        for other in others {
-            match other.join() {
-                Ok(result) => result?,
-                Err(_) => bail!("a thread that ran the network stopped unexpectedly"),
-            }
-        }
-        Ok(())
-    })?;
-    let found: Option<Vec<f32>> = found.into_inner().expect("the workers have ended").into_iter().collect();
-    found.context("a number was not found")
 }

@@ -7,7 +7,7 @@ use crate::gradient::append_gradient;
 use crate::inspect;
 use crate::model::{Layer, LayerLayout, Model, Score, ScoreKind};
 use crate::quantised::{self, Steps, Wanted};
-use crate::randomise::shuffle;
+use crate::randomise::Shuffle;
 use crate::scores::posterior;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use std::cell::Cell;
@@ -31,6 +31,8 @@ pub struct ImageTower {
     steps: Option<Steps>,
     layer: Layer,
     side: (usize, usize),
+    shuffle: Shuffle,
+    weights: usize,
     origin: String,
 }
 
@@ -134,21 +136,10 @@ impl ImageTower {
     /// # Errors
     /// Those of [`ImageTower::load`], and an unknown score.
     pub fn load_to_explain(model: &Model, layer: &str, side: (usize, usize), score: &str) -> Result<ImageTower> {
-        Ok(ImageTower::load_shuffled(model, layer, side, score, (0, 0))?.0)
+        ImageTower::read(model, layer, side, score, Shuffle::default())
     }
 
-    /// As [`ImageTower::load_to_explain`], with the last `tensors` weight tensors before the score's output shuffled
-    /// ([`crate::randomise`]); and how many there are.
-    ///
-    /// # Errors
-    /// Those of [`ImageTower::load_to_explain`].
-    pub fn load_shuffled(
-        model: &Model,
-        layer: &str,
-        side: (usize, usize),
-        score: &str,
-        shuffled: (usize, u64),
-    ) -> Result<(ImageTower, usize)> {
+    fn read(model: &Model, layer: &str, side: (usize, usize), score: &str, shuffle: Shuffle) -> Result<ImageTower> {
         let manifest = &model.manifest;
         let layer = manifest.layer(layer)?.clone();
         let score = manifest.score(score)?.clone();
@@ -160,8 +151,8 @@ impl ImageTower {
             }
         }
         let origin = format!("{} of {}", manifest.image.file, model.origin());
-        let wiring = Wiring { outputs: &outputs, score: &score, layer: &layer, side };
-        let (built, weights) = match contained(|| wiring.build(model, shuffled)) {
+        let wiring = Wiring { outputs: &outputs, score: &score, layer: &layer, side, shuffle };
+        let built = match contained(|| wiring.build(model)) {
             Ok(built) => built,
             Err(error) => {
                 // An operator without a rule is told in the file's own words, with a way out.
@@ -174,7 +165,7 @@ impl ImageTower {
                 )));
             }
         };
-        let tower = ImageTower {
+        Ok(ImageTower {
             vectors: built.vectors,
             explain: built.explain,
             head: None,
@@ -185,9 +176,30 @@ impl ImageTower {
             score,
             layer,
             side,
+            shuffle,
+            weights: built.weights,
             origin,
-        };
-        Ok((tower, weights))
+        })
+    }
+
+    /// The same tower with its last weight tensors before the score's output shuffled, head and larger input included.
+    ///
+    /// # Errors
+    /// Those of [`ImageTower::load_to_explain`].
+    pub fn shuffled(&self, model: &Model, shuffle: Shuffle) -> Result<ImageTower> {
+        let mut tower = ImageTower::read(model, &self.layer.name, self.side, &self.score.name, shuffle)?;
+        if self.has_head() {
+            tower = tower.with_head(model)?;
+        }
+        if let Some(finer) = &self.finer {
+            tower = tower.with_finer(finer.shuffled(model, shuffle)?);
+        }
+        Ok(tower)
+    }
+
+    /// How many weight tensors [`ImageTower::shuffled`] can shuffle.
+    pub fn weight_tensors(&self) -> usize {
+        self.weights
     }
 
     /// The score whose gradient [`ImageTower::explain`] takes.
@@ -281,8 +293,7 @@ impl ImageTower {
     /// # Errors
     /// A layer that does not cut the network in two, because something bypasses it.
     pub fn with_head(mut self, model: &Model) -> Result<ImageTower> {
-        let wiring = Wiring { outputs: &self.outputs, score: &self.score, layer: &self.layer, side: self.side };
-        let head = contained(|| wiring.build_head(model));
+        let head = contained(|| self.wiring().build_head(model));
         self.head = Some(head.with_context(|| {
             format!(
                 "{}: could not cut the network at layer \"{}\"; explain another layer",
@@ -292,10 +303,14 @@ impl ImageTower {
         Ok(self)
     }
 
+    fn wiring(&self) -> Wiring<'_> {
+        let Self { outputs, score, layer, side, shuffle, .. } = self;
+        Wiring { outputs, score, layer, side: *side, shuffle: *shuffle }
+    }
+
     /// [`ImageTower::with_head`] where that is possible.
     pub fn with_head_if_possible(mut self, model: &Model) -> ImageTower {
-        let wiring = Wiring { outputs: &self.outputs, score: &self.score, layer: &self.layer, side: self.side };
-        self.head = contained(|| wiring.build_head(model)).ok();
+        self.head = contained(|| self.wiring().build_head(model)).ok();
         self
     }
 
@@ -388,6 +403,7 @@ struct Wiring<'a> {
     score: &'a Score,
     layer: &'a Layer,
     side: (usize, usize),
+    shuffle: Shuffle,
 }
 
 /// What comes out.
@@ -396,11 +412,12 @@ struct Built {
     explain: Arc<TypedRunnableModel>,
     text_len: usize,
     steps: Option<Steps>,
+    weights: usize,
 }
 
 impl Wiring<'_> {
-    /// The network as a graph of floats; its outputs are the wanted ones, then the layer.
-    fn read(&self, model: &Model) -> Result<TypedModel> {
+    /// The network as a graph of floats, shuffled as asked, and the number of its weight tensors; its outputs are the wanted ones, then the layer.
+    fn read(&self, model: &Model) -> Result<(TypedModel, usize)> {
         let side = &model.manifest.image;
         let (height, width) = self.side;
         let mut names: Vec<&str> = self.outputs.iter().map(String::as_str).collect();
@@ -413,10 +430,18 @@ impl Wiring<'_> {
             pairs: model.pairs(),
             folder: model.folder(),
         };
-        let network = quantised::read(model.file(&side.file)?, &wanted)?;
+        let mut network = quantised::read(model.file(&side.file)?, &wanted)?;
         let layer = network.outputs[self.outputs.len()];
         expect_shape(&network, layer, &self.layer.name, &self.layer.shape(self.side))?;
-        Ok(network)
+        let scored = self.scored(&network)?;
+        let weights = self.shuffle.weights_before(&mut network, scored)?;
+        Ok((network, weights))
+    }
+
+    /// The output that the score is computed from.
+    fn scored(&self, network: &TypedModel) -> Result<OutletId> {
+        let at = self.outputs.iter().position(|name| *name == self.score.image).context("no such output")?;
+        Ok(network.outputs[at])
     }
 
     /// Why no gradient gets to the layer, if that is what is wrong.
@@ -426,18 +451,16 @@ impl Wiring<'_> {
     }
 
     fn build_head(&self, model: &Model) -> Result<Arc<TypedRunnableModel>> {
-        let network = self.read(model)?;
+        let (network, _) = self.read(model)?;
         let mut head = after(network, self.outputs.len())?;
         head.optimize()?;
         SimplePlan::new(head)
     }
 
-    fn build(&self, model: &Model, (tensors, seed): (usize, u64)) -> Result<(Built, usize)> {
-        let mut network = self.read(model)?;
+    fn build(&self, model: &Model) -> Result<Built> {
+        let (mut network, weights) = self.read(model)?;
         let layer = network.outputs[self.outputs.len()];
-        let scored = self.outputs.iter().position(|name| *name == self.score.image).context("no such output")?;
-        let scored = network.outputs[scored];
-        let weights = shuffle(&mut network, scored, tensors, seed)?;
+        let scored = self.scored(&network)?;
         let text_len = match network.outlet_fact(scored)?.shape.as_concrete() {
             Some(&[1, length]) => length,
             other => {
@@ -455,7 +478,7 @@ impl Wiring<'_> {
         vectors.inputs.truncate(1);
         vectors.outputs.truncate(self.outputs.len());
         vectors.compact()?;
-        Ok((Built { vectors: SimplePlan::new(vectors)?, explain: SimplePlan::new(network)?, text_len, steps }, weights))
+        Ok(Built { vectors: SimplePlan::new(vectors)?, explain: SimplePlan::new(network)?, text_len, steps, weights })
     }
 }
 

@@ -8,35 +8,45 @@ use tract_onnx::tract_hir::internal::*;
 /// Numbers that a constant needs to count as weights, along two axes or more: a bias is none, and no gradient depends on it.
 const LEAST: usize = 64;
 
-/// Shuffles the numbers of the last `tensors` weight tensors before the output `scored`, counted from it downwards, each within itself. Returns how many
-/// there are in all.
-///
-/// # Errors
-/// A graph that cannot be ordered.
-pub fn shuffle(network: &mut TypedModel, scored: OutletId, tensors: usize, seed: u64) -> TractResult<usize> {
-    let inputs: Vec<usize> = network.inputs.iter().map(|input| input.node).collect();
-    let order = eval_order_for_nodes(&network.nodes, &inputs, &[scored.node], &[])?;
-    let is_weights = |node: &usize| {
-        let constant = network.nodes[*node].op_as::<Const>();
-        constant.is_some_and(|constant| {
-            let value = constant.val();
-            let axes = value.shape().iter().filter(|len| **len > 1).count();
-            value.datum_type() == f32::datum_type() && value.len() >= LEAST && axes > 1
-        })
-    };
-    let weights: Vec<usize> = order.into_iter().rev().filter(is_weights).collect();
-    for (number, &node) in weights.iter().take(tensors).enumerate() {
-        let node = &mut network.nodes[node];
-        let Some(constant) = node.op_as::<Const>() else { continue };
-        let shape = constant.val().shape().to_vec();
-        let mut values = constant.val().try_as_plain_ram()?.as_slice::<f32>()?.to_vec();
-        let mut random = Random::new(seed.wrapping_add(number as u64));
-        for last in (1..values.len()).rev() {
-            values.swap(last, random.below(last + 1));
+/// Which weight tensors are shuffled, each within itself, and from what.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Shuffle {
+    /// The last ones before the score's output, counted from it downwards.
+    pub tensors: usize,
+    /// The same seed gives the same order.
+    pub seed: u64,
+}
+
+impl Shuffle {
+    /// Shuffles the weights before the output `scored`. Returns how many tensors there are in all.
+    ///
+    /// # Errors
+    /// A graph that cannot be ordered.
+    pub fn weights_before(self, network: &mut TypedModel, scored: OutletId) -> TractResult<usize> {
+        let inputs: Vec<usize> = network.inputs.iter().map(|input| input.node).collect();
+        let order = eval_order_for_nodes(&network.nodes, &inputs, &[scored.node], &[])?;
+        let is_weights = |node: &usize| {
+            let constant = network.nodes[*node].op_as::<Const>();
+            constant.is_some_and(|constant| {
+                let value = constant.val();
+                let axes = value.shape().iter().filter(|len| **len > 1).count();
+                value.datum_type() == f32::datum_type() && value.len() >= LEAST && axes > 1
+            })
+        };
+        let weights: Vec<usize> = order.into_iter().rev().filter(is_weights).collect();
+        for (number, &node) in weights.iter().take(self.tensors).enumerate() {
+            let node = &mut network.nodes[node];
+            let Some(constant) = node.op_as::<Const>() else { continue };
+            let shape = constant.val().shape().to_vec();
+            let mut values = constant.val().try_as_plain_ram()?.as_slice::<f32>()?.to_vec();
+            let mut random = Random::new(self.seed.wrapping_add(number as u64));
+            for last in (1..values.len()).rev() {
+                values.swap(last, random.below(last + 1));
+            }
+            let shuffled = Tensor::from_shape(&shape, &values)?.into_arc_tensor();
+            node.outputs[0].fact = TypedFact::try_from(Arc::clone(&shuffled))?;
+            node.op = Box::new(Const::new(shuffled)?);
         }
-        let shuffled = Tensor::from_shape(&shape, &values)?.into_arc_tensor();
-        node.outputs[0].fact = TypedFact::try_from(Arc::clone(&shuffled))?;
-        node.op = Box::new(Const::new(shuffled)?);
+        Ok(weights.len())
     }
-    Ok(weights.len())
 }

@@ -196,13 +196,7 @@ impl Explained<'_> {
 
     /// The scores in one line, the explained one named as such.
     fn score_line(&self) -> String {
-        let Scores { reported, explained } = &self.explanation.scores;
-        let mut line = format!("{} {:.3}", reported.name, reported.value);
-        if reported.name == explained.name {
-            line += " (explained)";
-        } else {
-            let _ = write!(line, ", explained: {} {:.3}", explained.name, explained.value);
-        }
+        let mut line = self.explanation.scores.line();
         let masked = match self.request.integrate {
             Integrate::Photo => "of the blurred photo",
             Integrate::Features => "of the layer's means",

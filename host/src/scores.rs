@@ -44,6 +44,19 @@ pub struct Scores {
     pub explained: Value,
 }
 
+impl Scores {
+    /// Both in one line, the explained one named as such.
+    pub fn line(&self) -> String {
+        let Self { reported, explained } = self;
+        let line = format!("{} {:.3}", reported.name, reported.value);
+        if reported.name == explained.name {
+            line + " (explained)"
+        } else {
+            line + &format!(", explained: {} {:.3}", explained.name, explained.value)
+        }
+    }
+}
+
 impl Prompt {
     /// Encodes a prompt, and another one that it is held against. `explained` names the score to explain; the manifest's choice if not given.
     ///

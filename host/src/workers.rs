@@ -1,0 +1,94 @@
+//! Work shared by threads.
+
+use anyhow::{Result, anyhow};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// `work(0)` to `work(count - 1)`, each done by the first of the `threads` that is free; the results in this order.
+///
+/// # Errors
+/// That of the first number whose work failed, as far as it was begun: after a failure nothing more is.
+pub fn each<T: Send>(count: usize, threads: usize, work: impl Fn(usize) -> Result<T> + Sync) -> Result<Vec<T>> {
+    let next = AtomicUsize::new(0);
+    let labour = || {
+        let mut done = Vec::new();
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            if at >= count {
+                return done;
+            }
+            let result = work(at);
+            if result.is_err() {
+                next.store(count, Ordering::Relaxed);
+            }
+            done.push((at, result));
+        }
+    };
+    let mut done = std::thread::scope(|scope| -> Result<_> {
+        let others: Vec<_> = (1..threads.min(count)).map(|_| scope.spawn(labour)).collect();
+        let mut done = labour();
+        for other in others {
+            done.extend(other.join().map_err(|_| stopped())?);
+        }
+        Ok(done)
+    })?;
+    done.sort_unstable_by_key(|(at, _)| *at);
+    done.into_iter().map(|(_, result)| result).collect()
+}
+
+/// Both results, found at the same time if there are two threads for it.
+///
+/// # Errors
+/// That of the first, or else that of the second.
+pub fn both<A, B: Send>(
+    threads: usize,
+    a: impl FnOnce() -> Result<A>,
+    b: impl FnOnce() -> Result<B> + Send,
+) -> Result<(A, B)> {
+    if threads < 2 {
+        return Ok((a()?, b()?));
+    }
+    std::thread::scope(|scope| {
+        let b = scope.spawn(b);
+        let a = a();
+        let b = b.join().map_err(|_| stopped())?;
+        Ok((a?, b?))
+    })
+}
+
+fn stopped() -> anyhow::Error {
+    anyhow!("a worker thread stopped unexpectedly; this is a fault of the program: please report it")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::ensure;
+    use std::sync::Barrier;
+
+    #[test]
+    fn results_are_in_order_whoever_finds_them() {
+        for threads in [0, 1, 2, 7] {
+            assert_eq!(each(5, threads, |at| Ok(at * at)).unwrap(), [0, 1, 4, 9, 16]);
+        }
+        assert!(each(0, 2, Ok).unwrap().is_empty());
+    }
+
+    #[test]
+    fn work_is_done_at_the_same_time() {
+        let meeting = Barrier::new(2);
+        each(2, 2, |_| Ok(meeting.wait().is_leader())).unwrap();
+        both(2, || Ok(meeting.wait().is_leader()), || Ok(meeting.wait().is_leader())).unwrap();
+    }
+
+    #[test]
+    fn nothing_is_begun_after_a_failure() {
+        let begun = AtomicUsize::new(0);
+        let work = |at| {
+            begun.fetch_add(1, Ordering::Relaxed);
+            ensure!(at != 3, "number {at} failed");
+            Ok(at)
+        };
+        assert_eq!(each(100, 1, work).unwrap_err().to_string(), "number 3 failed");
+        assert_eq!(begun.into_inner(), 4);
+    }
+}
