@@ -262,7 +262,7 @@ pub struct BenchArgs {
 /// Methods that are set side by side, and the model.
 #[derive(Clone, Debug, Args)]
 pub struct MethodsArgs {
-    /// Methods, several times or with commas; of eval, differences are to the first [default: aligned and all that need one pass]
+    /// Methods, several times or with commas; of eval, differences are to the first [default: exact and all that need one pass]
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub method: Vec<Method>,
     /// Masks of RISE
