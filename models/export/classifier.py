@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from exporting import (
     Layer,
     Preparation,
-    Seen,
-    export,
+    add_arguments,
+    export_image,
     fresh,
+    hashed,
     manifest_head,
+    origin,
     settle,
-    sha256,
     table,
     write_check,
 )
@@ -88,7 +89,7 @@ def manifest(folder: Path, head: list[str], notice: dict[str, str]) -> str:
     return "\n".join(
         [
             *head,
-            table("[classes]", labels=labels.name, labels_sha256=sha256(labels)),
+            table("[classes]", **hashed(labels, "labels")),
             table(
                 "[[scores]]",
                 name="logit",
@@ -113,15 +114,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Exports an ImageNet classifier, its labels and a manifest.")
     parser.add_argument("--source", choices=list(LAYERS), required=True)
     parser.add_argument("--model", required=True, help="name in that package, such as resnet50")
-    weights = parser.add_mutually_exclusive_group(required=True)
-    weights.add_argument("--pretrained", metavar="TAG|FILE", help="the package's tag, or a file with a state_dict")
-    weights.add_argument("--random-seed", type=int, help="no trained weights: random ones, for tests")
+    add_arguments(parser, pretrained="the package's tag, or a file with a state_dict")
     parser.add_argument("--layers", nargs="+", help="modules to explain, the default first (default: by family)")
-    parser.add_argument("--licence", default="LicenseRef-unknown", help="SPDX expression for the weights")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the f32 form")
-    parser.add_argument("--int8", type=Path, help="also write the quantised form to this folder")
-    parser.add_argument("--photos", type=Path, help="folder of photos to calibrate on (default: noise)")
-    parser.add_argument("--calibration", type=int, default=32, help="number of pictures to calibrate on")
     args = parser.parse_args()
     torch.set_num_threads(1)
     random = args.random_seed is not None
@@ -136,18 +130,14 @@ def main() -> None:
     (folder / "labels.txt").write_text("".join(f"{info.index_to_description(i)}\n" for i in range(1000)))
 
     picture = next(preparation.pictures(args.photos, 1, 1))
-    seen = Seen(model, {layer.name: layer.module for layer in layers}).eval()
     with torch.no_grad():
-        logits = seen(torch.from_numpy(picture))[0]
+        logits = model(torch.from_numpy(picture))
     if logits.shape != (1, 1000):
         raise SystemExit(f"{args.model}: expected ImageNet's 1000 classes, found {logits.shape[1]}")
-    export(seen, torch.from_numpy(picture), folder / "image.onnx", "image", ["logits", *seen.layers])
-    for layer in layers:
-        layer.shape = tuple(seen.captured[layer.name].shape)
+    seen = export_image(model, layers, picture, folder / "image.onnx", "logits")
 
     version = {"timm": timm, "torchvision": torchvision}[args.source].__version__.split("+")[0]
-    origin = f"random weights, seed {args.random_seed}" if random else f"weights {Path(args.pretrained).name}"
-    source = f"architecture {args.model} of {args.source} {version}, {origin}"
+    source = f"architecture {args.model} of {args.source} {version}, {origin(args)}"
     licence = {"timm": "Apache-2.0", "torchvision": "BSD-3-Clause"}[args.source] if random else args.licence
     head = manifest_head(folder, args.model, f"ImageNet classifier, {source}", licence, preparation, layers)
     (folder / "model.toml").write_text(manifest(folder, head, {"licence": licence, "source": source}))

@@ -14,12 +14,14 @@ from torch import Tensor, nn
 from exporting import (
     Layer,
     Preparation,
-    Seen,
+    add_arguments,
     export,
+    export_image,
     fresh,
+    hashed,
     manifest_head,
+    origin,
     settle,
-    sha256,
     table,
     write_check,
 )
@@ -95,11 +97,9 @@ def manifest(folder: Path, head: list[str], model: nn.Module, notices: dict[str,
             *head,
             table(
                 "[text]",
-                file=text.name,
-                sha256=sha256(text),
+                **hashed(text),
                 input="ids",
-                vocabulary=vocabulary.name,
-                vocabulary_sha256=sha256(vocabulary),
+                **hashed(vocabulary, "vocabulary"),
                 tokenizer="huggingface",
                 context=CONTEXT,
                 pad=0,
@@ -129,15 +129,8 @@ def manifest(folder: Path, head: list[str], model: nn.Module, notices: dict[str,
 def main() -> None:
     parser = argparse.ArgumentParser(description="Exports the two towers of a CLIP, its tokenizer and a manifest.")
     parser.add_argument("model", help="name in open_clip, such as RN50, ViT-B-32, MobileCLIP-S1")
-    weights = parser.add_mutually_exclusive_group(required=True)
-    weights.add_argument("--pretrained", metavar="TAG|FILE", help="open_clip's tag, or a file with weights")
-    weights.add_argument("--random-seed", type=int, help="no trained weights: random ones, for tests")
+    add_arguments(parser, pretrained="open_clip's tag, or a file with weights")
     parser.add_argument("--tag", help="take mean, std and kind of gelu from this tag of open_clip")
-    parser.add_argument("--licence", default="LicenseRef-unknown", help="SPDX expression for the weights")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the f32 form")
-    parser.add_argument("--int8", type=Path, help="also write the quantised form to this folder")
-    parser.add_argument("--photos", type=Path, help="folder of photos to calibrate on (default: noise)")
-    parser.add_argument("--calibration", type=int, default=32, help="number of pictures to calibrate on")
     args = parser.parse_args()
     torch.set_num_threads(1)
 
@@ -153,20 +146,14 @@ def main() -> None:
     ids = check_tokenizer(folder / "tokenizer.json", open_clip.get_tokenizer(args.model), TEMPLATE.format(CHECK_WORD))
 
     picture = next(preparation.pictures(args.photos, 1, 1))
-    seen = Seen(model.visual, {layer.name: layer.module for layer in layers}).eval()
-    example = torch.from_numpy(picture)
-    export(seen, example, folder / "image.onnx", "image", ["embedding", *seen.layers])
-    for layer in layers:
-        layer.shape = tuple(seen.captured[layer.name].shape)
+    seen = export_image(model.visual, layers, picture, folder / "image.onnx", "embedding")
     ids_tensor = torch.tensor([ids])
     export(Text(model).eval(), ids_tensor, folder / "text.onnx", "ids", ["embedding"])
 
-    random = args.random_seed is not None
-    origin = f"random weights, seed {args.random_seed}" if random else f"weights {Path(args.pretrained).name}"
-    source = f"architecture {args.model} of open_clip {open_clip.__version__}, {origin}"
-    licence = "MIT" if random else args.licence
+    source = f"architecture {args.model} of open_clip {open_clip.__version__}, {origin(args)}"
+    licence = args.licence if args.random_seed is None else "MIT"
     name = f"clip-{args.model.lower()}"
-    head = manifest_head(folder, name, f"CLIP {args.model}, {origin}", licence, preparation, layers)
+    head = manifest_head(folder, name, f"CLIP {args.model}, {origin(args)}", licence, preparation, layers)
     (folder / "model.toml").write_text(manifest(folder, head, model, {"licence": licence, "source": source}))
 
     with torch.no_grad():

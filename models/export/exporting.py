@@ -1,10 +1,11 @@
-"""What both exporters share: sane random weights, ONNX files with named inner layers, manifest, check against torch."""
+"""What the exporters share: arguments, random weights, ONNX files with named layers, manifest, check against torch."""
 
 import hashlib
 import json
 import math
 import shutil
 import warnings
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -70,6 +71,32 @@ class Preparation:
         if not paths:
             raise SystemExit(f"{photos}: expected photos ({', '.join(sorted(PHOTO_SUFFIXES))}), found none")
         yield from (self.photo(path) for path in paths[:count])
+
+
+# ---- command line
+
+
+def add_arguments(parser: ArgumentParser, pretrained: str) -> None:
+    """The arguments that every exporter takes; `pretrained` says what `--pretrained` may be."""
+    weights = parser.add_mutually_exclusive_group(required=True)
+    weights.add_argument("--pretrained", metavar="TAG|FILE", help=pretrained)
+    weights.add_argument("--random-seed", type=int, help="no trained weights: random ones, for tests")
+    parser.add_argument("--licence", default="LicenseRef-unknown", help="SPDX expression for the weights")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the f32 form")
+    parser.add_argument("--int8", type=Path, help="also write the quantised form to this folder")
+    add_calibration_arguments(parser)
+
+
+def add_calibration_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--photos", type=Path, help="folder of photos to calibrate on (default: noise)")
+    parser.add_argument("--calibration", type=int, default=32, help="number of pictures to calibrate on")
+
+
+def origin(args: Namespace) -> str:
+    """Where the weights come from, for the manifest."""
+    if args.random_seed is not None:
+        return f"random weights, seed {args.random_seed}"
+    return f"weights {Path(args.pretrained).name}"
 
 
 # ---- random weights
@@ -176,6 +203,15 @@ def export(module: nn.Module, example: Tensor, path: Path, input: str, outputs: 
     onnx.save(model, path)
 
 
+def export_image(network: nn.Module, layers: list["Layer"], picture: np.ndarray, path: Path, output: str) -> Seen:
+    """Writes the image tower, whose first output is named `output`, and fills in the shapes of its layers."""
+    seen = Seen(network, {layer.name: layer.module for layer in layers}).eval()
+    export(seen, torch.from_numpy(picture), path, "image", [output, *seen.layers])
+    for layer in layers:
+        layer.shape = tuple(seen.captured[layer.name].shape)
+    return seen
+
+
 def tidy(model: onnx.ModelProto, outputs: list[str]) -> None:
     """Leaves only the named outputs and what is needed to run the graph; `value_info` of optimisers misleads others."""
     graph = model.graph
@@ -196,6 +232,11 @@ def tidy(model: onnx.ModelProto, outputs: list[str]) -> None:
 
 def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def hashed(path: Path, key: str = "file") -> dict[str, str]:
+    """A file's name and SHA-256, as a manifest has them."""
+    return {key: path.name, "sha256" if key == "file" else f"{key}_sha256": sha256(path)}
 
 
 def table(header: str, **values) -> str:
@@ -229,13 +270,11 @@ def manifest_head(
     folder: Path, name: str, description: str, licence: str, preparation: Preparation, layers: list[Layer]
 ) -> list[str]:
     """The part of a manifest that says what the model is and how a photo goes in. The first layer is the default."""
-    image = folder / "image.onnx"
     return [
         table("# Written by models/export", schema=1, name=name, description=description, licence=licence),
         table(
             "[image]",
-            file=image.name,
-            sha256=sha256(image),
+            **hashed(folder / "image.onnx"),
             input="image",
             size=preparation.size,
             multiple=preparation.size,  # the file's shapes are fixed

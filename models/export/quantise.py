@@ -19,7 +19,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 
-from exporting import Preparation, compare, fresh, sha256, tidy
+from exporting import Preparation, add_calibration_arguments, compare, fresh, sha256, tidy
 
 
 class Calibration(CalibrationDataReader):
@@ -130,8 +130,7 @@ def main() -> None:
     )
     parser.add_argument("folder", type=Path, help="folder with the f32 form")
     parser.add_argument("--out", type=Path, required=True, help="folder for the int8 form")
-    parser.add_argument("--photos", type=Path, help="folder of photos to calibrate on (default: noise)")
-    parser.add_argument("--calibration", type=int, default=32, help="number of pictures to calibrate on")
+    add_calibration_arguments(parser)
     args = parser.parse_args()
     quantise_folder(args.folder, args.out, args.photos, args.calibration)
 
