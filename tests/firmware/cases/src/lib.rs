@@ -3,7 +3,6 @@
 //! `build.rs` makes them from the golden files and, for the generated ones, from an integer generator, on the machine that builds: every target
 //! embeds the same bytes.
 #![no_std]
-#![allow(clippy::useless_transmute, reason = "bytes are numbers too")]
 
 use decomcam_core::{Layout, Quantisation, SignRule};
 
@@ -36,6 +35,9 @@ pub enum Buffer {
 
 /// A file of little-endian numbers that `build.rs` wrote.
 macro_rules! numbers {
+    (u8, $name:literal) => {
+        include_bytes!(concat!(env!("OUT_DIR"), "/", $name))
+    };
     ($number:ty, $name:literal) => {{
         const BYTES: usize = include_bytes!(concat!(env!("OUT_DIR"), "/", $name)).len();
         static NUMBERS: [$number; BYTES / size_of::<$number>()] =
