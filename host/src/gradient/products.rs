@@ -60,28 +60,20 @@ fn conv(tape: &mut Tape, node: &TypedNode, slot: usize, g: OutletId) -> TractRes
         op.q_params.is_none() && op.kernel_fmt == KernelFormat::OIHW,
         "only f32 convolutions with kernels laid out OIHW have a rule"
     );
-    let kernel = tape.constant_behind(node.inputs[1])?.context("a computed kernel has no rule")?;
+    let (kernel, no_bias) = kernel_back(tape, node, op.group)?;
     let pool = &op.pool_spec;
     let input = pool.data_format.shape(tape.shape(node.inputs[0])?)?;
     let output = pool.data_format.shape(tape.shape(node.id.into())?)?;
     let (mut before, mut after, mut beyond) = (tvec!(), tvec!(), tvec!());
     for (axis, pad) in pool.computed_padding(input.hw_dims()).iter().enumerate() {
-        let reach =
-            (output.hw_dims()[axis] - 1) * pool.stride(axis) + (pool.kernel_shape[axis] - 1) * pool.dilation(axis) + 1;
+        let reach = reach(pool, axis, output.hw_dims()[axis]);
         // A stride can leave rows at the end that no output reads: their derivative is zero.
         let padded = input.hw_dims()[axis] + pad.pad_before + pad.pad_after;
         beyond.push(padded.checked_sub(reach).context("a convolution that reads past its padding has no rule")?);
         before.push(pad.pad_before);
         after.push(pad.pad_after);
     }
-    let back = PoolSpec {
-        padding: PaddingSpec::Explicit(before, after),
-        input_channels: pool.output_channels,
-        output_channels: pool.input_channels,
-        ..pool.clone()
-    };
-    let kernel = tape.constant(transposed(&kernel, op.group)?)?;
-    let no_bias = tape.constant(tensor0(0f32))?;
+    let back = pool_back(pool, before, after);
     tape.wire("deconv", Deconv::new(back, KernelFormat::OIHW, beyond, op.group), &[g, kernel, no_bias])
 }
 
@@ -91,7 +83,7 @@ fn deconv(tape: &mut Tape, node: &TypedNode, slot: usize, g: OutletId) -> TractR
     let op = node.op_as::<Deconv>().context("a Deconv")?;
     ensure!(slot == 0, "a transposed convolution's kernel and bias have no gradient rule");
     ensure!(op.kernel_format == KernelFormat::OIHW, "only kernels laid out OIHW have a rule");
-    let kernel = tape.constant_behind(node.inputs[1])?.context("a computed kernel has no rule")?;
+    let (kernel, no_bias) = kernel_back(tape, node, op.group)?;
     let pool = &op.pool_spec;
     let input = pool.data_format.shape(tape.shape(node.inputs[0])?)?;
     let output = pool.data_format.shape(tape.shape(node.id.into())?)?;
@@ -105,21 +97,34 @@ fn deconv(tape: &mut Tape, node: &TypedNode, slot: usize, g: OutletId) -> TractR
     let (mut before, mut after) = (tvec!(), tvec!());
     for (axis, pad) in padding.iter().enumerate() {
         // As many rows behind as make the convolution come out as long as x; a stride may leave some of g unread.
-        let reach =
-            (input.hw_dims()[axis] - 1) * pool.stride(axis) + (pool.kernel_shape[axis] - 1) * pool.dilation(axis) + 1;
+        let reach = reach(pool, axis, input.hw_dims()[axis]);
         before.push(pad.pad_before);
         after.push(reach.saturating_sub(pad.pad_before + output.hw_dims()[axis]));
     }
-    let spec = PoolSpec {
+    let spec = pool_back(pool, before, after);
+    let conv = Conv { pool_spec: spec, kernel_fmt: KernelFormat::OIHW, group: op.group, q_params: None };
+    tape.wire("conv", conv, &[g, kernel, no_bias])
+}
+
+/// Positions from the first that a kernel reads or writes along an axis to the last, when it stands at `count` places.
+fn reach(pool: &PoolSpec, axis: usize, count: usize) -> usize {
+    (count - 1) * pool.stride(axis) + (pool.kernel_shape[axis] - 1) * pool.dilation(axis) + 1
+}
+
+/// The way back through the same kernel: channels in and out change places, and the padding is another.
+fn pool_back(pool: &PoolSpec, before: TVec<usize>, after: TVec<usize>) -> PoolSpec {
+    PoolSpec {
         padding: PaddingSpec::Explicit(before, after),
         input_channels: pool.output_channels,
         output_channels: pool.input_channels,
         ..pool.clone()
-    };
-    let kernel = tape.constant(transposed(&kernel, op.group)?)?;
-    let no_bias = tape.constant(tensor0(0f32))?;
-    let conv = Conv { pool_spec: spec, kernel_fmt: KernelFormat::OIHW, group: op.group, q_params: None };
-    tape.wire("conv", conv, &[g, kernel, no_bias])
+    }
+}
+
+/// The kernel of the way back, and no bias.
+fn kernel_back(tape: &mut Tape, node: &TypedNode, group: usize) -> TractResult<(OutletId, OutletId)> {
+    let kernel = tape.constant_behind(node.inputs[1])?.context("a computed kernel has no rule")?;
+    Ok((tape.constant(transposed(&kernel, group)?)?, tape.constant(tensor0(0f32))?))
 }
 
 /// Swaps a kernel's output and input channels within each group: (group o) i ... to (group i) o ...
