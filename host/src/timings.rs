@@ -28,14 +28,6 @@ impl Timings {
         result
     }
 
-    /// The same for work of the network.
-    pub fn measure_network<T>(&mut self, name: &'static str, work: impl FnOnce() -> T) -> T {
-        let start = Instant::now();
-        let result = work();
-        self.add_network(name, start.elapsed());
-        result
-    }
-
     /// Books time.
     pub fn add(&mut self, name: &'static str, time: Duration) {
         let network = false;
