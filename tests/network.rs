@@ -13,7 +13,7 @@ use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::cnn::{Conv, KernelFormat, PaddingSpec, PoolSpec};
 use tract_onnx::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_core::ops::math;
-use tract_onnx::tract_core::ops::nn::{DataFormat, Reduce, Reducer, Softmax, SoftmaxKind};
+use tract_onnx::tract_core::ops::nn::{DataFormat, Reduce, Reducer, Softmax, SoftmaxKind, sigmoid};
 use tract_onnx::tract_core::ops::quant::{DequantizeLinearF32, quantize_linear_u8};
 use tract_onnx::tract_core::ops::source::TypedSource;
 
@@ -742,6 +742,27 @@ fn clamps_that_cannot_bind_are_left_out() {
     model.compact().unwrap();
     let named = |name: &str| model.nodes.iter().filter(|node| node.op.name() == name).count();
     assert_eq!((named("Max"), named("Min")), (1, 2));
+}
+
+/// x sigmoid(x) is never below -0.2785, and a clamp at -0.273 moves it by less than half a step of 0.021.
+#[test]
+fn clamps_that_move_less_than_rounding_are_left_out() {
+    for (scale, max, min) in [(0.021f32, 1, 1), (0.01, 2, 2)] {
+        let mut model = TypedModel::default();
+        let x = model.add_source("x", f32::fact([1, 3])).unwrap();
+        let pair = |model: &mut TypedModel, x, scale: f32, zero_point: u8| {
+            let quantised = wire(model, quantize_linear_u8(scale.recip(), zero_point), &[x]).unwrap();
+            wire(model, DequantizeLinearF32::new(scale, i32::from(zero_point)), &[quantised]).unwrap()
+        };
+        let x = pair(&mut model, x, 0.04, 128);
+        let factor = wire(&mut model, sigmoid(), &[x]).unwrap();
+        let silu = wire(&mut model, math::mul(), &[x, factor]).unwrap();
+        model.outputs = vec![pair(&mut model, silu, scale, 13)];
+        assert_eq!(quantised::undo_pairs(&mut model, Pairs::Clamp).unwrap(), 2);
+        model.compact().unwrap();
+        let named = |name: &str| model.nodes.iter().filter(|node| node.op.name() == name).count();
+        assert_eq!((named("Max"), named("Min")), (max, min), "{scale}");
+    }
 }
 
 #[test]

@@ -232,9 +232,9 @@ where
 /// Replaces every activation's `QuantizeLinear` -> `DequantizeLinear` pair by one operator on floats, and tells how many
 /// pairs there were.
 ///
-/// Goes between typing and declutter, which rewrites pairs. A side of a clamp that cannot bind is left out: behind a
-/// mean of values that are all at least zero, a clamp at zero would change no value but make the derivative of a dead
-/// channel, whose mean is exactly zero, a matter of convention.
+/// Goes between typing and declutter, which rewrites pairs. A side of a clamp that cannot bind is left out, or that moves
+/// no value by more than rounding does: behind a mean of values that are all at least zero, a clamp at zero would change
+/// no value but make the derivative of a dead channel, whose mean is exactly zero, a matter of convention.
 ///
 /// A pair whose two halves disagree on scale or zero point rescales as well as rounds: it always becomes a
 /// [`Rounding`].
@@ -256,8 +256,9 @@ pub fn undo_pairs(model: &mut TypedModel, pairs: Pairs) -> TractResult<usize> {
         } else {
             let (low, high) = (rounding.at(rounding.smallest), rounding.at(rounding.largest));
             let (lowest, highest) = range(model, input);
+            let (least, most) = rounding.unsaturated();
             for (binds, bound, end, op) in
-                [(lowest < low, low, "low", math::max()), (highest > high, high, "high", math::min())]
+                [(lowest < least, low, "low", math::max()), (highest > most, high, "high", math::min())]
             {
                 if binds {
                     let bound = tensor0(bound).broadcast_into_rank(rank)?;
@@ -448,6 +449,17 @@ fn range_within(model: &TypedModel, tensor: OutletId, nodes: usize) -> (f32, f32
     if node.op_is::<AxisOp>() || node.op_is::<Kept>() {
         return range_within(model, node.inputs[0], nodes - 1);
     }
+    if let Some(op) = node.op_as::<ElementWiseOp>() {
+        return match op.0.name().as_str() {
+            "Sigmoid" | "HardSigmoid" => (0., 1.),
+            _ => unknown,
+        };
+    }
+    if let Some(x) = silu_of(model, node) {
+        // Its minimum, -0.27846, is at -1.2785; from there on it rises, to the left it stays below 0.
+        let high = range_within(model, x, nodes - 1).1.max(0.);
+        return (-0.278_47, if high < f32::INFINITY { high / (1. + (-high).exp()) } else { high });
+    }
     let constant = |slot: usize| {
         let uniform = model.outlet_fact(node.inputs[slot]).ok()?.uniform.clone()?;
         uniform.cast_to_scalar::<f32>().ok()
@@ -465,6 +477,24 @@ fn range_within(model: &TypedModel, tensor: OutletId, nodes: usize) -> (f32, f32
         "Mul" if constant > 0. => (low * constant, high * constant),
         "Div" if constant > 0. && value == node.inputs[0] => (low / constant, high / constant),
         _ => unknown,
+    }
+}
+
+/// The x of x sigmoid(x).
+fn silu_of(model: &TypedModel, node: &TypedNode) -> Option<OutletId> {
+    node.op_as::<TypedBinOp>().filter(|op| op.0.name() == "Mul")?;
+    let sigmoid_of = |factor: OutletId| {
+        let factor = model.node(factor.node);
+        let op = factor.op_as::<ElementWiseOp>().filter(|op| op.0.name() == "Sigmoid");
+        op.map(|_| factor.inputs[0])
+    };
+    let (a, b) = (node.inputs[0], node.inputs[1]);
+    if sigmoid_of(a) == Some(b) {
+        Some(b)
+    } else if sigmoid_of(b) == Some(a) {
+        Some(a)
+    } else {
+        None
     }
 }
 
