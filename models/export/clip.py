@@ -161,7 +161,7 @@ def main() -> None:
     prompt = {"prompt": TEMPLATE.format(CHECK_WORD), "ids": ids}
 
     def score(embedding: Tensor) -> Tensor:
-        return torch.cosine_similarity(embedding, text)[0]
+        return torch.cosine_similarity(embedding, text.to(embedding.dtype))[0]
 
     write_check(folder, seen, picture, layers, score, prompt, text)
     if args.int8:

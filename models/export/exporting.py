@@ -319,14 +319,20 @@ def write_check(
     extra: dict,
     text: Tensor | None = None,
 ) -> None:
-    """Writes what torch gets for one picture, then compares the ONNX file with it.
+    """Writes what torch gets for one picture in f64, rounded to f32, then compares its f32 and the ONNX file with it.
 
     `score` maps the network's output to a number; its gradient is taken at the first layer. `text` is the vector that
     the score compares with; `extra` goes into check.json as it is.
     """
-    output, *activations = seen(torch.from_numpy(picture))
-    value = score(output)
-    (gradient,) = torch.autograd.grad(value, activations[0])
+
+    def seen_in(dtype: torch.dtype) -> tuple[Tensor, ...]:
+        output, *activations = seen.to(dtype)(torch.from_numpy(picture).to(dtype))
+        value = score(output)
+        return value, torch.autograd.grad(value, activations[0])[0], output, *activations
+
+    _, gradient_f32, _, activations_f32, *_ = seen_in(torch.float32)
+    value, gradient, output, *activations = seen_in(torch.float64)
+    seen.float()
     if not gradient.any():
         raise SystemExit(f"the score does not depend on layer {layers[0].name}")
     arrays = {"input": picture, "output": output, "activations": activations[0], "gradient": gradient}
@@ -340,9 +346,13 @@ def write_check(
         **{name: raw(folder, name, values) for name, values in arrays.items()},
         **{f"{name}_shape": list(values.shape) for name, values in arrays.items()},
         "largest_gradient": gradient.abs().max().item(),
+        "torch_f32_errors": {
+            "activations": errors(activations_f32.detach().numpy(), activations[0].detach().numpy()),
+            "gradient": errors(gradient_f32.numpy(), gradient.numpy()),
+        },
     }
     for layer, values in zip(layers, activations, strict=True):
-        np.save(folder / f"check_{layer.name}.npy", values.detach().numpy())
+        np.save(folder / f"check_{layer.name}.npy", values.detach().numpy().astype(np.float32))
     save_check(folder, check)
     compare(folder)
 
@@ -372,6 +382,8 @@ def compare(folder: Path) -> None:
         check[f"onnxruntime_{name}"] = raw(folder, f"onnxruntime_{name}", values)
     save_check(folder, check)
     print(f"{folder.name}: score {check['score']:.6f}, from the ONNX files {score:.6f}")
+    for name, error in check["torch_f32_errors"].items():
+        print(f"  torch's own f32 {name:14} relative error {error['relative']:.0e}")
     for name, error in check["errors"].items():
         print(f"  {name:14} relative error {error['relative']:.0e}, cosine {error['cosine']:.6f}")
 
