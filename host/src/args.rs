@@ -47,6 +47,9 @@ pub enum Command {
     ///
     /// Photos that are missing or damaged, empty masks and categories that the model does not know are named and skipped: the results are of the rest,
     /// and the exit code is 1. It is 0 if nothing was skipped.
+    ///
+    /// With --pool it measures nothing: it decomposes the photos of a category together, as `explain` does one photo by recipe exact, and writes
+    /// pool/CATEGORY.png and pool/CATEGORY.json.
     Eval(EvalArgs),
 }
 
@@ -103,7 +106,7 @@ pub struct TuningArgs {
     /// P, the channels with the largest weight that are used [default: all for exact and aligned, 500 for v25, else 100]
     #[arg(long, value_name = "P")]
     pub channels: Option<usize>,
-    /// Q, the parts that the maps are decomposed into [default: 10]
+    /// Q, the parts that the maps are decomposed into [default: 10; of eval --pool 5]
     #[arg(long, value_name = "Q")]
     pub components: Option<usize>,
     /// The layer that is explained [default: the model's own]
@@ -361,6 +364,21 @@ pub struct EvalArgs {
     /// Pixels that deletion and insertion change at a step [default: one row, 224 at 224]
     #[arg(long, value_name = "PIXELS", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     pub step: Option<usize>,
+    /// Instead of measuring, decompose the photos of this category together, and show the components that they share with the photos that have most of
+    /// each; several times or with commas
+    #[arg(
+        long,
+        value_name = "CATEGORY",
+        value_delimiter = ',',
+        conflicts_with_all = ["method", "metrics", "leave_out", "step", "parts", "randomise", "channels", "rise_masks", "seed"]
+    )]
+    pub pool: Vec<String>,
+    /// Photos that --pool shows of each shared component
+    #[arg(long, value_name = "N", default_value_t = 5, requires = "pool", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=12))]
+    pub typical: usize,
+    /// With --pool: name each shared component by the text among these whose score it raises most
+    #[arg(long, value_name = "TEXT", num_args = 1.., requires = "pool")]
+    pub name_parts: Vec<String>,
     /// Also measure whether OSSMs, k-means and NMF pick out objects, on pairs whose photo shows two objects or more
     #[arg(long)]
     pub parts: bool,

@@ -6,6 +6,7 @@
 
 use crate::annotations::{self, Annotated, Object, Truth};
 use crate::args::{EvalArgs, MetricArg};
+use crate::category;
 use crate::methods::{Choices, Method, Subject};
 use crate::metrics::{self, Estimate, Metric, Sample};
 use crate::model::Model;
@@ -140,7 +141,7 @@ impl Records {
 /// Why something was skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Problem {
+pub(crate) enum Problem {
     MissingPhoto,
     UndecodablePhoto,
     UnknownCategory,
@@ -150,36 +151,46 @@ enum Problem {
 
 /// An annotation that could not be used.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-struct Skipped {
-    problem: Problem,
-    photo: String,
+pub(crate) struct Skipped {
+    pub(crate) problem: Problem,
+    pub(crate) photo: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    category: Option<String>,
-    reason: String,
+    pub(crate) category: Option<String>,
+    pub(crate) reason: String,
 }
 
 /// Pairs that the protocol does not count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-struct LeftOut {
+pub(crate) struct LeftOut {
     by_category: usize,
     mask_too_small: usize,
     mask_too_large: usize,
 }
 
+impl LeftOut {
+    /// In words.
+    pub(crate) fn words(&self) -> String {
+        format!(
+            "{} by category, {} with too small a mask, {} with too large a one",
+            self.by_category, self.mask_too_small, self.mask_too_large
+        )
+    }
+}
+
 /// A photo and its categories, in the order of the annotations.
-struct Work {
-    photo: String,
-    path: PathBuf,
+pub(crate) struct Work {
+    pub(crate) photo: String,
+    pub(crate) path: PathBuf,
     /// Everything on the photo, counted or not.
     objects: Vec<Object>,
-    pairs: Vec<(String, Vec<Object>)>,
+    pub(crate) pairs: Vec<(String, Vec<Object>)>,
 }
 
 /// What came of one run over the photos.
 #[derive(Default)]
-struct Found {
-    skipped: Vec<Skipped>,
-    left_out: LeftOut,
+pub(crate) struct Found {
+    pub(crate) skipped: Vec<Skipped>,
+    pub(crate) left_out: LeftOut,
     /// Photo and category of every pair that counts.
     pairs: BTreeSet<(String, String)>,
 }
@@ -194,7 +205,7 @@ struct Run<'a> {
     metrics: Vec<Metric>,
     choices: Choices,
     step: usize,
-    fit: Fit,
+    view: View,
     workers: usize,
     records: Records,
 }
@@ -205,8 +216,49 @@ pub struct Outcome {
     pub text: String,
     /// What was skipped, a line each.
     pub skipped: Vec<String>,
+    /// The files that name all that was skipped.
+    pub skipped_in: &'static str,
     /// The files.
     pub files: Vec<PathBuf>,
+}
+
+/// What of the photos and of the network is looked at.
+pub(crate) struct View {
+    /// Of the network's input, in pixels.
+    pub(crate) side: usize,
+    pub(crate) fit: Fit,
+    margin: u32,
+    pub(crate) layer: String,
+    /// The score that is explained.
+    pub(crate) explained: String,
+}
+
+impl View {
+    pub(crate) fn new(args: &EvalArgs, model: &Model) -> Result<Self> {
+        let (with, image) = (&args.methods, &model.manifest.image);
+        let side = with.model.size.unwrap_or(image.size);
+        model.manifest.check_side((side, side)).context("--size")?;
+        Ok(Self {
+            side,
+            fit: with.model.fit.map_or(image.fit, |fit| fit.0),
+            margin: args.margin,
+            layer: with.tuning.layer.as_ref().unwrap_or(&image.default_layer).clone(),
+            explained: with.tuning.score.as_ref().unwrap_or(&model.manifest.explain.explained).clone(),
+        })
+    }
+
+    /// Height and width of a photo, and the part of it that the network sees.
+    pub(crate) fn framing(&self, photo: &Photo) -> ([u32; 2], Framing) {
+        let (size, side) = ([photo.pixels.height(), photo.pixels.width()], self.side as u32);
+        (size, Framing::new(self.fit, size[0], size[1], side, side, self.margin))
+    }
+
+    /// Where objects lie on the network's input; none if they have no masks.
+    pub(crate) fn truth(&self, photo: &Photo, objects: &[Object]) -> Option<Truth> {
+        let (size, framing) = self.framing(photo);
+        let masks = objects.iter().all(|object| object.shape.is_some());
+        masks.then(|| Truth::new(objects.iter(), framing, size, [self.side; 2]))
+    }
 }
 
 /// Evaluates methods on annotated photos and writes `results.json`, `results.csv` and `results.md` beside `records.jsonl`.
@@ -238,29 +290,28 @@ pub fn run(args: &EvalArgs, model: Model, threads: usize) -> Result<Outcome> {
         }
         None => (annotations::by_folder(&args.photos)?, None),
     };
+    if !args.pool.is_empty() {
+        return category::run(args, &model, listed, prompt, threads);
+    }
     let masks = args.annotations.is_some();
     let metrics = wanted_metrics(&args.metrics, masks)?;
     let with = &args.methods;
     let methods = with.chosen();
 
     report::prepare_directory(&args.out)?;
-    let image = &model.manifest.image;
-    let side = with.model.size.unwrap_or(image.size);
-    model.manifest.check_side((side, side)).context("--size")?;
-    let fit = with.model.fit.map_or(image.fit, |fit| fit.0);
-    let layer = with.tuning.layer.as_ref().unwrap_or(&image.default_layer);
-    let explained = with.tuning.score.as_ref().unwrap_or(&model.manifest.explain.explained);
+    let view = View::new(args, &model)?;
+    let side = view.side;
     let step = args.step.unwrap_or(side);
     let settings = Settings {
         schema_version: SCHEMA_VERSION,
         model: model.manifest.name.clone(),
         model_sha256: model.sha256(),
-        layer: layer.clone(),
-        explained: explained.clone(),
+        layer: view.layer.clone(),
+        explained: view.explained.clone(),
         reported: model.manifest.explain.reported.clone(),
         faithful: with.model.faithful,
         size: side,
-        fit: fit.name(),
+        fit: view.fit.name(),
         margin: args.margin,
         prompt: prompt.to_owned(),
         annotations_sha256,
@@ -279,18 +330,15 @@ pub fn run(args: &EvalArgs, model: Model, threads: usize) -> Result<Outcome> {
     let mut found = Found::default();
     let mut prompts = BTreeMap::new();
     let work = plan(args, listed, &mut found, &mut prompts, |category| {
-        let prompt = Prompt::new(&model, &text, &prompt.replace("{}", category), None, with.tuning.score.as_deref())?;
-        let unknown = prompt.warnings();
-        ensure!(unknown.is_empty(), "{}", unknown.join("; "));
-        Ok(prompt)
+        prompt_of(category, prompt, &model, &text, &view.explained)
     });
     drop(text);
-    let tower = ImageTower::load_to_explain(&model, layer, (side, side), explained)?;
+    let tower = ImageTower::load_to_explain(&model, &view.layer, (side, side), &view.explained)?;
     let tower = Method::prepared(&methods, tower, &model, with.tuning.scales.map(usize::from))?;
     let workers = threads.clamp(1, work.len().max(1));
     let choices = with.choices(threads.div_ceil(workers));
     let records = Records::open(&args.out.join("records.jsonl"), hash)?;
-    let run = Run { args, model, tower, prompts, methods, metrics, choices, step, fit, workers, records };
+    let run = Run { args, model, tower, prompts, methods, metrics, choices, step, view, workers, records };
     let found = run.over(&work, found)?;
     ensure!(
         !found.pairs.is_empty(),
@@ -317,11 +365,12 @@ pub fn run(args: &EvalArgs, model: Model, threads: usize) -> Result<Outcome> {
     })?;
     let files = files.publish()?;
     let skipped = results.skipped.iter().map(Skipped::line).collect();
-    Ok(Outcome { text: results.table(), skipped, files })
+    Ok(Outcome { text: results.table(), skipped, skipped_in: "results.json", files })
 }
 
 impl Skipped {
-    fn line(&self) -> String {
+    /// In a line.
+    pub(crate) fn line(&self) -> String {
         let category = self.category.as_ref().map_or(String::new(), |category| format!(", {category}"));
         format!("{}{category}: {}", self.photo, self.reason)
     }
@@ -341,8 +390,22 @@ fn wanted_metrics(asked: &[MetricArg], masks: bool) -> Result<Vec<Metric>> {
     Ok(wanted)
 }
 
+/// What a category's score is of: `template` around its words, all of which the model must know.
+pub(crate) fn prompt_of(
+    category: &str,
+    template: &str,
+    model: &Model,
+    text: &TextTower,
+    explained: &str,
+) -> Result<Prompt> {
+    let prompt = Prompt::new(model, text, &template.replace("{}", category), None, Some(explained))?;
+    let unknown = prompt.warnings();
+    ensure!(unknown.is_empty(), "{}", unknown.join("; "));
+    Ok(prompt)
+}
+
 /// What there is to do: photos that exist, and their categories whose prompts can be encoded.
-fn plan(
+pub(crate) fn plan(
     args: &EvalArgs,
     listed: Vec<Annotated>,
     found: &mut Found,
@@ -398,9 +461,25 @@ fn plan(
 }
 
 /// What is known of a pair before the network runs.
-enum Pair {
+#[derive(PartialEq)]
+pub(crate) enum Pair {
     Counts,
     LeftOut,
+}
+
+impl Found {
+    /// Whether the mask is within the limits, and so the pair counts.
+    pub(crate) fn judge(&mut self, args: &EvalArgs, mask: Option<f64>, photo: &str, category: &str) -> Pair {
+        match mask {
+            Some(share) if share < args.least_mask => self.left_out.mask_too_small += 1,
+            Some(share) if share > args.most_mask => self.left_out.mask_too_large += 1,
+            _ => {
+                self.pairs.insert((photo.to_owned(), category.to_owned()));
+                return Pair::Counts;
+            }
+        }
+        Pair::LeftOut
+    }
 }
 
 impl Run<'_> {
@@ -426,19 +505,6 @@ impl Run<'_> {
         self.metrics.iter().copied().filter(|metric| !has(metric)).collect()
     }
 
-    /// Whether the mask is within the limits, and so the pair counts.
-    fn judge(&self, mask: Option<f64>, found: &mut Found, photo: &str, category: &str) -> Pair {
-        match mask {
-            Some(share) if share < self.args.least_mask => found.left_out.mask_too_small += 1,
-            Some(share) if share > self.args.most_mask => found.left_out.mask_too_large += 1,
-            _ => {
-                found.pairs.insert((photo.to_owned(), category.to_owned()));
-                return Pair::Counts;
-            }
-        }
-        Pair::LeftOut
-    }
-
     /// One photo. Errors are those of writing; a photo that fails is skipped.
     fn photo(&self, work: &Work, bar: &indicatif::ProgressBar, found: &Mutex<Found>) -> Result<()> {
         let lock = || found.lock().expect("no worker panics while it holds the lock");
@@ -453,7 +519,7 @@ impl Run<'_> {
                 lock().skipped.push(Skipped { problem, photo, category, reason });
             };
             if let Some(mask) = complete(category) {
-                self.judge(mask, &mut lock(), &work.photo, category);
+                lock().judge(self.args, mask, &work.photo, category);
                 bar.inc(self.methods.len() as u64);
                 continue;
             }
@@ -492,11 +558,9 @@ impl Run<'_> {
         bar: &indicatif::ProgressBar,
     ) -> Result<Result<()>> {
         let (height, width) = self.tower.side();
-        let (size, framing) = self.framing(photo);
-        let masks = objects.iter().all(|object| object.shape.is_some());
-        let truth = masks.then(|| Truth::new(objects.iter(), framing, size, [height, width]));
+        let truth = self.view.truth(photo, objects);
         let share = truth.as_ref().map(Truth::share);
-        if let Pair::LeftOut = self.judge(share, &mut found(), &work.photo, category) {
+        if found().judge(self.args, share, &work.photo, category) == Pair::LeftOut {
             bar.inc(self.methods.len() as u64);
             return Ok(Ok(()));
         }
@@ -525,18 +589,11 @@ impl Run<'_> {
 }
 
 impl<'a> Run<'a> {
-    /// Height and width of a photo, and the part of it that the network sees.
-    fn framing(&self, photo: &Photo) -> ([u32; 2], Framing) {
-        let (height, width) = self.tower.side();
-        let size = [photo.pixels.height(), photo.pixels.width()];
-        (size, Framing::new(self.fit, size[0], size[1], height as u32, width as u32, self.args.margin))
-    }
-
     /// What a tower says of a photo and a category.
     fn subject<'s>(&'s self, tower: &'s ImageTower, photo: &'s Photo, category: &str) -> Result<Subject<'s>> {
         let (height, width) = tower.side();
-        let pad = self.model.manifest.image.mean.map(|level| level.round().clamp(0.0, 255.0) as u8);
-        let framing = self.framing(photo).1;
+        let pad = self.model.manifest.image.padding();
+        let framing = self.view.framing(photo).1;
         let planes = photo.network_input(framing, height as u32, width as u32, pad);
         let prompt = self.prompts.get(category).context("the category has no prompt")?;
         Subject::new(&self.model, tower, prompt, photo, (framing, planes))
@@ -558,7 +615,7 @@ impl<'a> Run<'a> {
                 return Ok(worths);
             }
             let photo = Photo::open(&work.path)?;
-            let (size, framing) = self.framing(&photo);
+            let (size, framing) = self.view.framing(&photo);
             let seen =
                 work.objects.iter().map(|object| Truth::new(std::iter::once(object), framing, size, [height, width]));
             let seen = seen.filter(|truth| truth.share() >= self.args.least_mask && truth.share() > 0.0);
@@ -978,12 +1035,8 @@ impl Results {
                 Some(format!("{:.3}", results.methods.get(method)?.get(metric.name())?))
             });
         }
-        let left = &self.left_out;
-        let _ = write!(
-            text,
-            "\n## Not counted\n\nLeft out: {} by category, {} with too small a mask, {} with too large a one. Skipped: {}.\n",
-            left.by_category, left.mask_too_small, left.mask_too_large, self.skipped_count
-        );
+        let _ =
+            write!(text, "\n## Not counted\n\nLeft out: {}. Skipped: {}.\n", self.left_out.words(), self.skipped_count);
         self.skipped.iter().for_each(|skipped| text += &format!("- {}\n", skipped.line()));
         text
     }

@@ -284,9 +284,7 @@ pub fn network_input(
         // The same part of the photo at every size.
         (image.margin * height.min(width)).div_ceil(image.size) as u32,
     );
-    // The mean becomes zero: the padding that says least.
-    let pad = image.mean.map(|level| level.round().clamp(0.0, 255.0) as u8);
-    let planes = photo.network_input(framing, height as u32, width as u32, pad);
+    let planes = photo.network_input(framing, height as u32, width as u32, image.padding());
     (framing, planes)
 }
 
@@ -307,7 +305,7 @@ fn default_channels(recipe: Recipe, available: usize) -> usize {
 pub(crate) struct Decomposed {
     channel_weights: Vec<f32>,
     pub(crate) parts: Vec<Part>,
-    singular_values: Vec<f32>,
+    pub(crate) singular_values: Vec<f32>,
     pub(crate) saliency: Vec<f32>,
     mean: f32,
     selected: usize,
@@ -345,7 +343,7 @@ pub(crate) fn look(
 pub(crate) struct Grid {
     pub(crate) height: usize,
     pub(crate) width: usize,
-    maps: Vec<f32>,
+    pub(crate) maps: Vec<f32>,
 }
 
 impl Grid {
@@ -387,19 +385,42 @@ impl Grid {
 /// A tower without its head, and failures of the network.
 pub fn name_parts(tower: &ImageTower, explanation: &mut Explanation, names: &[Prompt]) -> Result<()> {
     let Explanation { parts, layer, grid, .. } = explanation;
-    let score = |ossm: Option<&[f32]>| -> Result<Vec<f32>> {
-        let vectors = tower.vectors_of_layer(&layer.prefix, &blended_features(layer, ossm))?;
-        names.iter().map(|name| name.explained_score(&vectors)).collect()
-    };
-    let means = score(None)?;
-    for part in parts {
-        let scores = score(Some(&coarser(&part.ossm, *grid, [layer.height, layer.width])?))?;
-        let gains = scores.iter().zip(&means).map(|(score, mean)| score - mean);
-        let best = names.iter().zip(gains).reduce(|best, next| if next.1 > best.1 { next } else { best });
-        part.name =
-            best.filter(|(_, gain)| *gain > 0.0).map(|(name, gain)| Name { text: name.typed().0.to_owned(), gain });
+    let ossms: Vec<&[f32]> = parts.iter().map(|part| &part.ossm[..]).collect();
+    let gains = gains(tower, layer, *grid, &ossms, &names.iter().collect::<Vec<_>>())?;
+    for (part, gains) in parts.iter_mut().zip(gains) {
+        part.name = Name::best(names, &gains);
     }
     Ok(())
+}
+
+impl Name {
+    /// The text with the largest gain, if that is one.
+    pub(crate) fn best(names: &[Prompt], gains: &[f32]) -> Option<Self> {
+        let best = names.iter().zip(gains).reduce(|best, next| if next.1 > best.1 { next } else { best });
+        let (name, gain) = best.filter(|(_, gain)| **gain > 0.0)?;
+        Some(Self { text: name.typed().0.to_owned(), gain: *gain })
+    }
+}
+
+/// What each OSSM adds to the explained score of each prompt: the score with the layer's activations kept where the OSSM is high and drawn to their mean
+/// elsewhere, less that of the means. `grid` is the size of the OSSMs.
+pub(crate) fn gains(
+    tower: &ImageTower,
+    layer: &Explained,
+    grid: [usize; 2],
+    ossms: &[&[f32]],
+    prompts: &[&Prompt],
+) -> Result<Vec<Vec<f32>>> {
+    let scores = |ossm: Option<&[f32]>| -> Result<Vec<f32>> {
+        let vectors = tower.vectors_of_layer(&layer.prefix, &blended_features(layer, ossm))?;
+        prompts.iter().map(|prompt| prompt.explained_score(&vectors)).collect()
+    };
+    let means = scores(None)?;
+    let gain = |ossm: &&[f32]| -> Result<Vec<f32>> {
+        let scores = scores(Some(&coarser(ossm, grid, [layer.height, layer.width])?))?;
+        Ok(scores.iter().zip(&means).map(|(score, mean)| score - mean).collect())
+    };
+    ossms.iter().map(gain).collect()
 }
 
 /// A map of a fine grid on a coarser one: means of blocks.
@@ -421,11 +442,23 @@ fn coarser(map: &[f32], [height, width]: [usize; 2], coarse: [usize; 2]) -> Resu
     Ok(means)
 }
 
+/// Stage 2: the mean over positions of the gradient of every channel.
+pub(crate) fn channel_weights(layer: &Explained) -> Result<Vec<f32>> {
+    let gradients = Maps::chw(&layer.gradients, layer.channels, layer.height, layer.width)?;
+    let mut weights = vec![0.0; layer.channels];
+    channels::weights(&gradients, &mut weights).context("the gradient of the score")?;
+    Ok(weights)
+}
+
 /// Stages 2 to 6 of the method, in the core: the layer's gradient, and the maps of the grid.
 pub(crate) fn decomposed(layer: &Explained, grid: &Grid, request: &Request, sign: SignRule) -> Result<Decomposed> {
-    let (c, h, w) = (layer.channels, grid.height, grid.width);
+    decomposed_with(channel_weights(layer)?, grid, request, sign)
+}
+
+/// Stages 3 to 6: the maps of the grid, one for each channel weight.
+pub(crate) fn decomposed_with(weights: Vec<f32>, grid: &Grid, request: &Request, sign: SignRule) -> Result<Decomposed> {
+    let (c, h, w) = (weights.len(), grid.height, grid.width);
     let activations = Maps::chw(&grid.maps, c, h, w)?;
-    let gradients = Maps::chw(&layer.gradients, c, layer.height, layer.width)?;
 
     let available = c.min(CHANNELS_MAX);
     let p = request.channels.unwrap_or(default_channels(request.recipe, available));
@@ -441,8 +474,6 @@ pub(crate) fn decomposed(layer: &Explained, grid: &Grid, request: &Request, sign
         "--components {q} is out of range: expected 1 to {most}, as many as exist with {p} channels of {h} x {w} positions"
     );
 
-    let mut weights = vec![0.0; c];
-    channels::weights(&gradients, &mut weights).context("the gradient of the score")?;
     let top = channels::top::<CHANNELS_MAX>(&weights, p)?;
     let mut workspace = vec![0.0; decompose::workspace_len(h * w, p)];
     let mut parts = decompose::decompose(&activations, &weights, &top, q, sign, &mut workspace)
@@ -586,26 +617,32 @@ impl PhotoMasker {
     }
 }
 
+/// Says which of the first `count` components are zero, or may turn into their neighbours.
+pub(crate) fn spectrum_warnings(values: &[f32], count: usize) -> Vec<String> {
+    let warning = |q: usize| {
+        let (this, next) = (values[q], values.get(q + 1).copied().unwrap_or(0.0));
+        if this <= 0.0 {
+            return Some(format!(
+                "component #{} is zero: the selected channels have fewer independent maps than were asked for",
+                q + 1
+            ));
+        }
+        ((this - next) / this < NEAR_EQUAL && q + 1 < count).then(|| {
+            format!(
+                "components #{} and #{} have nearly equal singular values ({this:.4}, {next:.4}): they may turn into each other, read them together",
+                q + 1,
+                q + 2
+            )
+        })
+    };
+    (0..count).filter_map(warning).collect()
+}
+
 impl Explanation {
     /// Says what would mislead a reader.
     fn warn(&mut self) {
         let first_order = first_order_score(&self.layer);
-        let values = &self.singular_values;
-        for q in 0..self.parts.len() {
-            let (this, next) = (values[q], values.get(q + 1).copied().unwrap_or(0.0));
-            if this <= 0.0 {
-                self.warnings.push(format!(
-                    "component #{} is zero: the selected channels have fewer independent maps than were asked for",
-                    q + 1
-                ));
-            } else if (this - next) / this < NEAR_EQUAL && q + 1 < self.parts.len() {
-                self.warnings.push(format!(
-                    "components #{} and #{} have nearly equal singular values ({this:.4}, {next:.4}): they may turn into each other, read them together",
-                    q + 1,
-                    q + 2
-                ));
-            }
-        }
+        self.warnings.extend(spectrum_warnings(&self.singular_values, self.parts.len()));
         let drop = self.scores.explained.value - self.blurred_score;
         if first_order.abs() < SATURATED * drop.abs() {
             self.warnings.push(format!(

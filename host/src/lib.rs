@@ -13,12 +13,14 @@
 //! | [`capsule`], [`budget`] | an explanation, a layer's size | a recording for boards, the memory they need |
 //! | [`methods`], [`compare`] | the same | the map of any method, all of them side by side |
 //! | [`annotations`], [`metrics`], [`eval`], [`randomise`], [`parts`] | annotated photos and maps | which method points where it should |
+//! | [`category`] | the photos of a category | what their parts have in common |
 //! | [`maps`], [`picture`], [`report`] | an explanation | maps on the photo, pictures, files, words |
 
 pub mod annotations;
 pub mod args;
 pub mod budget;
 pub mod capsule;
+pub mod category;
 pub mod compare;
 pub mod eval;
 pub mod explain;

@@ -386,7 +386,7 @@ fn evaluate(args: &EvalArgs) -> Result<()> {
     const NAMED: usize = 20;
     let with = &args.methods;
     let model = open_model(&with.model, with.tuning.layer.as_deref())?;
-    let eval::Outcome { mut text, skipped, files } = eval::run(args, model, threads(with.tuning.threads))?;
+    let eval::Outcome { mut text, skipped, skipped_in, files } = eval::run(args, model, threads(with.tuning.threads))?;
     text.push('\n');
     for file in files {
         text += &format!("wrote {}\n", file.display());
@@ -396,7 +396,7 @@ fn evaluate(args: &EvalArgs) -> Result<()> {
         eprintln!("skipped: {line}");
     }
     if skipped.len() > NAMED {
-        eprintln!("skipped: {} more, named in results.json", skipped.len() - NAMED);
+        eprintln!("skipped: {} more, named in {skipped_in}", skipped.len() - NAMED);
     }
     ensure!(skipped.is_empty(), "{} of the annotations were skipped; the results are of the others", skipped.len());
     Ok(())

@@ -266,7 +266,7 @@ impl<'a> Subject<'a> {
         let exact = recipe == Recipe::Exact;
         let affinity = choices.affinity.unwrap_or(exact);
         let request = Request { recipe, channels, components, sign, affinity, ..Request::new(threads) };
-        let pad = self.model.manifest.image.mean.map(|level| level.round().clamp(0.0, 255.0) as u8);
+        let pad = self.model.manifest.image.padding();
         let at = |(height, width)| self.photo.network_input(self.framing, height as u32, width as u32, pad);
         let seen = match self.tower.finer() {
             Some(_) if exact => Some(explain::look(self.model, self.tower, self.prompt, &self.input, &at)?),

@@ -245,6 +245,13 @@ pub struct Notice {
     pub source: String,
 }
 
+impl ImageSide {
+    /// The 8-bit colour that becomes zero, the mean: the padding that says least.
+    pub fn padding(&self) -> [u8; 3] {
+        self.mean.map(|level| level.round().clamp(0.0, 255.0) as u8)
+    }
+}
+
 impl Manifest {
     /// Reads and checks the text of a manifest.
     ///

@@ -72,9 +72,14 @@ pub struct Sheet<'a> {
 ///
 /// The longer side has 300 pixels; the shorter one follows from the photo's shape, but has at least 16.
 pub fn tile_size(photo_height: u32, photo_width: u32) -> (u32, u32) {
-    let longer = f64::from(photo_height.max(photo_width).max(1));
-    let scaled = |side: u32| ((f64::from(side) * f64::from(TILE) / longer).round() as u32).clamp(TILE_SHORTEST, TILE);
-    (scaled(photo_height), scaled(photo_width))
+    fitted((photo_height, photo_width), TILE)
+}
+
+/// Height and width scaled so that the longer one is `tile`.
+fn fitted((height, width): (u32, u32), tile: u32) -> (u32, u32) {
+    let longer = f64::from(height.max(width).max(1));
+    let scaled = |side: u32| ((f64::from(side) * f64::from(tile) / longer).round() as u32).clamp(TILE_SHORTEST, tile);
+    (scaled(height), scaled(width))
 }
 
 /// Draws the photo, its saliency map and every part of that, with their numbers, on one sheet.
@@ -104,15 +109,8 @@ pub fn sheet(sheet: &Sheet<'_>) -> Result<RgbImage> {
     let tiles: Vec<&SheetTile<'_>> = [&photo_tile, &sheet.saliency].into_iter().chain(&sheet.ossms).collect();
     let layout = Layout::new(&tiles, height, width, sheet);
 
-    let mut canvas = Canvas(RgbImage::from_pixel(layout.width, layout.height, Rgb(PAPER)));
-    let text_width = layout.width - 2 * MARGIN;
-    let mut top = MARGIN;
-    canvas.text(MARGIN, top, &shortened(sheet.title, TITLE, text_width), TITLE, INK);
-    top += TITLE.line();
-    for line in &layout.subtitle {
-        canvas.text(MARGIN, top, line, BODY, FAINT_INK);
-        top += BODY.line();
-    }
+    let mut canvas = Canvas::new(layout.width, layout.height);
+    canvas.head(sheet.title, &layout.subtitle);
     for (index, tile) in tiles.iter().enumerate() {
         let (left, top) = layout.cell(index as u32);
         let mut picture = if index == 0 { photo.clone() } else { tinted(&photo, tile.map, largest(tile.map)) };
@@ -124,13 +122,83 @@ pub fn sheet(sheet: &Sheet<'_>) -> Result<RgbImage> {
             fade(&mut picture);
         }
         canvas.picture(left, top, &picture);
-        canvas.caption(left, top + height, tile, &layout);
+        canvas.caption(left, top + height + 6, tile, layout.bars, layout.label_width);
     }
     canvas.foot(layout.foot, &layout.notes);
     Ok(canvas.0)
 }
 
+/// A component that photos share.
+#[derive(Clone, Debug)]
+pub struct Row<'a> {
+    /// What stands at the left: lines and a bar, without a map.
+    pub label: SheetTile<'a>,
+    /// Photos, each with its map and what stands beneath; maps have one sample for each pixel of their photo.
+    pub tiles: Vec<(&'a RgbImage, SheetTile<'a>)>,
+}
+
+/// Everything that [`rows`] draws.
+#[derive(Clone, Debug)]
+pub struct Rows<'a> {
+    /// The headline, on one line.
+    pub title: &'a str,
+    /// Lines under the headline, wrapped to the width.
+    pub subtitle: Vec<String>,
+    /// The rows, from the top.
+    pub rows: Vec<Row<'a>>,
+    /// Lines at the foot, wrapped to the width.
+    pub notes: Vec<String>,
+}
+
+/// The part of a photo that the model saw, at the size of the tiles of [`rows`]: its longer side has 220 pixels.
+pub fn row_tile(photo: &RgbImage, seen: Rect) -> RgbImage {
+    let part = image::imageops::crop_imm(photo, seen.left, seen.top, seen.width, seen.height).to_image();
+    let (height, width) = fitted((part.height(), part.width()), ROW_TILE);
+    resize_whole(&part, height, width)
+}
+
+/// Draws rows of photos under their maps, a row a component, with their numbers, on one sheet.
+///
+/// # Conventions
+/// Those of [`sheet`]: every map is divided by its own maximum.
+///
+/// # Errors
+/// When a map has another length than its photo has pixels.
+pub fn rows(rows: &Rows<'_>) -> Result<RgbImage> {
+    let columns = rows.rows.iter().map(|row| row.tiles.len()).max().unwrap_or(0) as u32;
+    let labels = rows.rows.iter().flat_map(|row| &row.label.lines).map(|line| LABEL.width(line)).max().unwrap_or(0);
+    let label_width = labels.clamp(ROW_TILE, WIDEST_LABEL);
+    let width = (2 * MARGIN + label_width + columns * (GAP + ROW_TILE)).max(NARROWEST);
+    let subtitle = wrapped_lines(&rows.subtitle, width);
+    let notes = wrapped_lines(&[SCALE.to_owned()], width).into_iter().chain(wrapped_lines(&rows.notes, width));
+    let notes: Vec<String> = notes.collect();
+    let lines = rows.rows.iter().flat_map(|row| &row.tiles).map(|(_, tile)| tile.lines.len()).max().unwrap_or(0) as u32;
+    let row_height = ROW_TILE + 6 + lines * BODY.line() + GAP;
+    let first = head_height(subtitle.len());
+    let foot = first + rows.rows.len() as u32 * row_height;
+
+    let mut canvas = Canvas::new(width, foot + foot_height(notes.len()));
+    canvas.head(rows.title, &subtitle);
+    for (top, row) in (first..).step_by(row_height as usize).zip(&rows.rows) {
+        canvas.caption(MARGIN, top, &row.label, row.label.bar.is_some(), label_width);
+        let lefts = (MARGIN + label_width + GAP..).step_by((ROW_TILE + GAP) as usize);
+        for (number, (left, (photo, tile))) in lefts.zip(&row.tiles).enumerate() {
+            check(&format!("{}, photo {}", row.label.lines.join(" "), number + 1), tile.map, photo)?;
+            let mut picture = tinted(photo, tile.map, largest(tile.map));
+            if tile.dimmed {
+                fade(&mut picture);
+            }
+            let centred = |side: u32| ROW_TILE.saturating_sub(side) / 2;
+            canvas.picture(left + centred(picture.width()), top + centred(picture.height()), &picture);
+            canvas.caption(left, top + ROW_TILE + 6, tile, false, ROW_TILE);
+        }
+    }
+    canvas.foot(foot, &notes);
+    Ok(canvas.0)
+}
+
 const TILE: u32 = 300;
+const ROW_TILE: u32 = 220;
 const TILE_SHORTEST: u32 = 16;
 const MARGIN: u32 = 28;
 const GAP: u32 = 24;
@@ -207,16 +275,12 @@ impl Layout {
             })
             .unwrap_or(1);
         let width = size(columns).1.max(NARROWEST);
-        let text = |lines: &[String]| -> Vec<String> {
-            lines.iter().flat_map(|line| wrapped(line, BODY, width - 2 * MARGIN)).collect()
-        };
-        let subtitle = text(&sheet.subtitle);
-        let scale = "Every map is scaled to its own maximum: its colours say where, its numbers say how much.";
-        let mut notes = text(&[scale.to_owned()]);
-        notes.extend(text(&sheet.notes));
-        let grid = MARGIN + TITLE.line() + subtitle.len() as u32 * BODY.line() + GAP / 2;
+        let subtitle = wrapped_lines(&sheet.subtitle, width);
+        let mut notes = wrapped_lines(&[SCALE.to_owned()], width);
+        notes.extend(wrapped_lines(&sheet.notes, width));
+        let grid = head_height(subtitle.len());
         let foot = grid + size(columns).0;
-        let height = foot + COLOUR_BAR.0 + 12 + notes.len() as u32 * BODY.line() + MARGIN;
+        let height = foot + foot_height(notes.len());
         Self { height, width, columns, grid, cell, foot, subtitle, notes, label_width, bars }
     }
 
@@ -226,9 +290,41 @@ impl Layout {
     }
 }
 
+/// What stands at the foot of every sheet.
+const SCALE: &str = "Every map is scaled to its own maximum: its colours say where, its numbers say how much.";
+
+/// Lines that fit on a sheet of this width.
+fn wrapped_lines(lines: &[String], width: u32) -> Vec<String> {
+    lines.iter().flat_map(|line| wrapped(line, BODY, width - 2 * MARGIN)).collect()
+}
+
+/// Pixels above the first tile.
+fn head_height(subtitle: usize) -> u32 {
+    MARGIN + TITLE.line() + subtitle as u32 * BODY.line() + GAP / 2
+}
+
+/// Pixels from the colour bar on.
+fn foot_height(notes: usize) -> u32 {
+    COLOUR_BAR.0 + 12 + notes as u32 * BODY.line() + MARGIN
+}
+
 struct Canvas(RgbImage);
 
 impl Canvas {
+    fn new(width: u32, height: u32) -> Self {
+        Self(RgbImage::from_pixel(width, height, Rgb(PAPER)))
+    }
+
+    fn head(&mut self, title: &str, subtitle: &[String]) {
+        let text_width = self.0.width() - 2 * MARGIN;
+        self.text(MARGIN, MARGIN, &shortened(title, TITLE, text_width), TITLE, INK);
+        let mut top = MARGIN + TITLE.line();
+        for line in subtitle {
+            self.text(MARGIN, top, line, BODY, FAINT_INK);
+            top += BODY.line();
+        }
+    }
+
     fn picture(&mut self, left: u32, top: u32, picture: &RgbImage) {
         image::imageops::replace(&mut self.0, picture, i64::from(left), i64::from(top));
     }
@@ -257,13 +353,13 @@ impl Canvas {
         }
     }
 
-    fn caption(&mut self, left: u32, top: u32, tile: &SheetTile<'_>, layout: &Layout) {
-        let mut top = top + 6;
-        if layout.bars {
+    /// A tile's words within `width`, and above them its bar, or a place for one.
+    fn caption(&mut self, left: u32, mut top: u32, tile: &SheetTile<'_>, bars: bool, width: u32) {
+        if bars {
             if let Some(value) = tile.bar {
-                let length = (value.abs().clamp(0.0, 1.0) * layout.label_width as f32).round() as u32;
+                let length = (value.abs().clamp(0.0, 1.0) * width as f32).round() as u32;
                 let colour = if value < 0.0 { NEGATIVE } else { POSITIVE };
-                self.fill(left, top, BAR, layout.label_width, TRACK);
+                self.fill(left, top, BAR, width, TRACK);
                 self.fill(left, top, BAR, length, if tile.dimmed { mixed(PAPER, colour, 0.45) } else { colour });
             }
             top += BAR + 6;
@@ -275,7 +371,7 @@ impl Canvas {
                 (_, false) => (BODY, FAINT_INK),
                 (_, true) => (BODY, DIM_INK),
             };
-            self.text(left, top, &shortened(line, font, layout.label_width), font, colour);
+            self.text(left, top, &shortened(line, font, width), font, colour);
             top += BODY.line();
         }
     }

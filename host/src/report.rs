@@ -351,7 +351,7 @@ impl Explained<'_> {
 }
 
 /// A part's name, and what the part adds to its score.
-fn named(name: &Name) -> String {
+pub(crate) fn named(name: &Name) -> String {
     format!("\"{}\" {:+.2}", name.text, name.gain)
 }
 
