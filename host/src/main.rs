@@ -398,7 +398,7 @@ fn evaluate(args: &EvalArgs) -> Result<()> {
     if skipped.len() > NAMED {
         eprintln!("skipped: {} more, named in {skipped_in}", skipped.len() - NAMED);
     }
-    ensure!(skipped.is_empty(), "{} of the annotations were skipped; the results are of the others", skipped.len());
+    ensure!(skipped.is_empty(), "{} skipped, as named above; the results are of the others", skipped.len());
     Ok(())
 }
 
