@@ -210,10 +210,7 @@ pub(crate) fn run(
         outcome.text += &report.table();
         let mut files = Files::new(&directory);
         files.add(&(file_stem(category) + ".png"), |out| report::write_png(out, &picture))?;
-        files.add(&(file_stem(category) + ".json"), |out| {
-            serde_json::to_writer_pretty(&mut *out, &report)?;
-            Ok(out.write_all(b"\n")?)
-        })?;
+        files.add(&(file_stem(category) + ".json"), |out| report::write_json(out, &report))?;
         outcome.files.extend(files.publish()?);
     }
     ensure!(!outcome.files.is_empty(), "nothing to pool: {}", outcome.skipped.join("; "));

@@ -114,10 +114,7 @@ impl Single {
         let mut files = Files::new(directory);
         files.add("overlay.png", |out| report::write_png(out, &overlay))?;
         files.add("saliency.npy", |out| report::write_npy(out, &shape, |push| push(&saliency)))?;
-        files.add("explanation.json", |out| {
-            serde_json::to_writer_pretty(&mut *out, self)?;
-            Ok(out.write_all(b"\n")?)
-        })?;
+        files.add("explanation.json", |out| report::write_json(out, self))?;
         files.publish()
     }
 }
@@ -204,10 +201,7 @@ pub fn run(args: &CompareArgs, model: &Model, threads: usize) -> Result<(String,
     let picture = comparison.picture(&photo, framing, &maps, &prompt)?;
     let mut files = Files::new(&args.out);
     files.add("comparison.png", |out| report::write_png(out, &picture))?;
-    files.add("comparison.json", |out| {
-        serde_json::to_writer_pretty(&mut *out, &comparison)?;
-        Ok(out.write_all(b"\n")?)
-    })?;
+    files.add("comparison.json", |out| report::write_json(out, &comparison))?;
     let mut text = comparison.table();
     prompt.warnings().iter().for_each(|warning| text += &format!("warning: {warning}\n"));
     Ok((text, files.publish()?))

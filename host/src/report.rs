@@ -288,10 +288,7 @@ impl Explained<'_> {
             })?;
         }
         let report = self.report();
-        files.add("explanation.json", |out| {
-            serde_json::to_writer_pretty(&mut *out, &report)?;
-            Ok(out.write_all(b"\n")?)
-        })?;
+        files.add("explanation.json", |out| write_json(out, &report))?;
         files.publish()
     }
 
@@ -467,6 +464,12 @@ fn stage_lines(text: &mut String, stages: &[StageReport]) {
         let network = if stage.network { "  network" } else { "" };
         let _ = writeln!(text, "  {:<32} {:>9.1} ms{network}", stage.stage, stage.ms);
     }
+}
+
+/// Indented, with a line break at the end.
+pub fn write_json(out: &mut dyn Write, value: &impl Serialize) -> Result<()> {
+    serde_json::to_writer_pretty(&mut *out, value)?;
+    Ok(out.write_all(b"\n")?)
 }
 
 /// A picture as PNG.
