@@ -773,7 +773,19 @@ fn affinity_moves_evidence_and_makes_none() {
     assert_eq!(share(&matrix, &map, &mut shared[1..]), Err(Error::Shape));
     assert_eq!(affinity(&maps, &mut matrix[1..], &mut scratch), Err(Error::Shape));
     assert_eq!(affinity(&maps, &mut matrix, &mut scratch[1..]), Err(Error::WorkspaceTooSmall));
-    activations[0] = f32::NAN;
-    let maps = Maps::chw(&activations, channels, height, width).unwrap();
-    assert_eq!(affinity(&maps, &mut matrix, &mut scratch), Err(Error::NonFinite));
+    // No unit of the activations overflows or changes a bit.
+    for unit in [2.0_f32.powi(120), 2.0_f32.powi(-100)] {
+        let scaled: Vec<f32> = activations.iter().map(|value| value * unit).collect();
+        let maps = Maps::chw(&scaled, channels, height, width).unwrap();
+        let mut same = vec![9.0; n * n];
+        affinity(&maps, &mut same, &mut scratch).unwrap();
+        assert!(same.iter().zip(&matrix).all(|(a, b)| a.to_bits() == b.to_bits()), "{unit:e}");
+    }
+    let kept = matrix.clone();
+    for bad in [f32::NAN, f32::INFINITY] {
+        activations[channels * n - 1] = bad;
+        let maps = Maps::chw(&activations, channels, height, width).unwrap();
+        assert_eq!(affinity(&maps, &mut matrix, &mut scratch), Err(Error::NonFinite));
+        assert_eq!(matrix, kept);
+    }
 }

@@ -15,7 +15,7 @@ const ROUNDS: u32 = 20;
 
 /// Numbers of scratch that [`affinity`] takes: two a position.
 pub const fn scratch_len(positions: usize) -> usize {
-    2 * positions
+    positions.saturating_mul(2)
 }
 
 /// Makes the affinity matrix of a layer's positions.
@@ -24,11 +24,11 @@ pub const fn scratch_len(positions: usize) -> usize {
 /// `matrix` n x n with n = H W, overwritten; `scratch` [`scratch_len`].
 ///
 /// # Errors
-/// [`Error::Shape`] if `matrix` has another length, [`Error::WorkspaceTooSmall`] for the scratch; nothing is written then. [`Error::NonFinite`] if an
-/// activation is not finite or their squares exceed what a float holds.
+/// [`Error::Shape`] if `matrix` has another length, [`Error::WorkspaceTooSmall`] for the scratch, [`Error::NonFinite`] if an activation is not finite.
+/// `matrix` is untouched then.
 ///
 /// # Cost
-/// C n^2 operations where activations are not zero, and 20 n^2.
+/// C n^2 operations where activations are not zero, and 20 n^2. Every channel is read twice.
 pub fn affinity(activations: &Maps, matrix: &mut [f32], scratch: &mut [f32]) -> Result<(), Error> {
     let n = activations.positions();
     if Some(matrix.len()) != n.checked_mul(n) {
@@ -36,18 +36,27 @@ pub fn affinity(activations: &Maps, matrix: &mut [f32], scratch: &mut [f32]) -> 
     }
     let (map, rest) = scratch.split_at_mut_checked(n).ok_or(Error::WorkspaceTooSmall)?;
     let scales = rest.get_mut(..n).ok_or(Error::WorkspaceTooSmall)?;
+    // Without its sign, a float's bits order as the number does; those of infinity and NaN are above all others.
+    let mut largest = 0;
+    for channel in 0..activations.channels() {
+        activations.visit(channel, |value| largest = value.abs().to_bits().max(largest))?;
+    }
+    let largest = f32::from_bits(largest);
+    if !largest.is_finite() {
+        return Err(Error::NonFinite);
+    }
+    // Cosines do not depend on it, squares stay in range: nothing fails once the matrix is written.
+    let unit = maths::power_of_two_unit(largest);
     matrix.fill(0.0);
     for channel in 0..activations.channels() {
         activations.read(channel, map)?;
+        maths::scale(map, unit);
         for (row, value) in matrix.chunks_exact_mut(n.max(1)).zip(&*map) {
             // Most activations behind a ReLU are zero.
             if *value != 0.0 {
                 add(row, *value, map);
             }
         }
-    }
-    if !maths::largest_magnitude(matrix).is_finite() {
-        return Err(Error::NonFinite);
     }
     for (i, (length, row)) in scales.iter_mut().zip(matrix.chunks_exact(n.max(1))).enumerate() {
         *length = maths::sqrt(row.get(i).copied().unwrap_or(0.0));
