@@ -5,11 +5,14 @@
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
 use core::ptr::{null, null_mut};
+use decomcam_core::cams::{self, Cam};
 use decomcam_core::ffi::*;
 use decomcam_core::head::{self, LinearHead, Question};
 use decomcam_core::mask::{self, Mask, Range, blend};
 use decomcam_core::resample::{Bicubic, Tap, scratch_len};
-use decomcam_core::{Error, Layout, Maps, Quantisation, Recipe, SignRule, channels, decompose, integrate, svd};
+use decomcam_core::{
+    Error, Layout, Maps, Quantisation, Recipe, SignRule, affinity, channels, decompose, integrate, svd,
+};
 use std::fmt::Write as _;
 
 struct Random(u32);
@@ -43,6 +46,15 @@ fn data<T>(values: &[T]) -> *const c_void {
 const F32: u32 = Element::F32 as u32;
 const U8: u32 = Element::U8 as u32;
 const I8: u32 = Element::I8 as u32;
+
+/// The methods by their numbers in C, and the names that `tests/c/explain.c` gives them.
+const METHODS: [(Method, Cam, &str); 5] = [
+    (Method::GradCam, Cam::GradCam, "grad_cam"),
+    (Method::GradCamPlusPlus, Cam::GradCamPlusPlus, "grad_cam_plus_plus"),
+    (Method::XGradCam, Cam::XGradCam, "x_grad_cam"),
+    (Method::HiResCam, Cam::HiResCam, "hi_res_cam"),
+    (Method::LayerCam, Cam::LayerCam, "layer_cam"),
+];
 
 /// A layer of 6 channels of 3 x 4 and a head of 3 classes on it.
 struct Small {
@@ -179,9 +191,62 @@ fn the_stages_have_the_bits_of_the_safe_functions() {
         assert_eq!(decomcam_aligned_weights(&parts, got.as_mut_ptr(), 4), Status::Ok);
         integrate::aligned_weights(&safe, &mut want).unwrap();
         assert_eq!(bits(&got), bits(&want));
+        assert_eq!(decomcam_exact_weights(&parts, got.as_mut_ptr(), 4), Status::Ok);
+        integrate::exact_weights(&safe, &mut want).unwrap();
+        assert_eq!(bits(&got), bits(&want));
         assert_eq!(decomcam_rectify(&parts), Status::Ok);
         safe.rectify();
         assert_eq!(read(parts.components, 4 * N), bits(safe.components()));
+    }
+}
+
+#[test]
+fn class_activation_maps_and_affinity_have_the_bits_of_the_safe_functions() {
+    let small = Small::new();
+    let slopes = Random(5).vec(C * N);
+    let (maps, gradients) = (small.maps(), decomcam_maps_chw(F32, data(&slopes), C * N, C, 3, 4));
+    let (safe_maps, safe_gradients) =
+        (Maps::chw(&small.activations, C, 3, 4).unwrap(), Maps::chw(&slopes, C, 3, 4).unwrap());
+    let (mut got, mut want) = ([0.0; N], [0.0; N]);
+    let map = got.as_mut_ptr();
+    unsafe {
+        let (mut scratch, mut safe_scratch) = (vec![0.0; decomcam_cam_scratch_len(N)], vec![0.0; cams::scratch_len(N)]);
+        let (space, len) = (scratch.as_mut_ptr(), scratch.len());
+        for (number, (method, cam, _)) in METHODS.into_iter().enumerate() {
+            assert_eq!(method as usize, number);
+            assert_eq!(decomcam_cam(method as u32, &maps, &gradients, space, len, map, N), Status::Ok);
+            cams::cam(cam, &safe_maps, &safe_gradients, &mut safe_scratch, &mut want).unwrap();
+            assert_eq!(read(map, N), bits(&want));
+        }
+        let status = decomcam_cam(METHODS.len() as u32, &maps, &gradients, space, len, map, N);
+        assert_eq!((status, read(map, N)), (Status::UnknownOption, bits(&want)));
+        // Activations and gradients that are finite, and a last value that is not.
+        let mut huge = small.activations.clone();
+        huge[C * N - 1] = f32::MAX;
+        let huge = decomcam_maps_chw(F32, data(&huge), C * N, C, 3, 4);
+        let status = decomcam_cam(Method::HiResCam as u32, &huge, &huge, space, len, map, N);
+        assert_eq!((status, read(map, N)), (Status::NonFinite, bits(&want)));
+
+        let mut workspace = vec![0.0; decompose::workspace_len(N, C)];
+        let mut safe_workspace = workspace.clone();
+        let (space, len) = (workspace.as_mut_ptr(), workspace.len());
+        assert_eq!(decomcam_eigen_cam(&maps, space, len, map, N), Status::Ok);
+        cams::eigen_cam(&safe_maps, &mut safe_workspace, &mut want).unwrap();
+        assert_eq!(read(map, N), bits(&want));
+        assert_eq!(decomcam_eigen_grad_cam(&maps, &gradients, space, len, map, N), Status::Ok);
+        cams::eigen_grad_cam(&safe_maps, &safe_gradients, &mut safe_workspace, &mut want).unwrap();
+        assert_eq!(read(map, N), bits(&want));
+
+        let (mut scratch, mut matrix) = ([0.0; affinity::scratch_len(N)], [0.0; N * N]);
+        let (mut safe_matrix, mut shared, mut safe_shared) = ([0.0; N * N], [0.0; N], [0.0; N]);
+        assert_eq!(decomcam_affinity_scratch_len(N), scratch.len());
+        let (space, len) = (scratch.as_mut_ptr(), scratch.len());
+        assert_eq!(decomcam_affinity(&maps, space, len, matrix.as_mut_ptr(), N * N), Status::Ok);
+        affinity::affinity(&safe_maps, &mut safe_matrix, &mut scratch).unwrap();
+        assert_eq!(bits(&matrix), bits(&safe_matrix));
+        assert_eq!(decomcam_share(matrix.as_ptr(), N * N, map, shared.as_mut_ptr(), N), Status::Ok);
+        affinity::share(&safe_matrix, &want, &mut safe_shared).unwrap();
+        assert_eq!(bits(&shared), bits(&safe_shared));
     }
 }
 
@@ -387,6 +452,8 @@ fn sizes_that_do_not_fit_are_not_wrapped() {
     assert_eq!(decomcam_explain_workspace_len(9, usize::MAX, 4, 4), usize::MAX);
     assert_eq!(decomcam_mask_workspace_len(usize::MAX, 9, 4), usize::MAX);
     assert_eq!(decomcam_bicubic_scratch_len(usize::MAX), usize::MAX);
+    assert_eq!(decomcam_cam_scratch_len(usize::MAX / 2), usize::MAX);
+    assert_eq!(decomcam_affinity_scratch_len(usize::MAX / 2 + 1), usize::MAX);
     assert_eq!(decomcam_components_max(0, 4), 0);
     let mut taps = [Tap::default(); 4];
     let mut bicubic = MaybeUninit::uninit();
@@ -491,6 +558,9 @@ fn the_reference_for_c() {
     report(&["predicted", "explain_predicted"], &bytes_of(&predicted));
     integrate::aligned_weights(&parts, &mut aligned).unwrap();
     report(&["aligned_weights", "explain_weights"], &bytes_of(&aligned));
+    let mut exact = [0.0; Q];
+    integrate::exact_weights(&parts, &mut exact).unwrap();
+    report(&["exact_weights"], &bytes_of(&exact));
     parts.rectify();
     report(&["ossms", "explain_ossms"], &bytes_of(parts.components()));
     let (mut row, mut map, mut saliency) = ([0.0; POSITIONS], [0.0; POSITIONS], [0.0; POSITIONS]);
@@ -533,5 +603,24 @@ fn the_reference_for_c() {
         integrate::score_weights(recipe, &scores, blurred, &mut aligned).unwrap();
         report(&[name], &bytes_of(&aligned));
     }
+
+    let slopes: Vec<i8> = (0..POSITIONS * CHANNELS).map(|_| (random.bits(8) - 128) as i8).collect();
+    let quantisation = Quantisation::PerTensor { scale: 0.001, zero_point: -16 };
+    let gradients = Maps::i8(&slopes, Layout::hwc(SIDE, SIDE, CHANNELS), quantisation).unwrap();
+    let mut scratch = [0.0; cams::scratch_len(POSITIONS)];
+    for (_, cam, name) in METHODS {
+        cams::cam(cam, &maps, &gradients, &mut scratch, &mut map).unwrap();
+        report(&[name], &bytes_of(&map));
+    }
+    let mut workspace = [0.0; decompose::workspace_len(POSITIONS, CHANNELS)];
+    cams::eigen_cam(&maps, &mut workspace, &mut map).unwrap();
+    report(&["eigen_cam"], &bytes_of(&map));
+    cams::eigen_grad_cam(&maps, &gradients, &mut workspace, &mut map).unwrap();
+    report(&["eigen_grad_cam"], &bytes_of(&map));
+    let (mut matrix, mut shared) = ([0.0; POSITIONS * POSITIONS], [0.0; POSITIONS]);
+    affinity::affinity(&maps, &mut matrix, &mut scratch).unwrap();
+    report(&["affinity"], &bytes_of(&matrix));
+    affinity::share(&matrix, &map, &mut shared).unwrap();
+    report(&["shared"], &bytes_of(&shared));
     std::fs::write(concat!(env!("CARGO_TARGET_TMPDIR"), "/explanation.txt"), lines).unwrap();
 }

@@ -35,8 +35,8 @@
 #define DECOMCAM_COMPONENTS_MAX(positions, channels) \
   ((size_t)(positions) <= (size_t)(channels) ? (size_t)(positions) - ((size_t)(positions) > 0) : (size_t)(channels))
 
-// Workspace of decomcam_decompose(), of positions (H W) and selected channels (P): (r + 36) m + 3 H W, with m = H W - 1 rounded up to a multiple of
-// four, and r = P or, if there are H W channels or more, m.
+// Workspace of decomcam_decompose(), of positions (H W) and selected channels (P), and of decomcam_eigen_cam() and decomcam_eigen_grad_cam(), which
+// take all channels (P = C): (r + 36) m + 3 H W, with m = H W - 1 rounded up to a multiple of four, and r = P or, if there are H W channels or more, m.
 #define DECOMCAM_WORKSPACE_LEN(positions, channels) \
   (((size_t)(channels) < (size_t)(positions) ? (size_t)(channels) : DECOMCAM_WORKSPACE_ROW(positions)) * DECOMCAM_WORKSPACE_ROW(positions) \
    + 36 * DECOMCAM_WORKSPACE_ROW(positions) + 3 * (size_t)(positions))
@@ -53,6 +53,12 @@
 // Workspace of decomcam_mask_scores(), of the width (W) of the OSSMs, that of the masks, and the number of OSSMs (Q).
 #define DECOMCAM_MASK_WORKSPACE_LEN(width, out_width, components) \
   (DECOMCAM_BICUBIC_SCRATCH_LEN(width) + (size_t)(out_width) + (size_t)(components))
+
+// Scratch of decomcam_cam(), of positions (H W): a channel's activations and gradients, and the map until it is known to be finite.
+#define DECOMCAM_CAM_SCRATCH_LEN(positions) (3 * (size_t)(positions))
+
+// Scratch of decomcam_affinity(), of positions (H W).
+#define DECOMCAM_AFFINITY_SCRATCH_LEN(positions) (2 * (size_t)(positions))
 
 // What a function returns. Numbers never change and are never used again.
 enum decomcam_status
@@ -88,7 +94,7 @@ enum decomcam_status
   DECOMCAM_STATUS_MISALIGNED = 101,
   // The caller's scorer failed.
   DECOMCAM_STATUS_CALLBACK = 102,
-  // There is no element type, sign rule or recipe of this number.
+  // There is no element type, sign rule, recipe or method of this number.
   DECOMCAM_STATUS_UNKNOWN_OPTION = 103,
 };
 #ifndef __cplusplus
@@ -161,6 +167,31 @@ enum decomcam_recipe
 typedef enum decomcam_recipe decomcam_recipe;
 #else
 typedef uint32_t decomcam_recipe;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// A class activation map that is a sum over channels. A is a channel's activation, G the gradient of the score there, sums run over positions.
+enum decomcam_method
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // Grad-CAM: w A with w = mean G.
+  DECOMCAM_METHOD_GRAD_CAM = 0,
+  // Grad-CAM++: w A with w = sum of max(0, G) a and a = G^2 / (2 G^2 + G^3 sum A + 1e-6), 0 where G is.
+  DECOMCAM_METHOD_GRAD_CAM_PLUS_PLUS = 1,
+  // XGrad-CAM: w A with w = sum of G A / (sum A + 1e-7).
+  DECOMCAM_METHOD_X_GRAD_CAM = 2,
+  // HiResCAM: G A.
+  DECOMCAM_METHOD_HI_RES_CAM = 3,
+  // LayerCAM: max(0, G) A.
+  DECOMCAM_METHOD_LAYER_CAM = 4,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum decomcam_method decomcam_method;
+#else
+typedef uint32_t decomcam_method;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
@@ -361,6 +392,12 @@ size_t decomcam_mask_workspace_len(size_t width, size_t out_width, size_t compon
 // Floats of scratch for decomcam_bicubic_row(): DECOMCAM_BICUBIC_SCRATCH_LEN() as a function.
 size_t decomcam_bicubic_scratch_len(size_t width);
 
+// Floats of scratch for decomcam_cam(): DECOMCAM_CAM_SCRATCH_LEN() as a function.
+size_t decomcam_cam_scratch_len(size_t positions);
+
+// Floats of scratch for decomcam_affinity(): DECOMCAM_AFFINITY_SCRATCH_LEN() as a function.
+size_t decomcam_affinity_scratch_len(size_t positions);
+
 // Components that exist of so many positions and selected channels: DECOMCAM_COMPONENTS_MAX() as a function.
 size_t decomcam_components_max(size_t positions, size_t channels);
 
@@ -413,6 +450,13 @@ decomcam_status decomcam_predicted(const struct decomcam_parts *parts,
 decomcam_status decomcam_aligned_weights(const struct decomcam_parts *parts,
                                          float *weights,
                                          size_t len);
+
+// Weights with which the signed components sum to the first-order map, if all that exist are there, and to the nearest that so many come to it
+// otherwise: decomcam_integrate_sum() without decomcam_rectify(). Zero for a component below 1e-6 of the largest. Take it before decomcam_rectify().
+// len at most Q.
+decomcam_status decomcam_exact_weights(const struct decomcam_parts *parts,
+                                       float *weights,
+                                       size_t len);
 
 // Cuts negatives off: the components become OSSMs.
 decomcam_status decomcam_rectify(const struct decomcam_parts *parts);
@@ -524,6 +568,53 @@ decomcam_status decomcam_contributions(const float *ossms,
                                        size_t scratch_len,
                                        float *contributions,
                                        size_t contributions_len);
+
+// The map of one of the methods that DecomCAM is held against, from activations and gradients alone, neither clamped nor scaled.
+//
+// activations and gradients C x H x W; scratch DECOMCAM_CAM_SCRATCH_LEN(H * W) floats; map H x W.
+decomcam_status decomcam_cam(decomcam_method method,
+                             const struct decomcam_maps *activations,
+                             const struct decomcam_maps *gradients,
+                             float *scratch,
+                             size_t scratch_len,
+                             float *map,
+                             size_t map_len);
+
+// Eigen-CAM: the first principal component of the activations, on the side on which their sum is above its mean. No score is in it.
+//
+// activations C x H x W; the workspace takes DECOMCAM_WORKSPACE_LEN(H * W, C) floats; map H x W.
+decomcam_status decomcam_eigen_cam(const struct decomcam_maps *activations,
+                                   float *workspace,
+                                   size_t workspace_len,
+                                   float *map,
+                                   size_t map_len);
+
+// EigenGrad-CAM: the first principal component of gradient times activation, on the side that the score rewards.
+//
+// activations and gradients C x H x W; the workspace takes DECOMCAM_WORKSPACE_LEN(H * W, C) floats; map H x W.
+decomcam_status decomcam_eigen_grad_cam(const struct decomcam_maps *activations,
+                                        const struct decomcam_maps *gradients,
+                                        float *workspace,
+                                        size_t workspace_len,
+                                        float *map,
+                                        size_t map_len);
+
+// How much each two positions look alike to the network: max(0, cosine of their channels)^2, 1 on the diagonal, scaled so that rows and columns sum
+// to one.
+//
+// activations C x H x W; scratch DECOMCAM_AFFINITY_SCRATCH_LEN(H * W) floats; matrix H W x H W.
+decomcam_status decomcam_affinity(const struct decomcam_maps *activations,
+                                  float *scratch,
+                                  size_t scratch_len,
+                                  float *matrix,
+                                  size_t matrix_len);
+
+// shared = matrix * map: positions that look alike share what they have, and the mean stays. matrix from decomcam_affinity(); map and shared len each.
+decomcam_status decomcam_share(const float *matrix,
+                               size_t matrix_len,
+                               const float *map,
+                               float *shared,
+                               size_t len);
 
 // Jacobi SVD in place: len columns of so many rows, one after the other, become U diag(s), and singular_values (len) descend.
 //

@@ -13,6 +13,7 @@
 )]
 
 use crate::activations::{Layout, Maps, Quantisation};
+use crate::cams::{self, Cam};
 use crate::channels::{self, Channel};
 use crate::decompose::{self, Decomposition, SignRule};
 use crate::head::{self, LinearHead, Question};
@@ -20,7 +21,7 @@ use crate::integrate::{self, Recipe};
 use crate::mask::{self, Mask, Range};
 use crate::resample::{self, Bicubic, Tap};
 use crate::svd::{self, Convergence};
-use crate::{Error, maths};
+use crate::{Error, affinity, maths};
 use core::ffi::{c_char, c_void};
 use core::ptr;
 use core::slice;
@@ -72,7 +73,7 @@ pub enum Status {
     Misaligned = 101,
     /// The caller's scorer failed.
     Callback = 102,
-    /// There is no element type, sign rule or recipe of this number.
+    /// There is no element type, sign rule, recipe or method of this number.
     UnknownOption = 103,
 }
 
@@ -131,10 +132,27 @@ pub enum Weighing {
     V25 = 3,
 }
 
+/// A class activation map that is a sum over channels. A is a channel's activation, G the gradient of the score there, sums run over positions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Method {
+    /// Grad-CAM: w A with w = mean G.
+    GradCam = 0,
+    /// Grad-CAM++: w A with w = sum of max(0, G) a and a = G^2 / (2 G^2 + G^3 sum A + 1e-6), 0 where G is.
+    GradCamPlusPlus = 1,
+    /// XGrad-CAM: w A with w = sum of G A / (sum A + 1e-7).
+    XGradCam = 2,
+    /// HiResCAM: G A.
+    HiResCam = 3,
+    /// LayerCAM: max(0, G) A.
+    LayerCam = 4,
+}
+
 /// Numbers that C passes for the enumerations above: any number may come, so they are no Rust enums until they are checked.
 type ElementNumber = u32;
 type SignNumber = u32;
 type WeighingNumber = u32;
+type MethodNumber = u32;
 type StatusNumber = i32;
 
 fn sign_rule(number: SignNumber) -> Result<SignRule, Status> {
@@ -159,6 +177,22 @@ fn recipe(number: WeighingNumber) -> Result<Recipe, Status> {
         NOTEBOOK => Ok(Recipe::Notebook),
         V1 => Ok(Recipe::V1),
         V25 => Ok(Recipe::V25),
+        _ => Err(Status::UnknownOption),
+    }
+}
+
+fn cam(number: MethodNumber) -> Result<Cam, Status> {
+    const GRAD_CAM: u32 = Method::GradCam as u32;
+    const GRAD_CAM_PLUS_PLUS: u32 = Method::GradCamPlusPlus as u32;
+    const X_GRAD_CAM: u32 = Method::XGradCam as u32;
+    const HI_RES_CAM: u32 = Method::HiResCam as u32;
+    const LAYER_CAM: u32 = Method::LayerCam as u32;
+    match number {
+        GRAD_CAM => Ok(Cam::GradCam),
+        GRAD_CAM_PLUS_PLUS => Ok(Cam::GradCamPlusPlus),
+        X_GRAD_CAM => Ok(Cam::XGradCam),
+        HI_RES_CAM => Ok(Cam::HiResCam),
+        LAYER_CAM => Ok(Cam::LayerCam),
         _ => Err(Status::UnknownOption),
     }
 }
@@ -356,7 +390,7 @@ pub extern "C" fn decomcam_status_name(status: StatusNumber) -> *const c_char {
         100 => c"a pointer is null",
         101 => c"a pointer is misaligned",
         102 => c"the scorer failed",
-        103 => c"no such element type, sign rule or recipe",
+        103 => c"no such element type, sign rule, recipe or method",
         _ => c"unknown status",
     };
     name.as_ptr()
@@ -447,6 +481,19 @@ pub extern "C" fn decomcam_mask_workspace_len(width: usize, out_width: usize, co
 #[unsafe(no_mangle)]
 pub extern "C" fn decomcam_bicubic_scratch_len(width: usize) -> usize {
     if width > usize::from(u16::MAX) { usize::MAX } else { resample::scratch_len(width) }
+}
+
+/// Floats of scratch for decomcam_cam(): DECOMCAM_CAM_SCRATCH_LEN() as a function.
+#[unsafe(no_mangle)]
+pub extern "C" fn decomcam_cam_scratch_len(positions: usize) -> usize {
+    // The map is computed in the scratch: its last values may turn out not to be finite.
+    cams::scratch_len(positions).saturating_add(positions)
+}
+
+/// Floats of scratch for decomcam_affinity(): DECOMCAM_AFFINITY_SCRATCH_LEN() as a function.
+#[unsafe(no_mangle)]
+pub extern "C" fn decomcam_affinity_scratch_len(positions: usize) -> usize {
+    affinity::scratch_len(positions)
 }
 
 /// Components that exist of so many positions and selected channels: DECOMCAM_COMPONENTS_MAX() as a function.
@@ -587,6 +634,21 @@ pub unsafe extern "C" fn decomcam_aligned_weights(parts: *const CParts, weights:
         let ((components, first_order), weights) = (parts.view()?, slice_mut(weights, len)?);
         parts.has(len)?;
         Ok(integrate::aligned(components, first_order, weights)?)
+    })
+}
+
+/// Weights with which the signed components sum to the first-order map, if all that exist are there, and to the nearest that so many come to it
+/// otherwise: decomcam_integrate_sum() without decomcam_rectify(). Zero for a component below 1e-6 of the largest. Take it before decomcam_rectify().
+/// len at most Q.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn decomcam_exact_weights(parts: *const CParts, weights: *mut f32, len: usize) -> Status {
+    // SAFETY: the header's contract.
+    status(|| unsafe {
+        let parts = borrow(parts)?;
+        let ((components, first_order), weights) = (parts.view()?, slice_mut(weights, len)?);
+        let singular_values = slice(parts.singular_values, parts.singular_values_len)?;
+        parts.has(len)?;
+        Ok(integrate::exact(components, singular_values, first_order, weights)?)
     })
 }
 
@@ -883,6 +945,109 @@ pub unsafe extern "C" fn decomcam_contributions(
         finite(first_order)?;
         let mask = scratch.get_mut(..first_order.len()).ok_or(Status::WorkspaceTooSmall)?;
         Ok(head::contributions(ossms, first_order, mask, contributions)?)
+    })
+}
+
+/// The map of one of the methods that DecomCAM is held against, from activations and gradients alone, neither clamped nor scaled.
+///
+/// activations and gradients C x H x W; scratch DECOMCAM_CAM_SCRATCH_LEN(H * W) floats; map H x W.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn decomcam_cam(
+    method: MethodNumber,
+    activations: *const CMaps,
+    gradients: *const CMaps,
+    scratch: *mut f32,
+    scratch_len: usize,
+    map: *mut f32,
+    map_len: usize,
+) -> Status {
+    // SAFETY: the header's contract.
+    status(|| unsafe {
+        let (activations, gradients) = (borrow(activations)?.view()?, borrow(gradients)?.view()?);
+        let (scratch, map) = (slice_mut(scratch, scratch_len)?, slice_mut(map, map_len)?);
+        let method = cam(method)?;
+        let (found, rest) = scratch.split_at_mut_checked(map.len()).ok_or(Status::WorkspaceTooSmall)?;
+        cams::cam(method, &activations, &gradients, rest, found)?;
+        copy(found, map);
+        Ok(())
+    })
+}
+
+/// Eigen-CAM: the first principal component of the activations, on the side on which their sum is above its mean. No score is in it.
+///
+/// activations C x H x W; the workspace takes DECOMCAM_WORKSPACE_LEN(H * W, C) floats; map H x W.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn decomcam_eigen_cam(
+    activations: *const CMaps,
+    workspace: *mut f32,
+    workspace_len: usize,
+    map: *mut f32,
+    map_len: usize,
+) -> Status {
+    // SAFETY: the header's contract.
+    status(|| unsafe {
+        let activations = borrow(activations)?.view()?;
+        let (workspace, map) = (slice_mut(workspace, workspace_len)?, slice_mut(map, map_len)?);
+        Ok(cams::eigen_cam(&activations, workspace, map)?)
+    })
+}
+
+/// EigenGrad-CAM: the first principal component of gradient times activation, on the side that the score rewards.
+///
+/// activations and gradients C x H x W; the workspace takes DECOMCAM_WORKSPACE_LEN(H * W, C) floats; map H x W.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn decomcam_eigen_grad_cam(
+    activations: *const CMaps,
+    gradients: *const CMaps,
+    workspace: *mut f32,
+    workspace_len: usize,
+    map: *mut f32,
+    map_len: usize,
+) -> Status {
+    // SAFETY: the header's contract.
+    status(|| unsafe {
+        let (activations, gradients) = (borrow(activations)?.view()?, borrow(gradients)?.view()?);
+        let (workspace, map) = (slice_mut(workspace, workspace_len)?, slice_mut(map, map_len)?);
+        Ok(cams::eigen_grad_cam(&activations, &gradients, workspace, map)?)
+    })
+}
+
+/// How much each two positions look alike to the network: max(0, cosine of their channels)^2, 1 on the diagonal, scaled so that rows and columns sum
+/// to one.
+///
+/// activations C x H x W; scratch DECOMCAM_AFFINITY_SCRATCH_LEN(H * W) floats; matrix H W x H W.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn decomcam_affinity(
+    activations: *const CMaps,
+    scratch: *mut f32,
+    scratch_len: usize,
+    matrix: *mut f32,
+    matrix_len: usize,
+) -> Status {
+    // SAFETY: the header's contract.
+    status(|| unsafe {
+        let activations = borrow(activations)?.view()?;
+        let (scratch, matrix) = (slice_mut(scratch, scratch_len)?, slice_mut(matrix, matrix_len)?);
+        Ok(affinity::affinity(&activations, matrix, scratch)?)
+    })
+}
+
+/// shared = matrix * map: positions that look alike share what they have, and the mean stays. matrix from decomcam_affinity(); map and shared len each.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn decomcam_share(
+    matrix: *const f32,
+    matrix_len: usize,
+    map: *const f32,
+    shared: *mut f32,
+    len: usize,
+) -> Status {
+    // SAFETY: the header's contract.
+    status(|| unsafe {
+        let (matrix, map) = (slice(matrix, matrix_len)?, slice(map, len)?);
+        let shared = slice_mut(shared, len)?;
+        finite(matrix)?;
+        finite(map)?;
+        Ok(affinity::share(matrix, map, shared)?)
     })
 }
 

@@ -149,15 +149,19 @@ pub(crate) fn aligned(components: &[f32], first_order: &[f32], weights: &mut [f3
 /// # Errors
 /// [`Error::Components`] if `weights` is longer than there are components.
 pub fn exact_weights(parts: &Decomposition, weights: &mut [f32]) -> Result<(), Error> {
-    let values = parts.singular_values();
+    exact(parts.components(), parts.singular_values(), parts.first_order(), weights)
+}
+
+/// [`exact_weights`] of components as C holds them.
+pub(crate) fn exact(components: &[f32], values: &[f32], first_order: &[f32], weights: &mut [f32]) -> Result<(), Error> {
+    let values = values.get(..weights.len()).ok_or(Error::Components)?;
     let least = 1e-6 * values.first().copied().unwrap_or(0.0);
-    let units = Units::of(parts.components(), parts.first_order());
-    for (q, weight) in weights.iter_mut().enumerate() {
-        let alignment = units.alignment(parts.components(), parts.first_order(), q).ok_or(Error::Components)?;
-        let value = values.get(q).copied().ok_or(Error::Components)?;
+    let units = Units::of(components, first_order);
+    for (q, (weight, value)) in weights.iter_mut().zip(values).enumerate() {
+        let alignment = units.alignment(components, first_order, q).ok_or(Error::Components)?;
         let length = value * units.components;
         *weight =
-            if value > least { alignment / (length * length) * (units.components / units.first_order) } else { 0.0 };
+            if *value > least { alignment / (length * length) * (units.components / units.first_order) } else { 0.0 };
     }
     Ok(())
 }

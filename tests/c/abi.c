@@ -112,6 +112,8 @@ static void sizes(void) {
             CHECK(decomcam_mask_workspace_len(a, b, 9) == DECOMCAM_MASK_WORKSPACE_LEN(a, b, 9));
         }
         CHECK(decomcam_bicubic_scratch_len(some[i]) == DECOMCAM_BICUBIC_SCRATCH_LEN(some[i]));
+        CHECK(decomcam_cam_scratch_len(some[i]) == DECOMCAM_CAM_SCRATCH_LEN(some[i]));
+        CHECK(decomcam_affinity_scratch_len(some[i]) == DECOMCAM_AFFINITY_SCRATCH_LEN(some[i]));
     }
     CHECK(decomcam_explain_workspace_len(49, 1280, 100, 10) == sizeof at_compile_time / sizeof *at_compile_time);
 }
@@ -248,7 +250,7 @@ static void decomposition(void) {
         along += parts.components[i] * parts.first_order[i];
     }
 
-    float alignment = MARK, *predicted = floats(3), *aligned = floats(2);
+    float alignment = MARK, *predicted = floats(3), *aligned = floats(2), *exact = floats(2);
     OK(decomcam_alignment(&parts, 0, &alignment));
     CHECK(near(alignment, along) && alignment > 0);
     alignment = MARK;
@@ -258,26 +260,36 @@ static void decomposition(void) {
     IS(NULL_POINTER, decomcam_alignment(&parts, 0, NONE(float)));
     IS(MISALIGNED, decomcam_alignment(&parts, 0, skewed(workspace)));
     CHECK(alignment == MARK);
-    decomcam_status (*const both[])(const decomcam_parts *, float *, size_t) = {decomcam_predicted, decomcam_aligned_weights};
+    decomcam_status (*const each[])(const decomcam_parts *, float *, size_t) = {decomcam_predicted, decomcam_aligned_weights,
+                                                                              decomcam_exact_weights};
     decomcam_parts null_parts = parts, skewed_parts = parts, long_parts = parts, empty_parts = parts;
     null_parts.components = NULL;
     skewed_parts.first_order = skewed(workspace);
     long_parts.count = SIZE_MAX;
     empty_parts.positions = 0;
-    for (int i = 0; i < 2; i++) {
-        IS(COMPONENTS, both[i](&parts, predicted, 3));
-        IS(NULL_POINTER, both[i](NONE(decomcam_parts), predicted, 2));
-        IS(NULL_POINTER, both[i](&parts, NONE(float), 2));
-        IS(MISALIGNED, both[i](&parts, skewed(predicted), 2));
-        IS(NULL_POINTER, both[i](&null_parts, predicted, 2));
-        IS(MISALIGNED, both[i](&skewed_parts, predicted, 2));
-        IS(SHAPE, both[i](&long_parts, predicted, 2));
-        IS(SHAPE, both[i](&empty_parts, predicted, 2));
+    for (int i = 0; i < 3; i++) {
+        IS(COMPONENTS, each[i](&parts, predicted, 3));
+        IS(NULL_POINTER, each[i](NONE(decomcam_parts), predicted, 2));
+        IS(NULL_POINTER, each[i](&parts, NONE(float), 2));
+        IS(MISALIGNED, each[i](&parts, skewed(predicted), 2));
+        IS(NULL_POINTER, each[i](&null_parts, predicted, 2));
+        IS(MISALIGNED, each[i](&skewed_parts, predicted, 2));
+        IS(SHAPE, each[i](&long_parts, predicted, 2));
+        IS(SHAPE, each[i](&empty_parts, predicted, 2));
     }
+    decomcam_parts few_values = parts, null_values = parts;
+    few_values.singular_values_len = 1;
+    null_values.singular_values = NULL;
+    IS(COMPONENTS, decomcam_exact_weights(&few_values, predicted, 2));
+    IS(NULL_POINTER, decomcam_exact_weights(&null_values, predicted, 2));
     CHECK(untouched(predicted, 3));
     OK(decomcam_predicted(&parts, predicted, 2));
     OK(decomcam_aligned_weights(&parts, aligned, 2));
     CHECK((predicted[0] == 1 || predicted[1] == 1) && predicted[0] >= 0 && predicted[1] >= 0 && equal(predicted, aligned, 2));
+    // Two components are all there are: they sum to L.
+    OK(decomcam_exact_weights(&parts, exact, 2));
+    for (int i = 0; i < N; i++)
+        CHECK(near(exact[0] * parts.components[i] + exact[1] * parts.components[N + i], first_order[i]));
 
     float *before = copy(parts.components, 2 * N);
     IS(NULL_POINTER, decomcam_rectify(NONE(decomcam_parts)));
@@ -664,6 +676,145 @@ static void decomposition_of_matrices(void) {
     CHECK(memcmp(&convergence, &blank, sizeof blank) == 0);
 }
 
+static void class_activation_maps(void) {
+    static const float slopes[] = {-1, 0, 1, 4, 0.5f, 1, 0, 0.5f};
+    // By decomcam_method. Of the channels, the sums of A are 1 and 3, the means of G 1 and .5, and the weights of Grad-CAM++ 1/3 + 2/3 and
+    // .2 + 2 / 7, of XGrad-CAM -1 and 2.5 / 3, all less a little.
+    static const float expected[][N] = {
+        {1, 1, 0, 0.5f}, {0.9999999f, 0.9714278f, 0, 0.4857139f}, {-0.9999999f, 1.6666666f, 0, 0.8333333f},
+        {-1, 2, 0, 0.5f}, {0, 2, 0, 0.5f},
+    };
+    enum { METHODS = sizeof expected / sizeof *expected };
+    enum { LEN = DECOMCAM_CAM_SCRATCH_LEN(N), SPACE = DECOMCAM_WORKSPACE_LEN(N, C) };
+    decomcam_maps activations = maps_of(VALUES), gradients = maps_of(slopes);
+    float *scratch = floats(LEN), *map = floats(N), *out = floats(N + 1);
+    CHECK(DECOMCAM_METHOD_GRAD_CAM == 0 && DECOMCAM_METHOD_GRAD_CAM_PLUS_PLUS == 1 && DECOMCAM_METHOD_X_GRAD_CAM == 2);
+    CHECK(DECOMCAM_METHOD_HI_RES_CAM == 3 && DECOMCAM_METHOD_LAYER_CAM == 4);
+    for (decomcam_method method = 0; method < METHODS; method++) {
+        OK(decomcam_cam(method, &activations, &gradients, scratch, LEN, map, N));
+        for (int i = 0; i < N; i++)
+            CHECK(near(map[i], expected[method][i]));
+    }
+
+    // The scatter of the centred maps is ((.75, -.75), (-.75, 2.75)), its larger eigenvalue 3, the eigenvector (-1, 3) / sqrt(10).
+    static const float component[] = {-3, 4, -2, 1};
+    static const float ones[] = {1, 1, 1, 1, 1, 1, 1, 1}, minus[] = {-1, -1, -1, -1, -1, -1, -1, -1};
+    decomcam_maps one = maps_of(ones), minus_one = maps_of(minus);
+    float *workspace = floats(SPACE), *eigen = floats(N);
+    OK(decomcam_eigen_cam(&activations, workspace, SPACE, eigen, N));
+    for (int i = 0; i < N; i++)
+        CHECK(near(eigen[i], component[i] / sqrtf(10)));
+    OK(decomcam_eigen_grad_cam(&activations, &one, workspace, SPACE, map, N));
+    CHECK(equal(map, eigen, N));
+    // What the score rewards is the other side now.
+    OK(decomcam_eigen_grad_cam(&activations, &minus_one, workspace, SPACE, map, N));
+    for (int i = 0; i < N; i++)
+        CHECK(map[i] == -eigen[i]);
+
+    float *nan = copy(VALUES, C * N), *large = copy(VALUES, C * N);
+    nan[C * N - 1] = NOT_A_NUMBER;
+    large[C * N - 1] = 3e38f;
+    decomcam_maps with_nan = maps_of(nan), with_large = maps_of(large), skew = maps_of(skewed(nan));
+    decomcam_maps one_channel = activations, wide = activations;
+    one_channel.channels = 1;
+    wide.height = 1;
+    wide.width = N;
+    scratch = floats(LEN);
+    for (decomcam_method method = 0; method < METHODS; method++) {
+        IS(NULL_POINTER, decomcam_cam(method, NONE(decomcam_maps), &gradients, scratch, LEN, out, N));
+        IS(NULL_POINTER, decomcam_cam(method, &activations, NONE(decomcam_maps), scratch, LEN, out, N));
+        IS(NULL_POINTER, decomcam_cam(method, &activations, &gradients, NONE(float), LEN, out, N));
+        IS(NULL_POINTER, decomcam_cam(method, &activations, &gradients, scratch, LEN, NONE(float), N));
+        IS(MISALIGNED, decomcam_cam(method, &skew, &gradients, scratch, LEN, out, N));
+        IS(MISALIGNED, decomcam_cam(method, &activations, &gradients, skewed(scratch), LEN - 1, out, N));
+        IS(MISALIGNED, decomcam_cam(method, &activations, &gradients, scratch, LEN, skewed(out), N));
+        IS(SHAPE, decomcam_cam(method, &one_channel, &gradients, scratch, LEN, out, N));
+        IS(SHAPE, decomcam_cam(method, &activations, &wide, scratch, LEN, out, N));
+        IS(SHAPE, decomcam_cam(method, &activations, &gradients, scratch, LEN, out, N - 1));
+        IS(SHAPE, decomcam_cam(method, &activations, &gradients, scratch, LEN, out, N + 1));
+        IS(SHAPE, decomcam_cam(method, &activations, &gradients, scratch, SIZE_MAX, out, N));
+        IS(WORKSPACE_TOO_SMALL, decomcam_cam(method, &activations, &gradients, scratch, LEN - 1, out, N));
+        IS(WORKSPACE_TOO_SMALL, decomcam_cam(method, &activations, &gradients, scratch, 0, out, N));
+    }
+    IS(UNKNOWN_OPTION, decomcam_cam(METHODS, &activations, &gradients, scratch, LEN, out, N));
+    IS(UNKNOWN_OPTION, decomcam_cam(UINT32_MAX, &activations, &gradients, scratch, LEN, out, N));
+    CHECK(untouched(scratch, LEN));
+    for (decomcam_method method = 0; method < METHODS; method++) {
+        IS(NON_FINITE, decomcam_cam(method, &with_nan, &gradients, scratch, LEN, out, N));
+        IS(NON_FINITE, decomcam_cam(method, &activations, &with_nan, scratch, LEN, out, N));
+    }
+    // Finite but for the last value of the map.
+    IS(NON_FINITE, decomcam_cam(DECOMCAM_METHOD_HI_RES_CAM, &with_large, &with_large, scratch, LEN, out, N));
+
+    float *fresh = floats(SPACE);
+    IS(NULL_POINTER, decomcam_eigen_cam(NONE(decomcam_maps), fresh, SPACE, out, N));
+    IS(NULL_POINTER, decomcam_eigen_cam(&activations, NONE(float), SPACE, out, N));
+    IS(NULL_POINTER, decomcam_eigen_cam(&activations, fresh, SPACE, NONE(float), N));
+    IS(MISALIGNED, decomcam_eigen_cam(&activations, skewed(fresh), SPACE - 1, out, N));
+    IS(MISALIGNED, decomcam_eigen_cam(&activations, fresh, SPACE, skewed(out), N));
+    IS(SHAPE, decomcam_eigen_cam(&activations, fresh, SPACE, out, N + 1));
+    IS(WORKSPACE_TOO_SMALL, decomcam_eigen_cam(&activations, fresh, SPACE - 1, out, N));
+    IS(NULL_POINTER, decomcam_eigen_grad_cam(NONE(decomcam_maps), &gradients, fresh, SPACE, out, N));
+    IS(NULL_POINTER, decomcam_eigen_grad_cam(&activations, NONE(decomcam_maps), fresh, SPACE, out, N));
+    IS(NULL_POINTER, decomcam_eigen_grad_cam(&activations, &gradients, NONE(float), SPACE, out, N));
+    IS(NULL_POINTER, decomcam_eigen_grad_cam(&activations, &gradients, fresh, SPACE, NONE(float), N));
+    IS(MISALIGNED, decomcam_eigen_grad_cam(&activations, &skew, fresh, SPACE, out, N));
+    IS(MISALIGNED, decomcam_eigen_grad_cam(&activations, &gradients, skewed(fresh), SPACE - 1, out, N));
+    IS(SHAPE, decomcam_eigen_grad_cam(&activations, &one_channel, fresh, SPACE, out, N));
+    IS(SHAPE, decomcam_eigen_grad_cam(&activations, &wide, fresh, SPACE, out, N));
+    IS(SHAPE, decomcam_eigen_grad_cam(&activations, &gradients, fresh, SPACE, out, N - 1));
+    IS(WORKSPACE_TOO_SMALL, decomcam_eigen_grad_cam(&activations, &gradients, fresh, SPACE - 1, out, N));
+    CHECK(untouched(fresh, SPACE));
+    IS(NON_FINITE, decomcam_eigen_cam(&with_nan, fresh, SPACE, out, N));
+    IS(NON_FINITE, decomcam_eigen_grad_cam(&activations, &with_nan, fresh, SPACE, out, N));
+    IS(NON_FINITE, decomcam_eigen_grad_cam(&with_large, &with_large, fresh, SPACE, out, N));
+    CHECK(untouched(out, N + 1));
+}
+
+static void affinities(void) {
+    // Two positions where only the second channel fires, one where only the first does, one where none does.
+    static const float wanted[N * N] = {1, 0, 0, 0, 0, 0.5f, 0, 0.5f, 0, 0, 1, 0, 0, 0.5f, 0, 0.5f};
+    static const float map[] = {1, 2, 3, 4}, moved[] = {1, 3, 3, 3};
+    enum { LEN = DECOMCAM_AFFINITY_SCRATCH_LEN(N) };
+    decomcam_maps good = maps_of(VALUES);
+    float *scratch = floats(LEN), *matrix = floats(N * N), *shared = floats(N);
+    OK(decomcam_affinity(&good, scratch, LEN, matrix, N * N));
+    for (int i = 0; i < N * N; i++)
+        CHECK(near(matrix[i], wanted[i]));
+    OK(decomcam_share(matrix, N * N, map, shared, N));
+    for (int i = 0; i < N; i++)
+        CHECK(near(shared[i], moved[i]));
+
+    float *nan = copy(VALUES, C * N), *out = floats(N * N + 1), *nan_matrix = copy(matrix, N * N);
+    nan[C * N - 1] = nan_matrix[N * N - 1] = NOT_A_NUMBER;
+    decomcam_maps with_nan = maps_of(nan), skew = maps_of(skewed(nan));
+    scratch = floats(LEN);
+    IS(NULL_POINTER, decomcam_affinity(NONE(decomcam_maps), scratch, LEN, out, N * N));
+    IS(NULL_POINTER, decomcam_affinity(&good, NONE(float), LEN, out, N * N));
+    IS(NULL_POINTER, decomcam_affinity(&good, scratch, LEN, NONE(float), N * N));
+    IS(MISALIGNED, decomcam_affinity(&skew, scratch, LEN, out, N * N));
+    IS(MISALIGNED, decomcam_affinity(&good, skewed(scratch), LEN - 1, out, N * N));
+    IS(MISALIGNED, decomcam_affinity(&good, scratch, LEN, skewed(out), N * N));
+    IS(SHAPE, decomcam_affinity(&good, scratch, LEN, out, N * N - 1));
+    IS(SHAPE, decomcam_affinity(&good, scratch, LEN, out, N * N + 1));
+    IS(SHAPE, decomcam_affinity(&good, scratch, LEN, out, SIZE_MAX / sizeof(float)));
+    IS(WORKSPACE_TOO_SMALL, decomcam_affinity(&good, scratch, LEN - 1, out, N * N));
+    IS(WORKSPACE_TOO_SMALL, decomcam_affinity(&good, scratch, 0, out, N * N));
+    CHECK(untouched(scratch, LEN));
+    IS(NON_FINITE, decomcam_affinity(&with_nan, scratch, LEN, out, N * N));
+    IS(NULL_POINTER, decomcam_share(NONE(float), N * N, map, out, N));
+    IS(NULL_POINTER, decomcam_share(matrix, N * N, NONE(float), out, N));
+    IS(NULL_POINTER, decomcam_share(matrix, N * N, map, NONE(float), N));
+    IS(MISALIGNED, decomcam_share(skewed(nan_matrix), 9, map, out, 3));
+    IS(MISALIGNED, decomcam_share(matrix, N * N, map, skewed(out), N));
+    IS(SHAPE, decomcam_share(matrix, N * N - 1, map, out, N));
+    IS(SHAPE, decomcam_share(matrix, N * N, map, out, N - 1));
+    IS(SHAPE, decomcam_share(matrix, 0, map, out, 0));
+    IS(NON_FINITE, decomcam_share(nan_matrix, N * N, map, out, N));
+    IS(NON_FINITE, decomcam_share(matrix, N * N, nan + N, out, N));
+    CHECK(untouched(out, N * N + 1));
+}
+
 int main(void) {
     versions_and_names();
     sizes();
@@ -674,6 +825,8 @@ int main(void) {
     resampling_and_masks();
     linear_head();
     everything_at_once();
+    class_activation_maps();
+    affinities();
     decomposition_of_matrices();
     while (buffer_count > 0)
         free(buffers[--buffer_count]);

@@ -92,6 +92,36 @@ static int32_t score_middle(void *photo, decomcam_mask *mask, float *score) {
     return 0;
 }
 
+// What needs activations and gradients alone.
+static decomcam_status maps_of_gradients(report report) {
+    static int8_t slopes[POSITIONS * CHANNELS];
+    enum { LEN = DECOMCAM_CAM_SCRATCH_LEN(POSITIONS), SPACE = DECOMCAM_WORKSPACE_LEN(POSITIONS, CHANNELS) };
+    static float scratch[LEN], space[SPACE], map[POSITIONS], shared[POSITIONS];
+    enum { AFFINITY_LEN = DECOMCAM_AFFINITY_SCRATCH_LEN(POSITIONS), ENTRIES = POSITIONS * POSITIONS };
+    static float matrix[ENTRIES], affinity_scratch[AFFINITY_LEN];
+    for (int i = 0; i < POSITIONS * CHANNELS; i++)
+        slopes[i] = (int8_t)(random_bits(8) - 128);
+    decomcam_maps maps = tensor(), gradients = maps;
+    gradients.data = slopes;
+    gradients.scale = 0.001f;
+    gradients.zero_point = -16;
+
+    static const char *const names[] = {"grad_cam", "grad_cam_plus_plus", "x_grad_cam", "hi_res_cam", "layer_cam"};
+    for (decomcam_method method = 0; method < 5; method++) {
+        TRY(decomcam_cam(method, &maps, &gradients, scratch, LEN, map, POSITIONS));
+        report(names[method], hash_of_floats(map, POSITIONS));
+    }
+    TRY(decomcam_eigen_cam(&maps, space, SPACE, map, POSITIONS));
+    report("eigen_cam", hash_of_floats(map, POSITIONS));
+    TRY(decomcam_eigen_grad_cam(&maps, &gradients, space, SPACE, map, POSITIONS));
+    report("eigen_grad_cam", hash_of_floats(map, POSITIONS));
+    TRY(decomcam_affinity(&maps, affinity_scratch, AFFINITY_LEN, matrix, ENTRIES));
+    report("affinity", hash_of_floats(matrix, ENTRIES));
+    TRY(decomcam_share(matrix, ENTRIES, map, shared, POSITIONS));
+    report("shared", hash_of_floats(shared, POSITIONS));
+    return DECOMCAM_STATUS_OK;
+}
+
 decomcam_status explain(report report) {
     make_input();
     decomcam_explanation whole;
@@ -111,7 +141,7 @@ decomcam_status explain(report report) {
     static float space[DECOMCAM_WORKSPACE_LEN(POSITIONS, TOP)];
     static decomcam_channel channels[TOP];
     static float first_order[POSITIONS], scratch[2 * POSITIONS], saliency[POSITIONS];
-    static float predicted[COMPONENTS], aligned[COMPONENTS], measured[COMPONENTS];
+    static float predicted[COMPONENTS], aligned[COMPONENTS], exact[COMPONENTS], measured[COMPONENTS];
     const size_t versus = 1;
     decomcam_maps maps = tensor();
     decomcam_head head = linear_head();
@@ -134,6 +164,8 @@ decomcam_status explain(report report) {
     report("predicted", hash_of_floats(predicted, COMPONENTS));
     TRY(decomcam_aligned_weights(&parts, aligned, COMPONENTS));
     report("aligned_weights", hash_of_floats(aligned, COMPONENTS));
+    TRY(decomcam_exact_weights(&parts, exact, COMPONENTS));
+    report("exact_weights", hash_of_floats(exact, COMPONENTS));
     TRY(decomcam_rectify(&parts));
     report("ossms", hash_of_floats(parts.components, COMPONENTS * POSITIONS));
     TRY(decomcam_integrate_sum(parts.components, COMPONENTS * POSITIONS, aligned, COMPONENTS, saliency, POSITIONS));
@@ -181,5 +213,5 @@ decomcam_status explain(report report) {
         TRY(decomcam_score_weights(recipe, scores, blurred, aligned, COMPONENTS));
         report(names[recipe], hash_of_floats(aligned, COMPONENTS));
     }
-    return DECOMCAM_STATUS_OK;
+    return maps_of_gradients(report);
 }

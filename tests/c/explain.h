@@ -31,7 +31,7 @@ decomcam_status explain_at_once(decomcam_explanation *explanation);
 // Told of each result: its name, and the FNV-1a hash of its bits.
 typedef void (*report)(const char *name, uint64_t hash);
 
-// The explanation at once and then stage by stage. Reports every result; stops at the first status that is not success.
+// The explanation at once and then stage by stage, and what needs gradients alone. Reports every result; stops at the first status that is not success.
 decomcam_status explain(report report);
 
 #endif
