@@ -9,6 +9,7 @@ pub mod board;
 mod report;
 
 use cases::{BLURRED, Buffer, CAPSULES, CASES, Case, PHOTO};
+use decomcam_core::cams::{self, Cam};
 use decomcam_core::capsule::{Buffers, Capsule};
 use decomcam_core::channels::{self, Channel};
 use decomcam_core::head::{self, LinearHead};
@@ -181,16 +182,22 @@ fn run_case(case: &Case, memory: &mut Memory, target: &mut impl Target) -> Resul
     let matrix = first(&mut memory.picture, positions * positions)?;
     let scratch_of_two = first(&mut memory.pooled, affinity::scratch_len(positions))?;
     let shared = first(&mut memory.positions, positions)?;
-    // Squares of huge activations are refused, on every target.
-    let outcome = report.measured(|| affinity::affinity(&activations, matrix, scratch_of_two));
-    match outcome {
-        Ok(()) => report.stage("affinity", matrix),
-        Err(error) => report.stage("affinity", &[error as u32 as f32]),
+    report.measured(|| affinity::affinity(&activations, matrix, scratch_of_two))?;
+    report.stage("affinity", matrix);
+    report.measured(|| affinity::share(matrix, parts.first_order(), shared))?;
+    report.stage("shared", shared);
+
+    let scratch_of_two = first(&mut memory.pooled, cams::scratch_len(positions))?;
+    let map = first(&mut memory.positions, positions)?;
+    for (stage, cam) in CAMS {
+        report.measured(|| cams::cam(cam, &activations, &gradients, scratch_of_two, map))?;
+        report.stage(stage, map);
     }
-    if outcome.is_ok() {
-        report.measured(|| affinity::share(matrix, parts.first_order(), shared))?;
-        report.stage("shared", shared);
-    }
+    let all_channels = first(&mut memory.picture, decompose::workspace_len(positions, case.channels))?;
+    report.measured(|| cams::eigen_cam(&activations, all_channels, map))?;
+    report.stage("eigen_cam", map);
+    report.measured(|| cams::eigen_grad_cam(&activations, &gradients, all_channels, map))?;
+    report.stage("eigen_grad_cam", map);
 
     let bicubic = Bicubic::new(case.height, case.width, SMALL, first(&mut memory.taps, SMALL)?)?;
     let ossm = parts.components().get(..positions).ok_or(Error::Shape)?;
@@ -235,6 +242,15 @@ const RECIPES: [(&str, Recipe); 4] = [
     ("weights_notebook", Recipe::Notebook),
     ("weights_v1", Recipe::V1),
     ("weights_v25", Recipe::V25),
+];
+
+/// The class activation maps that are sums over channels, by the name of their stage.
+const CAMS: [(&str, Cam); 5] = [
+    ("grad_cam", Cam::GradCam),
+    ("grad_cam_plus_plus", Cam::GradCamPlusPlus),
+    ("x_grad_cam", Cam::XGradCam),
+    ("hi_res_cam", Cam::HiResCam),
+    ("layer_cam", Cam::LayerCam),
 ];
 
 fn activations(case: &Case) -> Result<Maps<'_>, Error> {

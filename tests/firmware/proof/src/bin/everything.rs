@@ -5,11 +5,12 @@
 use core::hint::black_box;
 use decomcam_core::cams::{self, Cam};
 use decomcam_core::capsule::{self, Buffers, Capsule, Elements, Recording, Settings};
-use decomcam_core::head::{self, LinearHead};
+use decomcam_core::head::{self, LinearHead, Question};
 use decomcam_core::mask::{self, Mask, Range};
 use decomcam_core::resample::{self, Bicubic, Tap};
 use decomcam_core::{
-    Decomposition, Error, Layout, Maps, Quantisation, Recipe, SignRule, channels, decompose, integrate, maths, svd,
+    Decomposition, Error, Layout, Maps, Quantisation, Recipe, SignRule, affinity, channels, decompose, integrate,
+    maths, svd,
 };
 use firmware_proof::{any, buffer, number};
 
@@ -32,12 +33,14 @@ fn explain() -> Result<(), Error> {
     let gradients = maps()?;
     channels::weights(&gradients, buffer())?;
     let top = channels::top::<100>(buffer(), any())?;
+    channels::top_into(buffer(), buffer())?;
     let (recipe, sign) = (recipe(), sign());
     let mut parts = decompose::decompose(&maps()?, buffer(), &top, any(), sign, buffer())?;
     look_at(&parts);
     black_box((recipe.subtracts_blurred(), recipe.blends_normalised(), recipe.blur_truncate()));
     integrate::score_weights(recipe, buffer(), number(), buffer())?;
     integrate::aligned_weights(&parts, buffer())?;
+    integrate::exact_weights(&parts, buffer())?;
     integrate::predicted(&parts, buffer())?;
     parts.rectify();
     integrate::sum(parts.components(), buffer(), buffer())?;
@@ -72,7 +75,9 @@ fn others() -> Result<(), Error> {
     };
     cams::cam(cam, &maps()?, &maps()?, buffer(), buffer())?;
     cams::eigen_cam(&maps()?, buffer(), buffer())?;
-    cams::eigen_grad_cam(&maps()?, &maps()?, buffer(), buffer())
+    cams::eigen_grad_cam(&maps()?, &maps()?, buffer(), buffer())?;
+    affinity::affinity(&maps()?, buffer(), buffer())?;
+    affinity::share(buffer(), buffer(), buffer())
 }
 
 fn recipe() -> Recipe {
@@ -81,7 +86,8 @@ fn recipe() -> Recipe {
         1 => Recipe::Notebook,
         2 => Recipe::V1,
         3 => Recipe::V25,
-        _ => Recipe::Aligned,
+        4 => Recipe::Aligned,
+        _ => Recipe::Exact,
     }
 }
 
@@ -95,7 +101,7 @@ fn sign() -> SignRule {
 
 fn look_at(parts: &Decomposition) {
     black_box((parts.components(), parts.singular_values(), parts.first_order()));
-    black_box((parts.positions(), parts.convergence(), parts.alignment(any())));
+    black_box((parts.positions(), parts.convergence(), parts.norm(), parts.alignment(any())));
 }
 
 #[inline(never)]
@@ -108,7 +114,11 @@ fn linear_head() -> Result<(), Error> {
     head.channel_weights(any(), versus, any(), buffer())?;
     head::pool(&maps()?, buffer())?;
     head::first_order(&maps()?, buffer(), buffer(), buffer())?;
-    head::contributions(buffer(), buffer(), buffer(), buffer())
+    head::contributions(buffer(), buffer(), buffer(), buffer())?;
+    let question = Question { class: any(), versus, components: any(), sign: sign() };
+    look_at(&head::explain(&head, &maps()?, &question, buffer(), buffer())?.parts);
+    black_box(head::workspace_len(any(), any(), any(), any()));
+    Ok(())
 }
 
 /// The singular value decomposition on its own.
@@ -166,6 +176,8 @@ fn kernels() {
         decompose::workspace_len(any(), any()),
         decompose::components_max(any(), any()),
         resample::scratch_len(any()),
+        cams::scratch_len(any()),
+        affinity::scratch_len(any()),
     ));
     black_box((maths::sqrt(number()), maths::exp(number()), maths::power_of_two_unit(number())));
     black_box((maths::sum(buffer()), maths::dot(buffer(), buffer()), maths::mean(buffer())));
@@ -195,5 +207,6 @@ fn maps() -> Result<Maps<'static>, Error> {
     }?;
     maps.read(any(), buffer())?;
     black_box((maps.channels(), maps.height(), maps.width(), maps.size(), maps.positions(), maps.mean(any())?));
+    black_box(maps.value(any(), any(), any()));
     Ok(maps)
 }
