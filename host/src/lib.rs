@@ -15,6 +15,7 @@
 //! | [`annotations`], [`metrics`], [`eval`], [`randomise`], [`parts`] | annotated photos and maps | which method points where it should |
 //! | [`category`] | the photos of a category | what their parts have in common |
 //! | [`maps`], [`picture`], [`report`] | an explanation | maps on the photo, pictures, files, words |
+//! | [`workers`], [`timings`] | work | its results from several threads, and its time |
 
 pub mod annotations;
 pub mod args;

@@ -48,7 +48,8 @@ fn compute(bytes: &[u8], pairs: Pairs) -> Result<()> {
     let wanted =
         Wanted { input: &name, datum_type: f32::datum_type(), shape: &shape, outputs: &outputs, pairs, folder: None };
     let mut model = quantised::read(bytes, &wanted)?;
-    let small = |fact: &TypedFact| fact.shape.as_concrete().is_some_and(|s| s.iter().product::<usize>() <= MOST_NUMBERS);
+    let small =
+        |fact: &TypedFact| fact.shape.as_concrete().is_some_and(|s| s.iter().product::<usize>() <= MOST_NUMBERS);
     ensure!(model.nodes.iter().all(|node| node.outputs.iter().all(|output| small(&output.fact))));
     let (layer, scored) = (model.outputs[0], *model.outputs.last().context("no output")?);
     let axes = (0..model.outlet_fact(scored)?.rank()).collect();
@@ -169,8 +170,44 @@ fn change(graph: &mut pb::GraphProto, numbers: &mut Numbers) {
 }
 
 const OPERATORS: [&str; 40] = [
-    "Add", "Mul", "MatMul", "Gemm", "Conv", "ConvTranspose", "Expand", "Tile", "ConstantOfShape", "Range", "Pad", "Resize",
-    "Reshape", "Transpose", "Concat", "Split", "Slice", "Gather", "GatherND", "ScatterND", "OneHot", "CumSum", "TopK", "Loop",
-    "Scan", "If", "NonZero", "Shape", "Size", "Cast", "Softmax", "LayerNormalization", "MaxPool", "AveragePool", "Einsum",
-    "QuantizeLinear", "DequantizeLinear", "EyeLike", "Where", "Unsqueeze",
+    "Add",
+    "Mul",
+    "MatMul",
+    "Gemm",
+    "Conv",
+    "ConvTranspose",
+    "Expand",
+    "Tile",
+    "ConstantOfShape",
+    "Range",
+    "Pad",
+    "Resize",
+    "Reshape",
+    "Transpose",
+    "Concat",
+    "Split",
+    "Slice",
+    "Gather",
+    "GatherND",
+    "ScatterND",
+    "OneHot",
+    "CumSum",
+    "TopK",
+    "Loop",
+    "Scan",
+    "If",
+    "NonZero",
+    "Shape",
+    "Size",
+    "Cast",
+    "Softmax",
+    "LayerNormalization",
+    "MaxPool",
+    "AveragePool",
+    "Einsum",
+    "QuantizeLinear",
+    "DequantizeLinear",
+    "EyeLike",
+    "Where",
+    "Unsqueeze",
 ];

@@ -15,8 +15,7 @@ const BAR_INSTRUCTIONS: u64 = 12_000_000;
 const BAR_WORKSPACE_BYTES: usize = 24 * 1024;
 const BAR_STACK_BYTES: usize = 2 * 1024;
 /// The cases that a table of costs lists: what networks give, not what breaks programs.
-const COSTED: [&str; 8] =
-    ["cat7_p100", "cat7_i8", "dog7_p500", "random9", "bytes9", "random12", "few12", "cat14_p100"];
+const COSTED: [&str; 8] = ["cat7_p100", "cat7_i8", "dog7_p500", "random9", "bytes9", "random12", "few12", "cat14_p100"];
 const EXPLANATION: [&str; 6] = ["weights", "top_channels", "components", "aligned_weights", "ossms", "saliency"];
 
 fn main() -> ExitCode {
@@ -226,8 +225,7 @@ fn costs_by_case(targets: &[&Target]) {
 
 /// What real layers cost on each board, tab-separated: a line of names, then a line a board and case.
 fn table(targets: &[&Target]) -> String {
-    let mut text =
-        String::from("target\tcase\tlayer\tworkspace_bytes\tflash_bytes\tstack_bytes\tinstructions\n");
+    let mut text = String::from("target\tcase\tlayer\tworkspace_bytes\tflash_bytes\tstack_bytes\tinstructions\n");
     for target in targets {
         for case in COSTED.iter().filter_map(|name| target.case(name)) {
             let flash = target.flash_bytes.unwrap_or(0);
