@@ -1,12 +1,14 @@
 //! Photos decomposed together (`decomcam eval --pool`): on matrices, against the core's SVD of them side by side; and from end to end.
 
+mod program;
+
 use decomcam::category::{self, Shared};
 use decomcam::metrics::Random;
 use decomcam_core::svd;
+use program::{decomcam, numbers, said};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
 /// What the core promises of a component (`decompose`, Accuracy), relative to the largest entry, which is below one here as every photo has norm one.
@@ -144,19 +146,6 @@ fn a_photo_without_structure_is_refused() {
     assert!(refused.contains("4097 channels") && refused.contains("--layer"), "{refused}");
 }
 
-fn decomcam(args: &[&str], paths: &[(&str, &Path)]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_decomcam"));
-    command.args(args).stdin(Stdio::null());
-    for (name, path) in paths {
-        command.arg(name).arg(path);
-    }
-    command.output().unwrap()
-}
-
-fn said(output: &Output) -> String {
-    format!("{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
 /// Photos of the repository's cat in folders: whole, mirrored, and one that is no photo.
 fn folders() -> TempDir {
     let place = TempDir::new().unwrap();
@@ -174,10 +163,6 @@ fn folders() -> TempDir {
 
 fn json(path: &Path) -> Value {
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
-}
-
-fn numbers(value: &Value, key: &str) -> Vec<f64> {
-    value.as_array().unwrap().iter().map(|part| part[key].as_f64().unwrap()).collect()
 }
 
 #[test]

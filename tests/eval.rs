@@ -1,26 +1,16 @@
 //! `decomcam eval` and `compare` from end to end, on the repository's own photo.
 
+mod program;
+
+use program::{decomcam, numbers, said};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 use tempfile::TempDir;
 
 fn photos() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/photos")
-}
-
-fn decomcam(args: &[&str], paths: &[(&str, &Path)]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_decomcam"));
-    command.args(args).stdin(Stdio::null());
-    for (name, path) in paths {
-        command.arg(name).arg(path);
-    }
-    command.output().unwrap()
-}
-
-fn said(output: &Output) -> String {
-    format!("{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 /// The middle of the cat, as shares of the photo, called this.
@@ -59,10 +49,6 @@ impl Place {
     fn results(&self, out: &str) -> Value {
         serde_json::from_str(&self.read(&format!("{out}/results.json"))).unwrap()
     }
-}
-
-fn numbers(value: &Value, key: &str) -> Vec<f64> {
-    value.as_array().unwrap().iter().map(|part| part[key].as_f64().unwrap()).collect()
 }
 
 const METHODS: [&str; 2] = ["--method", "aligned,grad-cam,uniform"];
