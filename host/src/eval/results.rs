@@ -189,7 +189,8 @@ impl Results {
 
     /// What the terminal shows.
     pub(super) fn table(&self) -> String {
-        let mut text = format!("{} pairs of photo and category, {} photos\n\n", self.pairs, self.photos);
+        let mut text =
+            format!("{} of photo and category, {}\n\n", counted(self.pairs, "pair"), counted(self.photos, "photo"));
         text += &self.rows(&self.order, |method, metric| {
             let Estimate { mean, low, high } = self.methods.get(method)?.get(metric.name())?.estimate;
             Some(format!("{mean:.3} [{low:.3}, {high:.3}]"))
@@ -249,7 +250,7 @@ impl Results {
             }
         }
         for (category, results) in &self.categories {
-            let _ = write!(text, "\n## {category}, {} pairs\n\n", results.pairs);
+            let _ = write!(text, "\n## {category}, {}\n\n", counted(results.pairs, "pair"));
             text += &self.rows(&self.order, |method, metric| {
                 Some(format!("{:.3}", results.methods.get(method)?.get(metric.name())?))
             });
@@ -287,4 +288,8 @@ impl Results {
 
 fn heading(metric: Metric) -> String {
     if metric.higher_is_better() { metric.name().into() } else { format!("{} (lower)", metric.name()) }
+}
+
+fn counted(count: usize, one: &str) -> String {
+    if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") }
 }
