@@ -749,6 +749,19 @@ fn shapes_that_multiply_past_memory_are_refused_before_they_are_computed() {
     }
 }
 
+#[test]
+fn a_normalisation_of_too_few_axes_is_refused_before_they_are_counted() {
+    for axis in [&[][..], &[Int("axis", -1)], &[Int("axis", -3)]] {
+        let mut onnx = convolutional();
+        let number = onnx.weight(&[]);
+        let scale = onnx.weight(&[1]);
+        onnx.node("LayerNormalization", &[&number, &scale], "normal", axis);
+        onnx.node("Add", &["logits", "normal"], "moved", &[]);
+        let error = refusal(&onnx.bytes("moved", &[1, 4]));
+        assert!(error.contains("axes to normalise, found 0"), "{error}");
+    }
+}
+
 /// A convolutional network whose second convolution reads what is built from the maps of the first.
 fn with_operator(build: fn(&mut Onnx, &str) -> String) -> Vec<u8> {
     let mut onnx = convolutional();

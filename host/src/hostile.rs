@@ -244,20 +244,34 @@ fn check_order(graph: &pb::GraphProto) -> Result<()> {
 }
 
 /// Makes every operator of the graph check the shapes it infers before it computes anything.
-pub fn bound(model: &mut InferenceModel) {
+pub fn bound(model: &mut InferenceModel, graph: &pb::GraphProto) {
     let in_all = Arc::new(AtomicU64::new(0));
+    let axes: HashMap<&str, i64> =
+        graph.node.iter().filter_map(|node| Some((node.output.first()?.as_str(), normalised_axis(node)?))).collect();
+    let labels = std::mem::take(&mut model.outlet_labels);
     for node in &mut model.nodes {
         if !node.op_is::<tract_onnx::tract_core::ops::konst::Const>() && !node.op_is::<Source>() {
             let inner = node.op.clone();
-            node.op = Box::new(Bounded { inner, numbers: 0, in_all: Arc::clone(&in_all) });
+            let axis = labels.get(&OutletId::from(node.id)).and_then(|label| axes.get(label.as_str()));
+            let least_rank = axis.map_or(0, |axis| axis.min(&0).unsigned_abs());
+            node.op = Box::new(Bounded { inner, least_rank, numbers: 0, in_all: Arc::clone(&in_all) });
         }
     }
+    model.outlet_labels = labels;
+}
+
+/// The first axis that a normalisation goes over.
+fn normalised_axis(node: &pb::NodeProto) -> Option<i64> {
+    let axis = node.attribute.iter().find(|attribute| attribute.name == "axis");
+    node.op_type.ends_with("Normalization").then(|| axis.map_or(-1, |axis| axis.i))
 }
 
 /// An operator that refuses to compute more than there is room for.
 #[derive(Debug, Clone)]
 struct Bounded {
     inner: Box<dyn InferenceOp>,
+    /// Axes that its first input must have: tract 0.23.9 counts up to axis + rank, which below zero takes for ever.
+    least_rank: u64,
     /// Counted for this node so far.
     numbers: u64,
     in_all: Arc<AtomicU64>,
@@ -368,6 +382,14 @@ impl InferenceOp for Bounded {
         outputs: TVec<&InferenceFact>,
         observed: TVec<&InferenceFact>,
     ) -> TractResult<(Facts, Facts, Facts)> {
+        let rank = inputs.first().and_then(|input| input.shape.rank().concretize());
+        if let Some(rank) = rank {
+            ensure!(
+                u64::try_from(rank).is_ok_and(|rank| rank >= self.least_rank),
+                "expected at least {} axes to normalise, found {rank}; the file is damaged",
+                self.least_rank
+            );
+        }
         let found = self.inner.infer_facts(inputs, outputs, observed)?;
         self.check_lengths(&found.0)?;
         self.check(&found.1)?;

@@ -125,7 +125,7 @@ pub fn read_with_pairs(onnx: &[u8], wanted: &Wanted) -> TractResult<TypedModel> 
         );
     }
     model.select_outputs_by_name(wanted.outputs)?;
-    hostile::bound(&mut model);
+    hostile::bound(&mut model, &graph);
     model.into_typed()
 }
 
