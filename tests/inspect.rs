@@ -505,7 +505,7 @@ fn a_shuffled_tower_is_shuffled_in_head_and_larger_input_too() {
     let finer = ImageTower::load_finer(&model, "maps1", (16, 16), score, 2).unwrap();
     let tower = ImageTower::load(&model, "maps1", (16, 16)).unwrap().with_head(&model).unwrap().with_finer(finer);
     // The last layer's 32 numbers are too few to count.
-    assert_eq!(tower.weight_tensors(), 2);
+    assert_eq!(tower.weight_tensors(&model).unwrap(), 2);
     let shuffled = tower.shuffled(&model, Shuffle { tensors: 1, seed: 1 }).unwrap();
     let logits = |vectors: &ImageVectors| vectors.get("logits").unwrap().to_vec();
     let seen = [&tower, &shuffled].map(|tower| tower.explain(&picture(), &[1.0, 0.0, 0.0, 0.0]).unwrap());
@@ -776,7 +776,24 @@ fn with_operator(build: fn(&mut Onnx, &str) -> String) -> Vec<u8> {
 #[test]
 fn lengths_beyond_32_bits_are_refused_before_they_are_computed() {
     type Build = fn(&mut Onnx, &str) -> String;
-    let cases: [(&str, Build); 4] = [
+    let cases: [(&str, Build); 8] = [
+        ("a fill", |o, x| {
+            let shape = o.ints(&[1, (1 << 32) + 6, 8, 8]);
+            let big = o.node("ConstantOfShape", &[&shape], "big", &[]);
+            o.node("Add", &[x, &big], "sum", &[])
+        }),
+        ("a broadcast", |o, x| {
+            let shape = o.ints(&[1, (1 << 32) + 6, 8, 8]);
+            o.node("Expand", &[x, &shape], "big", &[])
+        }),
+        ("a repetition", |o, x| {
+            let times = o.ints(&[1, (1 << 32) + 1, 1, 1]);
+            o.node("Tile", &[x, &times], "big", &[])
+        }),
+        ("a resize", |o, x| {
+            let sizes = o.ints(&[1, 6, (1 << 32) + 8, 8]);
+            o.node("Resize", &[x, "", "", &sizes], "big", &[])
+        }),
         ("a pad of 2^31", |o, x| {
             let (few, pads) = (o.weight(&[1]), o.ints(&[1 << 31, 0]));
             let big = o.node("Pad", &[&few, &pads], "big", &[]);

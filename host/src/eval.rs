@@ -373,7 +373,7 @@ impl<'a> Run<'a> {
         let counted =
             |(work, category): &(&Work, &String)| found.pairs.contains(&(work.photo.clone(), (*category).clone()));
         let pairs: Vec<(&Work, &String)> = pairs.filter(counted).take(self.args.randomise).collect();
-        let (all, side) = (self.tower.weight_tensors(), self.tower.side());
+        let (all, side) = (self.tower.weight_tensors(&self.model)?, self.tower.side());
         let stages: Vec<usize> = std::iter::successors(Some(1), |n| Some(2 * n)).take_while(|n| *n < all).collect();
         let stages: Vec<usize> = stages.into_iter().chain([all]).collect();
         let style =

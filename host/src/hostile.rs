@@ -279,7 +279,7 @@ struct Bounded {
 
 impl Bounded {
     /// tract 0.23.9 infers shapes from the lower 32 bits of such numbers and computes with all 64.
-    fn check_lengths(&self, inputs: &[InferenceFact]) -> TractResult<()> {
+    fn check_lengths(&self, inputs: &[&InferenceFact]) -> TractResult<()> {
         let name = self.inner.name();
         let Some((_, first)) = LENGTHS_FROM_INPUT.iter().find(|(operator, _)| *operator == name) else { return Ok(()) };
         let constants = inputs.iter().skip(*first).filter_map(|fact| fact.value.concretize());
@@ -390,8 +390,8 @@ impl InferenceOp for Bounded {
                 self.least_rank
             );
         }
+        self.check_lengths(&inputs)?;
         let found = self.inner.infer_facts(inputs, outputs, observed)?;
-        self.check_lengths(&found.0)?;
         self.check(&found.1)?;
         Ok(found)
     }

@@ -7,7 +7,7 @@ use crate::gradient::append_gradient;
 use crate::inspect;
 use crate::model::{Layer, LayerLayout, Model, Score, ScoreKind};
 use crate::quantised::{self, Steps, Wanted};
-use crate::randomise::Shuffle;
+use crate::randomise::{Shuffle, weight_tensors};
 use crate::scores::posterior;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use std::cell::Cell;
@@ -32,7 +32,6 @@ pub struct ImageTower {
     layer: Layer,
     side: (usize, usize),
     shuffle: Shuffle,
-    weights: usize,
     origin: String,
 }
 
@@ -177,7 +176,6 @@ impl ImageTower {
             layer,
             side,
             shuffle,
-            weights: built.weights,
             origin,
         })
     }
@@ -197,9 +195,15 @@ impl ImageTower {
         Ok(tower)
     }
 
-    /// How many weight tensors [`ImageTower::shuffled`] can shuffle.
-    pub fn weight_tensors(&self) -> usize {
-        self.weights
+    /// How many weight tensors [`ImageTower::shuffled`] can shuffle. Reads the network again.
+    ///
+    /// # Errors
+    /// Those of [`ImageTower::load_to_explain`].
+    pub fn weight_tensors(&self, model: &Model) -> Result<usize> {
+        contained(|| {
+            let network = self.wiring().read(model)?;
+            Ok(weight_tensors(&network, self.wiring().scored(&network)?)?.len())
+        })
     }
 
     /// The score whose gradient [`ImageTower::explain`] takes.
@@ -412,12 +416,11 @@ struct Built {
     explain: Arc<TypedRunnableModel>,
     text_len: usize,
     steps: Option<Steps>,
-    weights: usize,
 }
 
 impl Wiring<'_> {
-    /// The network as a graph of floats, shuffled as asked, and the number of its weight tensors; its outputs are the wanted ones, then the layer.
-    fn read(&self, model: &Model) -> Result<(TypedModel, usize)> {
+    /// The network as a graph of floats, shuffled as asked; its outputs are the wanted ones, then the layer.
+    fn read(&self, model: &Model) -> Result<TypedModel> {
         let side = &model.manifest.image;
         let (height, width) = self.side;
         let mut names: Vec<&str> = self.outputs.iter().map(String::as_str).collect();
@@ -434,8 +437,8 @@ impl Wiring<'_> {
         let layer = network.outputs[self.outputs.len()];
         expect_shape(&network, layer, &self.layer.name, &self.layer.shape(self.side))?;
         let scored = self.scored(&network)?;
-        let weights = self.shuffle.weights_before(&mut network, scored)?;
-        Ok((network, weights))
+        self.shuffle.apply(&mut network, scored)?;
+        Ok(network)
     }
 
     /// The output that the score is computed from.
@@ -451,14 +454,14 @@ impl Wiring<'_> {
     }
 
     fn build_head(&self, model: &Model) -> Result<Arc<TypedRunnableModel>> {
-        let (network, _) = self.read(model)?;
+        let network = self.read(model)?;
         let mut head = after(network, self.outputs.len())?;
         head.optimize()?;
         SimplePlan::new(head)
     }
 
     fn build(&self, model: &Model) -> Result<Built> {
-        let (mut network, weights) = self.read(model)?;
+        let mut network = self.read(model)?;
         let layer = network.outputs[self.outputs.len()];
         let scored = self.scored(&network)?;
         let text_len = match network.outlet_fact(scored)?.shape.as_concrete() {
@@ -478,7 +481,7 @@ impl Wiring<'_> {
         vectors.inputs.truncate(1);
         vectors.outputs.truncate(self.outputs.len());
         vectors.compact()?;
-        Ok(Built { vectors: SimplePlan::new(vectors)?, explain: SimplePlan::new(network)?, text_len, steps, weights })
+        Ok(Built { vectors: SimplePlan::new(vectors)?, explain: SimplePlan::new(network)?, text_len, steps })
     }
 }
 

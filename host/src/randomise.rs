@@ -18,24 +18,16 @@ pub struct Shuffle {
 }
 
 impl Shuffle {
-    /// Shuffles the weights before the output `scored`. Returns how many tensors there are in all.
+    /// Shuffles the last weight tensors before the output `scored`.
     ///
     /// # Errors
     /// A graph that cannot be ordered.
-    pub fn weights_before(self, network: &mut TypedModel, scored: OutletId) -> TractResult<usize> {
-        let inputs: Vec<usize> = network.inputs.iter().map(|input| input.node).collect();
-        let order = eval_order_for_nodes(&network.nodes, &inputs, &[scored.node], &[])?;
-        let is_weights = |node: &usize| {
-            let constant = network.nodes[*node].op_as::<Const>();
-            constant.is_some_and(|constant| {
-                let value = constant.val();
-                let axes = value.shape().iter().filter(|len| **len > 1).count();
-                value.datum_type() == f32::datum_type() && value.len() >= LEAST && axes > 1
-            })
-        };
-        let weights: Vec<usize> = order.into_iter().rev().filter(is_weights).collect();
-        for (number, &node) in weights.iter().take(self.tensors).enumerate() {
-            let node = &mut network.nodes[node];
+    pub fn apply(self, network: &mut TypedModel, scored: OutletId) -> TractResult<()> {
+        if self.tensors == 0 {
+            return Ok(());
+        }
+        for (number, id) in weight_tensors(network, scored)?.into_iter().take(self.tensors).enumerate() {
+            let node = &mut network.nodes[id];
             let Some(constant) = node.op_as::<Const>() else { continue };
             let shape = constant.val().shape().to_vec();
             let mut values = constant.val().try_as_plain_ram()?.as_slice::<f32>()?.to_vec();
@@ -47,6 +39,24 @@ impl Shuffle {
             node.outputs[0].fact = TypedFact::try_from(Arc::clone(&shuffled))?;
             node.op = Box::new(Const::new(shuffled)?);
         }
-        Ok(weights.len())
+        Ok(())
     }
+}
+
+/// The nodes of all weight tensors before the output `scored`, the last one first.
+///
+/// # Errors
+/// A graph that cannot be ordered.
+pub fn weight_tensors(network: &TypedModel, scored: OutletId) -> TractResult<Vec<usize>> {
+    let inputs: Vec<usize> = network.inputs.iter().map(|input| input.node).collect();
+    let order = eval_order_for_nodes(&network.nodes, &inputs, &[scored.node], &[])?;
+    let is_weights = |node: &usize| {
+        let constant = network.nodes[*node].op_as::<Const>();
+        constant.is_some_and(|constant| {
+            let value = constant.val();
+            let axes = value.shape().iter().filter(|len| **len > 1).count();
+            value.datum_type() == f32::datum_type() && value.len() >= LEAST && axes > 1
+        })
+    };
+    Ok(order.into_iter().rev().filter(is_weights).collect())
 }
