@@ -450,10 +450,7 @@ fn range_within(model: &TypedModel, tensor: OutletId, nodes: usize) -> (f32, f32
         return range_within(model, node.inputs[0], nodes - 1);
     }
     if let Some(op) = node.op_as::<ElementWiseOp>() {
-        return match op.0.name().as_str() {
-            "Sigmoid" | "HardSigmoid" => (0., 1.),
-            _ => unknown,
-        };
+        return if op.0.name() == "Sigmoid" { (0., 1.) } else { unknown };
     }
     if let Some(x) = silu_of(model, node) {
         // Its minimum, -0.27846, is at -1.2785; from there on it rises, to the left it stays below 0.
@@ -489,13 +486,7 @@ fn silu_of(model: &TypedModel, node: &TypedNode) -> Option<OutletId> {
         op.map(|_| factor.inputs[0])
     };
     let (a, b) = (node.inputs[0], node.inputs[1]);
-    if sigmoid_of(a) == Some(b) {
-        Some(b)
-    } else if sigmoid_of(b) == Some(a) {
-        Some(a)
-    } else {
-        None
-    }
+    [(a, b), (b, a)].into_iter().find(|&(x, factor)| sigmoid_of(factor) == Some(x)).map(|(x, _)| x)
 }
 
 /// The quantising node of the pair that ends at node `id`, if there is one, and what the two do together.

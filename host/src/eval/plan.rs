@@ -32,6 +32,14 @@ pub(crate) struct Skipped {
     pub(crate) reason: String,
 }
 
+impl Skipped {
+    /// In a line.
+    pub(crate) fn line(&self) -> String {
+        let category = self.category.as_ref().map_or(String::new(), |category| format!(", {category}"));
+        format!("{}{category}: {}", self.photo, self.reason)
+    }
+}
+
 /// Pairs that the protocol does not count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct LeftOut {
@@ -66,6 +74,28 @@ pub(crate) struct Found {
     pub(crate) left_out: LeftOut,
     /// Photo and category of every pair that counts.
     pub(crate) pairs: BTreeSet<(String, String)>,
+}
+
+/// What is known of a pair before the network runs.
+#[derive(PartialEq)]
+pub(crate) enum Pair {
+    Counts,
+    LeftOut,
+}
+
+impl Found {
+    /// Whether the mask is within the limits, and so the pair counts.
+    pub(crate) fn judge(&mut self, args: &EvalArgs, mask: Option<f64>, photo: &str, category: &str) -> Pair {
+        match mask {
+            Some(share) if share < args.least_mask => self.left_out.mask_too_small += 1,
+            Some(share) if share > args.most_mask => self.left_out.mask_too_large += 1,
+            _ => {
+                self.pairs.insert((photo.to_owned(), category.to_owned()));
+                return Pair::Counts;
+            }
+        }
+        Pair::LeftOut
+    }
 }
 
 /// What of the photos and of the network is looked at.
@@ -104,14 +134,6 @@ impl View {
         let (size, framing) = self.framing(photo);
         let masks = objects.iter().all(|object| object.shape.is_some());
         masks.then(|| Truth::new(objects.iter(), framing, size, [self.side; 2]))
-    }
-}
-
-impl Skipped {
-    /// In a line.
-    pub(crate) fn line(&self) -> String {
-        let category = self.category.as_ref().map_or(String::new(), |category| format!(", {category}"));
-        format!("{}{category}: {}", self.photo, self.reason)
     }
 }
 
@@ -183,26 +205,4 @@ pub(crate) fn plan(
         }
     }
     work
-}
-
-/// What is known of a pair before the network runs.
-#[derive(PartialEq)]
-pub(crate) enum Pair {
-    Counts,
-    LeftOut,
-}
-
-impl Found {
-    /// Whether the mask is within the limits, and so the pair counts.
-    pub(crate) fn judge(&mut self, args: &EvalArgs, mask: Option<f64>, photo: &str, category: &str) -> Pair {
-        match mask {
-            Some(share) if share < args.least_mask => self.left_out.mask_too_small += 1,
-            Some(share) if share > args.most_mask => self.left_out.mask_too_large += 1,
-            _ => {
-                self.pairs.insert((photo.to_owned(), category.to_owned()));
-                return Pair::Counts;
-            }
-        }
-        Pair::LeftOut
-    }
 }
