@@ -2,8 +2,8 @@
 
 mod program;
 
-use decomcam::category::{self, Shared};
 use decomcam::metrics::Random;
+use decomcam::pool::{self, Shared};
 use decomcam_core::svd;
 use program::{decomcam, numbers, said};
 use serde_json::Value;
@@ -31,7 +31,7 @@ fn noise(count: usize, random: &mut Random) -> Vec<f32> {
 fn photos(count: usize, channels: usize) -> Vec<Vec<f32>> {
     let mut random = Random::new(7);
     let weights: Vec<f32> = (0..channels).map(|channel| 1.0 / (1 + channel) as f32 - 0.15).collect();
-    (0..count).map(|_| category::photo_matrix(&noise(channels * POSITIONS, &mut random), &weights).unwrap()).collect()
+    (0..count).map(|_| pool::photo_matrix(&noise(channels * POSITIONS, &mut random), &weights).unwrap()).collect()
 }
 
 fn dot(a: &[f32], b: &[f32]) -> f32 {
@@ -40,7 +40,7 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
 
 /// u_q = sum_k X_k c_qk / s_q^2.
 fn directions(photos: &[Vec<f32>], shared: &Shared) -> Vec<Vec<f32>> {
-    let direction = |component: &category::Component| {
+    let direction = |component: &pool::Component| {
         let channels = photos[0].len() / POSITIONS;
         let entry = |channel: usize| -> f32 {
             let rows = photos.iter().map(|x| &x[channel * POSITIONS..(channel + 1) * POSITIONS]);
@@ -57,7 +57,7 @@ fn all_components_sum_to_each_photo() {
     for (channels, count) in [(7, 3), (40, 3)] {
         let photos = photos(count, channels);
         let rank = channels.min(count * (POSITIONS - 1));
-        let shared = category::shared(&photos, channels, GRID, rank).unwrap();
+        let shared = pool::shared(&photos, channels, GRID, rank).unwrap();
         let directions = directions(&photos, &shared);
         let bar = tolerance(rank, channels);
         for (k, photo) in photos.iter().enumerate() {
@@ -85,7 +85,7 @@ fn all_components_sum_to_each_photo() {
 fn components_are_those_of_the_matrices_side_by_side() {
     let (channels, count, wanted) = (9, 4, 6);
     let photos = photos(count, channels);
-    let shared = category::shared(&photos, channels, GRID, wanted).unwrap();
+    let shared = pool::shared(&photos, channels, GRID, wanted).unwrap();
     // X', a row of N P positions for each channel, to U diag(s) by rotations alone.
     let row = |channel: usize| photos.iter().flat_map(move |x| &x[channel * POSITIONS..(channel + 1) * POSITIONS]);
     let mut columns: Vec<f32> = (0..channels).flat_map(row).copied().collect();
@@ -121,10 +121,10 @@ fn a_planted_direction_comes_first_with_one_sign_for_all_photos() {
             }
             // However strong the activations of a photo are.
             maps.iter_mut().for_each(|value| *value *= [1.0, 1000.0, 0.01][k]);
-            category::photo_matrix(&maps, &vec![1.0; channels]).unwrap()
+            pool::photo_matrix(&maps, &vec![1.0; channels]).unwrap()
         };
         let photos: Vec<Vec<f32>> = places.iter().enumerate().map(photo).collect();
-        let shared = category::shared(&photos, channels, GRID, 2).unwrap();
+        let shared = pool::shared(&photos, channels, GRID, 2).unwrap();
         let first = &shared.components[0];
         assert!(first.explained_variance > 0.9, "{}", first.explained_variance);
         let direction = &directions(&photos, &shared)[0];
@@ -140,9 +140,9 @@ fn a_planted_direction_comes_first_with_one_sign_for_all_photos() {
 
 #[test]
 fn a_photo_without_structure_is_refused() {
-    assert!(category::photo_matrix(&[2.0; 3 * POSITIONS], &[1.0; 3]).is_none());
+    assert!(pool::photo_matrix(&[2.0; 3 * POSITIONS], &[1.0; 3]).is_none());
     let channels = decomcam::explain::CHANNELS_MAX + 1;
-    let refused = category::shared(&[vec![0.0; channels]], channels, [1, 1], 1).unwrap_err().to_string();
+    let refused = pool::shared(&[vec![0.0; channels]], channels, [1, 1], 1).unwrap_err().to_string();
     assert!(refused.contains("4097 channels") && refused.contains("--layer"), "{refused}");
 }
 

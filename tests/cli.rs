@@ -214,10 +214,10 @@ fn every_recipe_sign_fit_layer_and_score() {
 fn features_agree_with_the_core() {
     use decomcam_core::{Maps, head};
     let model = decomcam::model::Model::bundled("lite").unwrap();
-    let text = decomcam::text::TextTower::load(&model).unwrap();
+    let text = decomcam::encoders::text::TextTower::load(&model).unwrap();
     // A score that is linear in the features.
-    let prompt = decomcam::scores::Prompt::new(&model, &text, "a cat", None, Some("evidence")).unwrap();
-    let tower = decomcam::network::ImageTower::load_to_explain(&model, "features", (224, 224), "evidence");
+    let prompt = decomcam::score::Prompt::new(&model, &text, "a cat", None, Some("evidence")).unwrap();
+    let tower = decomcam::encoders::image::ImageTower::load_to_explain(&model, "features", (224, 224), "evidence");
     let tower = tower.unwrap().with_head(&model).unwrap();
     let photo = decomcam::photo::Photo::open(cat()).unwrap();
     let integrate = decomcam::explain::Integrate::Features;

@@ -1,8 +1,8 @@
 //! Every gradient rule against torch: `tests/gradients` holds small networks and what they must give.
 
-use decomcam::gradient::append_gradient;
-use decomcam::network::contained;
-use decomcam::quantised::{self, Pairs, Wanted};
+use decomcam::encoders::image::contained;
+use decomcam::onnx::gradient::append_gradient;
+use decomcam::onnx::quantised::{self, Pairs, Wanted};
 use serde::Deserialize;
 use std::path::Path;
 use tract_onnx::prelude::*;

@@ -2,13 +2,13 @@
 //!
 //! The networks are written here, node by node, with numbers that look random.
 
-use decomcam::gradient::append_gradient;
-use decomcam::inspect::{Inspection, inspect};
+use decomcam::encoders::image::{ImageTower, ImageVectors, contained};
+use decomcam::encoders::text::TextTower;
 use decomcam::model::{LayerLayout, Model, OnnxOptions};
-use decomcam::network::{ImageTower, ImageVectors, contained};
-use decomcam::quantised::{self, Pairs, Wanted};
-use decomcam::randomise::Shuffle;
-use decomcam::text::TextTower;
+use decomcam::onnx::gradient::append_gradient;
+use decomcam::onnx::inspect::{Inspection, inspect};
+use decomcam::onnx::quantised::{self, Pairs, Wanted};
+use decomcam::onnx::shuffle::Shuffle;
 use prost::Message;
 use serde_json::Value;
 use std::path::{Path, PathBuf};

@@ -1,12 +1,12 @@
 //! The methods with forward passes against the package `grad-cam` and RISE's masks by scikit-image (`cams/make.py`); and every method on a photo.
 
 use clap::ValueEnum;
+use decomcam::encoders::image::ImageTower;
+use decomcam::encoders::text::TextTower;
 use decomcam::methods::{self, Choices, Method, Subject};
 use decomcam::model::Model;
-use decomcam::network::ImageTower;
 use decomcam::photo::Photo;
-use decomcam::scores::Prompt;
-use decomcam::text::TextTower;
+use decomcam::score::Prompt;
 use decomcam::{explain, metrics};
 use serde_json::Value;
 use std::path::Path;

@@ -2,11 +2,11 @@
 //! files and bad prompts.
 
 use anyhow::{Result, ensure};
-use decomcam::gradient::append_gradient;
+use decomcam::encoders::image::{Explained, ImageTower};
+use decomcam::encoders::text::{TextTower, Tokenizer};
 use decomcam::model::{Manifest, Model, Score, ScoreKind};
-use decomcam::network::{Explained, ImageTower};
-use decomcam::quantised::{self, Pairs, Wanted};
-use decomcam::text::{TextTower, Tokenizer};
+use decomcam::onnx::gradient::append_gradient;
+use decomcam::onnx::quantised::{self, Pairs, Wanted};
 use std::path::{Path, PathBuf};
 use tract_onnx::prelude::{Framework, InferenceModelExt};
 use tract_onnx::tract_core::internal::*;
@@ -1014,7 +1014,7 @@ fn a_manifest_that_contradicts_its_network_is_refused() {
 
 #[test]
 fn panics_become_errors() {
-    let error = decomcam::network::contained::<()>(|| panic!("index out of bounds")).unwrap_err();
+    let error = decomcam::encoders::image::contained::<()>(|| panic!("index out of bounds")).unwrap_err();
     assert!(format!("{error:#}").contains("index out of bounds"));
-    assert!(std::panic::catch_unwind(|| decomcam::network::contained(|| Ok(3)).unwrap()).is_ok());
+    assert!(std::panic::catch_unwind(|| decomcam::encoders::image::contained(|| Ok(3)).unwrap()).is_ok());
 }

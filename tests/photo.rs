@@ -4,8 +4,8 @@ use std::fs;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
+use decomcam::draw::{Sheet, SheetTile, overlay, sheet, tile_size};
 use decomcam::photo::{Fit, Framing, Photo, Planes, Rect, blur};
-use decomcam::picture::{Sheet, SheetTile, overlay, sheet, tile_size};
 use image::codecs::gif::GifEncoder;
 use image::{DynamicImage, Frame, GrayImage, ImageBuffer, ImageFormat, LumaA, Rgb, RgbImage, Rgba, RgbaImage};
 use tempfile::TempDir;

@@ -4,12 +4,12 @@
 //! manifest beside it) to measure the stripped int8 graph against it in the same run.
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use decomcam::encoders::image::ImageTower;
+use decomcam::encoders::text::TextTower;
 use decomcam::explain::{self, Request};
 use decomcam::model::Model;
-use decomcam::network::ImageTower;
 use decomcam::photo::{Photo, blur};
-use decomcam::scores::Prompt;
-use decomcam::text::TextTower;
+use decomcam::score::Prompt;
 use std::path::Path;
 
 fn stages(criterion: &mut Criterion) {

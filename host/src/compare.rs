@@ -1,18 +1,18 @@
 //! Methods side by side on one photo: a labelled picture, and a table of what the score says of each map. And one method alone, for `explain`.
 
 use crate::args::CompareArgs;
+use crate::draw::{self, Sheet, SheetTile};
+use crate::encoders::image::ImageTower;
+use crate::encoders::text::TextTower;
 use crate::eval::Faithfulness;
 use crate::explain;
-use crate::maps::Placement;
 use crate::methods::{Choices, Map, Method, Subject};
 use crate::metrics::Metric;
 use crate::model::Model;
-use crate::network::ImageTower;
+use crate::photo::placement::Placement;
 use crate::photo::{Fit, Framing, Photo};
-use crate::picture::{self, Sheet, SheetTile};
 use crate::report::{self, Files};
-use crate::scores::{Prompt, Scores};
-use crate::text::TextTower;
+use crate::score::{Prompt, Scores};
 use crate::workers;
 use anyhow::{Context, Result};
 use image::RgbImage;
@@ -110,7 +110,7 @@ impl Single {
         let shape = [photo.pixels.height() as usize, photo.pixels.width() as usize];
         let placement = Placement::new(self.map.size, self.framing, shape)?;
         let saliency = placement.saliency(&self.map.values)?;
-        let overlay = picture::overlay(&photo.pixels, &saliency, placement.seen())?;
+        let overlay = draw::overlay(&photo.pixels, &saliency, placement.seen())?;
         let mut files = Files::new(directory);
         files.add("overlay.png", |out| report::write_png(out, &overlay))?;
         files.add("saliency.npy", |out| report::write_npy(out, &shape, |push| push(&saliency)))?;
@@ -261,7 +261,7 @@ impl Comparison {
     fn picture(&self, photo: &Photo, framing: Framing, maps: &[(Map, Duration)], prompt: &Prompt) -> Result<RgbImage> {
         let pixels = &photo.pixels;
         let size = [pixels.height() as usize, pixels.width() as usize];
-        let tile = picture::tile_size(pixels.height(), pixels.width());
+        let tile = draw::tile_size(pixels.height(), pixels.width());
         let on_tile = |map: &Map| {
             let placement = Placement::new(map.size, framing, size)?.on_copy([tile.0 as usize, tile.1 as usize])?;
             placement.saliency(&map.values)
@@ -282,7 +282,7 @@ impl Comparison {
             (text, Some(versus)) => format!("\"{text}\" and not \"{versus}\""),
             (text, None) => format!("\"{text}\""),
         };
-        picture::sheet(&Sheet {
+        draw::sheet(&Sheet {
             photo: pixels,
             seen: framing.seen(pixels.height(), pixels.width()),
             title: &title,

@@ -7,19 +7,19 @@ use decomcam::args::{
     BenchArgs, BudgetArgs, CaptureArgs, Cli, Command, CompareArgs, EvalArgs, ExplainArgs, InspectArgs, ModelArgs,
     ModelsArgs, RankArgs, RecipeArg, ReplayArgs, RequestArgs, SwitchArg,
 };
-use decomcam::budget::Budget;
-use decomcam::capsule;
+use decomcam::board::budget::Budget;
+use decomcam::board::capsule;
 use decomcam::compare::{self, Single};
+use decomcam::encoders::image::{ImageTower, contained};
+use decomcam::encoders::text::TextTower;
 use decomcam::eval;
 use decomcam::explain::{self, Integrate, Request};
-use decomcam::inspect;
 use decomcam::methods::{Choices, Method};
 use decomcam::model::{self, Model, OnnxOptions, Preprocessing};
-use decomcam::network::{ImageTower, contained};
+use decomcam::onnx::inspect;
 use decomcam::photo::Photo;
 use decomcam::report::{self, Explained, Files};
-use decomcam::scores::{self, Prompt};
-use decomcam::text::TextTower;
+use decomcam::score::{self, Prompt};
 use decomcam::timings::{Timings, peak_memory_bytes};
 use decomcam::workers;
 use decomcam_core::Recipe;
@@ -176,7 +176,7 @@ fn load(args: &RequestArgs, photo: &Photo) -> Result<Loaded> {
             let image = &model.manifest.image;
             let planes = explain::network_input(&model, photo, args.model.fit.map(|fit| fit.0), side).1;
             let vectors = tower.vectors(&planes.normalised(image.mean, image.std))?;
-            prompt(&scores::predicted_class(&vectors, tower.score())?.to_string())
+            prompt(&score::predicted_class(&vectors, tower.score())?.to_string())
         })?,
     };
     Ok(Loaded { model, tower, prompt, layer, timings })
@@ -325,11 +325,11 @@ fn rank(args: &RankArgs) -> Result<()> {
     let planes = explain::network_input(&model, &photo, fit, side).1;
     let image = &model.manifest.image;
     let vectors = tower.vectors(&planes.normalised(image.mean, image.std))?;
-    let ranked = scores::rank(&prompts, &vectors)?;
+    let ranked = score::rank(&prompts, &vectors)?;
     if args.json {
         return print_json(&ranked);
     }
-    print(&scores::table(&ranked))
+    print(&score::table(&ranked))
 }
 
 fn models(args: &ModelsArgs) -> Result<()> {

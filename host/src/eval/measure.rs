@@ -1,7 +1,7 @@
 //! The metrics of one map.
 
 use super::records::{Value, Values};
-use crate::annotations::Truth;
+use crate::dataset::Truth;
 use crate::methods::Subject;
 use crate::metrics::{self, Metric};
 use anyhow::{Context, Result};

@@ -1,11 +1,11 @@
 //! What there is to do: photos that exist, categories that the model knows, masks of a size that counts; and what was skipped.
 
-use crate::annotations::{self, Annotated, Object, Truth};
 use crate::args::EvalArgs;
+use crate::dataset::{self, Annotated, Object, Truth};
+use crate::encoders::text::TextTower;
 use crate::model::Model;
 use crate::photo::{Fit, Framing, Photo};
-use crate::scores::Prompt;
-use crate::text::TextTower;
+use crate::score::Prompt;
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -195,7 +195,7 @@ pub(crate) fn plan(
             if let Some(reason) = refused.get(category) {
                 return skip(Problem::UnknownCategory, reason.clone());
             }
-            if objects.iter().all(|object| object.shape.as_ref().is_some_and(annotations::Shape::is_empty)) {
+            if objects.iter().all(|object| object.shape.as_ref().is_some_and(dataset::Shape::is_empty)) {
                 return skip(Problem::EmptyMask, "the mask is empty: its polygons enclose nothing".into());
             }
             true

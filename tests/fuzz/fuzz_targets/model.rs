@@ -6,9 +6,9 @@
 #![no_main]
 
 use anyhow::{Context, Result, ensure};
-use decomcam::gradient::append_gradient;
-use decomcam::network::contained;
-use decomcam::quantised::{self, Pairs, Wanted};
+use decomcam::onnx::gradient::append_gradient;
+use decomcam::encoders::image::contained;
+use decomcam::onnx::quantised::{self, Pairs, Wanted};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
 use prost::Message;
 use tract_onnx::pb::{self, tensor_shape_proto::dimension};
@@ -19,7 +19,7 @@ use tract_onnx::tract_core::ops::nn::{Reduce, Reducer};
 const MOST_NUMBERS: usize = 1 << 18;
 
 fuzz_target!(|bytes: &[u8]| {
-    let _ = contained(|| decomcam::inspect::inspect(bytes, None, Some((16, 16))));
+    let _ = contained(|| decomcam::onnx::inspect::inspect(bytes, None, Some((16, 16))));
     for pairs in [Pairs::Clamp, Pairs::Round] {
         let _ = contained(|| compute(bytes, pairs));
     }

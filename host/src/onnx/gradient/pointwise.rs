@@ -1,7 +1,7 @@
 //! Operators that work on each number by itself: arithmetic, clamps, activation functions.
 
 use super::{Derivative, Tape};
-use crate::quantised::Rounding;
+use crate::onnx::quantised::Rounding;
 use anyhow::{Context, ensure};
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, SQRT_2};
 use tract_onnx::tract_core::internal::*;

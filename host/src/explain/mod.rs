@@ -1,10 +1,10 @@
 //! The pipeline, and nothing else: a photo and a prompt in, an [`Explanation`] out.
 
-use crate::maps::Placement;
+use crate::encoders::image::{Explained, ImageTower};
 use crate::model::Model;
-use crate::network::{Explained, ImageTower};
+use crate::photo::placement::Placement;
 use crate::photo::{self, Fit, Framing, Photo, Planes};
-use crate::scores::{Prompt, Scores};
+use crate::score::{Prompt, Scores};
 use crate::timings::Timings;
 use crate::workers;
 use anyhow::{Context, Result, ensure};

@@ -4,10 +4,10 @@
 //! how a prompt is read and how both are scored. It names every other file together with its SHA-256, so a report that
 //! quotes the manifest's hash pins every byte that went into it.
 
-use crate::inspect;
-use crate::network::contained;
+use crate::encoders::image::contained;
+use crate::onnx::inspect;
+use crate::onnx::quantised::Pairs;
 use crate::photo::Fit;
-use crate::quantised::Pairs;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -178,7 +178,7 @@ pub struct TextSide {
 /// A way of cutting words into tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub enum TokenizerKind {
-    /// [`crate::text::Tokenizer`].
+    /// [`crate::encoders::text::Tokenizer`].
     #[serde(rename = "wordpiece-az")]
     WordPieceAz,
     /// A `tokenizer.json` of Hugging Face's `tokenizers`: byte pairs, WordPiece, SentencePiece, ...
@@ -212,7 +212,7 @@ pub enum ScoreKind {
     Cosine,
     /// Sum of products.
     Dot,
-    /// log sum_c t_c exp(v_c): how much of what the photo shows is what the prompt may mean ([`crate::scores::posterior`]).
+    /// log sum_c t_c exp(v_c): how much of what the photo shows is what the prompt may mean ([`crate::score::posterior`]).
     Posterior,
 }
 
@@ -484,11 +484,11 @@ struct Bundled {
 
 const BUNDLED: &[Bundled] = &[Bundled {
     name: "lite",
-    manifest: include_str!("../../models/lite/model.toml"),
+    manifest: include_str!("../../../models/lite/model.toml"),
     files: &[
-        ("image.onnx", include_bytes!("../../models/lite/image.onnx")),
-        ("text.onnx", include_bytes!("../../models/lite/text.onnx")),
-        ("vocab.txt", include_bytes!("../../models/lite/vocab.txt")),
+        ("image.onnx", include_bytes!("../../../models/lite/image.onnx")),
+        ("text.onnx", include_bytes!("../../../models/lite/text.onnx")),
+        ("vocab.txt", include_bytes!("../../../models/lite/vocab.txt")),
     ],
 }];
 

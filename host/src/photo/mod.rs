@@ -2,6 +2,8 @@
 //!
 //! Samples stay sRGB-encoded throughout, as in the Python pipelines whose models are explained; ICC profiles are ignored.
 
+pub mod placement;
+
 use std::fmt::{self, Write as _};
 use std::fs::{self, File};
 use std::io::{self, Cursor, Read as _};

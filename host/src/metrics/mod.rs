@@ -1,6 +1,6 @@
 //! How good a saliency map is: whether it lies on the object, and whether the score depends on what it marks.
 //!
-//! Maps and masks are height x width, row-major, on the network's input. Maps are not negative, as [`crate::maps::Placement::saliency`] makes them.
+//! Maps and masks are height x width, row-major, on the network's input. Maps are not negative, as [`crate::photo::placement::Placement::saliency`] makes them.
 //! Inputs are three planes in normalised space, where zero is the mean colour. Everything is in `f64`, in one written order, and checked against numpy,
 //! scipy, scikit-learn and grad-cam by `tests/metrics.rs`.
 

@@ -1,9 +1,9 @@
 //! What an ONNX network is made of: its ends, and the inner tensors at which it can be explained.
 
-use crate::gradient::{self, Obstacles};
-use crate::hostile;
 use crate::model::LayerLayout;
-use crate::quantised::{self, Pairs, Wanted};
+use crate::onnx::gradient::{self, Obstacles};
+use crate::onnx::quantised::{self, Pairs, Wanted};
+use crate::onnx::validate;
 use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
 use std::collections::HashMap;
@@ -132,7 +132,7 @@ pub fn inspect(onnx: &[u8], folder: Option<&Path>, side: Option<(usize, usize)>)
         }
     }
     let operators: HashMap<&str, &str> =
-        graph.node.iter().map(|node| (hostile::name_of(node), node.op_type.as_str())).collect();
+        graph.node.iter().map(|node| (validate::name_of(node), node.op_type.as_str())).collect();
     let obstacles = Obstacles::before(&network, |node| named(&operators, node))?;
     let before_attention = gradient::tensors_before(&network, is_attention)?;
 

@@ -5,6 +5,7 @@
 //! in the file, so that a run in two parts gives the same bytes as one in one.
 
 mod measure;
+pub mod parts;
 mod plan;
 mod records;
 mod results;
@@ -12,22 +13,22 @@ mod results;
 pub use measure::Faithfulness;
 pub(crate) use plan::{Found, LeftOut, Pair, Problem, Skipped, View, Work, plan, prompt_of};
 
-use crate::annotations::{self, Object, Truth};
 use crate::args::{EvalArgs, MetricArg};
-use crate::category;
+use crate::dataset::{self, Object, Truth};
+use crate::encoders::image::ImageTower;
+use crate::encoders::text::TextTower;
 use crate::methods::{Choices, Method, Subject};
 use crate::metrics::{self, Metric, Sample};
 use crate::model::Model;
-use crate::network::ImageTower;
-use crate::parts::{self, Split, Worth};
+use crate::onnx::shuffle::Shuffle;
 use crate::photo::Photo;
-use crate::randomise::Shuffle;
+use crate::pool;
 use crate::report::{self, Files};
-use crate::scores::Prompt;
-use crate::text::TextTower;
+use crate::score::Prompt;
 use crate::workers;
 use anyhow::{Context, Result, ensure};
 use measure::measured;
+use parts::{Split, Worth};
 use records::{Record, Records, Settings, Value, Values};
 use results::{PartsSummary, Results};
 use sha2::{Digest, Sha256};
@@ -88,14 +89,14 @@ pub fn run(args: &EvalArgs, model: Model, threads: usize) -> Result<Outcome> {
     let (listed, annotations_sha256) = match &args.annotations {
         Some(path) => {
             // Of a directory the names and contents are in what was read.
-            let listed = annotations::read(path)?;
+            let listed = dataset::read(path)?;
             let digest = Sha256::digest(format!("{listed:?}").as_bytes());
             (listed, Some(digest.iter().map(|byte| format!("{byte:02x}")).collect()))
         }
-        None => (annotations::by_folder(&args.photos)?, None),
+        None => (dataset::by_folder(&args.photos)?, None),
     };
     if !args.pool.is_empty() {
-        return category::run(args, &model, listed, prompt, threads);
+        return pool::run(args, &model, listed, prompt, threads);
     }
     let masks = args.annotations.is_some();
     let metrics = wanted_metrics(&args.metrics, masks)?;

@@ -3,12 +3,12 @@
 //! One optimised graph serves both. Its nodes for the gradient are simply not run when only vectors are wanted, and the
 //! weights exist once in memory.
 
-use crate::gradient::append_gradient;
-use crate::inspect;
 use crate::model::{Layer, LayerLayout, Model, Score, ScoreKind};
-use crate::quantised::{self, Steps, Wanted};
-use crate::randomise::{Shuffle, weight_tensors};
-use crate::scores::posterior;
+use crate::onnx::gradient::append_gradient;
+use crate::onnx::inspect;
+use crate::onnx::quantised::{self, Steps, Wanted};
+use crate::onnx::shuffle::{Shuffle, weight_tensors};
+use crate::score::posterior;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
@@ -92,7 +92,7 @@ impl Score {
     /// The score of a picture for a prompt's text vector t, or for the difference of two.
     ///
     /// With v the image vector: a dot score is sum(v t), a cosine is sum(v t) / |v| with t already of length one, and 0
-    /// if v = 0. Both are linear in t. A posterior is [`crate::scores::posterior`]'s. Sums run in f64, in order.
+    /// if v = 0. Both are linear in t. A posterior is [`crate::score::posterior`]'s. Sums run in f64, in order.
     ///
     /// # Errors
     /// Vectors of another model: a missing output, two lengths.

@@ -1,12 +1,12 @@
 //! An explanation in words, numbers and pictures: the terminal, `explanation.json`, `.npy` maps and PNG pictures.
 
 use crate::args::{IntegrateArg, RecipeArg, SignArg};
+use crate::draw::{self, Sheet, SheetTile};
 use crate::explain::{Explanation, Integrate, Name, Request};
-use crate::maps::Placement;
 use crate::model::Model;
 use crate::photo::Photo;
-use crate::picture::{self, Sheet, SheetTile};
-use crate::scores::{Prompt, Scores};
+use crate::photo::placement::Placement;
+use crate::score::{Prompt, Scores};
 use crate::timings::{Stage, Timings};
 use anyhow::{Context, Result, ensure};
 use decomcam_core::Recipe;
@@ -261,7 +261,7 @@ impl Explained<'_> {
         let shape = [photo.height() as usize, photo.width() as usize];
 
         let mut files = Files::new(directory);
-        let overlay = picture::overlay(photo, &saliency, placement.seen())?;
+        let overlay = draw::overlay(photo, &saliency, placement.seen())?;
         files.add("overlay.png", |out| write_png(out, &overlay))?;
         drop(overlay);
         let sheet = self.sheet(&placement)?;
@@ -294,7 +294,7 @@ impl Explained<'_> {
 
     fn sheet(&self, placement: &Placement) -> Result<RgbImage> {
         let photo = &self.photo.pixels;
-        let (height, width) = picture::tile_size(photo.height(), photo.width());
+        let (height, width) = draw::tile_size(photo.height(), photo.width());
         let tile = placement.on_copy([height as usize, width as usize])?;
         let e = self.explanation;
         let saliency = tile.saliency(&e.saliency)?;
@@ -321,7 +321,7 @@ impl Explained<'_> {
             bar: (strongest > 0.0).then(|| part.contribution / strongest),
             dimmed: part.weight <= 0.0,
         });
-        picture::sheet(&Sheet {
+        draw::sheet(&Sheet {
             photo,
             seen: placement.seen(),
             title: &self.question(),

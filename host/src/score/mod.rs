@@ -1,8 +1,8 @@
 //! Prompts, encoded once, and the scores of a photo against them.
 
+use crate::encoders::image::ImageVectors;
+use crate::encoders::text::{TextTower, TextVectors};
 use crate::model::{Model, Score, ScoreKind};
-use crate::network::ImageVectors;
-use crate::text::{TextTower, TextVectors};
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 

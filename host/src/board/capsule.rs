@@ -1,7 +1,7 @@
 //! Capsules on the desktop: record what a photo gave, and compute a recording again.
 
 use crate::explain::{CHANNELS_MAX, Explanation, Request};
-use crate::quantised::Steps;
+use crate::onnx::quantised::Steps;
 use anyhow::{Context, Result, ensure};
 use decomcam_core::capsule::{self, Buffers, Capsule, Difference, Elements, Recording, Settings, Stage};
 use decomcam_core::resample::Tap;

@@ -20,7 +20,7 @@
 //! never flow through the graph. tract 0.23.9 would fold what lies between a `DequantizeLinear` and a `QuantizeLinear`
 //! into a table of 256 entries, even a Softmax, which does not work on one element at a time; it cannot fold this.
 
-use crate::hostile;
+use crate::onnx::validate;
 use anyhow::{Context, ensure};
 use std::path::Path;
 use tract_onnx::model::ParseResult;
@@ -87,7 +87,7 @@ pub fn read(onnx: &[u8], wanted: &Wanted) -> TractResult<TypedModel> {
 /// # Errors
 /// Bytes that are no ONNX model, an input of another name or more than one, a wanted name that the file lacks, shapes
 /// that contradict the pinned input, an operator unknown to tract. A damaged file can make tract panic, so call this
-/// inside [`contained`](crate::network::contained).
+/// inside [`contained`](crate::encoders::image::contained).
 pub fn read_with_pairs(onnx: &[u8], wanted: &Wanted) -> TractResult<TypedModel> {
     // Quantisers leave value_info with a symbolic batch behind, which contradicts a pinned input.
     let framework = tract_onnx::onnx().with_ignore_value_info(true);
@@ -96,7 +96,7 @@ pub fn read_with_pairs(onnx: &[u8], wanted: &Wanted) -> TractResult<TypedModel> 
     let folder =
         wanted.folder.map(|folder| folder.to_str().context("expected a folder whose name is UTF-8")).transpose()?;
     let graph = proto.graph.as_ref().context("the file holds no graph")?;
-    hostile::check(&framework, graph, wanted.folder)?;
+    validate::check(&framework, graph, wanted.folder)?;
     let parsed = framework.parse(&proto, folder)?;
     // The tensors have been copied out: free the file's own copy of them before the graph grows.
     if let Some(graph) = &mut proto.graph {
@@ -125,7 +125,7 @@ pub fn read_with_pairs(onnx: &[u8], wanted: &Wanted) -> TractResult<TypedModel> 
         );
     }
     model.select_outputs_by_name(wanted.outputs)?;
-    hostile::bound(&mut model, &graph);
+    validate::bound(&mut model, &graph);
     model.into_typed()
 }
 

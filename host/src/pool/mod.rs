@@ -12,19 +12,19 @@
 //! components to N, so that 1 is all of a photo in which there is as much for the score as in the mean. It is negative where the component's positive side
 //! is not the one that the score rewards in that photo.
 
-use crate::annotations::{Annotated, Object};
 use crate::args::EvalArgs;
+use crate::dataset::{Annotated, Object};
+use crate::draw::{self, Row, Rows, SheetTile};
+use crate::encoders::image::{Explained, ImageTower};
+use crate::encoders::text::TextTower;
 use crate::eval::{self, Found, LeftOut, Outcome, Pair, Problem, Skipped, View, Work};
 use crate::explain::{self, CHANNELS_MAX, Grid, Name, Request, Seen};
-use crate::maps::Placement;
 use crate::methods::Method;
 use crate::model::Model;
-use crate::network::{Explained, ImageTower};
+use crate::photo::placement::Placement;
 use crate::photo::{Framing, Photo};
-use crate::picture::{self, Row, Rows, SheetTile};
 use crate::report::{self, Files};
-use crate::scores::Prompt;
-use crate::text::TextTower;
+use crate::score::Prompt;
 use crate::workers;
 use anyhow::{Context, Result, ensure};
 use decomcam_core::{Recipe, SignRule, decompose, maths};
@@ -374,7 +374,7 @@ impl Pool<'_> {
     fn tile(&self, member: &Member, ossm: &[f32]) -> Result<(RgbImage, Vec<f32>)> {
         let photo = Photo::open(&member.path)?;
         let seen = member.framing.seen(photo.pixels.height(), photo.pixels.width());
-        let picture = picture::row_tile(&photo.pixels, seen);
+        let picture = draw::row_tile(&photo.pixels, seen);
         // The same framing, counted from the corner of what is shown.
         let (top, left) = (member.framing.top - i64::from(seen.top), member.framing.left - i64::from(seen.left));
         let framing = Framing { top, left, ..member.framing };
@@ -394,7 +394,7 @@ impl Pool<'_> {
             report.components.iter().zip(&shared.components).map(most_typical).collect::<Result<_>>()?;
         let contributions = report.components.iter().filter_map(|component| component.contribution);
         let strongest = contributions.map(f32::abs).fold(0.0, f32::max);
-        picture::rows(&Rows {
+        draw::rows(&Rows {
             title: &report.title(),
             subtitle: vec![report.subtitle()],
             rows: report

@@ -1,0 +1,51 @@
+//! How long work tells its caller how far it is, and how the caller stops it.
+
+use crate::{Error, Result};
+use std::ops::ControlFlow;
+
+/// How far a stretch of work is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Progress {
+    /// What is counted, such as "forward passes".
+    pub counted: &'static str,
+    /// How many are done.
+    pub done: usize,
+    /// Out of how many.
+    pub total: usize,
+}
+
+/// Is told of every step, from any thread; [`ControlFlow::Break`] ends the work with [`Error::Cancelled`].
+pub type Watch<'a> = dyn Fn(Progress) -> ControlFlow<()> + Sync + 'a;
+
+/// Steps of one stretch of work, counted for a [`Watch`].
+pub struct Steps<'a> {
+    watch: &'a Watch<'a>,
+    counted: &'static str,
+    done: std::sync::atomic::AtomicUsize,
+    total: usize,
+}
+
+impl<'a> Steps<'a> {
+    /// None of `total` steps done.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`].
+    pub fn new(watch: &'a Watch<'a>, counted: &'static str, total: usize) -> Result<Self> {
+        let steps = Self { watch, counted, done: 0.into(), total };
+        steps.advance(0)?;
+        Ok(steps)
+    }
+
+    /// So many more are done.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`].
+    pub fn advance(&self, steps: usize) -> Result<()> {
+        let done = self.done.fetch_add(steps, std::sync::atomic::Ordering::Relaxed) + steps;
+        match (self.watch)(Progress { counted: self.counted, done, total: self.total }) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(Error::Cancelled),
+        }
+    }
+}
