@@ -18,7 +18,9 @@ pub mod pool;
 pub mod progress;
 pub mod report;
 pub mod score;
+pub mod size;
 pub mod timings;
 pub mod workers;
 
 pub use error::{Error, Result};
+pub use size::Size;
