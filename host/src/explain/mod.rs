@@ -1,6 +1,6 @@
 //! The pipeline, and nothing else: a photo and a prompt in, an [`Explanation`] out.
 
-use crate::encoders::image::{Explained, ImageTower};
+use crate::encoders::legacy::{Explained, ImageTower};
 use crate::model::Model;
 use crate::photo::placement::Placement;
 use crate::photo::{self, Fit, Framing, Photo, Planes};
@@ -282,7 +282,7 @@ pub fn network_input(
         height as u32,
         width as u32,
         // The same part of the photo at every size.
-        (image.margin * height.min(width)).div_ceil(image.size) as u32,
+        (image.margin * height.min(width)).div_ceil(image.size.height.min(image.size.width)) as u32,
     );
     let planes = photo.network_input(framing, height as u32, width as u32, image.padding());
     (framing, planes)

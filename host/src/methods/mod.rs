@@ -1,12 +1,12 @@
 //! Every way to a saliency map, by name: DecomCAM's recipes, and the methods that it is held against.
 
 use crate::args::RecipeArg;
-use crate::encoders::image::{Explained, ImageTower};
+use crate::encoders::legacy::{Explained, ImageTower};
 use crate::explain::{self, BLUR_SIGMA, Decomposed, PhotoMasker, Request};
-use crate::metrics::Random;
 use crate::model::Model;
 use crate::photo::placement::Placement;
 use crate::photo::{self, Framing, Photo, Planes};
+use crate::random::Random;
 use crate::score::Prompt;
 use crate::workers;
 use anyhow::{Result, ensure};

@@ -157,6 +157,55 @@ impl Prompt {
     }
 }
 
+impl Score {
+    fn vector<'a>(&self, image: &'a ImageVectors) -> Result<&'a [f32]> {
+        image.get(&self.image).with_context(|| {
+            format!("the image tower has no output \"{}\", which score \"{}\" needs", self.image, self.name)
+        })
+    }
+
+    /// The mean of the image vectors that the score is made of.
+    ///
+    /// # Errors
+    /// No pictures, or vectors of another model.
+    pub fn mean_vector(&self, images: &[&ImageVectors]) -> Result<Vec<f32>> {
+        let mut mean = self.vector(images.first().context("no picture was looked at")?)?.to_vec();
+        for image in &images[1..] {
+            mean.iter_mut().zip(self.vector(image)?).for_each(|(sum, value)| *sum += value);
+        }
+        mean.iter_mut().for_each(|sum| *sum /= images.len() as f32);
+        Ok(mean)
+    }
+
+    /// The score of a picture for a prompt's text vector t, or for the difference of two.
+    ///
+    /// With v the image vector: a dot score is sum(v t), a cosine is sum(v t) / |v| with t already of length one, and 0
+    /// if v = 0. Both are linear in t. A posterior is [`posterior`]'s. Sums run in f64, in order.
+    ///
+    /// # Errors
+    /// Vectors of another model: a missing output, two lengths.
+    pub fn value(&self, image: &ImageVectors, text: &[f32]) -> Result<f32> {
+        let vector = self.vector(image)?;
+        ensure!(
+            vector.len() == text.len(),
+            "score \"{}\": expected image and text vectors of one length, found {} and {} numbers",
+            self.name,
+            vector.len(),
+            text.len()
+        );
+        let sum_of = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>();
+        let dot = sum_of(vector, text);
+        Ok(match self.kind {
+            ScoreKind::Posterior => posterior(text, vector)?.1,
+            ScoreKind::Dot => dot as f32,
+            ScoreKind::Cosine => match sum_of(vector, vector).sqrt() {
+                length if length > 0. => (dot / length) as f32,
+                _ => 0.,
+            },
+        })
+    }
+}
+
 /// Evidence below this share of the largest says nothing of what the prompt means.
 const LEAST_EVIDENCE: f32 = 1.0 / 32.0;
 
@@ -258,4 +307,22 @@ pub fn table(ranked: &[Ranked]) -> String {
         text += &format!("warning: {warning}\n");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cosine_divides_by_the_length_of_the_image_vector() {
+        let image = ImageVectors::new(&["output".to_string()], vec![vec![6., 8.]]);
+        let score = |kind| {
+            let name = || "output".to_string();
+            Score { name: name(), kind, image: name(), text: name(), scale: None, description: name() }
+        };
+        assert_eq!(score(ScoreKind::Dot).value(&image, &[1., -1.]).unwrap(), -2.);
+        assert_eq!(score(ScoreKind::Cosine).value(&image, &[1., -1.]).unwrap(), -0.2);
+        let dark = ImageVectors::new(&["output".to_string()], vec![vec![0., 0.]]);
+        assert_eq!(score(ScoreKind::Cosine).value(&dark, &[1., -1.]).unwrap(), 0.);
+    }
 }
