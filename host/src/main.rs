@@ -16,7 +16,6 @@ use decomcam::eval;
 use decomcam::explain::{self, Integrate, Request};
 use decomcam::methods::{Choices, Method};
 use decomcam::model::{self, Model, ModelOptions, Preprocessing};
-use decomcam::onnx::guard::contained;
 use decomcam::onnx::inspect;
 use decomcam::photo::Photo;
 use decomcam::report::{self, Explained, Files};
@@ -331,9 +330,9 @@ fn models(args: &ModelsArgs) -> Result<()> {
 fn inspect(args: &InspectArgs) -> Result<()> {
     let bytes =
         std::fs::read(&args.file).with_context(|| format!("{}: could not read the file", args.file.display()))?;
-    let side = args.size.map(|size| decomcam::Size::square(usize::from(size)));
-    let found = contained(|| inspect::inspect(&bytes, args.file.parent(), side))
-        .with_context(|| args.file.display().to_string())?;
+    let size = args.size.map(|size| decomcam::Size::square(usize::from(size)));
+    let look = inspect::Look { folder: args.file.parent(), size, ..Default::default() };
+    let found = inspect::inspect(&bytes, &look).with_context(|| args.file.display().to_string())?;
     if args.json { print_json(&found) } else { print(&found.table()) }
 }
 
