@@ -10,7 +10,7 @@ use decomcam::model::{Model, ModelOptions};
 use decomcam::onnx::gradient::append_gradient;
 use decomcam::onnx::inspect::{Inspection, Look, inspect};
 use decomcam::onnx::layout::LayerLayout;
-use decomcam::onnx::quantised::{self, Pairs, Wanted};
+use decomcam::onnx::quantised::{self, Form, Pairs, Wanted};
 use decomcam::onnx::shuffle::Shuffle;
 use prost::Message;
 use serde_json::Value;
@@ -449,6 +449,7 @@ fn tokens_and_gradient(onnx: &[u8], layer: &str, text: &[f32]) -> [Vec<f32>; 2] 
         outputs: &["logits", layer],
         pairs: Pairs::Clamp,
         folder: None,
+        form: Form::default(),
     };
     let mut model = quantised::read(onnx, &wanted).unwrap();
     let (logits, layer) = (model.outputs[0], model.outputs[1]);

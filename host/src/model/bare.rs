@@ -1,10 +1,11 @@
 //! A network without a manifest: what a manifest would say is found by looking into the file.
 
-use super::manifest::{ClassSide, Explain, Filter, ImageSide, Layer, Manifest, SCHEMA, Score, ScoreKind};
+use super::manifest::{ChannelOrder, ClassSide, Explain, Filter, ImageSide, Layer, Manifest, SCHEMA, Score, ScoreKind};
 use super::options::{ModelOptions, Preprocessing};
 use super::{Model, hex_sha256};
 use crate::onnx::ends::{Answer, Squash};
 use crate::onnx::inspect::{self, FoundLayer, Inspection, Look};
+use crate::onnx::normal::{Picture, Scale};
 use crate::onnx::quantised::Pairs;
 use crate::photo::Fit;
 use anyhow::{Context, Result, ensure};
@@ -29,7 +30,13 @@ pub(super) fn open(path: &Path, options: &ModelOptions) -> Result<Model> {
         name,
         description: "a network without a manifest".into(),
         licence: "unknown".into(),
-        image: image_side(&found, layer, preprocessing(options)?, hex_sha256(&onnx)),
+        image: image_side(
+            &found,
+            layer,
+            preprocessing(options, &found.picture)?,
+            options.channels.unwrap_or_default(),
+            hex_sha256(&onnx),
+        ),
         text: None,
         classes: Some(ClassSide { labels: "labels.txt".into(), labels_sha256: hex_sha256(&labels) }),
         scores: scores(answer),
@@ -107,9 +114,23 @@ fn scores(answer: &Answer) -> Vec<Score> {
     scores
 }
 
-/// Mean and deviation as shares of 1 become those of values from 0 to 255.
-fn preprocessing(options: &ModelOptions) -> Result<Preprocessing> {
-    let preset = options.preset.unwrap_or_default();
+/// Mean and deviation as shares of 1 become those of values from 0 to 255. A network that prepares its pictures itself gets them as it wants them.
+fn preprocessing(options: &ModelOptions, picture: &Picture) -> Result<Preprocessing> {
+    let own = picture.scale.map(|scale| match scale {
+        Scale::Bytes => Preprocessing::RAW,
+        Scale::Signed => Preprocessing { mean: [128.0; 3], ..Preprocessing::RAW },
+        Scale::Shares => Preprocessing { std: [255.0; 3], ..Preprocessing::RAW },
+    });
+    let given = options.preset.is_some() || options.mean.is_some() || options.std.is_some();
+    if let Some(own) = own.filter(|_| picture.is_whole()) {
+        ensure!(
+            !given || options.preset == Some(Preprocessing::RAW),
+            "preset, mean and std would have no effect: the network takes pictures as {}, and prepares them itself; leave them out",
+            picture.numbers
+        );
+        return Ok(own);
+    }
+    let preset = options.preset.or(own).unwrap_or_default();
     let levels = |name: &str, given: Option<[f32; 3]>, preset: [f32; 3]| -> Result<[f32; 3]> {
         let Some(given) = given else { return Ok(preset) };
         ensure!(
@@ -122,7 +143,13 @@ fn preprocessing(options: &ModelOptions) -> Result<Preprocessing> {
     Ok(Preprocessing { mean, std, ..preset })
 }
 
-fn image_side(found: &Inspection, default: &FoundLayer, prepared: Preprocessing, sha256: String) -> ImageSide {
+fn image_side(
+    found: &Inspection,
+    default: &FoundLayer,
+    prepared: Preprocessing,
+    channels: ChannelOrder,
+    sha256: String,
+) -> ImageSide {
     let size = found.size;
     ImageSide {
         file: "image.onnx".into(),
@@ -136,6 +163,7 @@ fn image_side(found: &Inspection, default: &FoundLayer, prepared: Preprocessing,
         filter: Filter::Bicubic,
         mean: prepared.mean,
         std: prepared.std,
+        channels,
         default_layer: default.name.clone(),
         layers: found.explainable().map(|layer| manifest_layer(found, layer)).collect(),
     }

@@ -11,8 +11,8 @@ mod options;
 
 pub use bundled::bundled_names;
 pub use manifest::{
-    ClassSide, Explain, Filter, ImageSide, LARGEST_SIDE, LONGEST_CONTEXT, Layer, Manifest, Notice, SCHEMA, Score,
-    ScoreKind, TextSide, TokenizerKind,
+    ChannelOrder, ClassSide, Explain, Filter, ImageSide, LARGEST_SIDE, LONGEST_CONTEXT, Layer, Manifest, Notice,
+    SCHEMA, Score, ScoreKind, TextSide, TokenizerKind,
 };
 pub use options::{ModelOptions, Preprocessing};
 
