@@ -333,7 +333,7 @@ fn obstructed() -> Onnx {
     let mut onnx = convolutional();
     let place = onnx.graph.node.iter().position(|node| node.output[0] == "conv2").unwrap();
     onnx.graph.node[place].input[0] = "summed".into();
-    onnx.node("LRN", &["maps1"], "summed", &[Int("size", 3)]);
+    onnx.node("Asinh", &["maps1"], "summed", &[]);
     let node = onnx.graph.node.pop().unwrap();
     onnx.graph.node.insert(place, node);
     onnx
@@ -341,7 +341,7 @@ fn obstructed() -> Onnx {
 
 const REFUSAL: [&str; 4] = [
     "\"maps1\" cannot be explained",
-    "operator LRN ",
+    "operator Asinh ",
     "\"node_summed\"",
     "the nearest layer that can be explained is \"summed\"",
 ];

@@ -101,6 +101,8 @@ pub enum ChannelOrder {
 pub enum Filter {
     /// Cubic convolution.
     Bicubic,
+    /// A straight line between neighbours.
+    Bilinear,
 }
 
 /// An inner tensor of the image tower: maps of height/stride x width/stride positions.

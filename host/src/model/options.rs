@@ -22,6 +22,8 @@ pub struct ModelOptions {
     pub channels: Option<ChannelOrder>,
     /// Of a network without a manifest: the output that scores the classes; the only one that can be if not given.
     pub output: Option<String>,
+    /// Of a folder of Hugging Face's: which of its files are taken, such as fp16, int8 or q4; the first that is there if not given.
+    pub precision: Option<String>,
     /// Size of the input that the model will be used with, in pixels; the model's own if not given.
     pub size: Option<Size>,
     /// The layer that will be explained; the model's default if not given.
@@ -69,6 +71,11 @@ impl ModelOptions {
         Self { output: Some(output.into()), ..self }
     }
 
+    /// Which of a folder's files are taken, such as `fp16`.
+    pub fn precision(self, precision: impl Into<String>) -> Self {
+        Self { precision: Some(precision.into()), ..self }
+    }
+
     /// Size of the input, in pixels.
     pub fn size(self, size: Size) -> Self {
         Self { size: Some(size), ..self }
@@ -77,6 +84,11 @@ impl ModelOptions {
     /// The layer that will be explained.
     pub fn layer(self, layer: impl Into<String>) -> Self {
         Self { layer: Some(layer.into()), ..self }
+    }
+
+    /// Names of the options given that only a folder of Hugging Face's heeds.
+    pub(super) fn of_hub_folders(&self) -> Vec<&'static str> {
+        if self.precision.is_some() { vec!["precision"] } else { Vec::new() }
     }
 
     /// Names of the options given that only a network without a manifest heeds.

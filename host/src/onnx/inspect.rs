@@ -142,6 +142,31 @@ pub fn inspect(onnx: &[u8], look: &Look) -> crate::Result<Inspection> {
     contained(|| inspected(onnx, look)).kind(Error::Model)
 }
 
+/// Names of a file's outputs.
+///
+/// # Errors
+/// Bytes that are no ONNX network.
+pub fn outputs(mut onnx: &[u8]) -> crate::Result<Vec<String>> {
+    let proto =
+        tract_onnx::onnx().proto_model_for_read(&mut onnx).context("expected an ONNX file").kind(Error::Model)?;
+    Ok(own(&proto).output.iter().map(|output| output.name.clone()).collect())
+}
+
+/// Names of the files that hold weights of a network.
+///
+/// # Errors
+/// Bytes that are no ONNX network.
+pub fn data_files(mut onnx: &[u8]) -> crate::Result<Vec<String>> {
+    let proto =
+        tract_onnx::onnx().proto_model_for_read(&mut onnx).context("expected an ONNX file").kind(Error::Model)?;
+    let entries = own(&proto).initializer.iter().flat_map(|tensor| &tensor.external_data);
+    let mut names: Vec<String> =
+        entries.filter(|entry| entry.key == "location").map(|entry| entry.value.clone()).collect();
+    names.sort();
+    names.dedup();
+    Ok(names)
+}
+
 fn inspected(onnx: &[u8], look: &Look) -> Result<Inspection> {
     let mut bytes = onnx;
     let proto = tract_onnx::onnx().proto_model_for_read(&mut bytes).context("expected an ONNX file")?;

@@ -87,7 +87,7 @@ pub fn check_tensors(graph: &pb::GraphProto, folder: Option<&Path>) -> Result<()
             check_tensor(tensor, folder).with_context(|| format!("node \"{}\"", name_of(node)))?;
         }
     }
-    Ok(())
+    check_names(graph)
 }
 
 fn is_known(domain: &str) -> bool {
@@ -206,7 +206,7 @@ fn check_external(tensor: &pb::TensorProto, bytes: usize, folder: Option<&Path>)
     let folder = folder.with_context(|| {
         format!("its data lie in another file, \"{location}\"; a model with a manifest needs them in one file: export it anew")
     })?;
-    let path = folder.join(location);
+    let path = super::normal::data_file(folder, location)?;
     // Opening a pipe would wait for ever.
     let length =
         std::fs::metadata(&path).ok().filter(|found| found.is_file()).map(|found| found.len()).with_context(|| {

@@ -24,6 +24,7 @@ pub use edit::REFUSED;
 pub use fused::SWAP;
 pub use inputs::Constant;
 pub use integers::{DYNAMIC, WIDE};
+pub use numbers::inside as data_file;
 pub use picture::{Channels, Form, Picture, Scale};
 
 use anyhow::{Context, Result};

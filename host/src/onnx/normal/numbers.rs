@@ -1,10 +1,10 @@
 //! Numbers of other formats: halves, brain floats and doubles become f32, and data that lie in other files are read.
 
 use super::edit::{self, Asked};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
 use tract_onnx::pb::{GraphProto, NodeProto, TensorProto, type_proto};
 
@@ -24,7 +24,7 @@ pub fn load(graph: &mut GraphProto, folder: Option<&Path>) -> Result<()> {
 /// The data of a tensor that lie in another file, once [`super::super::validate::check_tensors`] has seen that they do.
 fn external(tensor: &TensorProto, folder: Option<&Path>) -> Result<Vec<u8>> {
     let entry = |key: &str| tensor.external_data.iter().find(|entry| entry.key == key).map(|entry| &*entry.value);
-    let path = folder.context("no folder")?.join(entry("location").context("no file is named")?);
+    let path = inside(folder.context("no folder")?, entry("location").context("no file is named")?)?;
     let read = || -> Result<Vec<u8>> {
         let mut file = File::open(&path)?;
         file.seek(SeekFrom::Start(entry("offset").map_or(Ok(0), str::parse)?))?;
@@ -36,6 +36,19 @@ fn external(tensor: &TensorProto, folder: Option<&Path>) -> Result<Vec<u8>> {
         Ok(data)
     };
     read().with_context(|| format!("{}: could not read the weights", path.display()))
+}
+
+/// A file of the folder, or of a folder in it, wherever links lead.
+pub fn inside(folder: &Path, location: &str) -> Result<PathBuf> {
+    let plain = Path::new(location).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    ensure!(plain, "its data are said to lie in \"{location}\": expected a file beside the network, not elsewhere");
+    let folder = folder.canonicalize().with_context(|| format!("{}: could not find the folder", folder.display()))?;
+    let path = folder.join(location);
+    let path = path.canonicalize().with_context(|| {
+        format!("{}: expected a file with its data, because the network names it; fetch it too", path.display())
+    })?;
+    ensure!(path.starts_with(&folder), "{}: expected a file beside the network, found one elsewhere", path.display());
+    Ok(path)
 }
 
 /// Makes all floating-point numbers f32.
