@@ -34,6 +34,7 @@ fn compute(onnx: &[u8], reference: &Reference, pairs: Pairs) -> anyhow::Result<[
         pairs,
         folder: None,
         form: Form::default(),
+        readings: &[],
     };
     // As `quantised::read`, but the layer stays in front of its rounding, where the reference has it.
     let mut model = quantised::read_with_pairs(onnx, &wanted)?;

@@ -81,6 +81,7 @@ impl Wiring {
             pairs: model.pairs(),
             folder: model.folder(),
             form: Form { reversed: side.channels == ChannelOrder::Bgr, mean: side.mean, std: side.std },
+            readings: &side.readings,
         };
         let (mut network, grids) = quantised::read_with_grids(model.file(&side.file)?, &wanted)?;
         let layer = network.outputs[self.outputs.len()];

@@ -5,7 +5,7 @@ use super::options::{ModelOptions, Preprocessing};
 use super::{Model, hex_sha256, hub};
 use crate::onnx::ends::{Answer, Squash};
 use crate::onnx::inspect::{self, FoundLayer, Inspection, Look};
-use crate::onnx::normal::{Picture, Scale};
+use crate::onnx::normal::{Picture, Reading, Scale};
 use crate::onnx::quantised::Pairs;
 use crate::photo::Fit;
 use anyhow::{Context, Result, ensure};
@@ -39,7 +39,11 @@ pub(super) fn open(path: &Path, options: &ModelOptions) -> Result<Model> {
         name,
         description: "a network without a manifest".into(),
         licence: "unknown".into(),
-        image: image_side(&found, layer, prepared, channels, hex_sha256(&onnx)),
+        image: ImageSide {
+            channels,
+            readings: answer.readings(),
+            ..image_side(&found, layer, prepared, hex_sha256(&onnx))
+        },
         text: None,
         classes: Some(ClassSide { labels: "labels.txt".into(), labels_sha256: hex_sha256(&labels) }),
         scores: scores(answer),
@@ -79,7 +83,7 @@ pub(super) fn default_layer<'f>(found: &'f Inspection, options: &ModelOptions, o
 
 /// The names of the classes, one a line: those of the file given, or numbers.
 fn labels(options: &ModelOptions, given: Option<Vec<u8>>, answer: &Answer, origin: &str) -> Result<Vec<u8>> {
-    let classes = answer.classes().with_context(|| {
+    let classes = answer.classes_read().with_context(|| {
         format!("{origin}: expected an output of 1 x classes, found \"{}\" of {:?}", answer.end.output, answer.shape)
     })?;
     let Some(labels) = given else {
@@ -114,10 +118,16 @@ pub(super) fn scores(answer: &Answer) -> Vec<Score> {
         scale: None,
         description,
     };
-    let mut scores = vec![score("logit", &end.explained, format!("the class's number in \"{}\"", end.explained))];
+    let how = match answer.reading {
+        None => "",
+        Some(Reading::Pixels { .. }) => ", mean of the pixels where it is the largest",
+        Some(Reading::Boxes { .. }) => ", largest of all boxes",
+    };
+    let mut scores =
+        vec![score("logit", &answer.explained(), format!("the class's number in \"{}\"{how}", end.explained))];
     if let Some(squash) = end.squash {
         let description = format!("the class's number in output \"{}\": {squash:?} of the logits", end.output);
-        scores.push(score(reported_name(Some(squash)), &end.reported, description));
+        scores.push(score(reported_name(Some(squash)), &answer.reported(), description));
     }
     scores
 }
@@ -155,7 +165,6 @@ pub(super) fn image_side(
     found: &Inspection,
     default: &FoundLayer,
     prepared: Preprocessing,
-    channels: ChannelOrder,
     sha256: String,
 ) -> ImageSide {
     let size = found.size;
@@ -171,7 +180,8 @@ pub(super) fn image_side(
         filter: Filter::Bicubic,
         mean: prepared.mean,
         std: prepared.std,
-        channels,
+        channels: ChannelOrder::default(),
+        readings: Vec::new(),
         default_layer: default.name.clone(),
         layers: found.explainable().map(|layer| manifest_layer(found, layer)).collect(),
     }

@@ -2,6 +2,7 @@
 
 use crate::error::Sorted as _;
 use crate::onnx::layout::LayerLayout;
+use crate::onnx::normal::Reading;
 use crate::photo::Fit;
 use crate::{Error, Size};
 use anyhow::{Context, Result, anyhow, ensure};
@@ -78,6 +79,9 @@ pub struct ImageSide {
     /// The order of the channels that the network wants.
     #[serde(default)]
     pub channels: ChannelOrder,
+    /// Outputs that are read as one number for each class, of a segmentation or a detector: scores name these by [`Reading::name_of`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub readings: Vec<(String, Reading)>,
     /// Layer that is explained unless another is asked for.
     pub default_layer: String,
     /// Inner tensors that can be explained.
