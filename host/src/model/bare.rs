@@ -72,13 +72,20 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
 }
 
 /// The layer asked for, or the suggested one.
-pub(super) fn default_layer<'f>(found: &'f Inspection, options: &ModelOptions, origin: &str) -> Result<&'f FoundLayer> {
+pub(super) fn default_layer<'f>(
+    found: &'f Inspection,
+    options: &ModelOptions,
+    origin: &str,
+) -> Result<Option<&'f FoundLayer>> {
+    if options.layerless && options.layer.is_none() && found.suggested.is_none() {
+        return Ok(None);
+    }
     let suggested = || {
         let none = || format!("{origin}: {}", found.refusal.as_deref().unwrap_or("no layer that can be explained"));
         found.suggested.as_deref().with_context(none)
     };
     let name = options.layer.as_deref().map_or_else(suggested, Ok)?;
-    found.layer(name).with_context(|| origin.to_owned())
+    found.layer(name).map(Some).with_context(|| origin.to_owned())
 }
 
 /// The names of the classes, one a line: those of the file given, or numbers.
@@ -163,7 +170,7 @@ fn preprocessing(options: &ModelOptions, picture: &Picture) -> Result<Preprocess
 
 pub(super) fn image_side(
     found: &Inspection,
-    default: &FoundLayer,
+    default: Option<&FoundLayer>,
     prepared: Preprocessing,
     sha256: String,
 ) -> ImageSide {
@@ -182,8 +189,11 @@ pub(super) fn image_side(
         std: prepared.std,
         channels: ChannelOrder::default(),
         readings: Vec::new(),
-        default_layer: default.name.clone(),
-        layers: found.explainable().map(|layer| manifest_layer(found, layer)).collect(),
+        default_layer: default.map(|layer| layer.name.clone()).unwrap_or_default(),
+        layers: match default {
+            Some(_) => found.explainable().map(|layer| manifest_layer(found, layer)).collect(),
+            None => Vec::new(),
+        },
     }
 }
 

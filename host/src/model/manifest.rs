@@ -298,7 +298,10 @@ impl ImageSide {
             self.mean,
             self.std
         );
-        ensure!(!self.layers.is_empty(), "image.layers: expected at least one, found none");
+        ensure!(
+            !self.layers.is_empty() || self.default_layer.is_empty(),
+            "image.layers: expected at least one, found none"
+        );
         distinct("image.layers", self.layers.iter().map(|layer| layer.name.as_str()))?;
         for layer in &self.layers {
             ensure!(
@@ -371,7 +374,9 @@ impl Manifest {
     fn check_sides(&self) -> Result<()> {
         ensure!(self.schema == SCHEMA, "schema: expected {SCHEMA}, found {}", self.schema);
         self.image.check()?;
-        self.layer(&self.image.default_layer).context("image.default_layer")?;
+        if !self.image.layers.is_empty() {
+            self.layer(&self.image.default_layer).context("image.default_layer")?;
+        }
         ensure!(
             self.text.is_some() != self.classes.is_some(),
             "expected either text, of a dual encoder, or classes, of a classifier"
