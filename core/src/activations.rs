@@ -5,6 +5,7 @@ use crate::maths::{self, LANES};
 
 /// Where value (c, y, x) of `channels` x `height` x `width` maps lies: element `c * channel_stride + y * row_stride + x * column_stride`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Layout {
     channels: usize,
     height: usize,
@@ -240,7 +241,7 @@ impl<'a> Maps<'a> {
         })
     }
 
-    /// Mean of one channel's map: the bits of [`maths::mean`] of what [`Maps::read`] copies, without a copy.
+    /// Mean of one channel's map: the bits of [`crate::sums::mean`] of what [`Maps::read`] copies, without a copy.
     ///
     /// # Errors
     /// [`Error::Shape`] if there is no such channel.
@@ -250,7 +251,7 @@ impl<'a> Maps<'a> {
         Ok(first + self.sum_less(channel, first)? / count)
     }
 
-    /// sum over positions of value times `other`, in lane order: the bits of [`maths::dot`].
+    /// sum over positions of value times `other`, in lane order: the bits of [`crate::sums::dot`].
     pub(crate) fn dot(&self, channel: usize, other: &[f32]) -> Result<f32, Error> {
         let mut lanes = [0.0; LANES];
         let mut position = 0;

@@ -9,6 +9,7 @@ use crate::{Error, maths};
 
 /// A map that is a sum over channels. A is a channel's activation, G the gradient of the score there, sums run over positions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Cam {
     /// sum_c w_c A_c with w = mean G. Selvaraju et al., ICCV 2017, equations 1 and 2.
@@ -149,7 +150,7 @@ fn first_component(
         read(channel, row)?;
         Ok(maths::mean(row))
     })?;
-    for (place, value) in map.iter_mut().zip(parts.components()) {
+    for (place, value) in map.iter_mut().zip(parts.maps()) {
         *place = *value;
     }
     Ok(())

@@ -13,9 +13,11 @@ use crate::quads::{self, Quad};
 use crate::svd::{Columns, Convergence};
 use crate::triangle::{BLOCK, Triangle};
 use crate::{Error, bidiagonal, leading};
+use core::marker::PhantomData;
 
 /// Which side of a component is kept when negatives are cut off. The sign of a singular vector is free, so a rule must choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum SignRule {
     /// The side that the score rewards: the component agrees with the first-order map of the score, (U s)_q' L >= 0.
@@ -55,24 +57,53 @@ pub const fn components_max(positions: usize, channels: usize) -> usize {
     if centred < channels { centred } else { channels }
 }
 
-/// The components of a layer's weighted maps, in the caller's workspace.
+/// Marks [`Parts`] whose maps are signed components.
+#[derive(Clone, Copy, Debug)]
+pub enum Signed {}
+
+/// Marks [`Parts`] whose negatives have been cut off.
+#[derive(Clone, Copy, Debug)]
+pub enum Rectified {}
+
+/// The signed components (U s)_q of a layer's weighted maps, in the caller's workspace: what [`decompose`] returns.
+///
+/// Weights in closed form need the signs, so they can only be asked of components: [`crate::integrate::predicted`],
+/// [`crate::integrate::aligned_weights`], [`crate::integrate::exact_weights`].
+pub type Components<'w> = Parts<'w, Signed>;
+
+/// The orthogonal sub-saliency maps max(0, (U s)_q): what [`Components::rectify`] makes of the components, in their place.
+pub type Ossms<'w> = Parts<'w, Rectified>;
+
+/// Q maps of H x W in the caller's workspace, and what is known of the whole that they are parts of. `Kind` tells whether the maps are signed
+/// ([`Components`]) or rectified ([`Ossms`]).
 #[derive(Debug)]
-pub struct Decomposition<'w> {
-    components: &'w mut [f32],
+pub struct Parts<'w, Kind> {
+    maps: &'w mut [f32],
     singular_values: &'w [f32],
     norm: f32,
-    first_order: &'w [f32],
-    positions: usize,
+    centred_first_order: &'w [f32],
     convergence: Convergence,
+    kind: PhantomData<Kind>,
 }
 
-impl Decomposition<'_> {
-    /// The signed components (U s)_q, Q x H x W; the OSSMs after [`Decomposition::rectify`].
-    pub fn components(&self) -> &[f32] {
-        self.components
+impl<Kind> Parts<'_, Kind> {
+    /// All maps one after the other, Q x H x W, row-major, the part of the largest singular value first.
+    pub fn maps(&self) -> &[f32] {
+        self.maps
     }
 
-    /// The first Q + 1 singular values, descending (Q, if there are no more): so that the gap behind the last component is known.
+    /// The Q maps, H x W each, in the order of [`Parts::maps`].
+    pub fn iter(&self) -> core::slice::ChunksExact<'_, f32> {
+        // There is at least one position; a compiler must see it.
+        self.maps.chunks_exact(self.positions().max(1))
+    }
+
+    /// The number of parts, Q.
+    pub fn count(&self) -> usize {
+        self.maps.len().checked_div(self.positions()).unwrap_or(0)
+    }
+
+    /// The first Q + 1 singular values, descending (Q, if there are no more): so that the gap behind the last part is known.
     pub fn singular_values(&self) -> &[f32] {
         self.singular_values
     }
@@ -82,41 +113,55 @@ impl Decomposition<'_> {
         self.norm
     }
 
-    /// L = sum over the selected channels of the centred weighted maps, H x W: the first-order map of the score.
-    pub fn first_order(&self) -> &[f32] {
-        self.first_order
+    /// sum over the selected channels of w_c (A_c(p) - mean_c), H x W: the first-order map of the score, less its mean over positions. All channels
+    /// instead of the selected ones, and the mean: [`crate::head`].
+    pub fn centred_first_order(&self) -> &[f32] {
+        self.centred_first_order
     }
 
-    /// Values in one map.
+    /// Values in one map, H W.
     pub fn positions(&self) -> usize {
-        self.positions
+        self.centred_first_order.len()
     }
 
     /// How far the Jacobi sweeps got.
     pub fn convergence(&self) -> Convergence {
         self.convergence
     }
+}
 
-    /// (U s)_q' L = s_q^2 sum_c V_cq for component `q`: its share of the first-order map, the closed form of its contribution. None if there is no
-    /// such component. After [`Decomposition::rectify`] this is the share of the OSSM.
-    pub fn alignment(&self, q: usize) -> Option<f32> {
-        alignment(self.components, self.first_order, q)
-    }
+impl<'p, Kind> IntoIterator for &'p Parts<'_, Kind> {
+    type Item = &'p [f32];
+    type IntoIter = core::slice::ChunksExact<'p, f32>;
 
-    /// Cuts negatives off: components become OSSMs, max(0, (U s)_q).
-    pub fn rectify(&mut self) {
-        rectify(self.components);
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
     }
 }
 
-/// [`Decomposition::alignment`] of components as C holds them.
+impl<'w> Components<'w> {
+    /// (U s)_q' L = s_q^2 sum_c V_cq for component `q`, with L the centred first-order map: the share of the component in it, and the closed form of its
+    /// contribution. None if there is no such component.
+    pub fn alignment(&self, q: usize) -> Option<f32> {
+        alignment(self.maps, self.centred_first_order, q)
+    }
+
+    /// Cuts negatives off, in place: components become OSSMs, max(0, (U s)_q).
+    pub fn rectify(self) -> Ossms<'w> {
+        let Self { maps, singular_values, norm, centred_first_order, convergence, .. } = self;
+        rectify(maps);
+        Parts { maps, singular_values, norm, centred_first_order, convergence, kind: PhantomData }
+    }
+}
+
+/// [`Components::alignment`] of components as C holds them.
 pub(crate) fn alignment(components: &[f32], first_order: &[f32], q: usize) -> Option<f32> {
     let start = q.checked_mul(first_order.len())?;
     let component = components.get(start..start.checked_add(first_order.len())?)?;
     Some(maths::dot(component, first_order))
 }
 
-/// [`Decomposition::rectify`] of components as C holds them.
+/// [`Components::rectify`] of components as C holds them.
 pub(crate) fn rectify(components: &mut [f32]) {
     for value in components {
         if *value < 0.0 {
@@ -155,7 +200,7 @@ pub fn decompose<'w>(
     components: usize,
     sign: SignRule,
     workspace: &'w mut [f32],
-) -> Result<Decomposition<'w>, Error> {
+) -> Result<Components<'w>, Error> {
     let known = |&channel: &Channel| usize::from(channel) < activations.channels();
     if weights.len() != activations.channels() || !channels.iter().all(known) {
         return Err(Error::Shape);
@@ -174,7 +219,7 @@ pub(crate) fn decompose_maps<'w>(
     sign: SignRule,
     workspace: &'w mut [f32],
     read: impl Fn(usize, &mut [f32]) -> Result<f32, Error>,
-) -> Result<Decomposition<'w>, Error> {
+) -> Result<Components<'w>, Error> {
     if channels.len() == 0 {
         return Err(Error::Channels);
     }
@@ -248,10 +293,9 @@ pub(crate) fn decompose_maps<'w>(
     if !(norm.is_finite() && maths::largest_magnitude(first_order).is_finite()) {
         return Err(Error::NonFinite);
     }
-    let mut decomposition =
-        Decomposition { components, singular_values: lengths, norm, first_order, positions, convergence };
-    decomposition.choose_signs(sign, channels, read, map)?;
-    Ok(decomposition)
+    choose_signs(components, first_order, sign, channels, read, map)?;
+    let kind = PhantomData;
+    Ok(Parts { maps: components, singular_values: lengths, norm, centred_first_order: first_order, convergence, kind })
 }
 
 /// A map less its mean has one dimension less than positions: the reflection that turns the constant map onto the last axis leaves a zero there, and
@@ -317,48 +361,44 @@ fn few_rows(
     Columns::new(rows, 4 * width, lengths)?.orthogonalise(None)
 }
 
-impl Decomposition<'_> {
-    fn choose_signs(
-        &mut self,
-        rule: SignRule,
-        channels: impl Iterator<Item = usize> + Clone,
-        read: impl Fn(usize, &mut [f32]) -> Result<f32, Error>,
-        row: &mut [f32],
-    ) -> Result<(), Error> {
-        let count = self.components.len() / self.positions.max(1);
-        for q in 0..count {
-            let start = q * self.positions;
-            let component = self.components.get_mut(start..start + self.positions).ok_or(Error::Shape)?;
-            let mut witness = 0.0_f32;
-            let mut consider = |value: f32| {
-                if value.abs() > witness.abs() {
-                    witness = value;
-                }
-            };
-            match rule {
-                SignRule::Score => consider(maths::dot(component, self.first_order)),
-                SignRule::LargestEntry => component.iter().copied().for_each(consider),
-                SignRule::LargestLoading => {
-                    for channel in channels.clone() {
-                        let mean = read(channel, row)?;
-                        centre(row, mean);
-                        // A loading is this product over s_q^2: the same for every channel.
-                        consider(maths::dot(component, row));
-                    }
-                }
+fn choose_signs(
+    components: &mut [f32],
+    first_order: &[f32],
+    rule: SignRule,
+    channels: impl Iterator<Item = usize> + Clone,
+    read: impl Fn(usize, &mut [f32]) -> Result<f32, Error>,
+    row: &mut [f32],
+) -> Result<(), Error> {
+    for component in components.chunks_exact_mut(first_order.len().max(1)) {
+        let mut witness = 0.0_f32;
+        let mut consider = |value: f32| {
+            if value.abs() > witness.abs() {
+                witness = value;
             }
-            if witness < 0.0 {
-                for value in component {
-                    *value = -*value;
+        };
+        match rule {
+            SignRule::Score => consider(maths::dot(component, first_order)),
+            SignRule::LargestEntry => component.iter().copied().for_each(consider),
+            SignRule::LargestLoading => {
+                for channel in channels.clone() {
+                    let mean = read(channel, row)?;
+                    centre(row, mean);
+                    // A loading is this product over s_q^2: the same for every channel.
+                    consider(maths::dot(component, row));
                 }
             }
         }
-        Ok(())
+        if witness < 0.0 {
+            for value in component {
+                *value = -*value;
+            }
+        }
     }
+    Ok(())
 }
 
 /// w_c A_c, and its mean over positions.
-fn weighted(activations: &Maps, channel: usize, weight: f32, map: &mut [f32]) -> Result<f32, Error> {
+pub(crate) fn weighted(activations: &Maps, channel: usize, weight: f32, map: &mut [f32]) -> Result<f32, Error> {
     activations.read(channel, map)?;
     maths::scale(map, weight);
     Ok(maths::mean(map))

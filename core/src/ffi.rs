@@ -15,9 +15,9 @@
 use crate::activations::{Layout, Maps, Quantisation};
 use crate::cams::{self, Cam};
 use crate::channels::{self, Channel};
-use crate::decompose::{self, Decomposition, SignRule};
+use crate::decompose::{self, Parts, SignRule};
 use crate::head::{self, LinearHead, Question};
-use crate::integrate::{self, Recipe};
+use crate::integrate::{self, ScoreFormula};
 use crate::mask::{self, Mask, Range};
 use crate::resample::{self, Bicubic, Tap};
 use crate::svd::{self, Convergence};
@@ -73,8 +73,10 @@ pub enum Status {
     Misaligned = 101,
     /// The caller's scorer failed.
     Callback = 102,
-    /// There is no element type, sign rule, recipe or method of this number.
+    /// There is no element type, sign rule, formula or method of this number.
     UnknownOption = 103,
+    /// The parts have been rectified: closed forms need the signs.
+    Rectified = 104,
 }
 
 impl From<Error> for Status {
@@ -118,10 +120,10 @@ pub enum Sign {
     LargestEntry = 2,
 }
 
-/// How contributions become weights.
+/// How the scores of masked photos become weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
-pub enum Weighing {
+pub enum Formula {
     /// The paper's overview figure: min-max of the contributions.
     Paper = 0,
     /// The released notebook: contributions over their maximum, zero below 0.01.
@@ -151,7 +153,7 @@ pub enum Method {
 /// Numbers that C passes for the enumerations above: any number may come, so they are no Rust enums until they are checked.
 type ElementNumber = u32;
 type SignNumber = u32;
-type WeighingNumber = u32;
+type FormulaNumber = u32;
 type MethodNumber = u32;
 type StatusNumber = i32;
 
@@ -167,16 +169,16 @@ fn sign_rule(number: SignNumber) -> Result<SignRule, Status> {
     }
 }
 
-fn recipe(number: WeighingNumber) -> Result<Recipe, Status> {
-    const PAPER: u32 = Weighing::Paper as u32;
-    const NOTEBOOK: u32 = Weighing::Notebook as u32;
-    const V1: u32 = Weighing::V1 as u32;
-    const V25: u32 = Weighing::V25 as u32;
+fn score_formula(number: FormulaNumber) -> Result<ScoreFormula, Status> {
+    const PAPER: u32 = Formula::Paper as u32;
+    const NOTEBOOK: u32 = Formula::Notebook as u32;
+    const V1: u32 = Formula::V1 as u32;
+    const V25: u32 = Formula::V25 as u32;
     match number {
-        PAPER => Ok(Recipe::Paper),
-        NOTEBOOK => Ok(Recipe::Notebook),
-        V1 => Ok(Recipe::V1),
-        V25 => Ok(Recipe::V25),
+        PAPER => Ok(ScoreFormula::Paper),
+        NOTEBOOK => Ok(ScoreFormula::Notebook),
+        V1 => Ok(ScoreFormula::V1),
+        V25 => Ok(ScoreFormula::V25),
         _ => Err(Status::UnknownOption),
     }
 }
@@ -238,11 +240,11 @@ pub struct CMaps {
 pub struct CConvergence {
     /// Sweeps done, the last one (which only confirmed) included.
     pub sweeps: u32,
-    /// Rotations in the last sweep: zero if converged.
+    /// Rotations in the last sweep. A few may be left when the sweeps have converged: those of pairs that were orthogonal but for rounding.
     pub rotations: u32,
     /// Largest |cosine| between two columns met in the last sweep.
     pub largest_cosine: f32,
-    /// 1 if every pair is orthogonal, else 0.
+    /// 1 if in the last sweep no pair was further from orthogonal than rounding explains, largest_cosine <= 4 sqrt(rows) 2^-23; else 0.
     pub converged: u32,
 }
 
@@ -260,8 +262,10 @@ pub struct CParts {
     pub singular_values: *const f32,
     /// How many singular values.
     pub singular_values_len: usize,
-    /// L, H x W: the first-order map of the score, over the selected channels.
-    pub first_order: *const f32,
+    /// H x W: the first-order map of the score over the selected channels, less its mean over positions.
+    pub centred_first_order: *const f32,
+    /// 0 for signed components, 1 after decomcam_rectify(): the closed forms, which need the signs, are refused then.
+    pub rectified: u32,
     /// How far the sweeps got.
     pub convergence: CConvergence,
 }
@@ -332,13 +336,47 @@ pub struct CQuestion {
     pub sign: SignNumber,
 }
 
+/// What decomcam_decompose() is asked: which channels, with which weights, and how many components.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct CSelection {
+    /// The weight of every channel of the layer, C.
+    pub weights: *const f32,
+    /// C.
+    pub weights_len: usize,
+    /// The selected channels, P, as decomcam_top_channels() gives them.
+    pub channels: *const Channel,
+    /// P.
+    pub channels_len: usize,
+    /// Q, the components.
+    pub components: usize,
+    /// Which side of a component is kept.
+    pub sign: SignNumber,
+}
+
+/// What decomcam_mask_scores() is asked: the maps that mask, and the network that scores.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct CMasking {
+    /// Q x H x W.
+    pub ossms: *const f32,
+    /// Q H W.
+    pub ossms_len: usize,
+    /// From H x W to the size of the network's input.
+    pub bicubic: *const CBicubic,
+    /// The network, called 1 + Q times.
+    pub scorer: Scorer,
+    /// Handed to the scorer.
+    pub context: *mut c_void,
+}
+
 /// What decomcam_explain() found. The pointers are into its workspace: valid until that is used again.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct CExplanation {
     /// The logit of the class, less that of the other if there is one: what is explained.
     pub score: f32,
-    /// OSSMs (components, after decomcam_rectify()) and singular values.
+    /// OSSMs (components, rectified) and singular values.
     pub parts: CParts,
     /// Q: the contribution of each OSSM that the gradient predicts, over the largest: -1..1.
     pub predicted: *const f32,
@@ -348,8 +386,8 @@ pub struct CExplanation {
     pub weights: *const f32,
     /// H x W: the weighted sum of the OSSMs, not scaled.
     pub saliency: *const f32,
-    /// H x W: L over all channels, the plain class activation map less its mean.
-    pub first_order: *const f32,
+    /// H x W: the plain class activation map less its mean over positions, over all channels.
+    pub centred_first_order: *const f32,
     /// P: the selected channels, largest weight first.
     pub channels: *const Channel,
     /// P.
@@ -390,7 +428,8 @@ pub extern "C" fn decomcam_status_name(status: StatusNumber) -> *const c_char {
         100 => c"a pointer is null",
         101 => c"a pointer is misaligned",
         102 => c"the scorer failed",
-        103 => c"no such element type, sign rule, recipe or method",
+        103 => c"no such element type, sign rule, formula or method",
+        104 => c"the parts have been rectified",
         _ => c"unknown status",
     };
     name.as_ptr()
@@ -537,12 +576,12 @@ pub unsafe extern "C" fn decomcam_explain(
         let place = |values: &[f32]| workspace.with_addr(values.as_ptr().addr()).cast_const();
         explanation.write(CExplanation {
             score: found.score,
-            parts: pieces(&found.parts, workspace),
+            parts: CParts { rectified: 1, ..pieces(&found.ossms, workspace) },
             predicted: place(found.predicted),
             measured: place(found.measured),
             weights: place(found.weights),
             saliency: place(found.saliency),
-            first_order: place(found.first_order),
+            centred_first_order: place(found.centred_first_order),
             channels: workspace.with_addr(found.channels.as_ptr().addr()).cast_const().cast(),
             channels_len: found.channels.len(),
         });
@@ -574,16 +613,11 @@ pub unsafe extern "C" fn decomcam_top_channels(
 
 /// The first components of the weighted, centred maps of the selected channels: matrix X = U diag(s) V' of positions x channels, components U diag(s).
 ///
-/// activations C x H x W; weights C; channels P. The workspace takes DECOMCAM_WORKSPACE_LEN(H * W, P) floats; parts points into it.
+/// activations C x H x W. The workspace takes DECOMCAM_WORKSPACE_LEN(H * W, P) floats; parts points into it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn decomcam_decompose(
     activations: *const CMaps,
-    weights: *const f32,
-    weights_len: usize,
-    channels: *const Channel,
-    channels_len: usize,
-    components: usize,
-    sign: SignNumber,
+    selection: *const CSelection,
     workspace: *mut f32,
     workspace_len: usize,
     parts: *mut CParts,
@@ -591,6 +625,7 @@ pub unsafe extern "C" fn decomcam_decompose(
     // SAFETY: the header's contract.
     status(|| unsafe {
         let activations = borrow(activations)?.view()?;
+        let CSelection { weights, weights_len, channels, channels_len, components, sign } = *borrow(selection)?;
         let (weights, channels) = (slice(weights, weights_len)?, slice(channels, channels_len)?);
         let (sign, memory) = (sign_rule(sign)?, slice_mut(workspace, workspace_len)?);
         writable(parts)?;
@@ -600,12 +635,12 @@ pub unsafe extern "C" fn decomcam_decompose(
     })
 }
 
-/// The share of component q in the first-order map: the closed form of its contribution.
+/// The share of component q in the centred first-order map: the closed form of its contribution. Refused after decomcam_rectify().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn decomcam_alignment(parts: *const CParts, q: usize, alignment: *mut f32) -> Status {
     // SAFETY: the header's contract.
     status(|| unsafe {
-        let (components, first_order) = borrow(parts)?.view()?;
+        let (components, first_order) = borrow(parts)?.signed()?;
         let share = decompose::alignment(components, first_order, q).ok_or(Status::Shape)?;
         writable(alignment)?;
         alignment.write(share);
@@ -613,39 +648,41 @@ pub unsafe extern "C" fn decomcam_alignment(parts: *const CParts, q: usize, alig
     })
 }
 
-/// The contributions that the gradient predicts, over the largest among them: -1..1. Take it before decomcam_rectify(). len at most Q.
+/// The contributions that the gradient predicts, over the largest among them: -1..1. Refused after decomcam_rectify(). len at
+/// most Q.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn decomcam_predicted(parts: *const CParts, predicted: *mut f32, len: usize) -> Status {
     // SAFETY: the header's contract.
     status(|| unsafe {
         let parts = borrow(parts)?;
-        let ((components, first_order), predicted) = (parts.view()?, slice_mut(predicted, len)?);
+        let ((components, first_order), predicted) = (parts.signed()?, slice_mut(predicted, len)?);
         parts.has(len)?;
         Ok(integrate::shares(components, first_order, predicted)?)
     })
 }
 
-/// The weights of the closed form: what decomcam_predicted() says, zero where that is negative. Take it before decomcam_rectify(). len at most Q.
+/// The weights of the closed form: what decomcam_predicted() says, zero where that is negative. Refused after decomcam_rectify(). len at most
+/// Q.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn decomcam_aligned_weights(parts: *const CParts, weights: *mut f32, len: usize) -> Status {
     // SAFETY: the header's contract.
     status(|| unsafe {
         let parts = borrow(parts)?;
-        let ((components, first_order), weights) = (parts.view()?, slice_mut(weights, len)?);
+        let ((components, first_order), weights) = (parts.signed()?, slice_mut(weights, len)?);
         parts.has(len)?;
         Ok(integrate::aligned(components, first_order, weights)?)
     })
 }
 
-/// Weights with which the signed components sum to the first-order map, if all that exist are there, and to the nearest that so many come to it
-/// otherwise: decomcam_integrate_sum() without decomcam_rectify(). Zero for a component below 1e-6 of the largest. Take it before decomcam_rectify().
-/// len at most Q.
+/// Weights with which the signed components sum to the centred first-order map, if all that exist are there, and to the nearest that so many come to it
+/// otherwise: decomcam_integrate_sum() of the components, to which decomcam_first_order_mean() is added. Zero for a component below 1e-6 of the largest.
+/// Refused after decomcam_rectify(). len at most Q.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn decomcam_exact_weights(parts: *const CParts, weights: *mut f32, len: usize) -> Status {
     // SAFETY: the header's contract.
     status(|| unsafe {
         let parts = borrow(parts)?;
-        let ((components, first_order), weights) = (parts.view()?, slice_mut(weights, len)?);
+        let ((components, first_order), weights) = (parts.signed()?, slice_mut(weights, len)?);
         let singular_values = slice(parts.singular_values, parts.singular_values_len)?;
         parts.has(len)?;
         Ok(integrate::exact(components, singular_values, first_order, weights)?)
@@ -654,11 +691,12 @@ pub unsafe extern "C" fn decomcam_exact_weights(parts: *const CParts, weights: *
 
 /// Cuts negatives off: the components become OSSMs.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn decomcam_rectify(parts: *const CParts) -> Status {
+pub unsafe extern "C" fn decomcam_rectify(parts: *mut CParts) -> Status {
     // SAFETY: the header's contract.
     status(|| unsafe {
-        let parts = borrow(parts)?;
+        let parts = borrow_mut(parts)?;
         decompose::rectify(slice_mut(parts.components, parts.len()?)?);
+        parts.rectified = 1;
         Ok(())
     })
 }
@@ -666,7 +704,7 @@ pub unsafe extern "C" fn decomcam_rectify(parts: *const CParts) -> Status {
 /// Weights of the OSSMs from the scores of the photos that they mask and the score of the wholly blurred photo. scores and weights len each.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn decomcam_score_weights(
-    recipe: WeighingNumber,
+    formula: FormulaNumber,
     scores: *const f32,
     blurred: f32,
     weights: *mut f32,
@@ -675,7 +713,7 @@ pub unsafe extern "C" fn decomcam_score_weights(
     // SAFETY: the header's contract.
     status(|| unsafe {
         let (scores, weights) = (slice(scores, len)?, slice_mut(weights, len)?);
-        Ok(integrate::score_weights(self::recipe(recipe)?, scores, blurred, weights)?)
+        Ok(integrate::score_weights(score_formula(formula)?, scores, blurred, weights)?)
     })
 }
 
@@ -791,15 +829,10 @@ pub unsafe extern "C" fn decomcam_blend(
 
 /// Scores of the photo masked by each OSSM, and of the wholly blurred photo, by a network that the caller runs.
 ///
-/// ossms Q x H x W; scores Q. The workspace takes DECOMCAM_MASK_WORKSPACE_LEN(width, out_width, Q) floats. context is handed to the scorer, which is called
-/// 1 + Q times.
+/// scores Q. The workspace takes DECOMCAM_MASK_WORKSPACE_LEN(width, out_width, Q) floats.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn decomcam_mask_scores(
-    ossms: *const f32,
-    ossms_len: usize,
-    bicubic: *const CBicubic,
-    scorer: Scorer,
-    context: *mut c_void,
+    masking: *const CMasking,
     workspace: *mut f32,
     workspace_len: usize,
     scores: *mut f32,
@@ -808,6 +841,7 @@ pub unsafe extern "C" fn decomcam_mask_scores(
 ) -> Status {
     // SAFETY: the header's contract.
     status(|| unsafe {
+        let CMasking { ossms, ossms_len, bicubic, scorer, context } = *borrow(masking)?;
         let (ossms, bicubic) = (slice(ossms, ossms_len)?, borrow(bicubic)?.view()?);
         let scorer = scorer.ok_or(Status::NullPointer)?;
         let (memory, scores) = (slice_mut(workspace, workspace_len)?, slice_mut(scores, scores_len)?);
@@ -899,10 +933,11 @@ pub unsafe extern "C" fn decomcam_head_channel_weights(
     })
 }
 
-/// L = sum over all channels of weight_c * (activation_c - its mean): the first-order map of the score. activations C x H x W; weights C; map H x W;
-/// scratch 2 H W.
+/// map = sum over all channels of weight_c * activation_c: the first-order map of the score, its mean included; the plain class activation map.
+///
+/// activations C x H x W; weights C; map H x W; scratch 2 H W.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn decomcam_first_order(
+pub unsafe extern "C" fn decomcam_uncentred_first_order(
     activations: *const CMaps,
     weights: *const f32,
     weights_len: usize,
@@ -915,22 +950,57 @@ pub unsafe extern "C" fn decomcam_first_order(
     status(|| unsafe {
         let (activations, weights) = (borrow(activations)?.view()?, slice(weights, weights_len)?);
         let (scratch, map) = (slice_mut(scratch, scratch_len)?, slice_mut(map, map_len)?);
-        let (row, rest) = scratch.split_at_mut_checked(map.len()).ok_or(Status::WorkspaceTooSmall)?;
-        let found = rest.get_mut(..map.len()).ok_or(Status::WorkspaceTooSmall)?;
-        head::first_order(&activations, weights, row, found)?;
-        copy(found, map);
+        first_order(head::uncentred_first_order, &activations, weights, scratch, map)
+    })
+}
+
+/// map = sum over all channels of weight_c * (activation_c - its mean): the first-order map of the score less its mean over positions.
+///
+/// activations C x H x W; weights C; map H x W; scratch 2 H W.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn decomcam_centred_first_order(
+    activations: *const CMaps,
+    weights: *const f32,
+    weights_len: usize,
+    scratch: *mut f32,
+    scratch_len: usize,
+    map: *mut f32,
+    map_len: usize,
+) -> Status {
+    // SAFETY: the header's contract.
+    status(|| unsafe {
+        let (activations, weights) = (borrow(activations)?.view()?, slice(weights, weights_len)?);
+        let (scratch, map) = (slice_mut(scratch, scratch_len)?, slice_mut(map, map_len)?);
+        first_order(head::centred_first_order, &activations, weights, scratch, map)
+    })
+}
+
+/// The mean over positions of decomcam_uncentred_first_order(): add it to the sum of components weighted by decomcam_exact_weights().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn decomcam_first_order_mean(
+    activations: *const CMaps,
+    weights: *const f32,
+    weights_len: usize,
+    mean: *mut f32,
+) -> Status {
+    // SAFETY: the header's contract.
+    status(|| unsafe {
+        let (activations, weights) = (borrow(activations)?.view()?, slice(weights, weights_len)?);
+        writable(mean)?;
+        mean.write(head::first_order_mean(&activations, weights)?);
         Ok(())
     })
 }
 
 /// The measured contribution of each OSSM on a linear head: the score of the features kept where the OSSM is high and blended towards their mean
-/// elsewhere, less the score of the features wholly blended. ossms Q x H x W; first_order H x W; scratch H W; contributions Q.
+/// elsewhere, less the score of the features wholly blended. ossms Q x H x W; centred_first_order H x W (decomcam_centred_first_order()); scratch H W;
+/// contributions Q.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn decomcam_contributions(
     ossms: *const f32,
     ossms_len: usize,
-    first_order: *const f32,
-    first_order_len: usize,
+    centred_first_order: *const f32,
+    centred_first_order_len: usize,
     scratch: *mut f32,
     scratch_len: usize,
     contributions: *mut f32,
@@ -938,7 +1008,7 @@ pub unsafe extern "C" fn decomcam_contributions(
 ) -> Status {
     // SAFETY: the header's contract.
     status(|| unsafe {
-        let (ossms, first_order) = (slice(ossms, ossms_len)?, slice(first_order, first_order_len)?);
+        let (ossms, first_order) = (slice(ossms, ossms_len)?, slice(centred_first_order, centred_first_order_len)?);
         let scratch = slice_mut(scratch, scratch_len)?;
         let contributions = slice_mut(contributions, contributions_len)?;
         finite(ossms)?;
@@ -1099,6 +1169,21 @@ fn means(maps: Maps, means: &mut [f32]) -> Result<(), Status> {
     Ok(channels::weights(&maps, means)?)
 }
 
+/// A first-order map, written only if all of it is finite.
+fn first_order(
+    of: impl Fn(&Maps, &[f32], &mut [f32], &mut [f32]) -> Result<(), Error>,
+    activations: &Maps,
+    weights: &[f32],
+    scratch: &mut [f32],
+    map: &mut [f32],
+) -> Result<(), Status> {
+    let (row, rest) = scratch.split_at_mut_checked(map.len()).ok_or(Status::WorkspaceTooSmall)?;
+    let found = rest.get_mut(..map.len()).ok_or(Status::WorkspaceTooSmall)?;
+    of(activations, weights, row, found)?;
+    copy(found, map);
+    Ok(())
+}
+
 /// Copies as much as fits. (`copy_from_slice` would panic if the lengths differed.)
 fn copy(from: &[f32], to: &mut [f32]) {
     for (to, from) in to.iter_mut().zip(from) {
@@ -1229,13 +1314,16 @@ impl CBicubic {
 }
 
 impl CParts {
-    /// Components and first-order map, for reading.
+    /// Signed components and the centred first-order map, for reading.
     ///
     /// # Safety
     /// That of [`slice`], for these two pointers.
-    unsafe fn view<'c>(&self) -> Result<(&'c [f32], &'c [f32]), Status> {
+    unsafe fn signed<'c>(&self) -> Result<(&'c [f32], &'c [f32]), Status> {
+        if self.rectified != 0 {
+            return Err(Status::Rectified);
+        }
         // SAFETY: this function's contract.
-        Ok(unsafe { (slice(self.components, self.len()?)?, slice(self.first_order, self.positions)?) })
+        Ok(unsafe { (slice(self.components, self.len()?)?, slice(self.centred_first_order, self.positions)?) })
     }
 
     /// Floats of all components.
@@ -1249,17 +1337,17 @@ impl CParts {
     }
 }
 
-/// The decomposition as C sees it, by pointers made from C's own one into the workspace.
-fn pieces(parts: &Decomposition, workspace: *mut f32) -> CParts {
+/// Parts as C sees them, by pointers made from C's own one into the workspace.
+fn pieces<Kind>(parts: &Parts<'_, Kind>, workspace: *mut f32) -> CParts {
     let place = |values: &[f32]| workspace.with_addr(values.as_ptr().addr());
-    let positions = parts.positions();
     CParts {
-        components: place(parts.components()),
-        count: parts.components().len().checked_div(positions).unwrap_or(0),
-        positions,
+        components: place(parts.maps()),
+        count: parts.count(),
+        positions: parts.positions(),
         singular_values: place(parts.singular_values()),
         singular_values_len: parts.singular_values().len(),
-        first_order: place(parts.first_order()),
+        centred_first_order: place(parts.centred_first_order()),
+        rectified: 0,
         convergence: parts.convergence().into(),
     }
 }

@@ -29,7 +29,7 @@ pub struct Bicubic<'t> {
 
 /// `f32`s of scratch for [`Bicubic::row`]: one source row with two repeated values at each end.
 pub const fn scratch_len(width: usize) -> usize {
-    width + 4
+    width.saturating_add(4)
 }
 
 impl<'t> Bicubic<'t> {

@@ -21,6 +21,8 @@ pub const NEGLIGIBLE: f32 = f32::from_bits((127 - 96) << 23);
 
 /// How far the sweeps got.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct Convergence {
     /// Sweeps done, the last one (which only confirmed) included.
     pub sweeps: u8,
@@ -35,6 +37,7 @@ pub struct Convergence {
 
 /// A = U diag(s) V', thin.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Svd<const M: usize, const N: usize> {
     /// `u[k]` is the k-th left singular vector (M entries). The first min(M, N) are orthonormal, also where the singular value is zero; the others are zero.
     pub u: [[f32; M]; N],

@@ -5,7 +5,7 @@ use decomcam_core::{Error, Maps, decompose};
 use serde_json::Value;
 
 fn fixture() -> Value {
-    serde_json::from_str(include_str!("cams/cams.json")).unwrap()
+    serde_json::from_str(include_str!("../cams/cams.json")).unwrap()
 }
 
 fn numbers(value: &Value) -> Vec<f32> {

@@ -1,6 +1,6 @@
-//! The core against the released DecomCAM code and a float64 oracle, on real activations (see `golden/README.md`).
+//! The core against the released DecomCAM code and a float64 oracle, on real activations (see `tests/golden/README.md`).
 
-use decomcam_core::{Maps, Recipe, SignRule, channels, decompose, integrate, mask::Range, resample};
+use decomcam_core::{Components, Maps, ScoreFormula, SignRule, channels, decompose, integrate, mask::Range, resample};
 use serde_json::Value;
 use std::{fs, path::Path};
 
@@ -13,8 +13,12 @@ const SALIENCY: f64 = 1e-4;
 const CASES: [&str; 3] = ["cat7_p100", "dog7_p500", "cat14_p100"];
 const RULES: [(&str, SignRule); 2] =
     [("sklearn_1_4", SignRule::LargestEntry), ("sklearn_1_5", SignRule::LargestLoading)];
-const RECIPES: [(&str, Recipe); 4] =
-    [("paper", Recipe::Paper), ("notebook", Recipe::Notebook), ("v1", Recipe::V1), ("v25", Recipe::V25)];
+const FORMULAS: [(&str, ScoreFormula); 4] = [
+    ("paper", ScoreFormula::Paper),
+    ("notebook", ScoreFormula::Notebook),
+    ("v1", ScoreFormula::V1),
+    ("v25", ScoreFormula::V25),
+];
 
 /// A safetensors file: the length of a JSON header, the header, the numbers.
 struct Golden {
@@ -67,7 +71,7 @@ fn largest(values: &[f64]) -> f64 {
 }
 
 /// Runs `check` on every case with its weights, channels and the decomposition by `rule`.
-fn each_decomposition(rule: SignRule, mut check: impl FnMut(&str, &Golden, decompose::Decomposition)) {
+fn each_decomposition(rule: SignRule, mut check: impl FnMut(&str, &Golden, Components)) {
     for case in CASES {
         let golden = Golden::open(case);
         let [c, h, w] = golden.shape("activations");
@@ -107,7 +111,7 @@ fn singular_values_and_components() {
             let want = golden.f64("singular_values");
             let error = largest_error(parts.singular_values()[..10].iter().copied(), &want) / want[0];
             let want = golden.f64(&format!("components.{name}"));
-            let components = largest_error(parts.components().iter().copied(), &want) / largest(&want);
+            let components = largest_error(parts.maps().iter().copied(), &want) / largest(&want);
             println!(
                 "{case} {name}: singular values {error:.1e}, components {components:.1e}, {:?}",
                 parts.convergence()
@@ -119,14 +123,14 @@ fn singular_values_and_components() {
 }
 
 #[test]
-fn weights_of_every_recipe() {
+fn weights_of_every_formula() {
     for case in CASES {
         let golden = Golden::open(case);
         let blurred = golden.f32("score_blurred")[0];
         for (rule, _) in RULES {
-            for (name, recipe) in RECIPES {
+            for (name, formula) in FORMULAS {
                 let mut weights = [0.0; 10];
-                integrate::score_weights(recipe, &golden.f32(&format!("scores.{rule}")), blurred, &mut weights)
+                integrate::score_weights(formula, &golden.f32(&format!("scores.{rule}")), blurred, &mut weights)
                     .unwrap();
                 let want = golden.f64(&format!("weights.{name}.{rule}"));
                 let error = largest_error(weights, &want) / largest(&want).max(1e-30);
@@ -140,23 +144,23 @@ fn weights_of_every_recipe() {
 fn saliency_at_224() {
     const SIDE: usize = 224;
     for (name, rule) in RULES {
-        each_decomposition(rule, |case, golden, mut parts| {
-            parts.rectify();
-            let side = parts.positions().isqrt();
+        each_decomposition(rule, |case, golden, parts| {
+            let ossms = parts.rectify();
+            let side = ossms.positions().isqrt();
             let blurred = golden.f32("score_blurred")[0];
             let scores = golden.f32(&format!("scores.{name}"));
-            for (recipe_name, recipe) in RECIPES {
+            for (formula_name, formula) in FORMULAS {
                 let want: Vec<f64> = if case == "cat7_p100" {
-                    golden.f32(&format!("saliency.{recipe_name}.{name}")).into_iter().map(f64::from).collect()
-                } else if recipe == Recipe::V25 && rule == SignRule::LargestLoading {
+                    golden.f32(&format!("saliency.{formula_name}.{name}")).into_iter().map(f64::from).collect()
+                } else if formula == ScoreFormula::V25 && rule == SignRule::LargestLoading {
                     golden.f32("released_code_v25_map").into_iter().map(f64::from).collect()
                 } else {
                     continue;
                 };
                 let mut weights = [0.0; 10];
-                integrate::score_weights(recipe, &scores, blurred, &mut weights).unwrap();
+                integrate::score_weights(formula, &scores, blurred, &mut weights).unwrap();
                 let mut small = vec![0.0; side * side];
-                integrate::sum(parts.components(), &weights, &mut small).unwrap();
+                integrate::sum(ossms.maps(), &weights, &mut small).unwrap();
                 let mut taps = [resample::Tap::default(); SIDE];
                 let bicubic = resample::Bicubic::new(side, side, SIDE, &mut taps).unwrap();
                 let mut scratch = vec![0.0; resample::scratch_len(side)];
@@ -169,8 +173,8 @@ fn saliency_at_224() {
                 }
                 range.scale(&mut map);
                 let error = largest_error(map, &want);
-                println!("{case} {name} {recipe_name}: saliency {error:.1e}");
-                assert!(error <= SALIENCY, "{case} {name} {recipe_name}: {error:e}");
+                println!("{case} {name} {formula_name}: saliency {error:.1e}");
+                assert!(error <= SALIENCY, "{case} {name} {formula_name}: {error:e}");
             }
         });
     }

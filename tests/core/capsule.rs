@@ -2,12 +2,12 @@
 
 use decomcam_core::capsule::{Buffers, Capsule, Elements, Recording, Settings, Stage, workspace_len};
 use decomcam_core::resample::Tap;
-use decomcam_core::{Error, Recipe, SignRule};
+use decomcam_core::{Error, ScoreFormula, SignRule, Weighing};
 
 const SETTINGS: Settings = Settings {
     channels: 5,
     components: 3,
-    recipe: Recipe::Aligned,
+    weighing: Weighing::Aligned,
     sign: SignRule::Score,
     out_height: 7,
     out_width: 9,
@@ -65,14 +65,15 @@ fn what_is_recorded_is_replayed() {
     let floats = values(72);
     let bytes = bytes_of(&floats);
     let quantised = Elements::Bytes { bytes: &bytes, scale: 0.02, zero_point: 3 };
-    for recipe in [Recipe::Aligned, Recipe::Paper, Recipe::Notebook, Recipe::V1, Recipe::V25] {
+    let formulas = [ScoreFormula::Paper, ScoreFormula::Notebook, ScoreFormula::V1, ScoreFormula::V25];
+    for weighing in formulas.map(Weighing::Scores).into_iter().chain([Weighing::Aligned, Weighing::Exact]) {
         for sign in [SignRule::Score, SignRule::LargestLoading, SignRule::LargestEntry] {
             for (elements, channels_last) in [(Elements::Floats(&floats), false), (quantised, true)] {
-                let capsule = record(elements, channels_last, Settings { recipe, sign, ..SETTINGS }).unwrap();
+                let capsule = record(elements, channels_last, Settings { weighing, sign, ..SETTINGS }).unwrap();
                 assert_eq!(capsule.len() % 4, 0);
                 assert_eq!(replay(&capsule), []);
                 let parsed = Capsule::parse(&capsule).unwrap();
-                assert_eq!(*parsed.settings(), Settings { recipe, sign, ..SETTINGS });
+                assert_eq!(*parsed.settings(), Settings { weighing, sign, ..SETTINGS });
             }
         }
     }

@@ -3,7 +3,9 @@
 use decomcam_core::affinity::{affinity, scratch_len as affinity_scratch_len, share};
 use decomcam_core::mask::{self, Mask, Range, blend};
 use decomcam_core::resample::{Bicubic, Tap, scratch_len};
-use decomcam_core::{Error, Layout, Maps, Quantisation, Recipe, SignRule, channels, decompose, head, integrate, maths};
+use decomcam_core::{
+    Error, Layout, Maps, Quantisation, ScoreFormula, SignRule, channels, decompose, head, integrate, sums,
+};
 
 struct Random(u32);
 
@@ -17,6 +19,10 @@ impl Random {
     fn vec(&mut self, len: usize) -> Vec<f32> {
         (0..len).map(|_| self.next()).collect()
     }
+}
+
+fn largest_magnitude(values: &[f32]) -> f32 {
+    values.iter().fold(0.0, |largest, value| largest.max(value.abs()))
 }
 
 fn hwc_of(chw: &[f32], channels: usize) -> Vec<f32> {
@@ -36,8 +42,8 @@ fn maps_read_the_same_values_in_either_order() {
         assert_eq!(x, chw[channel * 12..][..12]);
         assert_eq!(x, y);
         // The mean without a copy has the bits of the mean of the copy.
-        assert_eq!(a.mean(channel).unwrap().to_bits(), maths::mean(&x).to_bits());
-        assert_eq!(b.mean(channel).unwrap().to_bits(), maths::mean(&x).to_bits());
+        assert_eq!(a.mean(channel).unwrap().to_bits(), sums::mean(&x).to_bits());
+        assert_eq!(b.mean(channel).unwrap().to_bits(), sums::mean(&x).to_bits());
     }
     let mut out = [7.0; 12];
     assert_eq!(a.read(5, &mut out), Err(Error::Shape));
@@ -57,8 +63,8 @@ fn sums_follow_the_documented_lanes() {
     x.iter().enumerate().for_each(|(i, v)| lanes[i % 8] += v);
     let [a, b, c, d, e, f, g, h] = lanes;
     let want = ((a + e) + (c + g)) + ((b + f) + (d + h));
-    assert_eq!(maths::sum(&x).to_bits(), want.to_bits());
-    assert_eq!(maths::dot(&x, &[1.0; 10]).to_bits(), want.to_bits());
+    assert_eq!(sums::sum(&x).to_bits(), want.to_bits());
+    assert_eq!(sums::dot(&x, &[1.0; 10]).to_bits(), want.to_bits());
 }
 
 #[test]
@@ -127,8 +133,7 @@ fn components_are_the_principal_ones() {
         let x = centred(&activations, &weights, &top, n);
         let values: Vec<f64> = parts.singular_values().iter().map(|v| f64::from(*v)).collect();
         assert_eq!(values.len(), c.min(n));
-        let components: Vec<Vec<f64>> =
-            parts.components().chunks(n).map(|c| c.iter().map(|v| f64::from(*v)).collect()).collect();
+        let components: Vec<Vec<f64>> = parts.iter().map(|c| c.iter().map(|v| f64::from(*v)).collect()).collect();
         // X X' u_q = s_q^2 u_q, and all the variance is there: together these make them the principal components.
         let scale = values[0] * values[0];
         for (q, component) in components.iter().enumerate() {
@@ -148,7 +153,7 @@ fn components_are_the_principal_ones() {
         // The first-order map is the sum of the centred maps, and the sign rule makes every component agree with it.
         for position in 0..n {
             let want: f64 = x.iter().map(|map| map[position]).sum();
-            assert!((f64::from(parts.first_order()[position]) - want).abs() <= 1e-5 * values[0]);
+            assert!((f64::from(parts.centred_first_order()[position]) - want).abs() <= 1e-5 * values[0]);
         }
         assert!((0..q).all(|q| parts.alignment(q).unwrap() >= 0.0));
         assert_eq!(parts.alignment(q), None);
@@ -170,7 +175,7 @@ fn channels_of_any_scale_and_order_of_arrival() {
         let maps = Maps::chw(&scaled, 40, 3, 3).unwrap();
         let mut workspace = [0.0; decompose::workspace_len(9, 40)];
         let parts = decompose::decompose(&maps, &ones, order, 8, SignRule::LargestEntry, &mut workspace).unwrap();
-        (parts.components().to_vec(), parts.singular_values().to_vec())
+        (parts.maps().to_vec(), parts.singular_values().to_vec())
     };
     let (components, values) = solve(1.0, &order);
     for power in [-60, -20, 40, 100] {
@@ -181,7 +186,7 @@ fn channels_of_any_scale_and_order_of_arrival() {
     }
     let backwards: Vec<u16> = (0..40).rev().collect();
     let (other, _) = solve(1.0, &backwards);
-    let largest = maths::largest_magnitude(&components);
+    let largest = largest_magnitude(&components);
     assert!(other.iter().zip(&components).all(|(a, b)| (a - b).abs() <= 1e-5 * largest));
 }
 
@@ -193,7 +198,7 @@ fn degenerate_activations() {
         let maps = Maps::chw(activations, 12, 3, 3).unwrap();
         let mut workspace = [0.0; decompose::workspace_len(9, 12)];
         let parts = decompose::decompose(&maps, &weights, &top, 8, SignRule::LargestLoading, &mut workspace).unwrap();
-        (parts.components().to_vec(), parts.singular_values().to_vec())
+        (parts.maps().to_vec(), parts.singular_values().to_vec())
     };
     // All zero, or constant over positions: nothing is left after centring.
     for constant in [0.0, 3.5] {
@@ -256,7 +261,7 @@ fn sign_rules() {
     let component = |weights: &[f32; 2], sign| {
         let mut workspace = [0.0; decompose::workspace_len(4, 2)];
         let parts = decompose::decompose(&maps, weights, &[0, 1], 1, sign, &mut workspace).unwrap();
-        parts.components().to_vec()
+        parts.maps().to_vec()
     };
     // The largest entry is the fourth: positive by its rule, negative where the score (and the loading) says so.
     assert!(component(&[-1.0, 1.0], SignRule::LargestEntry)[3] > 2.9);
@@ -271,10 +276,11 @@ fn rectify_keeps_one_side() {
     let maps = Maps::chw(&activations, 6, 3, 3).unwrap();
     let mut workspace = [0.0; decompose::workspace_len(9, 6)];
     let order = [0, 1, 2, 3, 4, 5];
-    let mut parts = decompose::decompose(&maps, &[1.0; 6], &order, 4, SignRule::Score, &mut workspace).unwrap();
-    let before = parts.components().to_vec();
-    parts.rectify();
-    assert!(parts.components().iter().zip(&before).all(|(after, before)| *after == before.max(0.0)));
+    let parts = decompose::decompose(&maps, &[1.0; 6], &order, 4, SignRule::Score, &mut workspace).unwrap();
+    let before = parts.maps().to_vec();
+    let ossms = parts.rectify();
+    assert_eq!((ossms.count(), ossms.iter().len()), (4, 4));
+    assert!(ossms.maps().iter().zip(&before).all(|(after, before)| *after == before.max(0.0)));
     assert!(before.iter().any(|v| *v < 0.0));
 }
 
@@ -349,25 +355,25 @@ fn min_max_and_blend() {
 }
 
 #[test]
-fn recipe_weights_by_hand() {
-    let of = |recipe, scores: &[f32; 3], blurred| {
+fn score_weights_by_hand() {
+    let of = |formula, scores: &[f32; 3], blurred| {
         let mut weights = [0.0; 3];
-        integrate::score_weights(recipe, scores, blurred, &mut weights).unwrap();
+        integrate::score_weights(formula, scores, blurred, &mut weights).unwrap();
         weights
     };
-    assert_eq!(of(Recipe::Paper, &[0.5, 0.25, 0.75], 0.25), [0.5, 0.0, 1.0]);
-    assert_eq!(of(Recipe::Notebook, &[0.5, 0.255, 0.75], 0.25), [0.5, 0.0, 1.0]);
-    assert_eq!(of(Recipe::V25, &[0.5, 0.0005, 1.0], 0.25), [0.5, 0.0, 1.0]);
-    let v1 = of(Recipe::V1, &[1.0, 1.0, 1.0], 0.25);
+    assert_eq!(of(ScoreFormula::Paper, &[0.5, 0.25, 0.75], 0.25), [0.5, 0.0, 1.0]);
+    assert_eq!(of(ScoreFormula::Notebook, &[0.5, 0.255, 0.75], 0.25), [0.5, 0.0, 1.0]);
+    assert_eq!(of(ScoreFormula::V25, &[0.5, 0.0005, 1.0], 0.25), [0.5, 0.0, 1.0]);
+    let v1 = of(ScoreFormula::V1, &[1.0, 1.0, 1.0], 0.25);
     assert!(v1.iter().all(|w| (w - 0.25).abs() < 1e-6), "{v1:?}");
     // No positive difference, or all alike: nothing speaks for the score.
-    assert_eq!(of(Recipe::Notebook, &[0.1, 0.0, 0.2], 0.25), [0.0; 3]);
-    assert_eq!(of(Recipe::Paper, &[0.5; 3], 0.25), [0.0; 3]);
+    assert_eq!(of(ScoreFormula::Notebook, &[0.1, 0.0, 0.2], 0.25), [0.0; 3]);
+    assert_eq!(of(ScoreFormula::Paper, &[0.5; 3], 0.25), [0.0; 3]);
     let mut weights = [7.0; 3];
-    let mut refused = |recipe, scores: &[f32]| integrate::score_weights(recipe, scores, 0.0, &mut weights).unwrap_err();
-    assert_eq!(refused(Recipe::Paper, &[0.0; 2]), Error::Components);
-    assert_eq!(refused(Recipe::Paper, &[0.0, f32::NAN, 0.0]), Error::NonFinite);
-    assert_eq!(refused(Recipe::Aligned, &[0.0; 3]), Error::Shape);
+    let mut refused =
+        |formula, scores: &[f32]| integrate::score_weights(formula, scores, 0.0, &mut weights).unwrap_err();
+    assert_eq!(refused(ScoreFormula::Paper, &[0.0; 2]), Error::Components);
+    assert_eq!(refused(ScoreFormula::Paper, &[0.0, f32::NAN, 0.0]), Error::NonFinite);
     assert_eq!(weights, [7.0; 3]);
 }
 
@@ -384,8 +390,7 @@ fn aligned_weights_are_the_closed_form() {
     integrate::aligned_weights(&parts, &mut got).unwrap();
     let x = centred(&activations, &weights, &top, 16);
     let shares: Vec<f64> = parts
-        .components()
-        .chunks(16)
+        .iter()
         .map(|component| {
             let component: Vec<f64> = component.iter().map(|v| f64::from(*v)).collect();
             x.iter().map(|map| dot(map, &component)).sum::<f64>().abs()
@@ -416,7 +421,7 @@ fn bits(maps: &Maps, weights: &[f32]) -> Vec<u32> {
     integrate::predicted(&parts, &mut predicted).unwrap();
     let mut means = vec![0.0; maps.channels()];
     channels::weights(maps, &mut means).unwrap();
-    let all = parts.components().iter().chain(parts.singular_values()).chain(&predicted).chain(&means);
+    let all = parts.maps().iter().chain(parts.singular_values()).chain(&predicted).chain(&means);
     all.map(|v| v.to_bits()).collect()
 }
 
@@ -521,15 +526,14 @@ fn linear_head_in_closed_form() {
     // Measured contributions against the head itself, run on blended features.
     let top = channels::top::<12>(&gradient, 12).unwrap();
     let mut workspace = vec![0.0; decompose::workspace_len(n, c)];
-    let mut parts = decompose::decompose(&maps, &gradient, &top, 5, SignRule::Score, &mut workspace).unwrap();
-    parts.rectify();
+    let ossms = decompose::decompose(&maps, &gradient, &top, 5, SignRule::Score, &mut workspace).unwrap().rectify();
     let (mut row, mut map, mut got) = (vec![0.0; n], vec![0.0; n], [0.0; 5]);
-    head::first_order(&maps, &gradient, &mut row, &mut map).unwrap();
-    for (a, b) in map.iter().zip(parts.first_order()) {
+    head::centred_first_order(&maps, &gradient, &mut row, &mut map).unwrap();
+    for (a, b) in map.iter().zip(ossms.centred_first_order()) {
         assert!((a - b).abs() < 1e-6);
     }
-    head::contributions(parts.components(), &map, &mut row, &mut got).unwrap();
-    for (q, ossm) in parts.components().chunks(n).enumerate() {
+    head::contributions(ossms.maps(), &map, &mut row, &mut got).unwrap();
+    for (q, ossm) in ossms.iter().enumerate() {
         let low = ossm.iter().copied().fold(f32::MAX, f32::min);
         let high = ossm.iter().copied().fold(f32::MIN, f32::max);
         let blended: Vec<f64> = (0..c * n)
@@ -550,7 +554,7 @@ fn linear_head_in_closed_form() {
     assert_eq!(linear.logits(&pooled[1..], &mut logits), Err(Error::Shape));
     assert_eq!(head::LinearHead::new(maps, None).unwrap_err(), Error::Shape);
     assert_eq!(head::LinearHead::new(matrix, Some(&bias[1..])).unwrap_err(), Error::Shape);
-    assert_eq!(head::contributions(parts.components(), &map[1..], &mut row, &mut got), Err(Error::Shape));
+    assert_eq!(head::contributions(ossms.maps(), &map[1..], &mut row, &mut got), Err(Error::Shape));
 }
 
 #[test]
@@ -670,19 +674,19 @@ fn an_explanation_is_its_stages() {
         let top = channels::top::<9>(&gradient, p).unwrap();
         assert_eq!(got.channels, &*top);
         let mut own = vec![0.0; decompose::workspace_len(n, p)];
-        let mut parts = decompose::decompose(&maps, &gradient, &top, q, sign, &mut own).unwrap();
+        let parts = decompose::decompose(&maps, &gradient, &top, q, sign, &mut own).unwrap();
         let (mut predicted, mut aligned, mut measured) = (vec![0.0; q], vec![0.0; q], vec![0.0; q]);
         integrate::predicted(&parts, &mut predicted).unwrap();
         integrate::aligned_weights(&parts, &mut aligned).unwrap();
-        parts.rectify();
+        let ossms = parts.rectify();
         let (mut row, mut map, mut saliency) = (vec![0.0; n], vec![0.0; n], vec![0.0; n]);
-        head::first_order(&maps, &gradient, &mut row, &mut map).unwrap();
-        head::contributions(parts.components(), &map, &mut row, &mut measured).unwrap();
-        integrate::sum(parts.components(), &aligned, &mut saliency).unwrap();
-        assert_eq!(got.parts.components(), parts.components());
-        assert_eq!(got.parts.singular_values(), parts.singular_values());
+        head::centred_first_order(&maps, &gradient, &mut row, &mut map).unwrap();
+        head::contributions(ossms.maps(), &map, &mut row, &mut measured).unwrap();
+        integrate::sum(ossms.maps(), &aligned, &mut saliency).unwrap();
+        assert_eq!(got.ossms.maps(), ossms.maps());
+        assert_eq!(got.ossms.singular_values(), ossms.singular_values());
         assert_eq!((got.predicted, got.measured, got.weights), (&predicted[..], &measured[..], &aligned[..]));
-        assert_eq!((got.saliency, got.first_order), (&saliency[..], &map[..]));
+        assert_eq!((got.saliency, got.centred_first_order), (&saliency[..], &map[..]));
     }
 
     let question = head::Question { class: 2, versus: Some(0), components: q, sign: SignRule::Score };
@@ -718,17 +722,66 @@ fn exact_weights_lose_nothing() {
         integrate::exact_weights(&parts, &mut part_weights).unwrap();
         assert!(sign != SignRule::Score || part_weights.iter().all(|weight| *weight >= 0.0));
         let mut sum = [0.0; 16];
-        integrate::sum(parts.components(), &part_weights, &mut sum).unwrap();
-        let largest = maths::largest_magnitude(parts.first_order());
-        let left: Vec<f32> = parts.first_order().iter().zip(sum).map(|(whole, sum)| whole - sum).collect();
+        integrate::sum(parts.maps(), &part_weights, &mut sum).unwrap();
+        let largest = largest_magnitude(parts.centred_first_order());
+        let left: Vec<f32> = parts.centred_first_order().iter().zip(sum).map(|(whole, sum)| whole - sum).collect();
         if q == 15 {
-            assert!(maths::largest_magnitude(&left) <= 1e-4 * largest, "{left:?}");
+            assert!(largest_magnitude(&left) <= 1e-4 * largest, "{left:?}");
         } else {
-            assert!(maths::largest_magnitude(&left) > 1e-2 * largest);
-            assert!(maths::dot(&left, &sum).abs() <= 1e-4 * maths::dot(&sum, &sum));
+            assert!(largest_magnitude(&left) > 1e-2 * largest);
+            assert!(sums::dot(&left, &sum).abs() <= 1e-4 * sums::dot(&sum, &sum));
         }
         assert_eq!(integrate::exact_weights(&parts, &mut vec![0.0; q + 1]), Err(Error::Components));
     }
+}
+
+/// In float64: with every component of all channels the exact sum is the first-order map itself, whose mean over positions is not zero; the centred map
+/// is that less its mean.
+#[test]
+fn the_exact_sum_is_the_uncentred_first_order_map() {
+    // Rounding of a sum over so many channels, and of a decomposition, relative to the largest value.
+    const TOLERANCE: f64 = 2e-6;
+    let mut random = Random(33);
+    let (channels, n) = (30, 20);
+    let activations: Vec<f32> = random.vec(channels * n).iter().map(|value| value.max(0.0)).collect();
+    let weights: Vec<f32> = random.vec(channels).iter().map(|value| value + 0.5).collect();
+    let maps = Maps::chw(&activations, channels, 4, 5).unwrap();
+    let want: Vec<f64> = (0..n)
+        .map(|p| (0..channels).map(|c| f64::from(weights[c]) * f64::from(activations[c * n + p])).sum())
+        .collect();
+    let mean = want.iter().sum::<f64>() / n as f64;
+    let largest = want.iter().fold(0.0, |m: f64, v| m.max(v.abs()));
+    assert!(mean.abs() > 0.1 * largest);
+    let near = |got: &[f32], offset: f64| {
+        got.iter().zip(&want).all(|(got, want)| (f64::from(*got) - (want - offset)).abs() <= TOLERANCE * largest)
+    };
+    let (mut row, mut map) = ([0.0; 20], [0.0; 20]);
+    head::uncentred_first_order(&maps, &weights, &mut row, &mut map).unwrap();
+    assert!(near(&map, 0.0));
+    head::centred_first_order(&maps, &weights, &mut row, &mut map).unwrap();
+    assert!(near(&map, mean));
+    let found = head::first_order_mean(&maps, &weights).unwrap();
+    assert!((f64::from(found) - mean).abs() <= TOLERANCE * largest);
+
+    let top: Vec<u16> = (0..channels as u16).collect();
+    let mut workspace = vec![0.0; decompose::workspace_len(n, channels)];
+    let parts = decompose::decompose(&maps, &weights, &top, n - 1, SignRule::Score, &mut workspace).unwrap();
+    let mut part_weights = vec![0.0; n - 1];
+    integrate::exact_weights(&parts, &mut part_weights).unwrap();
+    integrate::exact_sum(found, parts.maps(), &part_weights, &mut map).unwrap();
+    // Every component is divided by its singular value: the smallest loses most.
+    let values = parts.singular_values();
+    let condition = f64::from(values[0] / values[n - 2]);
+    let error = map.iter().zip(&want).map(|(got, want)| (f64::from(*got) - want).abs()).fold(0.0, f64::max);
+    assert!(error <= TOLERANCE * condition * largest, "{error:e}, condition {condition:e}");
+
+    assert_eq!(head::first_order_mean(&maps, &weights[1..]), Err(Error::Shape));
+    assert_eq!(head::uncentred_first_order(&maps, &weights[1..], &mut row, &mut map), Err(Error::Shape));
+    assert_eq!(head::uncentred_first_order(&maps, &weights, &mut row[1..], &mut map), Err(Error::Shape));
+    let huge = Maps::chw(&[3e38; 4], 2, 1, 2).unwrap();
+    assert_eq!(head::first_order_mean(&huge, &[2.0, 2.0]), Err(Error::NonFinite));
+    let (mut row, mut map) = ([0.0; 2], [0.0; 2]);
+    assert_eq!(head::uncentred_first_order(&huge, &[1.0, 1.0], &mut row, &mut map), Err(Error::NonFinite));
 }
 
 /// Doubly stochastic and symmetric, its pattern that of the squared cosines, whatever fires: also where nothing does.
@@ -769,7 +822,7 @@ fn affinity_moves_evidence_and_makes_none() {
     let map = random.vec(n);
     let mut shared = vec![0.0; n];
     share(&matrix, &map, &mut shared).unwrap();
-    assert!((maths::mean(&shared) - maths::mean(&map)).abs() <= 1e-6);
+    assert!((sums::mean(&shared) - sums::mean(&map)).abs() <= 1e-6);
     assert_eq!(share(&matrix, &map, &mut shared[1..]), Err(Error::Shape));
     assert_eq!(affinity(&maps, &mut matrix[1..], &mut scratch), Err(Error::Shape));
     assert_eq!(affinity(&maps, &mut matrix, &mut scratch[1..]), Err(Error::WorkspaceTooSmall));

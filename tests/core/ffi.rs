@@ -1,5 +1,5 @@
 //! The C interface from Rust: what it computes has the bits of the safe functions, what it refuses leaves outputs alone. Runs under Miri as well
-//! (`cargo +nightly miri test -p decomcam-core --features capi --test ffi`). `tests/c` calls it from C.
+//! (`cargo +nightly miri test -p decomcam-core --features capi --test core ffi`). `tests/c` calls it from C.
 #![allow(unsafe_code, reason = "the C interface takes pointers: here they are those of arrays that outlive the call")]
 
 use core::ffi::c_void;
@@ -11,7 +11,7 @@ use decomcam_core::head::{self, LinearHead, Question};
 use decomcam_core::mask::{self, Mask, Range, blend};
 use decomcam_core::resample::{Bicubic, Tap, scratch_len};
 use decomcam_core::{
-    Error, Layout, Maps, Quantisation, Recipe, SignRule, affinity, channels, decompose, integrate, svd,
+    Error, Layout, Maps, Quantisation, ScoreFormula, SignRule, affinity, channels, decompose, integrate, svd,
 };
 use std::fmt::Write as _;
 
@@ -112,17 +112,17 @@ fn an_explanation_has_the_bits_of_the_safe_function() {
         assert_eq!(got.score.to_bits(), want.score.to_bits());
         assert_eq!((got.parts.count, got.parts.positions, got.channels_len), (3, N, 5));
         assert_eq!(unsafe { std::slice::from_raw_parts(got.channels, 5) }, want.channels);
-        assert_eq!(read(got.parts.components, 3 * N), bits(want.parts.components()));
-        let singular_values = want.parts.singular_values();
+        assert_eq!(read(got.parts.components, 3 * N), bits(want.ossms.maps()));
+        let singular_values = want.ossms.singular_values();
         assert_eq!(read(got.parts.singular_values, got.parts.singular_values_len), bits(singular_values));
-        assert_eq!(read(got.parts.first_order, N), bits(want.parts.first_order()));
+        assert_eq!(read(got.parts.centred_first_order, N), bits(want.ossms.centred_first_order()));
         assert_eq!(read(got.predicted, 3), bits(want.predicted));
         assert_eq!(read(got.measured, 3), bits(want.measured));
         assert_eq!(read(got.weights, 3), bits(want.weights));
         assert_eq!(read(got.saliency, N), bits(want.saliency));
-        assert_eq!(read(got.first_order, N), bits(want.first_order));
+        assert_eq!(read(got.centred_first_order, N), bits(want.centred_first_order));
         assert_eq!(got.parts.convergence.converged, 1);
-        assert_eq!(got.parts.convergence.sweeps, u32::from(want.parts.convergence().sweeps));
+        assert_eq!(got.parts.convergence.sweeps, u32::from(want.ossms.convergence().sweeps));
     }
 }
 
@@ -153,6 +153,17 @@ fn the_stages_have_the_bits_of_the_safe_functions() {
             assert_eq!(bits(&got), bits(&want));
         }
 
+        let (mut scratch, mut map, mut safe_map) = ([0.0; 2 * N], [0.0; N], [0.0; N]);
+        let (space, place, weights) = (scratch.as_mut_ptr(), map.as_mut_ptr(), got.as_ptr());
+        assert_eq!(decomcam_centred_first_order(&maps, weights, C, space, 2 * N, place, N), Status::Ok);
+        head::centred_first_order(&safe_maps, &want, &mut [0.0; N], &mut safe_map).unwrap();
+        assert_eq!(read(place, N), bits(&safe_map));
+        assert_eq!(decomcam_uncentred_first_order(&maps, weights, C, space, 2 * N, place, N), Status::Ok);
+        head::uncentred_first_order(&safe_maps, &want, &mut [0.0; N], &mut safe_map).unwrap();
+        assert_eq!(read(place, N), bits(&safe_map));
+        assert_eq!(decomcam_first_order_mean(&maps, weights, C, place), Status::Ok);
+        assert_eq!(read(place, 1), bits(&[head::first_order_mean(&safe_maps, &want).unwrap()]));
+
         let mut top = [0; 5];
         assert_eq!(decomcam_top_channels(got.as_ptr(), C, top.as_mut_ptr(), 5), Status::Ok);
         let safe_top = channels::top::<5>(&want, 5).unwrap();
@@ -161,24 +172,20 @@ fn the_stages_have_the_bits_of_the_safe_functions() {
         let (mut workspace, mut safe_workspace) =
             ([0.0; decompose::workspace_len(N, 5)], [0.0; decompose::workspace_len(N, 5)]);
         assert_eq!(workspace.len(), decomcam_workspace_len(N, 5));
-        let mut parts = MaybeUninit::uninit();
-        let status = decomcam_decompose(
-            &maps,
-            got.as_ptr(),
-            C,
-            top.as_ptr(),
-            5,
-            4,
-            0,
-            workspace.as_mut_ptr(),
-            workspace.len(),
-            parts.as_mut_ptr(),
-        );
+        let (mut parts, mut whole) = (MaybeUninit::uninit(), MaybeUninit::<CExplanation>::uninit());
+        let selection = CSelection {
+            weights: got.as_ptr(),
+            weights_len: C,
+            channels: top.as_ptr(),
+            channels_len: 5,
+            components: 4,
+            sign: 0,
+        };
+        let status = decomcam_decompose(&maps, &selection, workspace.as_mut_ptr(), workspace.len(), parts.as_mut_ptr());
         assert_eq!(status, Status::Ok);
-        let parts = parts.assume_init();
-        let mut safe =
-            decompose::decompose(&safe_maps, &want, &safe_top, 4, SignRule::Score, &mut safe_workspace).unwrap();
-        assert_eq!(read(parts.components, 4 * N), bits(safe.components()));
+        let mut parts = parts.assume_init();
+        let safe = decompose::decompose(&safe_maps, &want, &safe_top, 4, SignRule::Score, &mut safe_workspace).unwrap();
+        assert_eq!(read(parts.components, 4 * N), bits(safe.maps()));
         for q in 0..4 {
             let mut alignment = 0.0;
             assert_eq!(decomcam_alignment(&parts, q, &mut alignment), Status::Ok);
@@ -194,9 +201,20 @@ fn the_stages_have_the_bits_of_the_safe_functions() {
         assert_eq!(decomcam_exact_weights(&parts, got.as_mut_ptr(), 4), Status::Ok);
         integrate::exact_weights(&safe, &mut want).unwrap();
         assert_eq!(bits(&got), bits(&want));
-        assert_eq!(decomcam_rectify(&parts), Status::Ok);
-        safe.rectify();
-        assert_eq!(read(parts.components, 4 * N), bits(safe.components()));
+        assert_eq!(decomcam_rectify(&mut parts), Status::Ok);
+        assert_eq!(read(parts.components, 4 * N), bits(safe.rectify().maps()));
+        // The closed forms need the signs.
+        let rectified = got;
+        assert_eq!(decomcam_predicted(&parts, got.as_mut_ptr(), 4), Status::Rectified);
+        assert_eq!(decomcam_aligned_weights(&parts, got.as_mut_ptr(), 4), Status::Rectified);
+        assert_eq!(decomcam_exact_weights(&parts, got.as_mut_ptr(), 4), Status::Rectified);
+        assert_eq!(decomcam_alignment(&parts, 0, got.as_mut_ptr()), Status::Rectified);
+        assert_eq!(bits(&got), bits(&rectified));
+        let question = CQuestion { class_index: 0, versus: null(), channels: 5, components: 3, sign: 0 };
+        let mut space = vec![0.0; decomcam_explain_workspace_len(N, C, 5, 3)];
+        let (space, len) = (space.as_mut_ptr(), space.len());
+        let status = decomcam_explain(&linear, &maps, &question, space, len, whole.as_mut_ptr());
+        assert_eq!((status, whole.assume_init().parts.rectified), (Status::Ok, 1));
     }
 }
 
@@ -324,12 +342,10 @@ fn masks_and_scores() {
         let mut workspace = vec![0.0; decomcam_mask_workspace_len(3, 5, 2)];
         let (mut scores, mut blurred, mut calls) = ([7.0; 2], 7.0, 0_u32);
         let mut run = |scorer: Scorer, calls: &mut u32, short: usize| {
+            let context = (calls as *mut u32).cast();
+            let masking = CMasking { ossms: ossms.as_ptr(), ossms_len: 12, bicubic: &bicubic, scorer, context };
             let status = decomcam_mask_scores(
-                ossms.as_ptr(),
-                12,
-                &bicubic,
-                scorer,
-                (calls as *mut u32).cast(),
+                &masking,
                 workspace.as_mut_ptr(),
                 workspace.len() - short,
                 scores.as_mut_ptr(),
@@ -423,7 +439,7 @@ fn refused_before_anything_is_touched() {
             let mut scratch = [0.0; 2 * N];
             let mut map = [7.0; N];
             let (scratch, space) = (scratch.as_mut_ptr(), map.as_mut_ptr());
-            let status = decomcam_first_order(&maps, small.weights.as_ptr(), C, scratch, 2 * N, space, N);
+            let status = decomcam_centred_first_order(&maps, small.weights.as_ptr(), C, scratch, 2 * N, space, N);
             assert_eq!(status, Status::NonFinite);
             assert_eq!(map, [7.0; N]);
             let mut weights = small.weights.clone();
@@ -483,7 +499,7 @@ fn errors_have_their_numbers() {
         assert_eq!(error as i32, status as i32);
     }
     let name = |number| unsafe { std::ffi::CStr::from_ptr(decomcam_status_name(number)) }.to_str().unwrap();
-    for number in (0..=10).chain(100..=103) {
+    for number in (0..=10).chain(100..=104) {
         assert_ne!(name(number), name(-1), "{number}");
     }
     assert_eq!(name(11), name(-1));
@@ -549,10 +565,10 @@ fn the_reference_for_c() {
     let indices: Vec<u8> = top.iter().flat_map(|c| c.to_le_bytes()).collect();
     report(&["top_channels", "explain_channels"], &indices);
     let mut workspace = [0.0; decompose::workspace_len(POSITIONS, TOP)];
-    let mut parts = decompose::decompose(&maps, &channel_weights, &top, Q, SignRule::Score, &mut workspace).unwrap();
-    report(&["components"], &bytes_of(parts.components()));
+    let parts = decompose::decompose(&maps, &channel_weights, &top, Q, SignRule::Score, &mut workspace).unwrap();
+    report(&["components"], &bytes_of(parts.maps()));
     report(&["singular_values", "explain_singular_values"], &bytes_of(parts.singular_values()));
-    report(&["first_order_of_top"], &bytes_of(parts.first_order()));
+    report(&["first_order_of_top"], &bytes_of(parts.centred_first_order()));
     let (mut predicted, mut aligned, mut measured) = ([0.0; Q], [0.0; Q], [0.0; Q]);
     integrate::predicted(&parts, &mut predicted).unwrap();
     report(&["predicted", "explain_predicted"], &bytes_of(&predicted));
@@ -561,14 +577,17 @@ fn the_reference_for_c() {
     let mut exact = [0.0; Q];
     integrate::exact_weights(&parts, &mut exact).unwrap();
     report(&["exact_weights"], &bytes_of(&exact));
-    parts.rectify();
-    report(&["ossms", "explain_ossms"], &bytes_of(parts.components()));
+    let ossms = parts.rectify();
+    report(&["ossms", "explain_ossms"], &bytes_of(ossms.maps()));
     let (mut row, mut map, mut saliency) = ([0.0; POSITIONS], [0.0; POSITIONS], [0.0; POSITIONS]);
-    integrate::sum(parts.components(), &aligned, &mut saliency).unwrap();
+    integrate::sum(ossms.maps(), &aligned, &mut saliency).unwrap();
     report(&["saliency", "explain_saliency"], &bytes_of(&saliency));
-    head::first_order(&maps, &channel_weights, &mut row, &mut map).unwrap();
-    report(&["first_order", "explain_first_order"], &bytes_of(&map));
-    head::contributions(parts.components(), &map, &mut row, &mut measured).unwrap();
+    head::uncentred_first_order(&maps, &channel_weights, &mut row, &mut map).unwrap();
+    report(&["uncentred_first_order"], &bytes_of(&map));
+    report(&["first_order_mean"], &bytes_of(&[head::first_order_mean(&maps, &channel_weights).unwrap()]));
+    head::centred_first_order(&maps, &channel_weights, &mut row, &mut map).unwrap();
+    report(&["centred_first_order", "explain_first_order"], &bytes_of(&map));
+    head::contributions(ossms.maps(), &map, &mut row, &mut measured).unwrap();
     report(&["measured", "explain_measured"], &bytes_of(&measured));
 
     let mut taps = [Tap::default(); OUT];
@@ -592,15 +611,15 @@ fn the_reference_for_c() {
         Ok(masked[OUT / 2])
     };
     let mut scores = [0.0; Q];
-    let blurred = mask::scores(parts.components(), &bicubic, &mut scratch, &mut row, &mut scores, score).unwrap();
+    let blurred = mask::scores(ossms.maps(), &bicubic, &mut scratch, &mut row, &mut scores, score).unwrap();
     report(&["scores"], &bytes_of(&scores));
-    for (name, recipe) in [
-        ("weights_paper", Recipe::Paper),
-        ("weights_notebook", Recipe::Notebook),
-        ("weights_v1", Recipe::V1),
-        ("weights_v25", Recipe::V25),
+    for (name, formula) in [
+        ("weights_paper", ScoreFormula::Paper),
+        ("weights_notebook", ScoreFormula::Notebook),
+        ("weights_v1", ScoreFormula::V1),
+        ("weights_v25", ScoreFormula::V25),
     ] {
-        integrate::score_weights(recipe, &scores, blurred, &mut aligned).unwrap();
+        integrate::score_weights(formula, &scores, blurred, &mut aligned).unwrap();
         report(&[name], &bytes_of(&aligned));
     }
 
