@@ -146,7 +146,7 @@ fn blended_features(layer: &Activations, ossm: Option<&[f32]>) -> Vec<f32> {
         range.scale(&mut mask);
     }
     let blended = layer.values.chunks_exact(positions).flat_map(|map| {
-        let mean = decomcam_core::maths::mean(map);
+        let mean = decomcam_core::sums::mean(map);
         map.iter().zip(&mask).map(move |(value, mask)| mean + mask * (value - mean))
     });
     blended.collect()

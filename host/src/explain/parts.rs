@@ -7,7 +7,7 @@ use crate::error::Sorted as _;
 use crate::methods::{Map, Recipe};
 use crate::{Error, Result, Size};
 use anyhow::{Context as _, ensure};
-use decomcam_core::{Maps, SignRule, channels, decompose, integrate};
+use decomcam_core::{Maps, SignRule, Weighing, channels, decompose, head, integrate};
 
 /// Most channels that P may select: the capacity of the core's selection here.
 pub const CHANNELS_MAX: usize = 4096;
@@ -107,23 +107,23 @@ pub(crate) fn decompose(channel_weights: Vec<f32>, grid: &Grid, rank: Rank) -> R
     let top = channels::top::<CHANNELS_MAX>(&channel_weights, selected)?;
     let mut workspace = vec![0.0; decompose::workspace_len(size.area(), selected)];
     let decomposed = decompose::decompose(&maps, &channel_weights, &top, wanted, rank.sign, &mut workspace);
-    let mut parts = decomposed.context("the activations of the layer").kind(Error::Explanation)?;
+    let parts = decomposed.context("the activations of the layer").kind(Error::Explanation)?;
 
     let mut predicted = vec![0.0; wanted];
     integrate::predicted(&parts, &mut predicted)?;
-    let mut closed_form: Vec<f32> = predicted.iter().map(|share| share.max(0.0)).collect();
-    if rank.recipe == Recipe::Exact {
-        integrate::exact_weights(&parts, &mut closed_form)?;
+    let mut closed_form = vec![0.0; wanted];
+    match rank.recipe.weighing() {
+        Weighing::Exact => integrate::exact_weights(&parts, &mut closed_form)?,
+        _ => integrate::aligned_weights(&parts, &mut closed_form)?,
     }
-    let values: Vec<Vec<f32>> = parts.components().chunks_exact(size.area()).map(<[f32]>::to_vec).collect();
-    parts.rectify();
-    let share = |singular_value: f32| match parts.norm() {
+    let signed: Vec<Vec<f32>> = parts.iter().map(<[f32]>::to_vec).collect();
+    let ossms = parts.rectify();
+    let share = |singular_value: f32| match ossms.norm() {
         norm if norm > 0.0 => (singular_value / norm).powi(2),
         _ => 0.0,
     };
-    let ossms = parts.components().chunks_exact(size.area());
-    let numbers = parts.singular_values().iter().zip(&predicted).zip(&closed_form);
-    let components = values.into_iter().zip(ossms).zip(numbers);
+    let numbers = ossms.singular_values().iter().zip(&predicted).zip(&closed_form);
+    let components = signed.into_iter().zip(ossms.iter()).zip(numbers);
     let components = components.map(|((values, ossm), ((&singular_value, &predicted), &closed_form))| Component {
         values,
         ossm: ossm.to_vec(),
@@ -132,21 +132,18 @@ pub(crate) fn decompose(channel_weights: Vec<f32>, grid: &Grid, rank: Rank) -> R
         predicted,
         closed_form,
     });
+    let mut selected_weights = vec![0.0; channel_weights.len()];
+    for channel in top.iter().map(|channel| usize::from(*channel)) {
+        selected_weights[channel] = channel_weights[channel];
+    }
     Ok(Decomposition {
         size,
         components: components.collect(),
-        singular_values: parts.singular_values().to_vec(),
-        mean: first_order_mean(&grid.maps, size.area(), &channel_weights, top.iter().map(|c| usize::from(*c))),
+        singular_values: ossms.singular_values().to_vec(),
+        mean: head::first_order_mean(&maps, &selected_weights)?,
         channel_weights,
         selected,
     })
-}
-
-/// The mean over positions of sum over the chosen channels of w_c A_c, in f64.
-fn first_order_mean(maps: &[f32], positions: usize, weights: &[f32], chosen: impl Iterator<Item = usize>) -> f32 {
-    let sum_of = |map: &[f32]| map.iter().map(|value| f64::from(*value)).sum::<f64>();
-    let sums = chosen.map(|c| f64::from(weights[c]) * sum_of(&maps[c * positions..(c + 1) * positions]));
-    (sums.sum::<f64>() / positions as f64) as f32
 }
 
 /// The explained score of a photo kept where each OSSM is high, and of one with nothing kept.
@@ -174,17 +171,18 @@ pub(crate) fn integrate(
 ) -> Result<Integration> {
     let Decomposition { size, components, mean, .. } = decomposition;
     let mut weights: Vec<f32> = components.iter().map(|component| component.closed_form).collect();
-    if let Some(rule) = recipe.score_weights() {
+    if let Weighing::Scores(formula) = recipe.weighing() {
         let contributions = contributions.context("a recipe whose weights follow from scores has none");
         let Contributions { baseline, scores } = contributions.kind(Error::Explanation)?;
-        integrate::score_weights(rule, scores, *baseline, &mut weights)?;
+        integrate::score_weights(formula, scores, *baseline, &mut weights)?;
     }
-    let exact = recipe == Recipe::Exact;
-    let summed = components.iter().flat_map(|c| if exact { &c.values } else { &c.ossm }).copied();
     let mut values = vec![0.0; size.area()];
-    integrate::sum(&summed.collect::<Vec<f32>>(), &weights, &mut values)?;
-    if exact {
-        values.iter_mut().for_each(|value| *value += mean);
+    if recipe == Recipe::Exact {
+        let signed: Vec<f32> = components.iter().flat_map(|component| &component.values).copied().collect();
+        integrate::exact_sum(*mean, &signed, &weights, &mut values)?;
+    } else {
+        let ossms: Vec<f32> = components.iter().flat_map(|component| &component.ossm).copied().collect();
+        integrate::sum(&ossms, &weights, &mut values)?;
     }
     Ok(Integration { weights, map: Map { values, size: *size } })
 }

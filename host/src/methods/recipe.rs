@@ -1,6 +1,7 @@
 //! DecomCAM's variants. The paper's text and its authors' released programs disagree with each other, so each has a name.
 
-use decomcam_core::SignRule;
+
+use decomcam_core::{ScoreFormula, SignRule, Weighing};
 
 /// A variant of DecomCAM: what is selected, how the parts of a photo are masked, how the parts are weighed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -48,20 +49,21 @@ impl Recipe {
         }
     }
 
-    /// How the core makes its weights from the scores of masked photos; none if they follow from the decomposition alone.
-    pub(crate) const fn score_weights(self) -> Option<decomcam_core::Recipe> {
+    /// How the core weighs the parts.
+    pub const fn weighing(self) -> Weighing {
         match self {
-            Self::Exact | Self::Aligned => None,
-            Self::Paper => Some(decomcam_core::Recipe::Paper),
-            Self::Notebook => Some(decomcam_core::Recipe::Notebook),
-            Self::V1 => Some(decomcam_core::Recipe::V1),
-            Self::V25 => Some(decomcam_core::Recipe::V25),
+            Self::Exact => Weighing::Exact,
+            Self::Aligned => Weighing::Aligned,
+            Self::Paper => Weighing::Scores(ScoreFormula::Paper),
+            Self::Notebook => Weighing::Scores(ScoreFormula::Notebook),
+            Self::V1 => Weighing::Scores(ScoreFormula::V1),
+            Self::V25 => Weighing::Scores(ScoreFormula::V25),
         }
     }
 
     /// Whether its weights follow from the decomposition alone, without scores of masked photos.
     pub const fn is_closed_form(self) -> bool {
-        matches!(self, Self::Exact | Self::Aligned)
+        !matches!(self.weighing(), Weighing::Scores(_))
     }
 
     /// Whether masked photos are blended after normalisation, as the last release does, and not as pixels in 0..=1.
