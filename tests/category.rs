@@ -2,8 +2,8 @@
 
 mod program;
 
-use decomcam::metrics::Random;
 use decomcam::pool::{self, Shared};
+use decomcam::random::Random;
 use decomcam_core::svd;
 use program::{decomcam, numbers, said};
 use serde_json::Value;

@@ -1,7 +1,7 @@
 //! The methods with forward passes against the package `grad-cam` and RISE's masks by scikit-image (`cams/make.py`); and every method on a photo.
 
 use clap::ValueEnum;
-use decomcam::encoders::image::ImageTower;
+use decomcam::encoders::legacy::ImageTower;
 use decomcam::encoders::text::TextTower;
 use decomcam::methods::{self, Choices, Method, Subject};
 use decomcam::model::Model;

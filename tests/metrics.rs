@@ -1,6 +1,7 @@
 //! The metrics against numpy, scipy, scikit-learn and grad-cam (`metrics/make.py`), and their bootstrap intervals against the textbook.
 
-use decomcam::metrics::{self, Box, Random, Sample};
+use decomcam::metrics::{self, Box, Sample};
+use decomcam::random::Random;
 use serde_json::Value;
 
 fn numbers(value: &Value) -> Vec<f32> {

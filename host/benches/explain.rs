@@ -4,7 +4,7 @@
 //! manifest beside it) to measure the stripped int8 graph against it in the same run.
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use decomcam::encoders::image::ImageTower;
+use decomcam::encoders::legacy::ImageTower;
 use decomcam::encoders::text::TextTower;
 use decomcam::explain::{self, Request};
 use decomcam::model::Model;
@@ -14,7 +14,7 @@ use std::path::Path;
 
 fn stages(criterion: &mut Criterion) {
     let model = Model::bundled("lite").expect("the bundled model");
-    let side = (model.manifest.image.size, model.manifest.image.size);
+    let side = (model.manifest.image.size.height, model.manifest.image.size.height);
     let text = TextTower::load(&model).expect("the text tower");
     let prompt = Prompt::new(&model, &text, "a cat", None, None).expect("a prompt");
     let photo =

@@ -2,7 +2,7 @@
 
 use crate::args::CompareArgs;
 use crate::draw::{self, Sheet, SheetTile};
-use crate::encoders::image::ImageTower;
+use crate::encoders::legacy::ImageTower;
 use crate::encoders::text::TextTower;
 use crate::eval::Faithfulness;
 use crate::explain;
@@ -153,8 +153,8 @@ pub fn run(args: &CompareArgs, model: &Model, threads: usize) -> Result<(String,
     let photo = Photo::open(&args.photo)?;
     let image = &model.manifest.image;
     let with = &args.methods;
-    let side = with.model.size.unwrap_or(image.size);
-    model.manifest.check_side((side, side)).context("--size")?;
+    let side = with.model.size.unwrap_or(image.size.height);
+    model.manifest.check_size(crate::Size::square(side)).context("--size")?;
     let layer = with.tuning.layer.as_ref().unwrap_or(&image.default_layer);
     let methods = with.chosen();
     let prompt =

@@ -16,6 +16,7 @@ pub mod onnx;
 pub mod photo;
 pub mod pool;
 pub mod progress;
+pub mod random;
 pub mod report;
 pub mod score;
 pub mod size;

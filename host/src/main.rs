@@ -10,12 +10,13 @@ use decomcam::args::{
 use decomcam::board::budget::Budget;
 use decomcam::board::capsule;
 use decomcam::compare::{self, Single};
-use decomcam::encoders::image::{ImageTower, contained};
+use decomcam::encoders::legacy::ImageTower;
 use decomcam::encoders::text::TextTower;
 use decomcam::eval;
 use decomcam::explain::{self, Integrate, Request};
 use decomcam::methods::{Choices, Method};
-use decomcam::model::{self, Model, OnnxOptions, Preprocessing};
+use decomcam::model::{self, Model, ModelOptions, Preprocessing};
+use decomcam::onnx::guard::contained;
 use decomcam::onnx::inspect;
 use decomcam::photo::Photo;
 use decomcam::report::{self, Explained, Files};
@@ -75,8 +76,8 @@ fn threads(asked: Option<u16>) -> usize {
 }
 
 fn input_side(args: &ModelArgs, model: &Model) -> Result<(usize, usize)> {
-    let side = args.size.unwrap_or(model.manifest.image.size);
-    model.manifest.check_side((side, side)).context("--size")?;
+    let side = args.size.unwrap_or(model.manifest.image.size.height);
+    model.manifest.check_size(decomcam::Size::square(side)).context("--size")?;
     Ok((side, side))
 }
 
@@ -104,36 +105,22 @@ struct Loaded {
 }
 
 fn open_model(args: &ModelArgs, layer: Option<&str>) -> Result<Model> {
-    let model = open_fast(args, layer)?;
-    Ok(if args.faithful { model.faithful() } else { model })
-}
-
-fn open_fast(args: &ModelArgs, layer: Option<&str>) -> Result<Model> {
-    let path = Path::new(&args.model);
-    if !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx")) {
-        return Model::open(&args.model);
-    }
     let onnx = &args.onnx;
-    let levels = |name: &str, given: &Option<Vec<f32>>, preset: [f32; 3]| match given.as_deref() {
-        None => Ok(preset),
-        Some(&[grey]) => Ok([255.0 * grey; 3]),
-        Some(&[red, green, blue]) => Ok([red, green, blue].map(|level| 255.0 * level)),
+    let levels = |name: &str, given: &Option<Vec<f32>>| match given.as_deref() {
+        None => Ok(None),
+        Some(&[grey]) => Ok(Some([grey; 3])),
+        Some(&[red, green, blue]) => Ok(Some([red, green, blue])),
         Some(other) => bail!("{name}: expected one number, or three for red, green and blue; found {}", other.len()),
     };
-    let preset = onnx.preset.0;
-    let preprocessing = Preprocessing {
-        mean: levels("--mean", &onnx.mean, preset.mean)?,
-        std: levels("--std", &onnx.std, preset.std)?,
-        ..preset
-    };
-    let options = OnnxOptions {
-        labels: onnx.labels.clone(),
-        size: args.size,
-        layer: layer.map(str::to_owned),
-        output: onnx.output.clone(),
-        preprocessing,
-    };
-    Model::from_onnx(path, &options)
+    let mut options = ModelOptions::new().faithful(args.faithful);
+    options.labels.clone_from(&onnx.labels);
+    options.output.clone_from(&onnx.output);
+    options.size = args.size.map(decomcam::Size::square);
+    options.layer = layer.map(str::to_owned);
+    options.preset = (onnx.preset.0 != Preprocessing::default()).then_some(onnx.preset.0);
+    options.mean = levels("--mean", &onnx.mean)?;
+    options.std = levels("--std", &onnx.std)?;
+    Ok(Model::open(&args.model, &options)?)
 }
 
 fn load(args: &RequestArgs, photo: &Photo) -> Result<Loaded> {
@@ -335,7 +322,7 @@ fn rank(args: &RankArgs) -> Result<()> {
 fn models(args: &ModelsArgs) -> Result<()> {
     let models: Vec<Model> = match &args.directory {
         Some(directory) => vec![Model::from_dir(directory)?],
-        None => model::bundled_names().into_iter().map(Model::bundled).collect::<Result<_>>()?,
+        None => model::bundled_names().into_iter().map(Model::bundled).collect::<decomcam::Result<_>>()?,
     };
     let texts: Vec<String> = models.iter().map(Model::describe).collect();
     print(&texts.join("\n"))
@@ -344,7 +331,7 @@ fn models(args: &ModelsArgs) -> Result<()> {
 fn inspect(args: &InspectArgs) -> Result<()> {
     let bytes =
         std::fs::read(&args.file).with_context(|| format!("{}: could not read the file", args.file.display()))?;
-    let side = args.size.map(|size| (usize::from(size), usize::from(size)));
+    let side = args.size.map(|size| decomcam::Size::square(usize::from(size)));
     let found = contained(|| inspect::inspect(&bytes, args.file.parent(), side))
         .with_context(|| args.file.display().to_string())?;
     if args.json { print_json(&found) } else { print(&found.table()) }

@@ -1,7 +1,7 @@
 //! The prompt's side: words to tokens, tokens to the vectors that pictures are scored against.
 
-use crate::encoders::image::{contained, finite};
 use crate::model::{Model, Score, ScoreKind, TokenizerKind};
+use crate::onnx::guard::{contained, finite};
 use crate::onnx::quantised::{self, Pairs, Wanted};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use std::collections::{BTreeMap, HashMap};

@@ -15,7 +15,7 @@ pub(crate) use plan::{Found, LeftOut, Pair, Problem, Skipped, View, Work, plan, 
 
 use crate::args::{EvalArgs, MetricArg};
 use crate::dataset::{self, Object, Truth};
-use crate::encoders::image::ImageTower;
+use crate::encoders::legacy::ImageTower;
 use crate::encoders::text::TextTower;
 use crate::methods::{Choices, Method, Subject};
 use crate::metrics::{self, Metric, Sample};

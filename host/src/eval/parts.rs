@@ -1,7 +1,8 @@
 //! Whether parts pick out things: OSSMs beside k-means and non-negative factors (NMF) of the same weighted activations, on photos with several objects.
 
 use crate::methods::{Choices, Map, Subject};
-use crate::metrics::{self, Random};
+use crate::metrics;
+use crate::random::Random;
 use anyhow::Result;
 use decomcam_core::Recipe;
 

@@ -112,8 +112,8 @@ pub(crate) struct View {
 impl View {
     pub(crate) fn new(args: &EvalArgs, model: &Model) -> Result<Self> {
         let (with, image) = (&args.methods, &model.manifest.image);
-        let side = with.model.size.unwrap_or(image.size);
-        model.manifest.check_side((side, side)).context("--size")?;
+        let side = with.model.size.unwrap_or(image.size.height);
+        model.manifest.check_size(crate::Size::square(side)).context("--size")?;
         Ok(Self {
             side,
             fit: with.model.fit.map_or(image.fit, |fit| fit.0),

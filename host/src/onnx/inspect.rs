@@ -1,7 +1,8 @@
 //! What an ONNX network is made of: its ends, and the inner tensors at which it can be explained.
 
-use crate::model::LayerLayout;
+use crate::Size;
 use crate::onnx::gradient::{self, Obstacles};
+use crate::onnx::layout::LayerLayout;
 use crate::onnx::quantised::{self, Pairs, Wanted};
 use crate::onnx::validate;
 use anyhow::{Context, Result, bail, ensure};
@@ -35,8 +36,8 @@ pub struct Inspection {
     pub input: Port,
     /// The outputs.
     pub outputs: Vec<Port>,
-    /// Height and width of the input, in pixels, that the layers below are for.
-    pub side: (usize, usize),
+    /// Size of the input, in pixels, that the layers below are for.
+    pub size: Size,
     /// Inner tensors that are maps or a grid of tokens, from the input on.
     pub layers: Vec<FoundLayer>,
     /// The layer to explain, if there is one.
@@ -84,36 +85,28 @@ pub struct FoundLayer {
 
 impl FoundLayer {
     /// Pixels of the input per position.
-    pub fn stride(&self, (height, _): (usize, usize)) -> usize {
-        height.div_ceil(self.height)
-    }
-
-    /// "maps" or "tokens".
-    fn kind(&self) -> &'static str {
-        match self.layout {
-            LayerLayout::Maps => "maps",
-            LayerLayout::Tokens => "tokens",
-        }
+    pub fn stride(&self, input: Size) -> usize {
+        input.height.div_ceil(self.height)
     }
 }
 
-/// Inspects an ONNX file. `side` is the input's height and width; the file's own if it fixes them and nothing is asked for, else 224 x 224.
+/// Inspects an ONNX file. `size` is the input's; the file's own if it fixes them and nothing is asked for, else 224 x 224.
 ///
 /// # Errors
 /// Bytes that are no ONNX network of pictures, that is with one input of 1 x 3 x height x width.
-pub fn inspect(onnx: &[u8], folder: Option<&Path>, side: Option<(usize, usize)>) -> Result<Inspection> {
+pub fn inspect(onnx: &[u8], folder: Option<&Path>, size: Option<Size>) -> Result<Inspection> {
     let mut bytes = onnx;
     let proto = tract_onnx::onnx().proto_model_for_read(&mut bytes).context("expected an ONNX file")?;
     let graph = proto.graph.as_ref().context("the file holds no graph")?;
     let input = picture_input(graph)?;
     let fixed = input.shape[2].zip(input.shape[3]);
-    let side = side.or(fixed).unwrap_or((224, 224));
+    let size = size.or(fixed.map(|(height, width)| Size::new(height, width))).unwrap_or(Size::square(224));
     let mut outputs: Vec<Port> = graph.output.iter().map(port).collect();
 
     let names = computed_tensors(graph);
     let ends: Vec<&str> = graph.output.iter().map(|output| output.name.as_str()).collect();
     let wanted: Vec<&str> = ends.iter().copied().chain(names.iter().map(|(name, ..)| *name)).collect();
-    let shape = [Some(1), Some(3), Some(side.0), Some(side.1)];
+    let shape = [Some(1), Some(3), Some(size.height), Some(size.width)];
     let request = Wanted {
         input: &input.name,
         datum_type: f32::datum_type(),
@@ -139,7 +132,7 @@ pub fn inspect(onnx: &[u8], folder: Option<&Path>, side: Option<(usize, usize)>)
     let mut layers: Vec<FoundLayer> = Vec::new();
     for ((name, operator, sum), tensor) in names.iter().zip(tensors) {
         let fact = network.outlet_fact(tensor)?;
-        let Some((layout, prefix_tokens, [channels, height, width])) = layout_of(fact, side) else { continue };
+        let Some((layout, prefix_tokens, [channels, height, width])) = layout_of(fact, size) else { continue };
         // Weights and shapes are tensors, too; and what leads to no output is nobody's layer.
         if fact.konst.is_some() || !obstacles.leads_to_output(tensor) {
             continue;
@@ -172,7 +165,7 @@ pub fn inspect(onnx: &[u8], folder: Option<&Path>, side: Option<(usize, usize)>)
             .any(|node| node.op_type.ends_with("quantizeLinear") || node.op_type == "QuantizeLinear"),
         input,
         outputs,
-        side,
+        size,
         layers,
         suggested,
     })
@@ -241,28 +234,28 @@ fn computed_tensors(graph: &pb::GraphProto) -> Vec<(&str, &str, bool)> {
 }
 
 /// Layout, prefix, and channels, height and width of a tensor that has positions.
-fn layout_of(fact: &TypedFact, side: (usize, usize)) -> Option<(LayerLayout, usize, [usize; 3])> {
+fn layout_of(fact: &TypedFact, input: Size) -> Option<(LayerLayout, usize, [usize; 3])> {
     if fact.datum_type != f32::datum_type() {
         return None;
     }
     match *fact.shape.as_concrete()? {
         [1, channels, height, width] => {
             // Attention has four axes as well; maps have the picture's shape and a stride that gives them.
-            let stride = side.0.div_ceil(height.max(1));
+            let stride = input.height.div_ceil(height.max(1));
             let is_map = height > 1
                 && width > 1
                 && channels > 1
-                && side.0.div_ceil(stride) == height
-                && side.1.div_ceil(stride) == width;
+                && input.height.div_ceil(stride) == height
+                && input.width.div_ceil(stride) == width;
             is_map.then_some((LayerLayout::Maps, 0, [channels, height, width]))
         }
         [1, tokens, channels] if channels > 1 => PREFIXES.iter().find_map(|&prefix| {
             let positions = tokens.checked_sub(prefix).filter(|positions| *positions >= 4)?;
             let height = (2..=positions).find(|height| {
-                let stride = side.0.div_ceil(*height);
+                let stride = input.height.div_ceil(*height);
                 positions.is_multiple_of(*height)
-                    && side.0.div_ceil(stride) == *height
-                    && side.1.div_ceil(stride) == positions / height
+                    && input.height.div_ceil(stride) == *height
+                    && input.width.div_ceil(stride) == positions / height
             })?;
             Some((LayerLayout::Tokens, prefix, [channels, height, positions / height]))
         }),
@@ -369,7 +362,7 @@ impl Inspection {
             let _ = writeln!(text, "output {}: {} {}", output.name, shape(&output.shape), output.datum_type);
         }
         let width = self.layers.iter().map(|layer| layer.name.chars().count()).max().unwrap_or(0);
-        let _ = writeln!(text, "\nlayers, with an input of {} x {} pixels:", self.side.0, self.side.1);
+        let _ = writeln!(text, "\nlayers, with an input of {} pixels:", self.size);
         for layer in &self.layers {
             let size = format!("{} x {} x {}", layer.channels, layer.height, layer.width);
             let note = match &layer.obstacle {
@@ -377,7 +370,7 @@ impl Inspection {
                 None if self.suggested.as_ref() == Some(&layer.name) => "  <- suggested".to_owned(),
                 None => String::new(),
             };
-            let (name, kind) = (&layer.name, layer.kind());
+            let (name, kind) = (&layer.name, layer.layout.name());
             let _ = writeln!(text, "  {name:<width$}  {:<18} {kind:<6} {size:>16}{note}", layer.operator);
         }
         if self.suggested.is_none() {

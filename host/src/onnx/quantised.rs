@@ -87,7 +87,7 @@ pub fn read(onnx: &[u8], wanted: &Wanted) -> TractResult<TypedModel> {
 /// # Errors
 /// Bytes that are no ONNX model, an input of another name or more than one, a wanted name that the file lacks, shapes
 /// that contradict the pinned input, an operator unknown to tract. A damaged file can make tract panic, so call this
-/// inside [`contained`](crate::encoders::image::contained).
+/// inside [`contained`](crate::onnx::guard::contained).
 pub fn read_with_pairs(onnx: &[u8], wanted: &Wanted) -> TractResult<TypedModel> {
     // Quantisers leave value_info with a symbolic batch behind, which contradicts a pinned input.
     let framework = tract_onnx::onnx().with_ignore_value_info(true);

@@ -15,7 +15,7 @@
 use crate::args::EvalArgs;
 use crate::dataset::{Annotated, Object};
 use crate::draw::{self, Row, Rows, SheetTile};
-use crate::encoders::image::{Explained, ImageTower};
+use crate::encoders::legacy::{Explained, ImageTower};
 use crate::encoders::text::TextTower;
 use crate::eval::{self, Found, LeftOut, Outcome, Pair, Problem, Skipped, View, Work};
 use crate::explain::{self, CHANNELS_MAX, Grid, Name, Request, Seen};

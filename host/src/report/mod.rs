@@ -569,11 +569,11 @@ impl Model {
         let _ = writeln!(
             text,
             "  photo: {} x {} pixels by default (multiples of {}), fit {}",
-            image.size, image.size, image.multiple, image.fit
+            image.size.height, image.size.width, image.multiple, image.fit
         );
         for layer in &image.layers {
             let default = if layer.name == image.default_layer { ", default" } else { "" };
-            let side = image.size / layer.stride;
+            let side = image.size.height / layer.stride;
             let _ = writeln!(
                 text,
                 "  layer {}: {} x {side} x {side}{default}; {}",
