@@ -1,7 +1,8 @@
 //! What the network sees of a photo: each pass is run when it is first needed, and once.
 
 use super::view::View;
-use crate::encoders::image::{Explained, Head, ImageTower, ImageVectors, Seen};
+use crate::encoders::head::Head;
+use crate::encoders::image::{Explained, ImageTower, ImageVectors, Seen};
 use crate::error::Sorted as _;
 use crate::photo::{Framing, Photo, Planes};
 use crate::score::Prompt;
@@ -183,19 +184,18 @@ impl<'a> Look<'a> {
         self.prompt.reported_score(&self.towers.own.vectors(input)?)
     }
 
-    /// The image vectors that follow from other activations at the layer.
+    /// The network from the layer on.
     ///
     /// # Errors
-    /// A network that was not loaded from the layer on, or that fails.
-    pub fn vectors_from_layer(&self, prefix: &[f32], activations: &[f32]) -> Result<ImageVectors> {
-        let head = self.towers.head.as_ref();
-        let head = head.with_context(|| {
+    /// A network that was not loaded from the layer on, because something bypasses it.
+    pub fn head(&self) -> Result<&Head> {
+        let head = self.towers.head.as_deref().with_context(|| {
             format!(
                 "the network cannot be run from layer \"{}\" on, because something bypasses it; choose another layer, or --integrate photo",
                 self.towers.own.layer().name
             )
         });
-        head.kind(Error::Options)?.vectors(prefix, activations)
+        head.kind(Error::Options)
     }
 }
 

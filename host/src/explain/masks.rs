@@ -4,6 +4,7 @@ use super::look::Look;
 use super::parts::Contributions;
 use super::view::View;
 use crate::encoders::activations::Activations;
+use crate::encoders::head::Head;
 use crate::error::Sorted as _;
 use crate::methods::Recipe;
 use crate::photo::{self, Placement, Planes};
@@ -59,7 +60,8 @@ pub(crate) fn in_features(
     steps: &Steps<'_>,
     timings: &mut Timings,
 ) -> Result<Contributions> {
-    let score = |activations: &[f32]| look.prompt().explained_score(&look.vectors_from_layer(&layer.prefix, activations)?);
+    let head = look.head()?;
+    let score = |activations: &[f32]| look.prompt().explained_score(&head.vectors(&layer.prefix, activations)?);
     let (baseline, scoring) = timed(|| score(&blended_features(layer, None)));
     timings.add_network("pass of the layer's means", scoring);
     let masked = |ossm: &[f32]| Ok(blended_features(layer, Some(&coarser(ossm, size, layer.size)?)));
@@ -69,13 +71,13 @@ pub(crate) fn in_features(
 
 /// What each OSSM adds to the explained score of each prompt, OSSMs x prompts, measured in the layer.
 pub(crate) fn gains(
-    look: &Look<'_>,
+    head: &Head,
     layer: &Activations,
     (ossms, size): (&[&[f32]], Size),
     prompts: &[&Prompt],
 ) -> Result<Vec<Vec<f32>>> {
     let scores = |ossm: Option<&[f32]>| -> Result<Vec<f32>> {
-        let vectors = look.vectors_from_layer(&layer.prefix, &blended_features(layer, ossm))?;
+        let vectors = head.vectors(&layer.prefix, &blended_features(layer, ossm))?;
         prompts.iter().map(|prompt| prompt.explained_score(&vectors)).collect()
     };
     let means = scores(None)?;

@@ -2,10 +2,9 @@
 
 use super::look::Look;
 use super::masks::gains;
-use crate::Result;
+use crate::{Result, Size};
 use crate::encoders::activations::Activations;
 use crate::score::Prompt;
-use crate::Size;
 use serde::Serialize;
 
 /// A text that fits a part.
@@ -35,6 +34,6 @@ pub(crate) fn names(
     texts: &[Prompt],
 ) -> Result<Vec<Option<Name>>> {
     let prompts: Vec<&Prompt> = texts.iter().collect();
-    let gains = gains(look, layer, (ossms, size), &prompts)?;
+    let gains = gains(look.head()?, layer, (ossms, size), &prompts)?;
     Ok(gains.iter().map(|gains| Name::best(texts, gains)).collect())
 }
