@@ -1,17 +1,18 @@
 //! Methods side by side on one photo: a labelled picture, and a table of what the score says of each map. And one method alone, for `explain`.
 
+use crate::Size;
 use crate::args::CompareArgs;
-use crate::draw::{self, Sheet, SheetTile};
+use crate::draw::{self, Look, Sheet, Tile};
 use crate::encoders::image::ImageTower;
 use crate::encoders::text::TextTower;
 use crate::eval::Faithfulness;
 use crate::explain;
+use crate::files::{Files, prepare_directory, write_json, write_npy, write_png};
 use crate::methods::{Choices, Map, Method, Subject};
 use crate::metrics::Metric;
 use crate::model::Model;
-use crate::photo::placement::Placement;
-use crate::photo::{Fit, Framing, Photo};
-use crate::report::{self, Files};
+use crate::photo::{Fit, Framing, Photo, Placement};
+use crate::report;
 use crate::score::{Prompt, Scores};
 use crate::workers;
 use anyhow::{Context, Result};
@@ -65,7 +66,7 @@ impl Single {
         fit: Option<Fit>,
     ) -> Result<Self> {
         let start = Instant::now();
-        let seen = explain::network_input(model, photo, fit, tower.side());
+        let seen = explain::network_input(model, photo, fit, tower.side(), choices.threads);
         let subject = Subject::new(model, tower, prompt, photo, seen)?;
         let framing = subject.framing;
         let map = subject.map(method, choices)?;
@@ -77,7 +78,7 @@ impl Single {
             model: model.manifest.name.clone(),
             model_sha256: model.sha256(),
             layer: tower.layer().name.clone(),
-            photo: photo.path.display().to_string(),
+            photo: photo.name.clone(),
             photo_sha256: photo.sha256.clone(),
             text: text.into(),
             versus: versus.map(Into::into),
@@ -107,15 +108,15 @@ impl Single {
 
     /// Writes `overlay.png`, `saliency.npy` and `explanation.json`.
     pub fn write(&self, photo: &Photo, directory: &Path) -> Result<Vec<PathBuf>> {
-        let shape = [photo.pixels.height() as usize, photo.pixels.width() as usize];
-        let placement = Placement::new(self.map.size, self.framing, shape)?;
+        let Size { height, width } = photo.size();
+        let placement = Placement::new(self.map.size, self.framing, photo.size());
         let saliency = placement.saliency(&self.map.values)?;
-        let overlay = draw::overlay(&photo.pixels, &saliency, placement.seen())?;
+        let overlay = draw::overlay(&photo.pixels, &saliency, placement.seen(), &Look::default())?;
         let mut files = Files::new(directory);
-        files.add("overlay.png", |out| report::write_png(out, &overlay))?;
-        files.add("saliency.npy", |out| report::write_npy(out, &shape, |push| push(&saliency)))?;
-        files.add("explanation.json", |out| report::write_json(out, self))?;
-        files.publish()
+        files.add("overlay.png", |out| write_png(out, &overlay))?;
+        files.add("saliency.npy", |out| write_npy(out, &[height, width], |push| push(&saliency)))?;
+        files.add("explanation.json", |out| write_json(out, self))?;
+        Ok(files.publish()?)
     }
 }
 
@@ -149,7 +150,7 @@ struct Row {
 /// # Errors
 /// Those of the methods; nothing is written then.
 pub fn run(args: &CompareArgs, model: &Model, threads: usize) -> Result<(String, Vec<PathBuf>)> {
-    report::prepare_directory(&args.out)?;
+    prepare_directory(&args.out)?;
     let photo = Photo::open(&args.photo)?;
     let image = &model.manifest.image;
     let with = &args.methods;
@@ -163,7 +164,7 @@ pub fn run(args: &CompareArgs, model: &Model, threads: usize) -> Result<(String,
     let tower = Method::prepared(&methods, tower, model, with.tuning.scales.map(usize::from))?;
 
     let start = Instant::now();
-    let seen = explain::network_input(model, &photo, with.model.fit.map(|fit| fit.0), (side, side));
+    let seen = explain::network_input(model, &photo, with.model.fit.map(|fit| fit.0), (side, side), threads);
     let subject = Subject::new(model, &tower, &prompt, &photo, seen)?;
     let framing = subject.framing;
     let shared = start.elapsed();
@@ -200,8 +201,8 @@ pub fn run(args: &CompareArgs, model: &Model, threads: usize) -> Result<(String,
     };
     let picture = comparison.picture(&photo, framing, &maps, &prompt)?;
     let mut files = Files::new(&args.out);
-    files.add("comparison.png", |out| report::write_png(out, &picture))?;
-    files.add("comparison.json", |out| report::write_json(out, &comparison))?;
+    files.add("comparison.png", |out| write_png(out, &picture))?;
+    files.add("comparison.json", |out| write_json(out, &comparison))?;
     let mut text = comparison.table();
     prompt.warnings().iter().for_each(|warning| text += &format!("warning: {warning}\n"));
     Ok((text, files.publish()?))
@@ -216,7 +217,7 @@ fn measured(
     threads: usize,
     bar: &indicatif::ProgressBar,
 ) -> Result<Vec<[Option<f64>; METRICS.len()]>> {
-    let size = [subject.planes.height, subject.planes.width];
+    let size = subject.planes.size;
     let saliencies: Vec<Vec<f32>> = maps.iter().map(|(map, _)| map.saliency(size)).collect::<Result<_>>()?;
     let values = workers::each(maps.len() * METRICS.len(), threads, |task| {
         let (at, metric) = (task / METRICS.len(), task % METRICS.len());
@@ -260,14 +261,11 @@ impl Comparison {
 
     fn picture(&self, photo: &Photo, framing: Framing, maps: &[(Map, Duration)], prompt: &Prompt) -> Result<RgbImage> {
         let pixels = &photo.pixels;
-        let size = [pixels.height() as usize, pixels.width() as usize];
-        let tile = draw::tile_size(pixels.height(), pixels.width());
-        let on_tile = |map: &Map| {
-            let placement = Placement::new(map.size, framing, size)?.on_copy([tile.0 as usize, tile.1 as usize])?;
-            placement.saliency(&map.values)
-        };
+        let tile = draw::tile_size(photo.size());
+        let on_tile =
+            |map: &Map| Ok(Placement::new(map.size, framing, photo.size()).on_copy(tile).saliency(&map.values)?);
         let drawn: Vec<Vec<f32>> = maps.iter().map(|(map, _)| on_tile(map)).collect::<Result<_>>()?;
-        let mut tiles = self.methods.iter().zip(&drawn).map(|(row, map)| SheetTile {
+        let mut tiles = self.methods.iter().zip(&drawn).map(|(row, map)| Tile {
             map,
             lines: vec![
                 row.method.into(),
@@ -275,16 +273,17 @@ impl Comparison {
                 format!("insertion {}", number(row.insertion)),
                 format!("drop {}, {:.0} ms", number(row.average_drop), row.ms),
             ],
-            ..SheetTile::default()
+            ..Tile::default()
         });
         let Scores { reported, explained } = &self.scores;
         let title = match prompt.typed() {
             (text, Some(versus)) => format!("\"{text}\" and not \"{versus}\""),
             (text, None) => format!("\"{text}\""),
         };
-        draw::sheet(&Sheet {
+        Ok(draw::sheet(&Sheet {
             photo: pixels,
-            seen: framing.seen(pixels.height(), pixels.width()),
+            seen: framing.seen(photo.size()),
+            look: &Look::default(),
             title: &title,
             subtitle: vec![
                 format!(
@@ -294,12 +293,12 @@ impl Comparison {
                 format!("model {}, layer {}", self.model, self.layer),
             ],
             saliency: tiles.next().context("expected a method")?,
-            ossms: tiles.collect(),
+            parts: tiles.collect(),
             notes: vec![format!(
                 "Deletion and insertion: mean {} while the most salient pixels go first, or come first ({} pixels a step). Drop: the share of the score \
                  that is lost when the photo is multiplied by the map. Good maps have low deletion, high insertion, low drop.",
                 reported.name, self.step
             )],
-        })
+        })?)
     }
 }

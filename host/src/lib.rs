@@ -9,6 +9,8 @@ pub mod encoders;
 pub mod error;
 pub mod eval;
 pub mod explain;
+pub mod files;
+pub mod hash;
 pub mod methods;
 pub mod metrics;
 pub mod model;
@@ -19,6 +21,7 @@ pub mod progress;
 pub mod report;
 pub mod score;
 pub mod size;
+pub mod stats;
 pub mod timings;
 pub mod workers;
 

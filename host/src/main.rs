@@ -14,11 +14,12 @@ use decomcam::encoders::image::{ImageTower, contained};
 use decomcam::encoders::text::TextTower;
 use decomcam::eval;
 use decomcam::explain::{self, Integrate, Request};
+use decomcam::files::{Files, prepare_directory};
 use decomcam::methods::{Choices, Method};
 use decomcam::model::{self, Model, OnnxOptions, Preprocessing};
 use decomcam::onnx::inspect;
 use decomcam::photo::Photo;
-use decomcam::report::{self, Explained, Files};
+use decomcam::report::{self, Explained};
 use decomcam::score::{self, Prompt};
 use decomcam::timings::{Timings, peak_memory_bytes};
 use decomcam::workers;
@@ -174,7 +175,7 @@ fn load(args: &RequestArgs, photo: &Photo) -> Result<Loaded> {
         Some(given) => given,
         None => timings.measure("predict the class", || {
             let image = &model.manifest.image;
-            let planes = explain::network_input(&model, photo, args.model.fit.map(|fit| fit.0), side).1;
+            let planes = explain::network_input(&model, photo, args.model.fit.map(|fit| fit.0), side, 1).1;
             let vectors = tower.vectors(&planes.normalised(image.mean, image.std))?;
             prompt(&score::predicted_class(&vectors, tower.score())?.to_string())
         })?,
@@ -185,7 +186,7 @@ fn load(args: &RequestArgs, photo: &Photo) -> Result<Loaded> {
 fn explain_photo(args: &ExplainArgs) -> Result<()> {
     let json_only = args.out == Path::new("-");
     if !json_only {
-        report::prepare_directory(&args.out)?;
+        prepare_directory(&args.out)?;
     }
     let mut timings = Timings::default();
     let photo = timings.measure("read photo", || Photo::open(&args.photo))?;
@@ -279,7 +280,7 @@ fn capture(args: &CaptureArgs) -> Result<()> {
     let name =
         name.and_then(|name| name.to_str()).context("--out: expected the name of a file, such as cat.capsule")?;
     let directory = if directory == Path::new("") { Path::new(".") } else { directory };
-    report::prepare_directory(directory)?;
+    prepare_directory(directory)?;
     let photo = Photo::open(&args.photo)?;
     let asked =
         RequestArgs { recipe: Some(args.request.recipe.unwrap_or(RecipeArg(Recipe::Aligned))), ..args.request.clone() };
@@ -294,7 +295,7 @@ fn capture(args: &CaptureArgs) -> Result<()> {
     let explanation = explain::explain(&loaded.model, &loaded.tower, &loaded.prompt, &photo, &request, &|_, _| ())?;
     let bytes = capsule::record(&explanation, &request, args.floats)?;
     let mut files = Files::new(directory);
-    files.add(name, |out| Ok(out.write_all(&bytes)?))?;
+    files.add(name, |out| out.write_all(&bytes))?;
     files.publish()?;
     print(&format!("wrote {} ({} bytes)\n", args.out.display(), bytes.len()))
 }
@@ -322,7 +323,7 @@ fn rank(args: &RankArgs) -> Result<()> {
     let layer = &model.manifest.image.default_layer;
     let tower = ImageTower::load(&model, layer, side)?;
     let fit = args.model.fit.map(|fit| fit.0);
-    let planes = explain::network_input(&model, &photo, fit, side).1;
+    let planes = explain::network_input(&model, &photo, fit, side, 1).1;
     let image = &model.manifest.image;
     let vectors = tower.vectors(&planes.normalised(image.mean, image.std))?;
     let ranked = score::rank(&prompts, &vectors)?;

@@ -2,6 +2,7 @@
 
 use super::records::{Value, Values};
 use crate::dataset::Truth;
+use crate::error::Sorted as _;
 use crate::methods::Subject;
 use crate::metrics::{self, Metric};
 use anyhow::{Context, Result};
@@ -15,7 +16,7 @@ pub(super) fn measured(
     step: usize,
     seed: u64,
 ) -> Result<Values> {
-    let width = subject.planes.width;
+    let width = subject.planes.size.width;
     let faithfulness = Faithfulness::new(subject, map, step, seed);
     let mut values = Values::new();
     for &metric in wanted {
@@ -57,10 +58,10 @@ impl<'a> Faithfulness<'a> {
     pub fn of(&self, metric: Metric) -> Result<Option<f64>> {
         let Self { subject, map, step, seed } = *self;
         let input = &subject.input;
-        let score = |input: &[f32]| subject.reported_score(input);
+        let score = |input: &[f32]| subject.reported_score(input).kind(crate::Error::Explanation);
         let whole = || Ok::<_, anyhow::Error>(f64::from(subject.prompt.scores(&subject.layer.vectors)?.reported.value));
         let kept = || Ok::<_, anyhow::Error>(f64::from(score(&metrics::kept(input, map))?));
-        let width = subject.planes.width;
+        let width = subject.planes.size.width;
         Ok(match metric {
             Metric::Deletion => {
                 let zero = vec![0.0; input.len()];

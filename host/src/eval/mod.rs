@@ -13,18 +13,20 @@ mod results;
 pub use measure::Faithfulness;
 pub(crate) use plan::{Found, LeftOut, Pair, Problem, Skipped, View, Work, plan, prompt_of};
 
+use crate::Size;
 use crate::args::{EvalArgs, MetricArg};
 use crate::dataset::{self, Object, Truth};
 use crate::encoders::image::ImageTower;
 use crate::encoders::text::TextTower;
+use crate::files::{Files, prepare_directory, write_json};
 use crate::methods::{Choices, Method, Subject};
-use crate::metrics::{self, Metric, Sample};
+use crate::metrics::Metric;
 use crate::model::Model;
 use crate::onnx::shuffle::Shuffle;
 use crate::photo::Photo;
 use crate::pool;
-use crate::report::{self, Files};
 use crate::score::Prompt;
+use crate::stats::{self, Sample};
 use crate::workers;
 use anyhow::{Context, Result, ensure};
 use measure::measured;
@@ -89,11 +91,11 @@ pub fn run(args: &EvalArgs, model: Model, threads: usize) -> Result<Outcome> {
     let (listed, annotations_sha256) = match &args.annotations {
         Some(path) => {
             // Of a directory the names and contents are in what was read.
-            let listed = dataset::read(path)?;
+            let listed = dataset::read(path)?.photos;
             let digest = Sha256::digest(format!("{listed:?}").as_bytes());
             (listed, Some(digest.iter().map(|byte| format!("{byte:02x}")).collect()))
         }
-        None => (dataset::by_folder(&args.photos)?, None),
+        None => (dataset::by_folder(&args.photos)?.photos, None),
     };
     if !args.pool.is_empty() {
         return pool::run(args, &model, listed, prompt, threads);
@@ -103,7 +105,7 @@ pub fn run(args: &EvalArgs, model: Model, threads: usize) -> Result<Outcome> {
     let with = &args.methods;
     let methods = with.chosen();
 
-    report::prepare_directory(&args.out)?;
+    prepare_directory(&args.out)?;
     let view = View::new(args, &model)?;
     let side = view.side;
     let step = args.step.unwrap_or(side);
@@ -162,9 +164,9 @@ pub fn run(args: &EvalArgs, model: Model, threads: usize) -> Result<Outcome> {
     let mut results = Results::new(settings, &methods, &metrics, &stages, &work, found, &records);
     results.parts = parts;
     let mut files = Files::new(&args.out);
-    files.add("results.csv", |out| Ok(out.write_all(results.csv().as_bytes())?))?;
-    files.add("results.md", |out| Ok(out.write_all(results.markdown().as_bytes())?))?;
-    files.add("results.json", |out| report::write_json(out, &results))?;
+    files.add("results.csv", |out| out.write_all(results.csv().as_bytes()))?;
+    files.add("results.md", |out| out.write_all(results.markdown().as_bytes()))?;
+    files.add("results.json", |out| write_json(out, &results))?;
     let files = files.publish()?;
     let skipped = results.skipped.iter().map(Skipped::line).collect();
     Ok(Outcome { text: results.table(), skipped, skipped_in: "results.json", files })
@@ -270,7 +272,7 @@ impl Run<'_> {
         for &method in &self.methods {
             let missing = self.missing(&work.photo, category, method);
             if !missing.is_empty() {
-                let map = subject.map(method, &self.choices)?.saliency([height, width])?;
+                let map = subject.map(method, &self.choices)?.saliency(Size { height, width })?;
                 let metrics = measured(&subject, &map, truth.as_ref(), &missing, self.step, self.choices.seed)?;
                 let record = Record {
                     settings: self.records.settings.clone(),
@@ -296,7 +298,7 @@ impl<'a> Run<'a> {
         let (height, width) = tower.side();
         let pad = self.model.manifest.image.padding();
         let framing = self.view.framing(photo).1;
-        let planes = photo.network_input(framing, height as u32, width as u32, pad);
+        let planes = photo.network_input(framing, Size { height, width }, pad, 1);
         let prompt = self.prompts.get(category).context("the category has no prompt")?;
         Subject::new(&self.model, tower, prompt, photo, (framing, planes))
     }
@@ -318,8 +320,10 @@ impl<'a> Run<'a> {
             }
             let photo = Photo::open(&work.path)?;
             let (size, framing) = self.view.framing(&photo);
-            let seen =
-                work.objects.iter().map(|object| Truth::new(std::iter::once(object), framing, size, [height, width]));
+            let seen = work
+                .objects
+                .iter()
+                .map(|object| Truth::new(std::iter::once(object), framing, size, Size { height, width }));
             let seen = seen.filter(|truth| truth.share() >= self.args.least_mask && truth.share() > 0.0);
             let objects: Vec<Vec<bool>> = seen.map(|truth| truth.mask).collect();
             if objects.len() < 2 {
@@ -329,7 +333,8 @@ impl<'a> Run<'a> {
                 let subject = self.subject(&self.tower, &photo, category)?;
                 for way in Split::ALL {
                     let maps = parts::split(&subject, way, &self.choices)?;
-                    let maps: Vec<_> = maps.iter().map(|map| map.saliency([height, width])).collect::<Result<_>>()?;
+                    let maps: Vec<_> =
+                        maps.iter().map(|map| map.saliency(Size { height, width })).collect::<Result<_>>()?;
                     if let Some(worth) = parts::worth(&maps, &objects) {
                         worths.insert((number, category.clone(), way.name()), worth);
                     }
@@ -399,8 +404,9 @@ impl<'a> Run<'a> {
                 let [ours, theirs] = subjects;
                 let (ours, theirs) = (ours?, theirs?);
                 for &method in self.methods.iter().filter(|method| !known(work, category, **method)) {
-                    let map = |subject: &Subject<'_>| subject.map(method, &self.choices)?.saliency([side.0, side.1]);
-                    let correlation = metrics::spearman(&map(&ours)?, &map(&theirs)?);
+                    let map =
+                        |subject: &Subject<'_>| subject.map(method, &self.choices)?.saliency(Size::new(side.0, side.1));
+                    let correlation = stats::spearman(&map(&ours)?, &map(&theirs)?);
                     self.records.append(&Record {
                         settings: self.records.settings.clone(),
                         photo: work.photo.clone(),

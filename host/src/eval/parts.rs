@@ -68,7 +68,7 @@ pub fn split(subject: &Subject<'_>, way: Split, choices: &Choices) -> Result<Vec
             nmf(&rows, channels, count, choices.seed)
         }
     };
-    Ok(maps.into_iter().map(|values| Map { values, size }).collect())
+    Ok(maps.into_iter().map(|values| Map { values, size: crate::Size::new(size[0], size[1]) }).collect())
 }
 
 /// The worth of parts, upsampled to the size of the masks. None without two objects or two parts.

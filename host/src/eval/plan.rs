@@ -1,5 +1,6 @@
 //! What there is to do: photos that exist, categories that the model knows, masks of a size that counts; and what was skipped.
 
+use crate::Size;
 use crate::args::EvalArgs;
 use crate::dataset::{self, Annotated, Object, Truth};
 use crate::encoders::text::TextTower;
@@ -124,16 +125,16 @@ impl View {
     }
 
     /// Height and width of a photo, and the part of it that the network sees.
-    pub(crate) fn framing(&self, photo: &Photo) -> ([u32; 2], Framing) {
-        let (size, side) = ([photo.pixels.height(), photo.pixels.width()], self.side as u32);
-        (size, Framing::new(self.fit, size[0], size[1], side, side, self.margin))
+    pub(crate) fn framing(&self, photo: &Photo) -> (Size, Framing) {
+        let framing = Framing::new(self.fit, photo.size(), Size::square(self.side), self.margin as usize);
+        (photo.size(), framing)
     }
 
     /// Where objects lie on the network's input; none if they have no masks.
     pub(crate) fn truth(&self, photo: &Photo, objects: &[Object]) -> Option<Truth> {
         let (size, framing) = self.framing(photo);
         let masks = objects.iter().all(|object| object.shape.is_some());
-        masks.then(|| Truth::new(objects.iter(), framing, size, [self.side; 2]))
+        masks.then(|| Truth::new(objects.iter(), framing, size, Size::square(self.side)))
     }
 }
 

@@ -3,7 +3,8 @@
 use super::records::{Records, Settings, Value};
 use super::{Found, LeftOut, Skipped, Work};
 use crate::methods::Method;
-use crate::metrics::{self, Estimate, Metric, Sample};
+use crate::metrics::{self, Metric};
+use crate::stats::{Estimate, Sample};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

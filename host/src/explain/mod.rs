@@ -1,9 +1,9 @@
 //! The pipeline, and nothing else: a photo and a prompt in, an [`Explanation`] out.
 
+use crate::Size;
 use crate::encoders::image::{Explained, ImageTower};
 use crate::model::Model;
-use crate::photo::placement::Placement;
-use crate::photo::{self, Fit, Framing, Photo, Planes};
+use crate::photo::{self, Fit, Framing, Photo, Placement, Planes};
 use crate::score::{Prompt, Scores};
 use crate::timings::Timings;
 use crate::workers;
@@ -143,9 +143,9 @@ pub struct Explanation {
 
 impl Explanation {
     /// The layer's maps on the photo.
-    pub fn placement(&self, photo: &Photo) -> Result<Placement> {
-        let size = [photo.pixels.height() as usize, photo.pixels.width() as usize];
-        Placement::new(self.grid, self.framing, size)
+    pub fn placement(&self, photo: &Photo) -> Placement {
+        let [height, width] = self.grid;
+        Placement::new(Size { height, width }, self.framing, photo.size())
     }
 }
 
@@ -166,13 +166,19 @@ pub fn explain(
     let (mean, std) = (image.mean, image.std);
     let (height, width) = tower.side();
 
-    let (framing, planes) = timings.measure("prepare", || network_input(model, photo, request.fit, (height, width)));
+    let (framing, planes) =
+        timings.measure("prepare", || network_input(model, photo, request.fit, (height, width), request.threads));
     let photo_score = |input: &[f32]| prompt.explained_score(&tower.vectors(input)?);
 
     // Passes that need nothing of each other: what the gradient and the finer grid need, and the blurred photo.
     let input = planes.normalised(mean, std);
-    let seen_pass =
-        || timed(|| look(model, tower, prompt, &input, &|side| network_input(model, photo, request.fit, side).1));
+    let seen_pass = || {
+        timed(|| {
+            look(model, tower, prompt, &input, &|side| {
+                network_input(model, photo, request.fit, side, request.threads).1
+            })
+        })
+    };
     let blurred_pass = || {
         let (blurred, blurring) = timed(|| photo::blur(&planes, BLUR_SIGMA, request.recipe.blur_truncate()));
         let (score, scoring) = timed(|| photo_score(&blurred.normalised(mean, std)));
@@ -273,18 +279,14 @@ pub fn network_input(
     photo: &Photo,
     fit: Option<Fit>,
     (height, width): (usize, usize),
+    threads: usize,
 ) -> (Framing, Planes) {
     let image = &model.manifest.image;
-    let framing = Framing::new(
-        fit.unwrap_or(image.fit),
-        photo.pixels.height(),
-        photo.pixels.width(),
-        height as u32,
-        width as u32,
-        // The same part of the photo at every size.
-        (image.margin * height.min(width)).div_ceil(image.size) as u32,
-    );
-    let planes = photo.network_input(framing, height as u32, width as u32, image.padding());
+    let size = Size { height, width };
+    // The same part of the photo at every size.
+    let margin = (image.margin * height.min(width)).div_ceil(image.size);
+    let framing = Framing::new(fit.unwrap_or(image.fit), photo.size(), size, margin);
+    let planes = photo.network_input(framing, size, image.padding(), threads);
     (framing, planes)
 }
 
@@ -355,7 +357,7 @@ impl Grid {
         let positions = height * width;
         let mut maps = finest.activations.clone();
         if finer.is_some() {
-            let placement = Placement::whole([layer.height, layer.width], [height, width])?;
+            let placement = Placement::whole(Size::new(layer.height, layer.width), Size { height, width });
             let coarse = layer.activations.chunks_exact(layer.height * layer.width);
             for (map, coarse) in maps.chunks_exact_mut(positions).zip(coarse) {
                 for (value, coarse) in map.iter_mut().zip(placement.upsampled(coarse)?) {
@@ -590,15 +592,11 @@ impl PhotoMasker {
         (mean, std): ([f32; 3], [f32; 3]),
         size: [usize; 2],
     ) -> Result<Self> {
-        let placement = Placement::whole(size, [photo.height, photo.width])?;
+        let placement = Placement::whole(Size::new(size[0], size[1]), photo.size);
         if !recipe.blends_normalised() {
             return Ok(Self { photo, blurred, normalise: Some((mean, std)), placement });
         }
-        let normalised = |planes: Planes| Planes {
-            height: planes.height,
-            width: planes.width,
-            data: planes.into_normalised(mean, std),
-        };
+        let normalised = |planes: Planes| Planes { size: planes.size, data: planes.into_normalised(mean, std) };
         Ok(Self { photo: normalised(photo), blurred: normalised(blurred), normalise: None, placement })
     }
 

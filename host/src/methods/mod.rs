@@ -1,12 +1,12 @@
 //! Every way to a saliency map, by name: DecomCAM's recipes, and the methods that it is held against.
 
+use crate::Size;
 use crate::args::RecipeArg;
 use crate::encoders::image::{Explained, ImageTower};
 use crate::explain::{self, BLUR_SIGMA, Decomposed, PhotoMasker, Request};
 use crate::metrics::Random;
 use crate::model::Model;
-use crate::photo::placement::Placement;
-use crate::photo::{self, Framing, Photo, Planes};
+use crate::photo::{self, Framing, Photo, Placement, Planes};
 use crate::score::Prompt;
 use crate::workers;
 use anyhow::{Result, ensure};
@@ -165,13 +165,13 @@ pub struct Map {
     /// Height x width, row-major.
     pub values: Vec<f32>,
     /// Height and width: the layer's, or the input's.
-    pub size: [usize; 2],
+    pub size: Size,
 }
 
 impl Map {
     /// The saliency at another size: upsampled, negatives cut off, scaled to 0..=1.
-    pub fn saliency(&self, size: [usize; 2]) -> Result<Vec<f32>> {
-        Placement::whole(self.size, size)?.saliency(&self.values)
+    pub fn saliency(&self, size: Size) -> Result<Vec<f32>> {
+        Ok(Placement::whole(self.size, size).saliency(&self.values)?)
     }
 }
 
@@ -239,21 +239,22 @@ impl<'a> Subject<'a> {
                 })?;
             }
             Method::Rise => {
-                let size = [self.planes.height, self.planes.width];
-                let values = rise(&self.input, size, choices, &|input| self.explained_score(input))?;
+                let size = self.planes.size;
+                let values =
+                    rise(&self.input, [size.height, size.width], choices, &|input| self.explained_score(input))?;
                 return Ok(Map { values, size });
             }
             // An upsampled constant is not constant to the last bit; at the input's own size it is.
             Method::Uniform => {
-                let size = [self.planes.height, self.planes.width];
-                return Ok(Map { values: vec![0.0; size[0] * size[1]], size });
+                let size = self.planes.size;
+                return Ok(Map { values: vec![0.0; size.area()], size });
             }
         }
-        Ok(Map { values: map, size })
+        Ok(Map { values: map, size: Size::new(size[0], size[1]) })
     }
 
     fn score_cam(&self, chosen: &[usize], threads: usize) -> Result<Vec<f32>> {
-        let size = [self.planes.height, self.planes.width];
+        let size = [self.planes.size.height, self.planes.size.width];
         let layer = [self.layer.height, self.layer.width];
         let score = |input: &[f32]| self.explained_score(input);
         score_cam(&self.layer.activations, layer, &self.input, size, chosen, threads, &score)
@@ -267,7 +268,7 @@ impl<'a> Subject<'a> {
         let affinity = choices.affinity.unwrap_or(exact);
         let request = Request { recipe, channels, components, sign, affinity, ..Request::new(threads) };
         let pad = self.model.manifest.image.padding();
-        let at = |(height, width)| self.photo.network_input(self.framing, height as u32, width as u32, pad);
+        let at = |(height, width)| self.photo.network_input(self.framing, Size { height, width }, pad, threads);
         let seen = match self.tower.finer() {
             Some(_) if exact => Some(explain::look(self.model, self.tower, self.prompt, &self.input, &at)?),
             _ => None,
@@ -288,7 +289,7 @@ impl<'a> Subject<'a> {
     fn decomcam(&self, recipe: Recipe, choices: &Choices) -> Result<Map> {
         let (Decomposed { parts, saliency, .. }, size) = self.decomposed(recipe, choices)?;
         if recipe == Recipe::Exact {
-            return Ok(Map { values: saliency, size });
+            return Ok(Map { values: saliency, size: Size::new(size[0], size[1]) });
         }
         let mut weights: Vec<f32> = parts.iter().map(|part| part.weight).collect();
         if !recipe.is_closed_form() {
@@ -303,7 +304,7 @@ impl<'a> Subject<'a> {
         let ossms: Vec<f32> = parts.iter().flat_map(|part| part.ossm.iter().copied()).collect();
         let mut values = vec![0.0; size[0] * size[1]];
         integrate::sum(&ossms, &weights, &mut values)?;
-        Ok(Map { values, size })
+        Ok(Map { values, size: Size::new(size[0], size[1]) })
     }
 }
 

@@ -12,18 +12,19 @@
 //! components to N, so that 1 is all of a photo in which there is as much for the score as in the mean. It is negative where the component's positive side
 //! is not the one that the score rewards in that photo.
 
+use crate::Size;
 use crate::args::EvalArgs;
 use crate::dataset::{Annotated, Object};
-use crate::draw::{self, Row, Rows, SheetTile};
+use crate::draw::{self, Look, Row, Rows, Tile};
 use crate::encoders::image::{Explained, ImageTower};
 use crate::encoders::text::TextTower;
 use crate::eval::{self, Found, LeftOut, Outcome, Pair, Problem, Skipped, View, Work};
 use crate::explain::{self, CHANNELS_MAX, Grid, Name, Request, Seen};
+use crate::files::{Files, prepare_directory, write_json, write_png};
 use crate::methods::Method;
 use crate::model::Model;
-use crate::photo::placement::Placement;
-use crate::photo::{Framing, Photo};
-use crate::report::{self, Files};
+use crate::photo::{Framing, Photo, Placement};
+use crate::report;
 use crate::score::Prompt;
 use crate::workers;
 use anyhow::{Context, Result, ensure};
@@ -170,7 +171,7 @@ pub(crate) fn run(
     threads: usize,
 ) -> Result<Outcome> {
     let directory = args.out.join("pool");
-    report::prepare_directory(&directory)?;
+    prepare_directory(&directory)?;
     let view = View::new(args, model)?;
     let text = TextTower::load(model)?;
     let name = |name: &String| Prompt::new(model, &text, name, None, Some(&view.explained));
@@ -209,8 +210,8 @@ pub(crate) fn run(
         }
         outcome.text += &report.table();
         let mut files = Files::new(&directory);
-        files.add(&(file_stem(category) + ".png"), |out| report::write_png(out, &picture))?;
-        files.add(&(file_stem(category) + ".json"), |out| report::write_json(out, &report))?;
+        files.add(&(file_stem(category) + ".png"), |out| write_png(out, &picture))?;
+        files.add(&(file_stem(category) + ".json"), |out| write_json(out, &report))?;
         outcome.files.extend(files.publish()?);
     }
     ensure!(!outcome.files.is_empty(), "nothing to pool: {}", outcome.skipped.join("; "));
@@ -272,7 +273,7 @@ impl Pool<'_> {
             let (photo, category) = (work.photo.clone(), Some(category.to_owned()));
             lock().skipped.push(Skipped { problem, photo, category, reason: format!("{error:#}") });
         };
-        let photo = Photo::open(&work.path).map_err(|error| skip(Problem::UndecodablePhoto, error)).ok()?;
+        let photo = Photo::open(&work.path).map_err(|error| skip(Problem::UndecodablePhoto, error.into())).ok()?;
         let objects: Vec<Object> = work.pairs.iter().flat_map(|(_, objects)| objects.iter().cloned()).collect();
         let mask = self.view.truth(&photo, &objects).map(|truth| truth.share());
         if lock().judge(self.args, mask, &work.photo, category) == Pair::LeftOut {
@@ -287,7 +288,7 @@ impl Pool<'_> {
     /// What the network says of a photo: its layer, X_k and the size of its grid.
     fn look(&self, photo: &Photo, framing: Framing, prompt: &Prompt) -> Result<(Explained, Vec<f32>, [usize; 2])> {
         let image = &self.model.manifest.image;
-        let at = |(height, width)| photo.network_input(framing, height as u32, width as u32, image.padding());
+        let at = |(height, width)| photo.network_input(framing, Size { height, width }, image.padding(), 1);
         let input = at(self.tower.side()).normalised(image.mean, image.std);
         let Seen { layer, finer } = explain::look(self.model, &self.tower, prompt, &input, &at)?;
         let affinity = self.args.methods.tuning.affinity.is_none_or(|switch| switch.0);
@@ -373,13 +374,11 @@ impl Pool<'_> {
     /// A photo as it is shown, and the OSSM of a component on it.
     fn tile(&self, member: &Member, ossm: &[f32]) -> Result<(RgbImage, Vec<f32>)> {
         let photo = Photo::open(&member.path)?;
-        let seen = member.framing.seen(photo.pixels.height(), photo.pixels.width());
-        let picture = draw::row_tile(&photo.pixels, seen);
-        // The same framing, counted from the corner of what is shown.
-        let (top, left) = (member.framing.top - i64::from(seen.top), member.framing.left - i64::from(seen.left));
-        let framing = Framing { top, left, ..member.framing };
-        let placement = Placement::new(member.grid, framing, [seen.height as usize, seen.width as usize])?
-            .on_copy([picture.height() as usize, picture.width() as usize])?;
+        let [height, width] = member.grid;
+        let placement = Placement::new(Size { height, width }, member.framing, photo.size());
+        let picture = draw::row_tile(&photo.pixels, placement.seen());
+        let size = Size::new(picture.height() as usize, picture.width() as usize);
+        let placement = placement.on_seen().on_copy(size);
         let mut map = placement.upsampled(ossm)?;
         map.iter_mut().for_each(|value| *value = value.max(0.0));
         Ok((picture, map))
@@ -394,7 +393,8 @@ impl Pool<'_> {
             report.components.iter().zip(&shared.components).map(most_typical).collect::<Result<_>>()?;
         let contributions = report.components.iter().filter_map(|component| component.contribution);
         let strongest = contributions.map(f32::abs).fold(0.0, f32::max);
-        draw::rows(&Rows {
+        Ok(draw::rows(&Rows {
+            look: &Look::default(),
             title: &report.title(),
             subtitle: vec![report.subtitle()],
             rows: report
@@ -413,7 +413,7 @@ impl Pool<'_> {
                 ),
                 "Of each photo that part is shown which the model saw.".into(),
             ],
-        })
+        })?)
     }
 }
 
@@ -479,13 +479,13 @@ impl ComponentReport {
         let label = [self.contribution.map_or_else(|| number.clone(), |mean| format!("{number}  {mean:+.3}"))];
         let variance = format!("variance {:.1}%", 100.0 * self.explained_variance);
         let tile = |((picture, map), photo): (&'a (RgbImage, Vec<f32>), &PhotoReport)| {
-            (picture, SheetTile { map, lines: photo.lines(), bar: None, dimmed: photo.typicality <= 0.0 })
+            (picture, Tile { map, lines: photo.lines(), bar: None, dimmed: photo.typicality <= 0.0 })
         };
         Row {
-            label: SheetTile {
+            label: Tile {
                 lines: label.into_iter().chain([variance]).chain(self.name.as_ref().map(report::named)).collect(),
                 bar: self.contribution.filter(|_| strongest > 0.0).map(|mean| mean / strongest),
-                ..SheetTile::default()
+                ..Tile::default()
             },
             tiles: tiles.iter().zip(&self.photos).map(tile).collect(),
         }

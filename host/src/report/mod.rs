@@ -1,20 +1,19 @@
 //! An explanation in words, numbers and pictures: the terminal, `explanation.json`, `.npy` maps and PNG pictures.
 
+use crate::Size;
 use crate::args::{IntegrateArg, RecipeArg, SignArg};
-use crate::draw::{self, Sheet, SheetTile};
+use crate::draw::{self, Look, Sheet, Tile};
 use crate::explain::{Explanation, Integrate, Name, Request};
+use crate::files::{Files, write_json, write_npy, write_png};
 use crate::model::Model;
-use crate::photo::Photo;
-use crate::photo::placement::Placement;
+use crate::photo::{Photo, Placement, Rect};
 use crate::score::{Prompt, Scores};
 use crate::timings::{Stage, Timings};
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use decomcam_core::Recipe;
-use image::{ExtendedColorType, ImageEncoder, RgbImage, codecs::png};
-use npyz::WriterBuilder;
+use image::RgbImage;
 use serde::Serialize;
 use std::fmt::Write as _;
-use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -59,18 +58,10 @@ struct ModelReport {
 struct PhotoReport {
     path: String,
     sha256: String,
-    height: u32,
-    width: u32,
+    #[serde(flatten)]
+    size: Size,
     /// The part that the model saw, in pixels of the photo.
-    seen: SeenReport,
-}
-
-#[derive(Debug, Serialize)]
-struct SeenReport {
-    top: u32,
-    left: u32,
-    height: u32,
-    width: u32,
+    seen: Rect,
 }
 
 #[derive(Debug, Serialize)]
@@ -128,8 +119,7 @@ impl Explained<'_> {
     pub fn report(&self) -> Report {
         let e = self.explanation;
         let (text, versus) = self.prompt.typed();
-        let (height, width) = (self.photo.pixels.height(), self.photo.pixels.width());
-        let seen = e.framing.seen(height, width);
+        let size = self.photo.size();
         Report {
             schema_version: SCHEMA_VERSION,
             program: concat!("decomcam ", env!("CARGO_PKG_VERSION")).into(),
@@ -146,11 +136,10 @@ impl Explained<'_> {
                 input_width: e.input_size[1],
             },
             photo: PhotoReport {
-                path: self.photo.path.display().to_string(),
+                path: self.photo.name.clone(),
                 sha256: self.photo.sha256.clone(),
-                height,
-                width,
-                seen: SeenReport { top: seen.top, left: seen.left, height: seen.height, width: seen.width },
+                size,
+                seen: e.framing.seen(size),
             },
             text: text.into(),
             versus: versus.map(Into::into),
@@ -222,13 +211,8 @@ impl Explained<'_> {
 
     /// What the terminal shows: scores, parts, warnings.
     pub fn summary(&self) -> String {
-        let mut text = format!(
-            "{}: {}\n{}\n{}\n\n",
-            self.photo.path.display(),
-            self.question(),
-            self.score_line(),
-            self.recipe_line()
-        );
+        let mut text =
+            format!("{}: {}\n{}\n{}\n\n", self.photo.name, self.question(), self.score_line(), self.recipe_line());
         text += "part  contribution  predicted  weight  variance  where\n";
         for (q, part) in self.explanation.parts.iter().enumerate() {
             let _ = writeln!(
@@ -256,12 +240,13 @@ impl Explained<'_> {
     /// under its name; the report comes last.
     pub fn write(&self, directory: &Path) -> Result<Vec<PathBuf>> {
         let photo = &self.photo.pixels;
-        let placement = self.explanation.placement(self.photo)?;
+        let placement = self.explanation.placement(self.photo);
         let saliency = placement.saliency(&self.explanation.saliency)?;
-        let shape = [photo.height() as usize, photo.width() as usize];
+        let Size { height, width } = self.photo.size();
+        let shape = [height, width];
 
         let mut files = Files::new(directory);
-        let overlay = draw::overlay(photo, &saliency, placement.seen())?;
+        let overlay = draw::overlay(photo, &saliency, placement.seen(), &Look::default())?;
         files.add("overlay.png", |out| write_png(out, &overlay))?;
         drop(overlay);
         let sheet = self.sheet(&placement)?;
@@ -289,13 +274,12 @@ impl Explained<'_> {
         }
         let report = self.report();
         files.add("explanation.json", |out| write_json(out, &report))?;
-        files.publish()
+        Ok(files.publish()?)
     }
 
     fn sheet(&self, placement: &Placement) -> Result<RgbImage> {
         let photo = &self.photo.pixels;
-        let (height, width) = draw::tile_size(photo.height(), photo.width());
-        let tile = placement.on_copy([height as usize, width as usize])?;
+        let tile = placement.on_copy(draw::tile_size(self.photo.size()));
         let e = self.explanation;
         let saliency = tile.saliency(&e.saliency)?;
         let maps: Vec<Vec<f32>> = e
@@ -308,7 +292,7 @@ impl Explained<'_> {
             })
             .collect::<Result<_>>()?;
         let strongest = e.parts.iter().map(|part| part.contribution.abs()).fold(0.0, f32::max);
-        let ossms = e.parts.iter().zip(&maps).enumerate().map(|(q, (part, map))| SheetTile {
+        let ossms = e.parts.iter().zip(&maps).enumerate().map(|(q, (part, map))| Tile {
             map,
             lines: [
                 format!("#{}  {:+.3}", q + 1, part.contribution),
@@ -321,17 +305,18 @@ impl Explained<'_> {
             bar: (strongest > 0.0).then(|| part.contribution / strongest),
             dimmed: part.weight <= 0.0,
         });
-        draw::sheet(&Sheet {
+        Ok(draw::sheet(&Sheet {
             photo,
             seen: placement.seen(),
             title: &self.question(),
             subtitle: vec![self.score_line(), self.recipe_line()],
-            saliency: SheetTile {
+            saliency: Tile {
                 map: &saliency,
                 lines: vec!["Saliency".into(), "weighted sum of the parts".into()],
-                ..SheetTile::default()
+                ..Tile::default()
             },
-            ossms: ossms.collect(),
+            parts: ossms.collect(),
+            look: &Look::default(),
             notes: vec![format!(
                 "Each part is an orthogonal sub-saliency map (OSSM). The bold number is its contribution: the score ({}) of the {}. \
                  Predicted is what the gradient alone says, as a share of the largest.",
@@ -343,7 +328,7 @@ impl Explained<'_> {
                         "layer kept where the part is high and at its mean elsewhere, less that of the means alone",
                 }
             )],
-        })
+        })?)
     }
 }
 
@@ -464,100 +449,6 @@ fn stage_lines(text: &mut String, stages: &[StageReport]) {
         let network = if stage.network { "  network" } else { "" };
         let _ = writeln!(text, "  {:<32} {:>9.1} ms{network}", stage.stage, stage.ms);
     }
-}
-
-/// Indented, with a line break at the end.
-pub fn write_json(out: &mut dyn Write, value: &impl Serialize) -> Result<()> {
-    serde_json::to_writer_pretty(&mut *out, value)?;
-    Ok(out.write_all(b"\n")?)
-}
-
-/// A picture as PNG.
-pub fn write_png(out: &mut dyn Write, picture: &RgbImage) -> Result<()> {
-    let encoder = png::PngEncoder::new_with_quality(out, png::CompressionType::Fast, png::FilterType::Adaptive);
-    Ok(encoder.write_image(picture, picture.width(), picture.height(), ExtendedColorType::Rgb8)?)
-}
-
-pub(crate) type Push<'a> = dyn FnMut(&[f32]) -> Result<()> + 'a;
-
-/// A row-major little-endian f32 array of this shape, its values as `fill` gives them.
-pub(crate) fn write_npy(
-    out: &mut dyn Write,
-    shape: &[usize],
-    fill: impl FnOnce(&mut Push) -> Result<()>,
-) -> Result<()> {
-    let shape: Vec<u64> = shape.iter().map(|size| *size as u64).collect();
-    let mut array = npyz::WriteOptions::<f32>::new().default_dtype().shape(&shape).writer(out).begin_nd()?;
-    fill(&mut |values: &[f32]| Ok(array.extend(values.iter().copied())?))?;
-    Ok(array.finish()?)
-}
-
-/// Files that are written aside and appear under their names together.
-pub struct Files<'a> {
-    directory: &'a Path,
-    written: Vec<(tempfile::NamedTempFile, PathBuf)>,
-}
-
-impl<'a> Files<'a> {
-    /// Files that will go into `directory`.
-    pub fn new(directory: &'a Path) -> Self {
-        Self { directory, written: Vec::new() }
-    }
-
-    /// Writes one file aside.
-    pub fn add(&mut self, name: &str, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
-        let path = self.directory.join(name);
-        let file = temporary(self.directory)?;
-        let mut out = BufWriter::new(file.as_file());
-        write(&mut out)
-            .and_then(|()| Ok(out.flush()?))
-            .with_context(|| format!("cannot write `{}`: is there space on the disk?", path.display()))?;
-        drop(out);
-        self.written.push((file, path));
-        Ok(())
-    }
-
-    /// Lets all appear under their names, in the order in which they were added.
-    pub fn publish(self) -> Result<Vec<PathBuf>> {
-        // Found before the first file appears: then none does.
-        for (_, path) in &self.written {
-            ensure!(
-                !path.is_dir(),
-                "cannot write `{}`: expected a file or nothing of that name, found a directory; choose another --out",
-                path.display()
-            );
-        }
-        let mut paths = Vec::new();
-        for (file, path) in self.written {
-            file.persist(&path).with_context(|| format!("cannot write `{}`", path.display()))?;
-            paths.push(path);
-        }
-        Ok(paths)
-    }
-}
-
-/// A file aside, with the permissions that a new file gets (temporary files are private otherwise).
-fn temporary(directory: &Path) -> Result<tempfile::NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".decomcam-");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    builder.tempfile_in(directory).with_context(|| {
-        format!(
-            "cannot write into `{}`: expected a directory that may be written to; choose another with --out",
-            directory.display()
-        )
-    })
-}
-
-/// Makes the directory if need be, and finds out whether it can be written to: before the work, not after it.
-pub fn prepare_directory(directory: &Path) -> Result<()> {
-    std::fs::create_dir_all(directory)
-        .with_context(|| format!("cannot make the directory `{}`: choose another with --out", directory.display()))?;
-    temporary(directory).map(drop)
 }
 
 impl Model {
