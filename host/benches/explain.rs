@@ -19,7 +19,7 @@ fn stages(criterion: &mut Criterion) {
     let prompt = Prompt::new(&model, &text, "a cat", None, None).expect("a prompt");
     let photo =
         Photo::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/photos/chelsea.png")).expect("a photo");
-    let planes = explain::network_input(&model, &photo, None, side).1;
+    let planes = explain::network_input(&model, &photo, None, side, 1).1;
     let input = planes.normalised(model.manifest.image.mean, model.manifest.image.std);
 
     let mut group = criterion.benchmark_group("forward");
@@ -39,7 +39,7 @@ fn stages(criterion: &mut Criterion) {
 
     let tower = ImageTower::load(&model, "features", side).expect("the image tower");
     let mut group = criterion.benchmark_group("explanation");
-    group.bench_function("photo to input", |b| b.iter(|| explain::network_input(&model, &photo, None, side)));
+    group.bench_function("photo to input", |b| b.iter(|| explain::network_input(&model, &photo, None, side, 1)));
     group.bench_function("blur", |b| b.iter(|| blur(&planes, explain::BLUR_SIGMA, 4.0)));
     group.sample_size(10);
     for threads in [1, 2] {

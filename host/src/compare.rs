@@ -1,6 +1,6 @@
 //! Methods side by side on one photo: a labelled picture, and a table of what the score says of each map.
 
-use crate::draw::{self, Sheet, SheetTile};
+use crate::draw::{self, Sheet, Style, Tile};
 use crate::error::Sorted as _;
 use crate::eval::Faithfulness;
 use crate::explain::{self, Look, Options, Request};
@@ -115,7 +115,7 @@ pub fn compare(session: &Session, photo: &Photo, prompt: &Prompt, asked: &Compar
         program: PROGRAM,
         model: manifest.name.clone(),
         layer: towers.own.layer().name.clone(),
-        photo: photo.path.display().to_string(),
+        photo: photo.name.clone(),
         text: prompt.text().to_owned(),
         versus: prompt.versus().map(str::to_owned),
         scores: prompt.scores(look.vectors()?)?,
@@ -196,9 +196,8 @@ impl Comparison {
 
     fn picture(&self, photo: &Photo) -> Result<RgbImage> {
         let tile = draw::tile_size(photo.size());
-        let on_tile = |map: &Map| {
-            Placement::new(map.size, self.framing, photo.size()).on_copy(tile).saliency(&map.values)
-        };
+        let on_tile =
+            |map: &Map| Placement::new(map.size, self.framing, photo.size()).on_copy(tile).saliency(&map.values);
         let drawn: Vec<Vec<f32>> = self.maps.iter().map(on_tile).collect::<Result<_>>()?;
         let mut tiles = self.methods.iter().zip(&drawn).map(|(row, map)| row.tile(map));
         let Scores { reported, explained } = &self.scores;
@@ -214,7 +213,8 @@ impl Comparison {
                 format!("model {}, layer {}", self.model, self.layer),
             ],
             saliency: tiles.next().context("expected a method").kind(Error::Options)?,
-            ossms: tiles.collect(),
+            parts: tiles.collect(),
+            style: &Style::default(),
             notes: vec![format!(
                 "Deletion and insertion: mean {} while the most salient pixels go first, or come first ({} pixels a step). Drop: the share of the score \
                  that is lost when the photo is multiplied by the map. Good maps have low deletion, high insertion, low drop.",
@@ -225,8 +225,8 @@ impl Comparison {
 }
 
 impl MethodRow {
-    fn tile<'m>(&self, map: &'m [f32]) -> SheetTile<'m> {
-        SheetTile {
+    fn tile<'m>(&self, map: &'m [f32]) -> Tile<'m> {
+        Tile {
             map,
             lines: vec![
                 self.method.into(),
@@ -234,7 +234,7 @@ impl MethodRow {
                 format!("insertion {}", number(self.insertion)),
                 format!("drop {}, {:.0} ms", number(self.average_drop), self.ms),
             ],
-            ..SheetTile::default()
+            ..Tile::default()
         }
     }
 }

@@ -1,9 +1,8 @@
 //! What there is to do with a data set: photos that exist, categories that the model knows, masks of a size that counts; and what was skipped.
 
-use super::{Annotated, Object, Shape, Truth};
+use super::{Annotated, Listed, Object, Photos, Shape, SkippedRecord, Truth};
 use crate::error::Sorted as _;
 use crate::explain::View;
-use crate::hash::sha256_hex;
 use crate::model::Manifest;
 use crate::photo::Photo;
 use crate::score::{Prompt, Question};
@@ -12,7 +11,7 @@ use crate::{Error, Result};
 use anyhow::ensure;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Which photos of a data set, and which of their objects.
@@ -35,7 +34,14 @@ pub struct Selection {
 impl Selection {
     /// All annotated photos of a directory, masks of 2% to 70% of the input.
     pub fn new(photos: impl Into<PathBuf>, annotations: Option<PathBuf>) -> Self {
-        Self { photos: photos.into(), annotations, leave_out: Vec::new(), prompt: None, least_mask: 0.02, most_mask: 0.7 }
+        Self {
+            photos: photos.into(),
+            annotations,
+            leave_out: Vec::new(),
+            prompt: None,
+            least_mask: 0.02,
+            most_mask: 0.7,
+        }
     }
 
     /// The text of a category, `{}` standing for it. A classifier's classes are known by their names alone.
@@ -52,18 +58,14 @@ impl Selection {
         self.checked().kind(Error::Dataset)
     }
 
-    /// The photos and their objects, and the hash of what was read: of a directory the names and contents are in it.
+    /// The photos and their objects.
     ///
     /// # Errors
     /// Annotations that cannot be read.
-    pub(crate) fn read(&self) -> Result<(Vec<Annotated>, Option<String>)> {
+    pub(crate) fn read(&self) -> Result<Listed> {
         match &self.annotations {
-            Some(path) => {
-                let listed = super::read(path)?;
-                let hash = sha256_hex(format!("{listed:?}").as_bytes());
-                Ok((listed, Some(hash)))
-            }
-            None => Ok((super::by_folder(&self.photos)?, None)),
+            Some(path) => super::read(path),
+            None => super::by_folder(&self.photos),
         }
     }
 
@@ -111,6 +113,8 @@ pub enum Problem {
     UnknownCategory,
     /// The mask encloses nothing.
     EmptyMask,
+    /// A record of the annotations that says nothing usable.
+    BadRecord,
     /// Something else failed.
     Failed,
 }
@@ -218,6 +222,16 @@ impl Found {
         });
     }
 
+    /// Notes a record of the annotations that could not be used.
+    fn skip_record(&self, record: &SkippedRecord) {
+        self.lock().skipped.push(Skipped {
+            problem: Problem::BadRecord,
+            photo: record.photo.clone().unwrap_or_else(|| record.file.clone()),
+            category: record.category.clone(),
+            reason: record.line(),
+        });
+    }
+
     /// Photo and category of every pair that counts, so far.
     pub(crate) fn pairs(&self) -> BTreeSet<(String, String)> {
         self.lock().pairs.clone()
@@ -259,18 +273,20 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// Plans the listed photos; `encode` makes a category's prompt.
-    pub(crate) fn new(
-        selection: &Selection,
-        listed: Vec<Annotated>,
-        encode: impl Fn(&str) -> Result<Prompt>,
-    ) -> Self {
+    pub(crate) fn new(selection: &Selection, listed: Listed, encode: impl Fn(&str) -> Result<Prompt>) -> Result<Self> {
+        let photos = Photos::new(&selection.photos)?;
         let mut plan = Self { work: Vec::new(), prompts: BTreeMap::new(), found: Found::default() };
         let mut refused: BTreeMap<String, String> = BTreeMap::new();
-        for Annotated { photo, objects } in listed {
-            let Some(path) = found_in(&selection.photos, &photo) else {
-                let reason = format!("no such photo in `{}`", selection.photos.display());
-                plan.found.skip(Problem::MissingPhoto, &photo, None, reason);
-                continue;
+        for record in &listed.skipped {
+            plan.found.skip_record(record);
+        }
+        for Annotated { photo, objects } in listed.photos {
+            let path = match photos.find(&photo) {
+                Ok(path) => path,
+                Err(missing) => {
+                    plan.found.skip(Problem::MissingPhoto, &photo, None, missing);
+                    continue;
+                }
             };
             let mut pairs = by_category(&objects);
             pairs.retain(|(category, objects)| {
@@ -297,14 +313,8 @@ impl Plan {
                 plan.work.push(Work { photo, path, objects, pairs });
             }
         }
-        plan
+        Ok(plan)
     }
-}
-
-/// A photo by the path that the annotations name, or by its file name alone.
-fn found_in(directory: &Path, photo: &str) -> Option<PathBuf> {
-    let name = Path::new(photo).file_name().map(PathBuf::from).unwrap_or_default();
-    [directory.join(photo), directory.join(name)].into_iter().find(|path| path.is_file())
 }
 
 /// The objects of each category, in the order in which the categories come first.

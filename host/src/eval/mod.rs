@@ -21,6 +21,7 @@ use crate::explain::Options;
 use crate::files::{self, Files};
 use crate::methods::{Method, RISE_MASKS};
 use crate::metrics::Metric;
+use crate::onnx::quantised::Pairs;
 use crate::session::Session;
 use crate::{Error, Result};
 use anyhow::ensure;
@@ -77,14 +78,15 @@ impl EvalOptions {
 pub fn evaluate(session: &Session, asked: &EvalOptions) -> Result<Outcome> {
     asked.selection.check()?;
     asked.options.check_used(&asked.methods)?;
-    let (listed, annotations_sha256) = asked.selection.read()?;
+    let listed = asked.selection.read()?;
+    let annotations_sha256 = asked.selection.annotations.is_some().then(|| listed.sha256());
     let metrics = wanted_metrics(&asked.metrics, asked.selection.annotations.is_some()).kind(Error::Options)?;
     files::prepare_directory(&asked.out)?;
 
     let settings = settings(session, asked, annotations_sha256)?;
     let template = asked.selection.template(&session.model().manifest);
     let score = Some(settings.explained.as_str());
-    let plan = Plan::new(&asked.selection, listed, |category| prompt_of(session, category, template, score));
+    let plan = Plan::new(&asked.selection, listed, |category| prompt_of(session, category, template, score))?;
     session.forget_text();
     let records = asked.out.join("records.jsonl");
     let run = Run::new(session, asked, metrics, &settings, plan, Records::open(&records, settings.hash()?)?)?;
@@ -98,8 +100,8 @@ pub fn evaluate(session: &Session, asked: &EvalOptions) -> Result<Outcome> {
     let records = Records::open(&records, settings.hash()?)?;
     let results = Results::new(settings, &asked.methods, findings, &records);
     let mut files = Files::new(&asked.out);
-    files.add("results.csv", |out| Ok(out.write_all(results.csv().as_bytes())?))?;
-    files.add("results.md", |out| Ok(out.write_all(results.markdown().as_bytes())?))?;
+    files.add("results.csv", |out| out.write_all(results.csv().as_bytes()))?;
+    files.add("results.md", |out| out.write_all(results.markdown().as_bytes()))?;
     files.add("results.json", |out| files::write_json(out, &results))?;
     let files = files.publish()?;
     let skipped = results.skipped.iter().map(Skipped::line).collect();
@@ -120,7 +122,7 @@ fn settings(session: &Session, asked: &EvalOptions, annotations_sha256: Option<S
         layer: first.resolve(&model.manifest)?.layer,
         explained,
         reported: model.manifest.explain.reported.clone(),
-        faithful: model.is_faithful(),
+        faithful: model.pairs() == Pairs::Round,
         size: view.size(),
         fit: view.fit().name(),
         margin: view.margin(),

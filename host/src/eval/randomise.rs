@@ -16,7 +16,8 @@ impl Run<'_> {
     /// # Reference
     /// Adebayo et al., NeurIPS 2018, section 4.1 (cascading; they draw new weights, here they change places).
     pub(super) fn randomise(&self) -> Result<Vec<usize>> {
-        let pairs = self.work.iter().flat_map(|work| work.pairs.iter().map(move |(category, _)| (work, category.as_str())));
+        let pairs =
+            self.work.iter().flat_map(|work| work.pairs.iter().map(move |(category, _)| (work, category.as_str())));
         let counted = pairs.filter(|(work, category)| self.counted(&work.photo, category));
         let pairs: Vec<(&Work, &str)> = counted.take(self.asked.randomise).collect();
         let stages = stages(self.towers.own.weight_tensors(self.session.model())?);

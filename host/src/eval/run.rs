@@ -1,10 +1,10 @@
 //! One run over the photos: what has no record yet is measured and recorded.
 
+use super::EvalOptions;
 use super::measure::measured;
 use super::parts::PartsSummary;
 use super::records::{Record, Records, Settings};
 use super::results::Findings;
-use super::EvalOptions;
 use crate::dataset::plan::{Found, Plan, Problem, Work, truth};
 use crate::dataset::{Object, Truth};
 use crate::error::Sorted as _;

@@ -20,7 +20,8 @@ pub mod view;
 pub(crate) mod warnings;
 
 pub use look::{Look, Towers};
-pub pub use options::{Integrate, Options, Request};
+pub use names::Name;
+pub use options::{Integrate, Options, Request};
 pub use parts::{CHANNELS_MAX, Component, Decomposition};
 pub use view::View;
 
@@ -341,8 +342,7 @@ fn other_map(look: &Look<'_>, request: &Request) -> Result<Map> {
         Method::AblationCam => {
             let whole = look.prompt().explained_score(&layer.seen.vectors)?;
             let head = look.head()?;
-            let score =
-                |values: &[f32]| look.prompt().explained_score(&head.vectors(&activations.prefix, values)?);
+            let score = |values: &[f32]| look.prompt().explained_score(&head.vectors(&activations.prefix, values)?);
             return methods::ablation_cam(activations, whole, look.threads(), &score);
         }
         Method::DecomCam(_) | Method::Rise | Method::Uniform => {}

@@ -2,9 +2,9 @@
 
 use super::look::Look;
 use super::masks::gains;
-use crate::{Result, Size};
 use crate::encoders::activations::Activations;
 use crate::score::Prompt;
+use crate::{Result, Size};
 use serde::Serialize;
 
 /// A text that fits a part.

@@ -152,7 +152,8 @@ impl Options {
         let unused = self.given().into_iter().find(|(_, takes, _)| !methods.iter().any(|method| takes(*method)));
         let Some((name, _, why)) = unused else { return Ok(()) };
         let methods: Vec<&str> = methods.iter().map(|method| method.name()).collect();
-        Err(anyhow::anyhow!("--{name} has no effect with {}: {why}; leave it out", methods.join(", "))).kind(Error::Options)
+        Err(anyhow::anyhow!("--{name} has no effect with {}: {why}; leave it out", methods.join(", ")))
+            .kind(Error::Options)
     }
 
     /// These options for one of several methods: what it does not heed is left out.

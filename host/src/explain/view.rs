@@ -23,10 +23,11 @@ impl View {
     /// A size that the model cannot take.
     pub fn new(manifest: &Manifest, size: Option<Size>, fit: Option<Fit>, margin: Option<usize>) -> Result<Self> {
         let image = &manifest.image;
-        let size = size.unwrap_or(Size::square(image.size));
+        let size = size.unwrap_or(image.size);
         manifest.check_size(size)?;
         // The same share of the photo at every size.
-        let own_margin = (image.margin * size.height.min(size.width)).div_ceil(image.size);
+        let shorter = |size: Size| size.height.min(size.width);
+        let own_margin = (image.margin * shorter(size)).div_ceil(shorter(image.size));
         Ok(Self {
             size,
             fit: fit.unwrap_or(image.fit),

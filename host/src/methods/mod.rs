@@ -48,7 +48,11 @@ const OTHERS: [(Method, &str, &str); 12] = [
     (Method::EigenGradCam, "eigen-grad-cam", "First principal component of gradient times activation"),
     (Method::ScoreCam, "score-cam", "Channels weighed by the score of the photo they mask; a forward pass each"),
     (Method::GScoreCam, "gscore-cam", "Score-CAM of the tenth of the channels with the largest gradient"),
-    (Method::AblationCam, "ablation-cam", "Channels weighed by what silencing them costs; a pass from the layer on each"),
+    (
+        Method::AblationCam,
+        "ablation-cam",
+        "Channels weighed by what silencing them costs; a pass from the layer on each",
+    ),
     (Method::Rise, "rise", "Random masks weighed by the score they leave; a forward pass each"),
     (Method::Uniform, "uniform", "Baseline: a constant map"),
 ];

@@ -1,6 +1,5 @@
 //! DecomCAM's variants. The paper's text and its authors' released programs disagree with each other, so each has a name.
 
-
 use decomcam_core::{ScoreFormula, SignRule, Weighing};
 
 /// A variant of DecomCAM: what is selected, how the parts of a photo are masked, how the parts are weighed.
@@ -100,5 +99,6 @@ pub const fn sign_name(sign: SignRule) -> &'static str {
         SignRule::Score => "score",
         SignRule::LargestLoading => "loading",
         SignRule::LargestEntry => "entry",
+        _ => "another",
     }
 }

@@ -24,13 +24,7 @@ const KEPT: f64 = 0.5;
 ///
 /// # Errors
 /// No masks, and those of `score`.
-pub fn rise(
-    (input, size): (&[f32], Size),
-    masks: usize,
-    seed: u64,
-    threads: usize,
-    score: &Scorer<'_>,
-) -> Result<Map> {
+pub fn rise((input, size): (&[f32], Size), masks: usize, seed: u64, threads: usize, score: &Scorer<'_>) -> Result<Map> {
     at_least_one(masks).kind(Error::Options)?;
     let mask = |number: usize| {
         let mut random = Random::new(seed);

@@ -12,14 +12,13 @@
 //! components to N, so that 1 is all of a photo in which there is as much for the score as in the mean. It is negative where the component's positive side
 //! is not the one that the score rewards in that photo.
 
-use crate::args::EvalArgs;
 mod report;
 mod shared;
 
 pub use shared::{Shared, SharedComponent, photo_matrix, shared};
 
 use crate::dataset::plan::{Found, Outcome, Plan, Problem, Selection, Skipped, Tally, Work, prompt_of, truth};
-use crate::dataset::{Annotated, Object, Truth};
+use crate::dataset::{Annotated, Listed, Object, Truth};
 use crate::encoders::activations::Activations;
 use crate::error::Sorted as _;
 use crate::explain::grid::Grid;
@@ -99,21 +98,20 @@ struct Pooled {
 pub fn pool(session: &Session, asked: &PoolOptions) -> Result<Outcome> {
     asked.selection.check()?;
     files::prepare_directory(&asked.out)?;
-    let (listed, _) = asked.selection.read()?;
+    let listed = asked.selection.read()?;
     let pool = Pool::new(session, asked)?;
 
     let annotated: BTreeSet<&str> =
-        listed.iter().flat_map(|photo| &photo.objects).map(|object| object.category.as_str()).collect();
+        listed.photos.iter().flat_map(|photo| &photo.objects).map(|object| object.category.as_str()).collect();
     let mut outcome =
         Outcome { text: String::new(), skipped: Vec::new(), skipped_in: "CATEGORY.json", files: Vec::new() };
     let mut done = BTreeSet::new();
     for category in &asked.categories {
         let Some(category) = annotated.iter().find(|known| known.eq_ignore_ascii_case(category)) else {
             let known: Vec<&str> = annotated.iter().copied().collect();
-            outcome.skipped.push(format!(
-                "{category}: no photo is annotated with it; expected one of: {}",
-                known.join(", ")
-            ));
+            outcome
+                .skipped
+                .push(format!("{category}: no photo is annotated with it; expected one of: {}", known.join(", ")));
             continue;
         };
         if done.insert(*category) {
@@ -170,17 +168,17 @@ impl<'a> Pool<'a> {
     }
 
     /// One category's photos, decomposed together.
-    fn category(&self, category: &str, listed: &[Annotated]) -> Result<Pooled> {
+    fn category(&self, category: &str, listed: &Listed) -> Result<Pooled> {
         let own = |photo: &Annotated| {
             let objects = photo.objects.iter().filter(|object| object.category == category);
             let objects: Vec<Object> = objects.cloned().collect();
             (!objects.is_empty()).then(|| Annotated { photo: photo.photo.clone(), objects })
         };
         let template = self.asked.selection.template(&self.session.model().manifest);
-        let listed = listed.iter().filter_map(own).collect();
+        let listed = Listed { photos: listed.photos.iter().filter_map(own).collect(), skipped: listed.skipped.clone() };
         let Plan { work, mut prompts, found } = Plan::new(&self.asked.selection, listed, |category| {
             prompt_of(self.session, category, template, Some(&self.score))
-        });
+        })?;
         let Some(prompt) = prompts.remove(category) else {
             return Ok(Pooled { report: None, tally: found.into_tally() });
         };

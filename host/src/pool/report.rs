@@ -2,9 +2,9 @@
 
 use super::{Gains, Member, Pool, Shared, SharedComponent};
 use crate::dataset::plan::{LeftOut, Skipped, Tally};
-use crate::draw::{self, Row, Rows, SheetTile};
+use crate::draw::{self, Row, Rows, Style, Tile};
 use crate::explain::{Name, warnings};
-use crate::photo::{Framing, Photo, Placement};
+use crate::photo::{Photo, Placement};
 use crate::report::{PROGRAM, SCHEMA_VERSION, named};
 use crate::score::Prompt;
 use crate::{Result, Size};
@@ -83,12 +83,8 @@ impl Pool<'_> {
         let photo = Photo::open(&member.path)?;
         let seen = member.framing.seen(photo.size());
         let picture = draw::row_tile(&photo.pixels, seen);
-        // The same framing, counted from the corner of what is shown.
-        let (top, left) = (member.framing.top - i64::from(seen.top), member.framing.left - i64::from(seen.left));
-        let framing = Framing { top, left, ..member.framing };
-        let whole = Size::new(seen.height as usize, seen.width as usize);
         let copy = Size::new(picture.height() as usize, picture.width() as usize);
-        let placement = Placement::new(member.grid, framing, whole).on_copy(copy);
+        let placement = Placement::new(member.grid, member.framing, photo.size()).on_seen().on_copy(copy);
         let mut map = placement.upsampled(ossm)?;
         map.iter_mut().for_each(|value| *value = value.max(0.0));
         Ok((picture, map))
@@ -104,6 +100,7 @@ impl Pool<'_> {
         let contributions = report.components.iter().filter_map(|component| component.contribution);
         let strongest = contributions.map(f32::abs).fold(0.0, f32::max);
         draw::rows(&Rows {
+            style: &Style::default(),
             title: &report.title(),
             subtitle: vec![report.subtitle()],
             rows: report
@@ -189,13 +186,13 @@ impl ComponentReport {
         let label = [self.contribution.map_or_else(|| number.clone(), |mean| format!("{number}  {mean:+.3}"))];
         let variance = format!("variance {:.1}%", 100.0 * self.explained_variance);
         let tile = |((picture, map), photo): (&'a (RgbImage, Vec<f32>), &PhotoReport)| {
-            (picture, SheetTile { map, lines: photo.lines(), bar: None, dimmed: photo.typicality <= 0.0 })
+            (picture, Tile { map, lines: photo.lines(), bar: None, dimmed: photo.typicality <= 0.0 })
         };
         Row {
-            label: SheetTile {
+            label: Tile {
                 lines: label.into_iter().chain([variance]).chain(self.name.as_ref().map(named)).collect(),
                 bar: self.contribution.filter(|_| strongest > 0.0).map(|mean| mean / strongest),
-                ..SheetTile::default()
+                ..Tile::default()
             },
             tiles: tiles.iter().zip(&self.photos).map(tile).collect(),
         }

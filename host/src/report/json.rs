@@ -3,6 +3,7 @@
 use super::Answer;
 use crate::explain::{Integrate, Name, Parts};
 use crate::methods::sign_name;
+use crate::photo::Rect;
 use crate::score::Scores;
 use crate::timings::Stage;
 use serde::Serialize;
@@ -50,15 +51,7 @@ struct PhotoReport {
     height: usize,
     width: usize,
     /// The part that the model saw, in pixels of the photo.
-    seen: SeenReport,
-}
-
-#[derive(Debug, Serialize)]
-struct SeenReport {
-    top: usize,
-    left: usize,
-    height: usize,
-    width: usize,
+    seen: Rect,
 }
 
 #[derive(Debug, Serialize)]
@@ -119,7 +112,6 @@ impl Answer<'_> {
     pub fn report(&self) -> ExplanationReport {
         let e = self.explanation;
         let size = self.photo.size();
-        let seen = e.framing.seen(size);
         ExplanationReport {
             schema_version: SCHEMA_VERSION,
             program: PROGRAM,
@@ -135,16 +127,11 @@ impl Answer<'_> {
                 input_width: e.input_size.width,
             },
             photo: PhotoReport {
-                path: self.photo.path.display().to_string(),
+                path: self.photo.name.clone(),
                 sha256: self.photo.sha256.clone(),
                 height: size.height,
                 width: size.width,
-                seen: SeenReport {
-                    top: seen.top as usize,
-                    left: seen.left as usize,
-                    height: seen.height as usize,
-                    width: seen.width as usize,
-                },
+                seen: e.framing.seen(size),
             },
             text: self.prompt.text().into(),
             versus: self.prompt.versus().map(Into::into),

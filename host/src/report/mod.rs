@@ -49,12 +49,10 @@ impl Answer<'_> {
         let saliency = self.explanation.saliency(self.photo)?;
 
         let mut files = Files::new(directory);
-        let overlay = draw::overlay(photo, &saliency, placement.seen())?;
+        let overlay = draw::overlay(photo, &saliency, placement.seen(), &draw::Style::default())?;
         files.add("overlay.png", |out| files::write_png(out, &overlay))?;
         drop(overlay);
-        files.add("saliency.npy", |out| {
-            files::write_npy(out, &[size.height, size.width], |push| push(&saliency))
-        })?;
+        files.add("saliency.npy", |out| files::write_npy(out, &[size.height, size.width], |push| push(&saliency)))?;
         drop(saliency);
         if let Some(parts) = &self.explanation.parts {
             let sheet = self.sheet(parts, &placement)?;

@@ -3,7 +3,7 @@
 use super::Answer;
 use super::words::named;
 use crate::Result;
-use crate::draw::{self, Sheet, SheetTile};
+use crate::draw::{self, Sheet, Style, Tile};
 use crate::explain::{Integrate, Part, Parts};
 use crate::photo::Placement;
 use image::RgbImage;
@@ -26,12 +26,13 @@ impl Answer<'_> {
             seen: placement.seen(),
             title: &self.prompt.headline(),
             subtitle: vec![self.score_line(), self.method_line()],
-            saliency: SheetTile {
+            saliency: Tile {
                 map: &saliency,
                 lines: vec!["Saliency".into(), "weighted sum of the parts".into()],
-                ..SheetTile::default()
+                ..Tile::default()
             },
-            ossms: ossms.collect(),
+            parts: ossms.collect(),
+            style: &Style::default(),
             notes: vec![format!(
                 "Each part is an orthogonal sub-saliency map (OSSM). The bold number is its contribution: the score ({}) of the {}. Predicted is what \
                  the gradient alone says, as a share of the largest.",
@@ -42,14 +43,14 @@ impl Answer<'_> {
     }
 }
 
-fn part_tile<'m>(q: usize, part: &Part, map: &'m [f32], strongest: f32) -> SheetTile<'m> {
+fn part_tile<'m>(q: usize, part: &Part, map: &'m [f32], strongest: f32) -> Tile<'m> {
     let component = &part.component;
     let lines = [
         format!("#{}  {:+.3}", q + 1, part.contribution),
         format!("predicted {:+.2}", component.predicted),
         format!("weight {:.2}, variance {:.1}%", part.weight, 100.0 * component.explained_variance),
     ];
-    SheetTile {
+    Tile {
         map,
         lines: lines.into_iter().chain(part.name.as_ref().map(named)).collect(),
         bar: (strongest > 0.0).then(|| part.contribution / strongest),

@@ -12,13 +12,8 @@ use std::fmt::Write as _;
 impl Answer<'_> {
     /// Scores, parts, warnings.
     pub fn summary(&self) -> String {
-        let mut text = format!(
-            "{}: {}\n{}\n{}\n",
-            self.photo.path.display(),
-            self.prompt.headline(),
-            self.score_line(),
-            self.method_line()
-        );
+        let mut text =
+            format!("{}: {}\n{}\n{}\n", self.photo.name, self.prompt.headline(), self.score_line(), self.method_line());
         if let Some(parts) = &self.explanation.parts {
             text += &self.part_table(parts);
         }

@@ -3,7 +3,7 @@
 mod prompt;
 mod rank;
 
-pub use prompt::{Prompt, Question, Scores, ScoreValue, predicted_class};
+pub use prompt::{Prompt, Question, ScoreValue, Scores, predicted_class};
 pub use rank::{Ranked, rank};
 
 use crate::encoders::image::ImageVectors;
