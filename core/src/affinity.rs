@@ -36,12 +36,8 @@ pub fn affinity(activations: &Maps, matrix: &mut [f32], scratch: &mut [f32]) -> 
     }
     let (map, rest) = scratch.split_at_mut_checked(n).ok_or(Error::WorkspaceTooSmall)?;
     let scales = rest.get_mut(..n).ok_or(Error::WorkspaceTooSmall)?;
-    // Without its sign, a float's bits order as the number does; those of infinity and NaN are above all others.
-    let mut largest = 0;
-    for channel in 0..activations.channels() {
-        activations.visit(channel, |value| largest = value.abs().to_bits().max(largest))?;
-    }
-    let largest = f32::from_bits(largest);
+    let largest = (0..activations.channels())
+        .fold(0.0, |largest, channel| maths::greater(activations.largest_magnitude(channel), largest));
     if !largest.is_finite() {
         return Err(Error::NonFinite);
     }

@@ -641,7 +641,7 @@ pub unsafe extern "C" fn decomcam_alignment(parts: *const CParts, q: usize, alig
     // SAFETY: the header's contract.
     status(|| unsafe {
         let (components, first_order) = borrow(parts)?.signed()?;
-        let share = decompose::alignment(components, first_order, q).ok_or(Status::Shape)?;
+        let share = integrate::alignment(components, first_order, q)?;
         writable(alignment)?;
         alignment.write(share);
         Ok(())
