@@ -145,13 +145,18 @@ pub(crate) fn dot_in_units(x: &[f32], x_unit: f32, y: &[f32], y_unit: f32) -> f3
 /// scale. Infinite or NaN only if a value is.
 #[inline]
 pub fn mean(x: &[f32]) -> f32 {
-    mean_by(x.len(), |offset| sum_less(x, offset), || largest_magnitude(x), |unit, offset| {
-        let mut lanes = [0.0; LANES];
-        for chunk in x.chunks(LANES) {
-            add_less_in_unit(&mut lanes, chunk, unit, offset);
-        }
-        tree(lanes)
-    })
+    mean_by(
+        x.len(),
+        |offset| sum_less(x, offset),
+        || largest_magnitude(x),
+        |unit, offset| {
+            let mut lanes = [0.0; LANES];
+            for chunk in x.chunks(LANES) {
+                add_less_in_unit(&mut lanes, chunk, unit, offset);
+            }
+            tree(lanes)
+        },
+    )
 }
 
 /// [`mean`] of `count` numbers that are known by their sums only: `sum_less(offset)` is that of x_i - offset, `sum_in_unit(unit, offset)` that of

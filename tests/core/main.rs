@@ -7,5 +7,6 @@ mod decompose;
 #[cfg(feature = "capi")]
 mod ffi;
 mod golden;
+mod scales;
 mod stages;
 mod svd;
