@@ -300,6 +300,15 @@ impl<'a> Maps<'a> {
         if seen.is_ok() { largest } else { f32::INFINITY }
     }
 
+    /// Whether no value is NaN or infinite. Bytes need no look: their scales have been checked.
+    #[cfg(feature = "capi")]
+    pub(crate) fn is_finite(&self) -> bool {
+        match self.values {
+            Values::F32(_) | Values::F32Words(_) => (0..self.channels()).all(|c| self.largest_magnitude(c).is_finite()),
+            Values::I8(..) | Values::U8(..) => true,
+        }
+    }
+
     /// Calls `f` with the values of one channel, row by row, in runs of which all but the last are a whole number of lanes long.
     pub(crate) fn visit(&self, channel: usize, f: &mut dyn FnMut(&[f32])) -> Result<(), Error> {
         if channel >= self.layout.channels {

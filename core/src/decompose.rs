@@ -287,12 +287,12 @@ pub(crate) fn decompose_maps<'w>(
     let mut norm = [norm];
     for values in [&mut *components, &mut *lengths, &mut *first_order, &mut norm] {
         maths::scale_by_power_of_two(values, exponent);
+        // Entries may be in range and their sum, or the root of the sum of their squares, not.
+        if !maths::largest_magnitude(values).is_finite() {
+            return Err(Error::NonFinite);
+        }
     }
     let [norm] = norm;
-    // The squares of a map's entries may be in range and their sum's root not.
-    if !(norm.is_finite() && maths::largest_magnitude(first_order).is_finite()) {
-        return Err(Error::NonFinite);
-    }
     let kind = PhantomData;
     Ok(Parts { maps: components, singular_values: lengths, norm, centred_first_order: first_order, convergence, kind })
 }

@@ -146,7 +146,7 @@ fn set_axis<const N: usize>(vectors: &mut [[f32; N]], k: usize) {
 ///
 /// # Errors
 /// [`Error::Shape`] if a size is zero or a length does not match; [`Error::NonFinite`] if an entry is NaN or infinite. Nothing is written then.
-/// [`Error::NonFinite`] also if a singular value is beyond the range of `f32`; the columns have been overwritten then.
+/// [`Error::NonFinite`] also if a singular value or an entry that follows is beyond the range of `f32`; everything has been overwritten then.
 ///
 /// # Accuracy and cost
 /// Those of [`svd`], except that a matrix of more columns than rows takes the time of its square of columns: give its transpose.
@@ -154,7 +154,7 @@ pub fn orthogonalise(
     columns: &mut [f32],
     rows: usize,
     singular_values: &mut [f32],
-    follow: Option<(&mut [f32], usize)>,
+    mut follow: Option<(&mut [f32], usize)>,
 ) -> Result<Convergence, Error> {
     let count = singular_values.len();
     let follows = match &follow {
@@ -164,19 +164,21 @@ pub fn orthogonalise(
     if count == 0 || rows == 0 || !follows || Some(columns.len()) != count.checked_mul(rows) {
         return Err(Error::Shape);
     }
+    let finite = |values: &[f32]| maths::largest_magnitude(values).is_finite();
     let largest = maths::largest_magnitude(columns);
-    if !largest.is_finite() {
+    if !(largest.is_finite() && follow.as_ref().is_none_or(|(data, _)| finite(data))) {
         return Err(Error::NonFinite);
     }
     let unit = maths::power_of_two_unit(largest);
     maths::scale(columns, unit);
+    let along = follow.as_mut().map(|(data, len)| (&mut **data, *len));
     let convergence = Columns::new(columns, rows, singular_values)
-        .and_then(|mut columns| columns.orthogonalise(follow))
+        .and_then(|mut columns| columns.orthogonalise(along))
         .ok_or(Error::Shape)?;
     for value in columns.iter_mut().chain(singular_values.iter_mut()) {
         *value /= unit;
     }
-    if !maths::largest_magnitude(singular_values).is_finite() {
+    if !(finite(singular_values) && follow.is_none_or(|(data, _)| finite(data))) {
         return Err(Error::NonFinite);
     }
     Ok(convergence)
