@@ -8,10 +8,11 @@
 // - Every buffer is the caller's. Nothing is allocated, kept or freed; pointers in results are into the caller's workspace.
 // - A length counts elements, not bytes. Maps are one after the other, row by row. C channels, H height, W width, P selected channels, Q components.
 // - A pointer must be null or point to as many elements as its length says, alive during the call. Null is refused unless its text allows it, and so
-//   are a misaligned pointer and a length that does not fit. Buffers of one call must not overlap, except where it only reads both.
+//   are a misaligned pointer, a length that does not fit, and a buffer that is written and overlaps with another one of the call.
+// - What a call costs is bounded by the lengths that it gets.
 // - Outputs are written only if the status is DECOMCAM_STATUS_OK. A workspace, scratch or taps buffer, and what a call changes in place, has unspecified
 //   content after any other status.
-// - NaN and infinity are refused wherever they come in. Only the functions for a single row (bicubic, range, blend) pass them on.
+// - NaN and infinity are refused wherever they come in, and no result is NaN or infinite if the status is DECOMCAM_STATUS_OK.
 // - No function panics, throws, prints or uses global state: calls on different buffers may run at the same time.
 // - The same buffers give the same bits on every target.
 
@@ -98,6 +99,8 @@ enum decomcam_status
   DECOMCAM_STATUS_UNKNOWN_OPTION = 103,
   // The parts have been rectified: closed forms need the signs.
   DECOMCAM_STATUS_RECTIFIED = 104,
+  // A buffer that is written overlaps with another one.
+  DECOMCAM_STATUS_OVERLAP = 105,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -532,8 +535,10 @@ struct decomcam_range decomcam_range_empty(void);
 // Widens the range to hold these values.
 decomcam_status decomcam_range_include(struct decomcam_range *range, const float *values, size_t len);
 
-// (value - low) / (high - low) in place, 0..1; all zero where the range is empty or one value.
-decomcam_status decomcam_range_scale(const struct decomcam_range *range, float *values, size_t len);
+// (value - low) / (high - low) in place, 0..1; all zero where the range is empty or one value. What is outside of the range becomes 0 or 1.
+decomcam_status decomcam_range_scale(const struct decomcam_range *range,
+                                     float *values,
+                                     size_t len);
 
 // out = max(photo * mask, blurred * (1 - mask)): the photo where the mask is high, the blurred photo where it is low. All len long.
 decomcam_status decomcam_blend(const float *photo,

@@ -127,8 +127,8 @@ pub fn eigen_grad_cam(
     first_component(activations, workspace, map, |channel, row| {
         activations.read(channel, row)?;
         let mut places = row.iter_mut();
-        gradients.visit(channel, |gradient| {
-            if let Some(place) = places.next() {
+        gradients.visit(channel, &mut |run| {
+            for (gradient, place) in run.iter().zip(&mut places) {
                 *place *= gradient;
             }
         })
@@ -148,7 +148,7 @@ fn first_component(
     let channels = 0..activations.channels();
     let parts = decompose::decompose_maps(positions, channels, 1, SignRule::Score, workspace, |channel, row| {
         read(channel, row)?;
-        Ok(maths::mean(row))
+        Ok(1.0)
     })?;
     for (place, value) in map.iter_mut().zip(parts.maps()) {
         *place = *value;

@@ -141,9 +141,13 @@ impl<'p, Kind> IntoIterator for &'p Parts<'_, Kind> {
 
 impl<'w> Components<'w> {
     /// (U s)_q' L = s_q^2 sum_c V_cq for component `q`, with L the centred first-order map: the share of the component in it, and the closed form of its
-    /// contribution. None if there is no such component.
-    pub fn alignment(&self, q: usize) -> Option<f32> {
-        alignment(self.maps, self.centred_first_order, q)
+    /// contribution.
+    ///
+    /// # Errors
+    /// [`Error::Components`] if there is no such component; [`Error::NonFinite`] if the number, which is of the order of the maps' square, is beyond the
+    /// range of `f32`: [`crate::integrate::predicted`] gives it relative to the largest.
+    pub fn alignment(&self, q: usize) -> Result<f32, Error> {
+        crate::integrate::alignment(self.maps, self.centred_first_order, q)
     }
 
     /// Cuts negatives off, in place: components become OSSMs, max(0, (U s)_q).
@@ -152,13 +156,6 @@ impl<'w> Components<'w> {
         rectify(maps);
         Parts { maps, singular_values, norm, centred_first_order, convergence, kind: PhantomData }
     }
-}
-
-/// [`Components::alignment`] of components as C holds them.
-pub(crate) fn alignment(components: &[f32], first_order: &[f32], q: usize) -> Option<f32> {
-    let start = q.checked_mul(first_order.len())?;
-    let component = components.get(start..start.checked_add(first_order.len())?)?;
-    Some(maths::dot(component, first_order))
 }
 
 /// [`Components::rectify`] of components as C holds them.
@@ -207,11 +204,12 @@ pub fn decompose<'w>(
     }
     let indices = channels.iter().copied().map(usize::from);
     decompose_maps(activations.positions(), indices, components, sign, workspace, |channel, map| {
-        weighted(activations, channel, *weights.get(channel).ok_or(Error::Shape)?, map)
+        activations.read(channel, map)?;
+        weights.get(channel).copied().ok_or(Error::Shape)
     })
 }
 
-/// [`decompose`] of any maps, each known by an index in `channels`: `read` writes one of them and returns its mean.
+/// [`decompose`] of any maps, each known by an index in `channels`: `read` writes one of them and returns its weight.
 pub(crate) fn decompose_maps<'w>(
     positions: usize,
     channels: impl ExactSizeIterator<Item = usize> + Clone,
@@ -245,13 +243,14 @@ pub(crate) fn decompose_maps<'w>(
         row.as_flattened_mut().fill(0.0);
         let mut triangle = Triangle::new(factor, block, channels.len() >= positions);
         for channel in channels.clone() {
-            let mean = read(channel, map)?;
-            shorten(map, mean, row.as_flattened_mut());
-            triangle.push(row, first_order).ok_or(Error::NonFinite)?;
+            let weight = read(channel, map)?;
+            let centre = Centre::of(map, weight)?;
+            centre.shorten(map, row.as_flattened_mut());
+            triangle.push(row, centre.exponent, first_order).ok_or(too_small)?;
         }
         Ok(triangle.finish())
     };
-    let mut unit = stream(factor, block, first_order)?;
+    let mut exponent = stream(factor, block, first_order)?;
     let norm = maths::sqrt(quads::dot(factor, factor));
     lengths.fill(0.0);
     // One more than wanted: its length says how far away the next component is.
@@ -260,7 +259,7 @@ pub(crate) fn decompose_maps<'w>(
     if wanted <= FEW {
         few = few_rows(factor, block, lengths.get_mut(..wanted).ok_or(too_small)?, norm, rank);
         if few.is_none() {
-            unit = stream(factor, block, first_order)?;
+            exponent = stream(factor, block, first_order)?;
         }
     }
     let (rows, convergence) = if let Some(convergence) = few {
@@ -283,28 +282,59 @@ pub(crate) fn decompose_maps<'w>(
     lengthen(first_order, positions, 1, map);
     let components = rows.get_mut(..count * positions).ok_or(Error::Shape)?;
     let lengths = lengths.get_mut(..positions.min(channels.len()).min(count + 1)).ok_or(too_small)?;
-    for values in [&mut *components, &mut *lengths, &mut *first_order] {
-        for value in values {
-            *value /= unit;
+    // While all numbers are near one.
+    choose_signs(components, first_order, exponent, sign, channels, read, map)?;
+    let mut norm = [norm];
+    for values in [&mut *components, &mut *lengths, &mut *first_order, &mut norm] {
+        maths::scale_by_power_of_two(values, exponent);
+        // Entries may be in range and their sum, or the root of the sum of their squares, not.
+        if !maths::largest_magnitude(values).is_finite() {
+            return Err(Error::NonFinite);
         }
     }
-    let norm = norm / unit;
-    // The squares of a map's entries may be in range and their sum's root not.
-    if !(norm.is_finite() && maths::largest_magnitude(first_order).is_finite()) {
-        return Err(Error::NonFinite);
-    }
-    choose_signs(components, first_order, sign, channels, read, map)?;
+    let [norm] = norm;
     let kind = PhantomData;
     Ok(Parts { maps: components, singular_values: lengths, norm, centred_first_order: first_order, convergence, kind })
 }
 
-/// A map less its mean has one dimension less than positions: the reflection that turns the constant map onto the last axis leaves a zero there, and
-/// x_j - x_n / (sqrt(n) + 1) elsewhere. Lengths and angles stay.
-fn shorten(map: &[f32], mean: f32, row: &mut [f32]) {
-    if let Some((last, others)) = map.split_last() {
-        let offset = mean + (last - mean) / (maths::sqrt(map.len() as f32) + 1.0);
-        for (entry, value) in row.iter_mut().zip(others) {
-            *entry = value - offset;
+/// What makes w_c (A_c - mean_c) of a map near one: its mean in two parts, so that a large one takes no digits of what is left, and the weight over a
+/// power of two.
+pub(crate) struct Centre {
+    high: f32,
+    low: f32,
+    weight: f32,
+    /// Of the power of two that is left out.
+    pub(crate) exponent: i32,
+}
+
+impl Centre {
+    /// Of a map that is brought near one. An error if a value or the weight is not finite.
+    pub(crate) fn of(map: &mut [f32], weight: f32) -> Result<Self, Error> {
+        let largest = maths::largest_magnitude(map);
+        if !(largest.is_finite() && weight.is_finite()) {
+            return Err(Error::NonFinite);
+        }
+        let (of_map, of_weight) = (maths::unit_exponent(largest), maths::unit_exponent(weight));
+        maths::scale(map, maths::power_of_two(-of_map));
+        let [high, low] = maths::mean_in_parts(map);
+        Ok(Self { high, low, weight: weight * maths::power_of_two(-of_weight), exponent: of_map + of_weight })
+    }
+
+    /// w (a - mean)
+    fn centre(&self, map: &mut [f32]) {
+        for value in map {
+            *value = ((*value - self.high) - self.low) * self.weight;
+        }
+    }
+
+    /// A map less its mean has one dimension less than positions: the reflection that turns the constant map onto the last axis leaves a zero there, and
+    /// x_j - x_n / (sqrt(n) + 1) elsewhere. Lengths and angles stay.
+    fn shorten(&self, map: &[f32], row: &mut [f32]) {
+        if let Some((last, others)) = map.split_last() {
+            let offset = self.low + ((last - self.high) - self.low) / (maths::sqrt(map.len() as f32) + 1.0);
+            for (entry, value) in row.iter_mut().zip(others) {
+                *entry = ((value - self.high) - offset) * self.weight;
+            }
         }
     }
 }
@@ -364,6 +394,7 @@ fn few_rows(
 fn choose_signs(
     components: &mut [f32],
     first_order: &[f32],
+    exponent: i32,
     rule: SignRule,
     channels: impl Iterator<Item = usize> + Clone,
     read: impl Fn(usize, &mut [f32]) -> Result<f32, Error>,
@@ -381,10 +412,11 @@ fn choose_signs(
             SignRule::LargestEntry => component.iter().copied().for_each(consider),
             SignRule::LargestLoading => {
                 for channel in channels.clone() {
-                    let mean = read(channel, row)?;
-                    centre(row, mean);
-                    // A loading is this product over s_q^2: the same for every channel.
-                    consider(maths::dot(component, row));
+                    let weight = read(channel, row)?;
+                    let centre = Centre::of(row, weight)?;
+                    centre.centre(row);
+                    // A loading is this product over s_q^2, which is the same for every channel, as is the power of two of the component.
+                    consider(maths::dot(component, row) * maths::power_of_two(centre.exponent - exponent));
                 }
             }
         }
@@ -397,22 +429,18 @@ fn choose_signs(
     Ok(())
 }
 
-/// w_c A_c, and its mean over positions.
-pub(crate) fn weighted(activations: &Maps, channel: usize, weight: f32, map: &mut [f32]) -> Result<f32, Error> {
+/// w_c A_c less its mean over positions, over two to the power that is returned.
+pub(crate) fn centred(activations: &Maps, channel: usize, weight: f32, map: &mut [f32]) -> Result<i32, Error> {
     activations.read(channel, map)?;
-    maths::scale(map, weight);
-    Ok(maths::mean(map))
+    let centre = Centre::of(map, weight)?;
+    centre.centre(map);
+    Ok(centre.exponent)
 }
 
-/// w_c A_c less its mean over positions.
-pub(crate) fn centred(activations: &Maps, channel: usize, weight: f32, map: &mut [f32]) -> Result<(), Error> {
-    let mean = weighted(activations, channel, weight, map)?;
-    centre(map, mean);
-    Ok(())
-}
-
-fn centre(map: &mut [f32], mean: f32) {
-    for value in map {
-        *value -= mean;
-    }
+/// w_c A_c, over two to the power that is returned.
+pub(crate) fn uncentred(activations: &Maps, channel: usize, weight: f32, map: &mut [f32]) -> Result<i32, Error> {
+    activations.read(channel, map)?;
+    let centre = Centre::of(map, weight)?;
+    maths::scale(map, centre.weight);
+    Ok(centre.exponent)
 }

@@ -77,6 +77,8 @@ pub enum Status {
     UnknownOption = 103,
     /// The parts have been rectified: closed forms need the signs.
     Rectified = 104,
+    /// A buffer that is written overlaps with another one.
+    Overlap = 105,
 }
 
 impl From<Error> for Status {
@@ -430,6 +432,7 @@ pub extern "C" fn decomcam_status_name(status: StatusNumber) -> *const c_char {
         102 => c"the scorer failed",
         103 => c"no such element type, sign rule, formula or method",
         104 => c"the parts have been rectified",
+        105 => c"buffers overlap",
         _ => c"unknown status",
     };
     name.as_ptr()
@@ -556,13 +559,13 @@ pub unsafe extern "C" fn decomcam_explain(
     explanation: *mut CExplanation,
 ) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let (head, activations) = (borrow(head)?.view()?, borrow(activations)?.view()?);
-        let CQuestion { class_index, versus, channels, components, sign } = *borrow(question)?;
-        let versus = if versus.is_null() { None } else { Some(*borrow(versus)?) };
+    status(|lent| unsafe {
+        let (head, activations) = (lent.borrow(head)?.view(lent)?, lent.borrow(activations)?.view(lent)?);
+        let CQuestion { class_index, versus, channels, components, sign } = *lent.borrow(question)?;
+        let versus = if versus.is_null() { None } else { Some(*lent.borrow(versus)?) };
         let sign = sign_rule(sign)?;
-        let floats = slice_mut(workspace, workspace_len)?;
-        writable(explanation)?;
+        let floats = lent.slice_mut(workspace, workspace_len)?;
+        lent.writable(explanation)?;
 
         if channels > activations.channels() {
             return Err(Status::Channels);
@@ -593,7 +596,7 @@ pub unsafe extern "C" fn decomcam_explain(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn decomcam_channel_weights(gradients: *const CMaps, weights: *mut f32, len: usize) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe { means(borrow(gradients)?.view()?, slice_mut(weights, len)?) })
+    status(|lent| unsafe { means(lent.borrow(gradients)?.view(lent)?, lent.slice_mut(weights, len)?) })
 }
 
 /// The len channels with the largest signed weight, largest first; equal weights in the order of their index. At most 65536 weights.
@@ -605,8 +608,8 @@ pub unsafe extern "C" fn decomcam_top_channels(
     len: usize,
 ) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let (weights, channels) = (slice(weights, weights_len)?, slice_mut(channels, len)?);
+    status(|lent| unsafe {
+        let (weights, channels) = (lent.slice(weights, weights_len)?, lent.slice_mut(channels, len)?);
         Ok(channels::top_into(weights, channels)?)
     })
 }
@@ -623,12 +626,12 @@ pub unsafe extern "C" fn decomcam_decompose(
     parts: *mut CParts,
 ) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let activations = borrow(activations)?.view()?;
-        let CSelection { weights, weights_len, channels, channels_len, components, sign } = *borrow(selection)?;
-        let (weights, channels) = (slice(weights, weights_len)?, slice(channels, channels_len)?);
-        let (sign, memory) = (sign_rule(sign)?, slice_mut(workspace, workspace_len)?);
-        writable(parts)?;
+    status(|lent| unsafe {
+        let activations = lent.borrow(activations)?.view(lent)?;
+        let CSelection { weights, weights_len, channels, channels_len, components, sign } = *lent.borrow(selection)?;
+        let (weights, channels) = (lent.slice(weights, weights_len)?, lent.slice(channels, channels_len)?);
+        let (sign, memory) = (sign_rule(sign)?, lent.slice_mut(workspace, workspace_len)?);
+        lent.writable(parts)?;
         let found = decompose::decompose(&activations, weights, channels, components, sign, memory)?;
         parts.write(pieces(&found, workspace));
         Ok(())
@@ -639,10 +642,10 @@ pub unsafe extern "C" fn decomcam_decompose(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn decomcam_alignment(parts: *const CParts, q: usize, alignment: *mut f32) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let (components, first_order) = borrow(parts)?.signed()?;
-        let share = decompose::alignment(components, first_order, q).ok_or(Status::Shape)?;
-        writable(alignment)?;
+    status(|lent| unsafe {
+        let (components, first_order) = lent.borrow(parts)?.signed(lent)?;
+        let share = integrate::alignment(components, first_order, q)?;
+        lent.writable(alignment)?;
         alignment.write(share);
         Ok(())
     })
@@ -653,9 +656,9 @@ pub unsafe extern "C" fn decomcam_alignment(parts: *const CParts, q: usize, alig
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn decomcam_predicted(parts: *const CParts, predicted: *mut f32, len: usize) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let parts = borrow(parts)?;
-        let ((components, first_order), predicted) = (parts.signed()?, slice_mut(predicted, len)?);
+    status(|lent| unsafe {
+        let parts = lent.borrow(parts)?;
+        let ((components, first_order), predicted) = (parts.signed(lent)?, lent.slice_mut(predicted, len)?);
         parts.has(len)?;
         Ok(integrate::shares(components, first_order, predicted)?)
     })
@@ -666,9 +669,9 @@ pub unsafe extern "C" fn decomcam_predicted(parts: *const CParts, predicted: *mu
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn decomcam_aligned_weights(parts: *const CParts, weights: *mut f32, len: usize) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let parts = borrow(parts)?;
-        let ((components, first_order), weights) = (parts.signed()?, slice_mut(weights, len)?);
+    status(|lent| unsafe {
+        let parts = lent.borrow(parts)?;
+        let ((components, first_order), weights) = (parts.signed(lent)?, lent.slice_mut(weights, len)?);
         parts.has(len)?;
         Ok(integrate::aligned(components, first_order, weights)?)
     })
@@ -680,11 +683,12 @@ pub unsafe extern "C" fn decomcam_aligned_weights(parts: *const CParts, weights:
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn decomcam_exact_weights(parts: *const CParts, weights: *mut f32, len: usize) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let parts = borrow(parts)?;
-        let ((components, first_order), weights) = (parts.signed()?, slice_mut(weights, len)?);
-        let singular_values = slice(parts.singular_values, parts.singular_values_len)?;
+    status(|lent| unsafe {
+        let parts = lent.borrow(parts)?;
+        let ((components, first_order), weights) = (parts.signed(lent)?, lent.slice_mut(weights, len)?);
+        let singular_values = lent.slice(parts.singular_values, parts.singular_values_len)?;
         parts.has(len)?;
+        finite(singular_values)?;
         Ok(integrate::exact(components, singular_values, first_order, weights)?)
     })
 }
@@ -693,9 +697,11 @@ pub unsafe extern "C" fn decomcam_exact_weights(parts: *const CParts, weights: *
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn decomcam_rectify(parts: *mut CParts) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let parts = borrow_mut(parts)?;
-        decompose::rectify(slice_mut(parts.components, parts.len()?)?);
+    status(|lent| unsafe {
+        let parts = lent.borrow_mut(parts)?;
+        let components = lent.slice_mut(parts.components, parts.len()?)?;
+        finite(components)?;
+        decompose::rectify(components);
         parts.rectified = 1;
         Ok(())
     })
@@ -711,8 +717,8 @@ pub unsafe extern "C" fn decomcam_score_weights(
     len: usize,
 ) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let (scores, weights) = (slice(scores, len)?, slice_mut(weights, len)?);
+    status(|lent| unsafe {
+        let (scores, weights) = (lent.slice(scores, len)?, lent.slice_mut(weights, len)?);
         Ok(integrate::score_weights(score_formula(formula)?, scores, blurred, weights)?)
     })
 }
@@ -730,11 +736,9 @@ pub unsafe extern "C" fn decomcam_integrate_sum(
     saliency_len: usize,
 ) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let (ossms, weights) = (slice(ossms, ossms_len)?, slice(weights, weights_len)?);
-        let saliency = slice_mut(saliency, saliency_len)?;
-        finite(ossms)?;
-        finite(weights)?;
+    status(|lent| unsafe {
+        let (ossms, weights) = (lent.slice(ossms, ossms_len)?, lent.slice(weights, weights_len)?);
+        let saliency = lent.slice_mut(saliency, saliency_len)?;
         Ok(integrate::sum(ossms, weights, saliency)?)
     })
 }
@@ -750,9 +754,9 @@ pub unsafe extern "C" fn decomcam_bicubic_init(
     taps: *mut Tap,
 ) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        writable(bicubic)?;
-        Bicubic::new(height, width, out_height, slice_mut(taps, out_width)?)?;
+    status(|lent| unsafe {
+        lent.writable(bicubic)?;
+        Bicubic::new(height, width, out_height, lent.slice_mut(taps, out_width)?)?;
         bicubic.write(CBicubic { height, width, out_height, out_width, taps: taps.cast_const() });
         Ok(())
     })
@@ -771,9 +775,9 @@ pub unsafe extern "C" fn decomcam_bicubic_row(
     row_len: usize,
 ) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let (bicubic, map) = (borrow(bicubic)?.view()?, slice(map, map_len)?);
-        let (scratch, row) = (slice_mut(scratch, scratch_len)?, slice_mut(row, row_len)?);
+    status(|lent| unsafe {
+        let (bicubic, map) = (lent.borrow(bicubic)?.view(lent)?, lent.slice(map, map_len)?);
+        let (scratch, row) = (lent.slice_mut(scratch, scratch_len)?, lent.slice_mut(row, row_len)?);
         Ok(bicubic.row(map, y, scratch, row)?)
     })
 }
@@ -789,23 +793,26 @@ pub extern "C" fn decomcam_range_empty() -> CRange {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn decomcam_range_include(range: *mut CRange, values: *const f32, len: usize) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let values = slice(values, len)?;
-        let place = borrow_mut(range)?;
-        let mut range = Range { low: place.low, high: place.high };
+    status(|lent| unsafe {
+        let values = lent.slice(values, len)?;
+        let place = lent.borrow_mut(range)?;
+        let mut range = place.view()?;
+        finite(values)?;
         range.include(values);
         *place = CRange { low: range.low, high: range.high };
         Ok(())
     })
 }
 
-/// (value - low) / (high - low) in place, 0..1; all zero where the range is empty or one value.
+/// (value - low) / (high - low) in place, 0..1; all zero where the range is empty or one value. What is outside of the range becomes 0 or 1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn decomcam_range_scale(range: *const CRange, values: *mut f32, len: usize) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let CRange { low, high } = *borrow(range)?;
-        Range { low, high }.scale(slice_mut(values, len)?);
+    status(|lent| unsafe {
+        let range = lent.borrow(range)?.view()?;
+        let values = lent.slice_mut(values, len)?;
+        finite(values)?;
+        range.scale(values);
         Ok(())
     })
 }
@@ -820,9 +827,19 @@ pub unsafe extern "C" fn decomcam_blend(
     len: usize,
 ) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let (photo, blurred, mask) = (slice(photo, len)?, slice(blurred, len)?, slice(mask, len)?);
-        mask::blend(photo, blurred, mask, slice_mut(out, len)?);
+    status(|lent| unsafe {
+        let (photo, blurred, mask) = (lent.slice(photo, len)?, lent.slice(blurred, len)?, lent.slice(mask, len)?);
+        let out = lent.slice_mut(out, len)?;
+        for inputs in [photo, blurred, mask] {
+            finite(inputs)?;
+        }
+        // A mask beyond 0..1 may take the result out of range.
+        for ((photo, blurred), mask) in photo.iter().zip(blurred).zip(mask) {
+            let mut result = [0.0];
+            mask::blend(&[*photo], &[*blurred], &[*mask], &mut result);
+            finite(&result)?;
+        }
+        mask::blend(photo, blurred, mask, out);
         Ok(())
     })
 }
@@ -840,12 +857,12 @@ pub unsafe extern "C" fn decomcam_mask_scores(
     blurred: *mut f32,
 ) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let CMasking { ossms, ossms_len, bicubic, scorer, context } = *borrow(masking)?;
-        let (ossms, bicubic) = (slice(ossms, ossms_len)?, borrow(bicubic)?.view()?);
+    status(|lent| unsafe {
+        let CMasking { ossms, ossms_len, bicubic, scorer, context } = *lent.borrow(masking)?;
+        let (ossms, bicubic) = (lent.slice(ossms, ossms_len)?, lent.borrow(bicubic)?.view(lent)?);
         let scorer = scorer.ok_or(Status::NullPointer)?;
-        let (memory, scores) = (slice_mut(workspace, workspace_len)?, slice_mut(scores, scores_len)?);
-        writable(blurred)?;
+        let (memory, scores) = (lent.slice_mut(workspace, workspace_len)?, lent.slice_mut(scores, scores_len)?);
+        lent.writable(blurred)?;
         finite(ossms)?;
         let small = Status::WorkspaceTooSmall;
         let (scratch, rest) =
@@ -872,9 +889,9 @@ pub unsafe extern "C" fn decomcam_mask_scores(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn decomcam_mask_row(mask: *mut MaskRows<'_>, y: usize, row: *mut f32, len: usize) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let MaskRows { mask, scratch } = borrow_mut(mask)?;
-        Ok(mask.row(y, scratch, slice_mut(row, len)?)?)
+    status(|lent| unsafe {
+        let MaskRows { mask, scratch } = lent.borrow_mut(mask)?;
+        Ok(mask.row(y, scratch, lent.slice_mut(row, len)?)?)
     })
 }
 
@@ -882,7 +899,7 @@ pub unsafe extern "C" fn decomcam_mask_row(mask: *mut MaskRows<'_>, y: usize, ro
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn decomcam_pool(activations: *const CMaps, pooled: *mut f32, len: usize) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe { means(borrow(activations)?.view()?, slice_mut(pooled, len)?) })
+    status(|lent| unsafe { means(lent.borrow(activations)?.view(lent)?, lent.slice_mut(pooled, len)?) })
 }
 
 /// The logits of pooled activations. pooled C; logits one for each class.
@@ -895,9 +912,9 @@ pub unsafe extern "C" fn decomcam_head_logits(
     logits_len: usize,
 ) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let (head, pooled) = (borrow(head)?.view()?, slice(pooled, pooled_len)?);
-        let logits = slice_mut(logits, logits_len)?;
+    status(|lent| unsafe {
+        let (head, pooled) = (lent.borrow(head)?.view(lent)?, lent.slice(pooled, pooled_len)?);
+        let logits = lent.slice_mut(logits, logits_len)?;
         if pooled.len() != head.channels() || logits.len() != head.classes() {
             return Err(Status::Shape);
         }
@@ -919,10 +936,10 @@ pub unsafe extern "C" fn decomcam_head_channel_weights(
     len: usize,
 ) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let head = borrow(head)?.view()?;
-        let versus = if versus.is_null() { None } else { Some(*borrow(versus)?) };
-        let weights = slice_mut(weights, len)?;
+    status(|lent| unsafe {
+        let head = lent.borrow(head)?.view(lent)?;
+        let versus = if versus.is_null() { None } else { Some(*lent.borrow(versus)?) };
+        let weights = lent.slice_mut(weights, len)?;
         if weights.len() != head.channels() || positions == 0 {
             return Err(Status::Shape);
         }
@@ -947,9 +964,9 @@ pub unsafe extern "C" fn decomcam_uncentred_first_order(
     map_len: usize,
 ) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let (activations, weights) = (borrow(activations)?.view()?, slice(weights, weights_len)?);
-        let (scratch, map) = (slice_mut(scratch, scratch_len)?, slice_mut(map, map_len)?);
+    status(|lent| unsafe {
+        let (activations, weights) = (lent.borrow(activations)?.view(lent)?, lent.slice(weights, weights_len)?);
+        let (scratch, map) = (lent.slice_mut(scratch, scratch_len)?, lent.slice_mut(map, map_len)?);
         first_order(head::uncentred_first_order, &activations, weights, scratch, map)
     })
 }
@@ -968,9 +985,9 @@ pub unsafe extern "C" fn decomcam_centred_first_order(
     map_len: usize,
 ) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let (activations, weights) = (borrow(activations)?.view()?, slice(weights, weights_len)?);
-        let (scratch, map) = (slice_mut(scratch, scratch_len)?, slice_mut(map, map_len)?);
+    status(|lent| unsafe {
+        let (activations, weights) = (lent.borrow(activations)?.view(lent)?, lent.slice(weights, weights_len)?);
+        let (scratch, map) = (lent.slice_mut(scratch, scratch_len)?, lent.slice_mut(map, map_len)?);
         first_order(head::centred_first_order, &activations, weights, scratch, map)
     })
 }
@@ -984,9 +1001,9 @@ pub unsafe extern "C" fn decomcam_first_order_mean(
     mean: *mut f32,
 ) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let (activations, weights) = (borrow(activations)?.view()?, slice(weights, weights_len)?);
-        writable(mean)?;
+    status(|lent| unsafe {
+        let (activations, weights) = (lent.borrow(activations)?.view(lent)?, lent.slice(weights, weights_len)?);
+        lent.writable(mean)?;
         mean.write(head::first_order_mean(&activations, weights)?);
         Ok(())
     })
@@ -1007,12 +1024,11 @@ pub unsafe extern "C" fn decomcam_contributions(
     contributions_len: usize,
 ) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let (ossms, first_order) = (slice(ossms, ossms_len)?, slice(centred_first_order, centred_first_order_len)?);
-        let scratch = slice_mut(scratch, scratch_len)?;
-        let contributions = slice_mut(contributions, contributions_len)?;
-        finite(ossms)?;
-        finite(first_order)?;
+    status(|lent| unsafe {
+        let (ossms, first_order) =
+            (lent.slice(ossms, ossms_len)?, lent.slice(centred_first_order, centred_first_order_len)?);
+        let scratch = lent.slice_mut(scratch, scratch_len)?;
+        let contributions = lent.slice_mut(contributions, contributions_len)?;
         let mask = scratch.get_mut(..first_order.len()).ok_or(Status::WorkspaceTooSmall)?;
         Ok(head::contributions(ossms, first_order, mask, contributions)?)
     })
@@ -1032,9 +1048,9 @@ pub unsafe extern "C" fn decomcam_cam(
     map_len: usize,
 ) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let (activations, gradients) = (borrow(activations)?.view()?, borrow(gradients)?.view()?);
-        let (scratch, map) = (slice_mut(scratch, scratch_len)?, slice_mut(map, map_len)?);
+    status(|lent| unsafe {
+        let (activations, gradients) = (lent.borrow(activations)?.view(lent)?, lent.borrow(gradients)?.view(lent)?);
+        let (scratch, map) = (lent.slice_mut(scratch, scratch_len)?, lent.slice_mut(map, map_len)?);
         let method = cam(method)?;
         let (found, rest) = scratch.split_at_mut_checked(map.len()).ok_or(Status::WorkspaceTooSmall)?;
         cams::cam(method, &activations, &gradients, rest, found)?;
@@ -1055,9 +1071,9 @@ pub unsafe extern "C" fn decomcam_eigen_cam(
     map_len: usize,
 ) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let activations = borrow(activations)?.view()?;
-        let (workspace, map) = (slice_mut(workspace, workspace_len)?, slice_mut(map, map_len)?);
+    status(|lent| unsafe {
+        let activations = lent.borrow(activations)?.view(lent)?;
+        let (workspace, map) = (lent.slice_mut(workspace, workspace_len)?, lent.slice_mut(map, map_len)?);
         Ok(cams::eigen_cam(&activations, workspace, map)?)
     })
 }
@@ -1075,9 +1091,9 @@ pub unsafe extern "C" fn decomcam_eigen_grad_cam(
     map_len: usize,
 ) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let (activations, gradients) = (borrow(activations)?.view()?, borrow(gradients)?.view()?);
-        let (workspace, map) = (slice_mut(workspace, workspace_len)?, slice_mut(map, map_len)?);
+    status(|lent| unsafe {
+        let (activations, gradients) = (lent.borrow(activations)?.view(lent)?, lent.borrow(gradients)?.view(lent)?);
+        let (workspace, map) = (lent.slice_mut(workspace, workspace_len)?, lent.slice_mut(map, map_len)?);
         Ok(cams::eigen_grad_cam(&activations, &gradients, workspace, map)?)
     })
 }
@@ -1095,9 +1111,9 @@ pub unsafe extern "C" fn decomcam_affinity(
     matrix_len: usize,
 ) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let activations = borrow(activations)?.view()?;
-        let (scratch, matrix) = (slice_mut(scratch, scratch_len)?, slice_mut(matrix, matrix_len)?);
+    status(|lent| unsafe {
+        let activations = lent.borrow(activations)?.view(lent)?;
+        let (scratch, matrix) = (lent.slice_mut(scratch, scratch_len)?, lent.slice_mut(matrix, matrix_len)?);
         Ok(affinity::affinity(&activations, matrix, scratch)?)
     })
 }
@@ -1112,11 +1128,9 @@ pub unsafe extern "C" fn decomcam_share(
     len: usize,
 ) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let (matrix, map) = (slice(matrix, matrix_len)?, slice(map, len)?);
-        let shared = slice_mut(shared, len)?;
-        finite(matrix)?;
-        finite(map)?;
+    status(|lent| unsafe {
+        let (matrix, map) = (lent.slice(matrix, matrix_len)?, lent.slice(map, len)?);
+        let shared = lent.slice_mut(shared, len)?;
         Ok(affinity::share(matrix, map, shared)?)
     })
 }
@@ -1139,32 +1153,30 @@ pub unsafe extern "C" fn decomcam_orthogonalise(
     convergence: *mut CConvergence,
 ) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let (columns, singular_values) = (slice_mut(columns, columns_len)?, slice_mut(singular_values, len)?);
-        let follow = if follow.is_null() { None } else { Some((slice_mut(follow, follow_len)?, follow_rows)) };
-        writable(convergence)?;
+    status(|lent| unsafe {
+        let (columns, singular_values) = (lent.slice_mut(columns, columns_len)?, lent.slice_mut(singular_values, len)?);
+        let follow = if follow.is_null() { None } else { Some((lent.slice_mut(follow, follow_len)?, follow_rows)) };
+        lent.writable(convergence)?;
         convergence.write(svd::orthogonalise(columns, rows, singular_values, follow)?.into());
         Ok(())
     })
 }
 
 /// Runs the body of a function and says how it ended.
-fn status(body: impl FnOnce() -> Result<(), Status>) -> Status {
-    match body() {
+fn status(body: impl FnOnce(&mut Lent) -> Result<(), Status>) -> Status {
+    match body(&mut Lent::new()) {
         Ok(()) => Status::Ok,
         Err(status) => status,
     }
 }
 
-/// Means of all maps, written only if all are finite: they are computed twice.
+/// Means of all maps, written only if all are finite, which they are if the values are.
 fn means(maps: Maps, means: &mut [f32]) -> Result<(), Status> {
     if means.len() != maps.channels() {
         return Err(Status::Shape);
     }
-    for channel in 0..maps.channels() {
-        if !maps.mean(channel)?.is_finite() {
-            return Err(Status::NonFinite);
-        }
+    if !maps.is_finite() {
+        return Err(Status::NonFinite);
     }
     Ok(channels::weights(&maps, means)?)
 }
@@ -1210,55 +1222,87 @@ fn possible<T>(data: *const T, len: usize) -> Result<(), Status> {
     }
 }
 
-/// Whether `*place` can be written.
-fn writable<T>(place: *mut T) -> Result<(), Status> {
-    possible(place, 1)
+/// Lends that one call may have: more than any function takes.
+const LENDS: usize = 16;
+
+/// What C lends for one call. Nothing that is written may overlap with anything else.
+struct Lent {
+    /// First address, and the one behind the last.
+    areas: [(usize, usize); LENDS],
+    written: [bool; LENDS],
+    count: usize,
 }
 
-/// What C lends for reading during a call.
-///
-/// # Safety
-/// If it is possible, `data` points to `len` elements that nobody writes meanwhile. C's memory holds some bits, and every `T` used here may have any.
-unsafe fn slice<'c, T>(data: *const T, len: usize) -> Result<&'c [T], Status> {
-    possible(data, len)?;
-    // SAFETY: neither null nor misaligned, no longer than an object may be; the rest is this function's contract.
-    Ok(unsafe { slice::from_raw_parts(data, len) })
-}
+impl Lent {
+    const fn new() -> Self {
+        Self { areas: [(0, 0); LENDS], written: [false; LENDS], count: 0 }
+    }
 
-/// What C lends for writing during a call.
-///
-/// # Safety
-/// That of [`slice`], and nobody else reads it meanwhile.
-unsafe fn slice_mut<'c, T>(data: *mut T, len: usize) -> Result<&'c mut [T], Status> {
-    possible(data, len)?;
-    // SAFETY: as in `slice`.
-    Ok(unsafe { slice::from_raw_parts_mut(data, len) })
-}
+    fn lend<T>(&mut self, data: *const T, len: usize, write: bool) -> Result<(), Status> {
+        possible(data, len)?;
+        let area = (data.addr(), data.addr() + len * size_of::<T>());
+        for (other, written) in self.areas.iter().zip(self.written).take(self.count) {
+            if (write || written) && area.0 < other.1 && other.0 < area.1 {
+                return Err(Status::Overlap);
+            }
+        }
+        let (place, written) =
+            self.areas.get_mut(self.count).zip(self.written.get_mut(self.count)).ok_or(Status::Shape)?;
+        (*place, *written) = (area, write);
+        self.count += 1;
+        Ok(())
+    }
 
-/// One object for reading.
-///
-/// # Safety
-/// That of [`slice`].
-unsafe fn borrow<'c, T>(place: *const T) -> Result<&'c T, Status> {
-    possible(place, 1)?;
-    // SAFETY: as in `slice`.
-    Ok(unsafe { &*place })
-}
+    /// Whether `*place` can be written.
+    fn writable<T>(&mut self, place: *mut T) -> Result<(), Status> {
+        self.lend(place, 1, true)
+    }
 
-/// One object for writing.
-///
-/// # Safety
-/// That of [`slice_mut`].
-unsafe fn borrow_mut<'c, T>(place: *mut T) -> Result<&'c mut T, Status> {
-    possible(place, 1)?;
-    // SAFETY: as in `slice`.
-    Ok(unsafe { &mut *place })
+    /// What C lends for reading during a call.
+    ///
+    /// # Safety
+    /// If it is possible, `data` points to `len` elements that nobody writes meanwhile. C's memory holds some bits, and every `T` used here may have any.
+    unsafe fn slice<'c, T>(&mut self, data: *const T, len: usize) -> Result<&'c [T], Status> {
+        self.lend(data, len, false)?;
+        // SAFETY: neither null nor misaligned, no longer than an object may be; the rest is this function's contract.
+        Ok(unsafe { slice::from_raw_parts(data, len) })
+    }
+
+    /// What C lends for writing during a call.
+    ///
+    /// # Safety
+    /// That of [`Lent::slice`], and nobody else reads it meanwhile.
+    unsafe fn slice_mut<'c, T>(&mut self, data: *mut T, len: usize) -> Result<&'c mut [T], Status> {
+        self.lend(data, len, true)?;
+        // SAFETY: as in `slice`; nothing else of this call overlaps.
+        Ok(unsafe { slice::from_raw_parts_mut(data, len) })
+    }
+
+    /// One object for reading.
+    ///
+    /// # Safety
+    /// That of [`Lent::slice`].
+    unsafe fn borrow<'c, T>(&mut self, place: *const T) -> Result<&'c T, Status> {
+        self.lend(place, 1, false)?;
+        // SAFETY: as in `slice`.
+        Ok(unsafe { &*place })
+    }
+
+    /// One object for writing.
+    ///
+    /// # Safety
+    /// That of [`Lent::slice_mut`].
+    unsafe fn borrow_mut<'c, T>(&mut self, place: *mut T) -> Result<&'c mut T, Status> {
+        self.lend(place, 1, true)?;
+        // SAFETY: as in `slice_mut`.
+        Ok(unsafe { &mut *place })
+    }
 }
 
 impl CMaps {
     /// # Safety
-    /// That of [`slice`], for each of the pointers.
-    unsafe fn view<'c>(&self) -> Result<Maps<'c>, Status> {
+    /// That of [`Lent::slice`], for each of the pointers.
+    unsafe fn view<'c>(&self, lent: &mut Lent) -> Result<Maps<'c>, Status> {
         let shape = [self.channels, self.height, self.width];
         let layout = Layout::strided(shape, [self.channel_stride, self.row_stride, self.column_stride]);
         const F32: u32 = Element::F32 as u32;
@@ -1267,49 +1311,64 @@ impl CMaps {
         // SAFETY: this function's contract; the element says what the data are.
         Ok(unsafe {
             match self.element {
-                F32 => Maps::f32(slice(self.data.cast(), self.len)?, layout)?,
-                U8 => Maps::u8(slice(self.data.cast(), self.len)?, layout, self.quantisation()?)?,
-                I8 => Maps::i8(slice(self.data.cast(), self.len)?, layout, self.quantisation()?)?,
+                F32 => Maps::f32(lent.slice(self.data.cast(), self.len)?, layout)?,
+                U8 => Maps::u8(lent.slice(self.data.cast(), self.len)?, layout, self.quantisation(lent)?)?,
+                I8 => Maps::i8(lent.slice(self.data.cast(), self.len)?, layout, self.quantisation(lent)?)?,
                 _ => return Err(Status::UnknownOption),
             }
         })
     }
 
     /// # Safety
-    /// That of [`slice`], for the scales and zero points.
-    unsafe fn quantisation<'c>(&self) -> Result<Quantisation<'c>, Status> {
+    /// That of [`Lent::slice`], for the scales and zero points.
+    unsafe fn quantisation<'c>(&self, lent: &mut Lent) -> Result<Quantisation<'c>, Status> {
         if self.scales.is_null() {
             let zero_point = i16::try_from(self.zero_point).map_err(|_| Status::Quantisation)?;
             return Ok(Quantisation::PerTensor { scale: self.scale, zero_point });
         }
         // SAFETY: this function's contract.
-        let scales = unsafe { slice(self.scales, self.channels)? };
+        let scales = unsafe { lent.slice(self.scales, self.channels)? };
         if self.zero_points.is_null() {
             return Ok(Quantisation::PerChannel { scales, zero_points: &[] });
         }
         // SAFETY: this function's contract.
-        Ok(Quantisation::PerChannel { scales, zero_points: unsafe { slice(self.zero_points, self.channels)? } })
+        Ok(Quantisation::PerChannel { scales, zero_points: unsafe { lent.slice(self.zero_points, self.channels)? } })
     }
 }
 
 impl CHead {
     /// # Safety
-    /// That of [`slice`], for each of the pointers.
-    unsafe fn view<'c>(&self) -> Result<LinearHead<'c>, Status> {
+    /// That of [`Lent::slice`], for each of the pointers.
+    unsafe fn view<'c>(&self, lent: &mut Lent) -> Result<LinearHead<'c>, Status> {
         // SAFETY: this function's contract.
-        let bias = if self.bias.is_null() { None } else { Some(unsafe { slice(self.bias, self.bias_len)? }) };
+        let bias = if self.bias.is_null() { None } else { Some(unsafe { lent.slice(self.bias, self.bias_len)? }) };
         // SAFETY: this function's contract.
-        Ok(LinearHead::new(unsafe { self.weights.view()? }, bias)?)
+        Ok(LinearHead::new(unsafe { self.weights.view(lent)? }, bias)?)
     }
 }
 
 impl CBicubic {
     /// # Safety
-    /// That of [`slice`], for the taps.
-    unsafe fn view<'c>(&self) -> Result<Bicubic<'c>, Status> {
+    /// That of [`Lent::slice`], for the taps.
+    unsafe fn view<'c>(&self, lent: &mut Lent) -> Result<Bicubic<'c>, Status> {
         // SAFETY: this function's contract.
-        let taps = unsafe { slice(self.taps, self.out_width)? };
+        let taps = unsafe { lent.slice(self.taps, self.out_width)? };
+        if !taps.iter().all(|tap| tap.is_for(self.width)) {
+            return Err(Status::Shape);
+        }
         Ok(Bicubic::with_taps(self.height, self.width, self.out_height, taps)?)
+    }
+}
+
+impl CRange {
+    /// A range that has seen nothing, or finite values.
+    fn view(&self) -> Result<Range, Status> {
+        let range = Range { low: self.low, high: self.high };
+        if range == Range::EMPTY || (range.low.is_finite() && range.high.is_finite()) {
+            Ok(range)
+        } else {
+            Err(Status::NonFinite)
+        }
     }
 }
 
@@ -1317,13 +1376,15 @@ impl CParts {
     /// Signed components and the centred first-order map, for reading.
     ///
     /// # Safety
-    /// That of [`slice`], for these two pointers.
-    unsafe fn signed<'c>(&self) -> Result<(&'c [f32], &'c [f32]), Status> {
+    /// That of [`Lent::slice`], for these two pointers.
+    unsafe fn signed<'c>(&self, lent: &mut Lent) -> Result<(&'c [f32], &'c [f32]), Status> {
         if self.rectified != 0 {
             return Err(Status::Rectified);
         }
         // SAFETY: this function's contract.
-        Ok(unsafe { (slice(self.components, self.len()?)?, slice(self.centred_first_order, self.positions)?) })
+        Ok(unsafe {
+            (lent.slice(self.components, self.len()?)?, lent.slice(self.centred_first_order, self.positions)?)
+        })
     }
 
     /// Floats of all components.

@@ -5,7 +5,7 @@ use crate::activations::Maps;
 use crate::channels::{self, Channel};
 use crate::decompose::{self, Ossms, SignRule};
 use crate::mask::Range;
-use crate::maths::LANES;
+use crate::maths::Sum;
 use crate::{Error, integrate, maths};
 
 /// logit_k = b_k + sum_c W_kc mean_p A_c(p), over borrowed weights of floats or bytes.
@@ -146,7 +146,7 @@ pub fn uncentred_first_order(
     row: &mut [f32],
     map: &mut [f32],
 ) -> Result<(), Error> {
-    add_up(activations, weights, row, map, decompose::weighted)
+    add_up(activations, weights, row, map, decompose::uncentred)
 }
 
 /// sum over *all* channels of w_c (A_c(p) - mean_c): [`uncentred_first_order`] less its mean over positions. With all channels selected it is
@@ -161,24 +161,24 @@ pub fn centred_first_order(activations: &Maps, weights: &[f32], row: &mut [f32],
     add_up(activations, weights, row, map, decompose::centred)
 }
 
-fn add_up<T>(
+fn add_up(
     activations: &Maps,
     weights: &[f32],
     row: &mut [f32],
     map: &mut [f32],
-    read: impl Fn(&Maps, usize, f32, &mut [f32]) -> Result<T, Error>,
+    read: impl Fn(&Maps, usize, f32, &mut [f32]) -> Result<i32, Error>,
 ) -> Result<(), Error> {
     let positions = activations.positions();
     if weights.len() != activations.channels() || row.len() != positions || map.len() != positions {
         return Err(Error::Shape);
     }
-    map.fill(0.0);
+    let mut sum = Sum::new(map);
     for (channel, weight) in weights.iter().enumerate() {
-        read(activations, channel, *weight, row)?;
-        for (total, value) in map.iter_mut().zip(&*row) {
-            *total += value;
-        }
+        let exponent = read(activations, channel, *weight, row)?;
+        sum.add(row, exponent);
     }
+    let exponent = sum.exponent;
+    maths::scale_by_power_of_two(map, exponent);
     if maths::largest_magnitude(map).is_finite() { Ok(()) } else { Err(Error::NonFinite) }
 }
 
@@ -196,13 +196,18 @@ pub fn first_order_mean(activations: &Maps, weights: &[f32]) -> Result<f32, Erro
     if weights.len() != activations.channels() {
         return Err(Error::Shape);
     }
-    let mut lanes = [0.0; LANES];
+    let mut total = [0.0];
+    let mut sum = Sum::new(&mut total);
     for (channel, weight) in weights.iter().enumerate() {
-        if let Some(lane) = lanes.get_mut(channel % LANES) {
-            *lane += weight * activations.mean(channel)?;
-        }
+        let mean = activations.mean(channel)?;
+        let (of_mean, of_weight) = (maths::unit_exponent(mean), maths::unit_exponent(*weight));
+        let product = (mean * maths::power_of_two(-of_mean)) * (weight * maths::power_of_two(-of_weight));
+        sum.add(&[product], of_mean + of_weight);
     }
-    finite(maths::tree(lanes))
+    let exponent = sum.exponent;
+    maths::scale_by_power_of_two(&mut total, exponent);
+    let [total] = total;
+    finite(total)
 }
 
 /// The *measured* contribution of each OSSM on a linear head: the score of the features kept where the OSSM is high and blended towards each channel's
@@ -215,7 +220,8 @@ pub fn first_order_mean(activations: &Maps, weights: &[f32]) -> Result<f32, Erro
 /// `ossms` Q x H x W ([`Ossms::maps`]); `centred_first_order` H W; `mask` H W of scratch; `contributions` Q, overwritten.
 ///
 /// # Errors
-/// [`Error::Shape`] if a length does not match; nothing is written then.
+/// [`Error::Shape`] if a length does not match, [`Error::NonFinite`] if an OSSM, the first-order map or a contribution is not finite: `contributions` is
+/// untouched then.
 pub fn contributions(
     ossms: &[f32],
     centred_first_order: &[f32],
@@ -226,17 +232,28 @@ pub fn contributions(
     if positions == 0 || mask.len() != positions || Some(ossms.len()) != positions.checked_mul(contributions.len()) {
         return Err(Error::Shape);
     }
-    let mut rest = ossms;
-    for contribution in contributions {
-        let (ossm, others) = rest.split_at_checked(positions).ok_or(Error::Shape)?;
+    let largest = maths::largest_magnitude(centred_first_order);
+    if !(largest.is_finite() && maths::largest_magnitude(ossms).is_finite()) {
+        return Err(Error::NonFinite);
+    }
+    let unit = maths::power_of_two_unit(largest);
+    let mut contribution = |ossm: &[f32]| {
         let mut range = Range::EMPTY;
         range.include(ossm);
         for (mask, value) in mask.iter_mut().zip(ossm) {
             *mask = *value;
         }
         range.scale(mask);
-        *contribution = maths::dot(mask, centred_first_order);
-        rest = others;
+        finite(maths::dot_in_units(mask, 1.0, centred_first_order, unit) / unit)
+    };
+    // At most the sum of so many values: mostly there is no need to look.
+    if !(largest * positions as f32).is_finite() {
+        for ossm in ossms.chunks(positions) {
+            contribution(ossm)?;
+        }
+    }
+    for (place, ossm) in contributions.iter_mut().zip(ossms.chunks(positions)) {
+        *place = contribution(ossm)?;
     }
     Ok(())
 }

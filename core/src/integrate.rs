@@ -74,7 +74,8 @@ pub fn score_weights(formula: ScoreFormula, scores: &[f32], blurred: f32, weight
     for (weight, score) in weights.iter_mut().zip(scores) {
         let d = score - base;
         *weight = match formula {
-            ScoreFormula::Paper => ratio(d - low, high - low),
+            // Half of each, so that no difference is beyond the range.
+            ScoreFormula::Paper => ratio(0.5 * d - 0.5 * low, 0.5 * high - 0.5 * low),
             ScoreFormula::Notebook if d < 0.01 => 0.0,
             ScoreFormula::V25 if d < 0.001 => 0.0,
             ScoreFormula::Notebook | ScoreFormula::V25 => ratio(d, high),
@@ -100,10 +101,10 @@ pub fn predicted(parts: &Components, predicted: &mut [f32]) -> Result<(), Error>
 
 /// [`predicted`] of components as C holds them.
 pub(crate) fn shares(components: &[f32], first_order: &[f32], predicted: &mut [f32]) -> Result<(), Error> {
-    let units = Units::of(components, first_order);
+    let units = Units::of(components, first_order, predicted.len())?;
     let mut high = 0.0_f32;
     for (q, share) in predicted.iter_mut().enumerate() {
-        *share = units.alignment(components, first_order, q).ok_or(Error::Components)?;
+        *share = units.alignment(components, first_order, q)?;
         high = maths::greater(high, share.abs());
     }
     for share in predicted {
@@ -144,15 +145,29 @@ pub fn exact_weights(parts: &Components, weights: &mut [f32]) -> Result<(), Erro
 /// [`exact_weights`] of components as C holds them.
 pub(crate) fn exact(components: &[f32], values: &[f32], first_order: &[f32], weights: &mut [f32]) -> Result<(), Error> {
     let values = values.get(..weights.len()).ok_or(Error::Components)?;
-    let least = 1e-6 * values.first().copied().unwrap_or(0.0);
-    let units = Units::of(components, first_order);
-    for (q, (weight, value)) in weights.iter_mut().zip(values).enumerate() {
-        let alignment = units.alignment(components, first_order, q).ok_or(Error::Components)?;
+    let units = Units::of(components, first_order, weights.len())?;
+    let least = 1e-6 * (values.first().copied().unwrap_or(0.0) * units.components);
+    let weight = |q: usize, value: f32| {
+        let alignment = units.alignment(components, first_order, q)?;
         let length = value * units.components;
-        *weight =
-            if *value > least { alignment / (length * length) * (units.components / units.first_order) } else { 0.0 };
+        let weight = alignment / (length * length) * (units.components / units.first_order);
+        finite(if length > least { weight } else { 0.0 })
+    };
+    // A decomposition gives weights in range, what C passes may not: nothing is written then.
+    for (q, value) in values.iter().enumerate() {
+        weight(q, *value)?;
+    }
+    for (q, (place, value)) in weights.iter_mut().zip(values).enumerate() {
+        *place = weight(q, *value)?;
     }
     Ok(())
+}
+
+/// [`Components::alignment`] of components as C holds them.
+pub(crate) fn alignment(components: &[f32], first_order: &[f32], q: usize) -> Result<f32, Error> {
+    let units = Units::of(components, first_order, q.saturating_add(1))?;
+    let alignment = units.alignment(components, first_order, q)? / units.components / units.first_order;
+    finite(alignment)
 }
 
 /// Powers of two that bring components and first-order map near one: products of huge or tiny numbers stay in range, and no other bit changes.
@@ -162,16 +177,25 @@ struct Units {
 }
 
 impl Units {
-    fn of(components: &[f32], first_order: &[f32]) -> Self {
-        let unit = |values: &[f32]| maths::power_of_two_unit(maths::largest_magnitude(values));
-        Self { components: unit(components), first_order: unit(first_order) }
+    /// Of components of which the first `count` must be there, all values being finite.
+    fn of(components: &[f32], first_order: &[f32], count: usize) -> Result<Self, Error> {
+        match first_order.len().checked_mul(count) {
+            Some(len) if len <= components.len() => {}
+            _ => return Err(Error::Components),
+        }
+        let (of_components, of_first_order) =
+            (maths::largest_magnitude(components), maths::largest_magnitude(first_order));
+        if !(of_components.is_finite() && of_first_order.is_finite()) {
+            return Err(Error::NonFinite);
+        }
+        let unit = maths::power_of_two_unit;
+        Ok(Self { components: unit(of_components), first_order: unit(of_first_order) })
     }
 
     /// [`Components::alignment`] in these units.
-    fn alignment(&self, components: &[f32], first_order: &[f32], q: usize) -> Option<f32> {
-        let start = q.checked_mul(first_order.len())?;
-        let component = components.get(start..start.checked_add(first_order.len())?)?;
-        Some(maths::dot_in_units(component, self.components, first_order, self.first_order))
+    fn alignment(&self, components: &[f32], first_order: &[f32], q: usize) -> Result<f32, Error> {
+        let component = components.chunks(first_order.len().max(1)).nth(q).ok_or(Error::Components)?;
+        Ok(maths::dot_in_units(component, self.components, first_order, self.first_order))
     }
 }
 
@@ -182,20 +206,38 @@ impl Units {
 /// `ossms` Q x H x W; `weights` Q; `saliency` H x W, overwritten.
 ///
 /// # Errors
-/// [`Error::Shape`] if the lengths do not fit together; `saliency` is untouched then.
+/// [`Error::Shape`] if the lengths do not fit together, [`Error::NonFinite`] if a value, a weight or the sum is not finite: `saliency` is untouched then.
 pub fn sum(ossms: &[f32], weights: &[f32], saliency: &mut [f32]) -> Result<(), Error> {
     let positions = saliency.len();
     if positions == 0 || Some(ossms.len()) != positions.checked_mul(weights.len()) {
         return Err(Error::Shape);
     }
-    saliency.fill(0.0);
-    let mut rest = ossms;
-    for weight in weights {
-        let (ossm, others) = rest.split_at_checked(positions).ok_or(Error::Shape)?;
-        for (total, value) in saliency.iter_mut().zip(ossm) {
-            *total += weight * value;
+    let (of_maps, of_weights) = (maths::largest_magnitude(ossms), maths::largest_magnitude(weights));
+    if !(of_maps.is_finite() && of_weights.is_finite()) {
+        return Err(Error::NonFinite);
+    }
+    // Products and sums of numbers near one.
+    let (of_maps, of_weights) = (maths::unit_exponent(of_maps), maths::unit_exponent(of_weights));
+    let (map_unit, weight_unit) = (maths::power_of_two(-of_maps), maths::power_of_two(-of_weights));
+    let exponent = of_maps + of_weights;
+    let at = |position: usize| {
+        let mut total = 0.0;
+        for (weight, value) in weights.iter().zip(ossms.iter().skip(position).step_by(positions)) {
+            total += (weight * weight_unit) * (value * map_unit);
         }
-        rest = others;
+        let mut total = [total];
+        maths::scale_by_power_of_two(&mut total, exponent);
+        let [total] = total;
+        finite(total)
+    };
+    // Each term is below 2^(exponent + 2), and there are fewer than 2^32 of them: mostly there is no need to look.
+    if exponent > 127 - 2 - 32 {
+        for position in 0..positions {
+            at(position)?;
+        }
+    }
+    for (position, place) in saliency.iter_mut().enumerate() {
+        *place = at(position)?;
     }
     Ok(())
 }
@@ -206,17 +248,21 @@ pub fn sum(ossms: &[f32], weights: &[f32], saliency: &mut [f32]) -> Result<(), E
 /// Those of [`sum`]; `mean` that of the first-order map, [`crate::head::first_order_mean`].
 ///
 /// # Errors
-/// Those of [`sum`].
+/// Those of [`sum`], and [`Error::NonFinite`] if the mean is not finite or a value with it is not.
 ///
 /// # Accuracy
 /// With every component, [`exact_weights`] and all channels selected, the saliency is the first-order map of the score: asserted in float64 by
 /// `tests/core/stages.rs`.
 pub fn exact_sum(mean: f32, components: &[f32], weights: &[f32], saliency: &mut [f32]) -> Result<(), Error> {
     sum(components, weights, saliency)?;
-    for value in saliency {
+    for value in &mut *saliency {
         *value += mean;
     }
-    Ok(())
+    if maths::largest_magnitude(saliency).is_finite() { Ok(()) } else { Err(Error::NonFinite) }
+}
+
+fn finite(value: f32) -> Result<f32, Error> {
+    if value.is_finite() { Ok(value) } else { Err(Error::NonFinite) }
 }
 
 fn ratio(part: f32, whole: f32) -> f32 {

@@ -190,8 +190,17 @@ static void weights_and_channels(void) {
 
     float *nan = copy(VALUES, C * N), *large = copy(VALUES, C * N);
     nan[C * N - 1] = NOT_A_NUMBER;
-    large[C * N - 1] = large[C * N - 2] = large[C * N - 3] = 3e38f;
+    large[C * N - 1] = large[C * N - 2] = large[C * N - 3] = large[C * N - 4] = 3e38f;
     decomcam_maps with_nan = maps_of(nan), with_large = maps_of(large), skew = maps_of(skewed(nan));
+    // A mean is finite if the values are, although their sum is not.
+    OK(decomcam_pool(&with_large, weights, C));
+    CHECK(weights[1] == 3e38f);
+    // One element as if it were many: a call would never return.
+    decomcam_maps endless = maps_of(VALUES);
+    endless.channels = 1;
+    endless.height = SIZE_MAX / 2;
+    endless.row_stride = 0;
+    endless.width = 1;
     decomcam_status (*const both[])(const decomcam_maps *, float *, size_t) = {decomcam_channel_weights, decomcam_pool};
     for (int i = 0; i < 2; i++) {
         IS(NULL_POINTER, both[i](NONE(decomcam_maps), out, C));
@@ -202,7 +211,7 @@ static void weights_and_channels(void) {
         IS(SHAPE, both[i](&good, out, C + 1));
         IS(SHAPE, both[i](&good, out, SIZE_MAX / sizeof(float)));
         IS(NON_FINITE, both[i](&with_nan, out, C));
-        IS(NON_FINITE, both[i](&with_large, out, C));
+        IS(SHAPE, both[i](&endless, out, 1));
     }
     CHECK(untouched(out, C + 1));
 
@@ -255,8 +264,8 @@ static void decomposition(void) {
     OK(decomcam_alignment(&parts, 0, &alignment));
     CHECK(near(alignment, along) && alignment > 0);
     alignment = MARK;
-    IS(SHAPE, decomcam_alignment(&parts, 2, &alignment));
-    IS(SHAPE, decomcam_alignment(&parts, SIZE_MAX, &alignment));
+    IS(COMPONENTS, decomcam_alignment(&parts, 2, &alignment));
+    IS(COMPONENTS, decomcam_alignment(&parts, SIZE_MAX, &alignment));
     IS(NULL_POINTER, decomcam_alignment(NONE(decomcam_parts), 0, &alignment));
     IS(NULL_POINTER, decomcam_alignment(&parts, 0, NONE(float)));
     IS(MISALIGNED, decomcam_alignment(&parts, 0, skewed(workspace)));
@@ -463,6 +472,9 @@ static void resampling_and_masks(void) {
     OK(decomcam_blend(photo, blurred, mask, mixed, 2));
     CHECK(equal(mixed, blended, 2));
     mixed = floats(2);
+    float *in_place = copy(mask, 2);
+    IS(OVERLAP, decomcam_blend(photo, blurred, in_place, in_place, 2));
+    CHECK(equal(in_place, mask, 2));
     IS(NULL_POINTER, decomcam_blend(NONE(float), blurred, mask, mixed, 2));
     IS(NULL_POINTER, decomcam_blend(photo, NONE(float), mask, mixed, 2));
     IS(NULL_POINTER, decomcam_blend(photo, blurred, NONE(float), mixed, 2));

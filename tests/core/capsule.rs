@@ -164,3 +164,65 @@ fn recordings_of_wrong_lengths_are_refused() {
         Error::WorkspaceTooSmall
     );
 }
+
+/// The capsules that the emulated boards replay.
+const COMMITTED: [&str; 2] = ["cat7", "cat14"];
+
+fn committed(name: &str) -> std::path::PathBuf {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/firmware/cases/capsules");
+    folder.join(name).with_extension("capsule")
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "large")]
+fn the_committed_capsules_are_replayed() {
+    for name in COMMITTED {
+        let bytes = std::fs::read(committed(name)).unwrap();
+        let capsule = Capsule::parse(&bytes).unwrap();
+        let mut workspace = vec![0.0; capsule.workspace_len()];
+        let mut taps = vec![Tap::default(); capsule.settings().out_width];
+        let buffers = Buffers { workspace: &mut workspace, taps: &mut taps };
+        let report = |stage: Stage, difference| assert_eq!(difference, None, "{name}: {}", stage.name());
+        capsule.replay::<100>(buffers, report).unwrap();
+    }
+}
+
+/// Records the committed capsules again from their own inputs, where the bits of a stage have changed on purpose:
+/// `cargo test -p decomcam-core --test core record_again -- --ignored`.
+#[test]
+#[ignore = "changes committed files"]
+fn record_again() {
+    for name in COMMITTED {
+        let bytes = std::fs::read(committed(name)).unwrap();
+        let capsule = Capsule::parse(&bytes).unwrap();
+        let (maps, settings) = (*capsule.activations(), *capsule.settings());
+        let (height, width) = maps.size();
+        let word = |index: usize| u32::from_le_bytes(bytes[4 * index..4 * index + 4].try_into().unwrap());
+        let values = maps.channels() * height * width;
+        let (is_bytes, channels_last) = (word(6) == 1, word(7) == 1);
+        let after = 16 + if is_bytes { values.div_ceil(4) } else { values };
+        let floats =
+            |from: usize, count: usize| (from..from + count).map(|k| f32::from_bits(word(k))).collect::<Vec<_>>();
+        let stored = if is_bytes { Vec::new() } else { floats(16, values) };
+        let elements = if is_bytes {
+            let scale = f32::from_bits(word(8));
+            Elements::Bytes { bytes: &bytes[64..64 + values], scale, zero_point: word(9) as u8 }
+        } else {
+            Elements::Floats(&stored)
+        };
+        let recording = Recording {
+            shape: [maps.channels(), height, width],
+            channels_last,
+            elements,
+            weights: &floats(after, maps.channels()),
+            scores: &floats(after + maps.channels(), 1 + settings.components),
+            settings,
+        };
+        let mut workspace = vec![0.0; workspace_len(height, width, &settings)];
+        let mut taps = vec![Tap::default(); settings.out_width];
+        let mut recorded = Vec::new();
+        let buffers = Buffers { workspace: &mut workspace, taps: &mut taps };
+        recording.write::<100>(buffers, |part| recorded.extend_from_slice(part)).unwrap();
+        std::fs::write(committed(name), recorded).unwrap();
+    }
+}

@@ -7,5 +7,8 @@ mod decompose;
 #[cfg(feature = "capi")]
 mod ffi;
 mod golden;
+#[cfg(feature = "capi")]
+mod hostile;
+mod scales;
 mod stages;
 mod svd;

@@ -414,3 +414,55 @@ fn bad_input_is_refused_untouched() {
     assert_eq!(orthogonalise(&mut columns, 2, &mut [0.0; 2], Some((&mut [0.0; 3], 2))), Err(Error::Shape));
     assert_eq!(columns, [1.0; 4]);
 }
+
+/// Issue 11, point 3: a wide matrix took the time of the square of its columns (8 x 64: 52 times its transpose).
+#[test]
+fn a_wide_matrix_is_the_transpose_of_a_tall_one() {
+    let mut random = Random(77);
+    let tall: [[f32; 8]; 64] = std::array::from_fn(|_| std::array::from_fn(|_| random.next() as f32));
+    let wide: [[f32; 64]; 8] = std::array::from_fn(|i| std::array::from_fn(|j| tall[j][i]));
+    let (of_tall, of_wide) = (svd(&tall).unwrap(), svd(&wide).unwrap());
+    // The same rotations of the same vectors: the same bits, and the same time.
+    assert_eq!(of_wide.singular_values[..8], of_tall.singular_values);
+    assert_eq!(of_wide.singular_values[8..], [0.0; 56]);
+    assert_eq!(of_wide.v[..8], of_tall.u);
+    assert_eq!(of_wide.u[..8], of_tall.v);
+    assert_eq!(of_wide.u[8..], [[0.0; 8]; 56]);
+    assert_eq!(of_wide.convergence, of_tall.convergence);
+    // The rest of V is completed.
+    orthonormal(&of_wide.v);
+}
+
+fn orthonormal<const N: usize>(vectors: &[[f32; N]]) {
+    let wide: Vec<Vec<f64>> = vectors.iter().map(|v| v.iter().map(|x| f64::from(*x)).collect()).collect();
+    for (j, a) in wide.iter().enumerate() {
+        for (k, b) in wide[..=j].iter().enumerate() {
+            let error = (dot(a, b) - f64::from(u8::from(j == k))).abs();
+            assert!(error <= tolerance(N, vectors.len()), "{j}, {k}: {error:e}");
+        }
+    }
+}
+
+/// Issue 11, point 3: divided by a length that had lost its digits, U was off by 0.11.
+#[test]
+fn singular_vectors_of_subnormal_matrices_are_orthonormal() {
+    for unit in [1e-44, 1e-42, 1e-39, 1e-30, 1.0, 8e37] {
+        let matrix = [[3.0, 1.0, 0.0], [1.0, 2.0, 1.0]].map(|row: [f32; 3]| row.map(|x| x * unit));
+        let found = svd(&matrix).unwrap();
+        orthonormal(&found.u[..2]);
+        orthonormal(&found.v);
+        let transposed: [[f32; 2]; 3] = std::array::from_fn(|i| std::array::from_fn(|j| matrix[j][i]));
+        let found = svd(&transposed).unwrap();
+        orthonormal(&found.u);
+        orthonormal(&found.v);
+    }
+    // Nothing at all: any basis will do.
+    let zero = svd(&[[0.0; 5]; 3]).unwrap();
+    assert_eq!(zero.singular_values, [0.0; 5]);
+    orthonormal(&zero.u[..3]);
+    orthonormal(&zero.v);
+    let one = svd(&[[0.0, 2.0, 0.0, 0.0]; 4]).unwrap();
+    assert_eq!(one.singular_values, [4.0, 0.0, 0.0, 0.0]);
+    orthonormal(&one.u);
+    orthonormal(&one.v);
+}
