@@ -8,8 +8,7 @@ use decomcam::encoders::legacy::ImageTower;
 use decomcam::encoders::text::TextTower;
 use decomcam::model::{Model, ModelOptions};
 use decomcam::onnx::gradient::append_gradient;
-use decomcam::onnx::guard::contained;
-use decomcam::onnx::inspect::{Inspection, inspect};
+use decomcam::onnx::inspect::{Inspection, Look, inspect};
 use decomcam::onnx::layout::LayerLayout;
 use decomcam::onnx::quantised::{self, Pairs, Wanted};
 use decomcam::onnx::shuffle::Shuffle;
@@ -206,7 +205,7 @@ fn transformer() -> Vec<u8> {
 }
 
 fn found(onnx: &[u8]) -> Inspection {
-    inspect(onnx, None, None).unwrap()
+    look(onnx, None).unwrap()
 }
 
 fn written(onnx: &[u8]) -> (TempDir, PathBuf) {
@@ -229,6 +228,10 @@ fn picture() -> Vec<f32> {
     (0..3 * SIDE * SIDE).map(|_| onnx.next()).collect()
 }
 
+fn look(onnx: &[u8], size: Option<Size>) -> decomcam::Result<Inspection> {
+    inspect(onnx, &Look { size, ..Look::default() })
+}
+
 fn open(path: &Path, options: &ModelOptions) -> decomcam::Result<Model> {
     Model::open(path.to_str().unwrap(), options)
 }
@@ -239,7 +242,7 @@ fn open(path: &Path, options: &ModelOptions) -> decomcam::Result<Model> {
 fn convolutions_are_found_and_the_last_maps_suggested() {
     let found = found(&classifier());
     let layers: Vec<(&str, &str, [usize; 3])> = (found.layers.iter())
-        .map(|layer| (&*layer.name, &*layer.operator, [layer.channels, layer.height, layer.width]))
+        .map(|layer| (&*layer.name, &*layer.operator, [layer.channels, layer.size.height, layer.size.width]))
         .collect();
     let expected = [
         ("conv1", "Conv", [6, 8, 8]),
@@ -250,7 +253,7 @@ fn convolutions_are_found_and_the_last_maps_suggested() {
     assert_eq!(layers, expected);
     assert_eq!(found.suggested.as_deref(), Some("maps2"));
     assert_eq!((found.size, found.quantised, found.parameters), (Size::square(16), false, 162 + 432 + 32));
-    assert_eq!(found.class_output(None).unwrap().shape, [Some(1), Some(CLASSES)]);
+    assert_eq!(found.class_answer(None, None).unwrap().shape, [Some(1), Some(CLASSES)]);
 }
 
 #[test]
@@ -259,7 +262,7 @@ fn the_last_block_that_is_attended_to_is_suggested_of_a_transformer() {
     assert_eq!(found.suggested.as_deref(), Some("one.out"));
     let layer = found.layer("one.out").unwrap();
     assert_eq!(layer.layout, LayerLayout::Tokens);
-    assert_eq!((layer.prefix_tokens, layer.channels, layer.height, layer.width), (1, 8, 4, 4));
+    assert_eq!((layer.prefix_tokens, layer.channels, layer.size), (1, 8, Size::square(4)));
 }
 
 #[test]
@@ -642,7 +645,7 @@ fn refusal(onnx: &[u8]) -> String {
 fn every_beginning_of_a_file_is_refused_or_read() {
     let whole = classifier();
     // Not even a panic that is contained.
-    let outcome = |onnx: &[u8]| match contained(|| inspect(onnx, None, None)) {
+    let outcome = |onnx: &[u8]| match look(onnx, None) {
         Ok(_) => String::new(),
         Err(error) => format!("{error:#}"),
     };

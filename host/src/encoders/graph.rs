@@ -4,7 +4,8 @@ use super::image::TowerKey;
 use crate::Size;
 use crate::model::{Layer, Model, Score, ScoreKind};
 use crate::onnx::gradient::append_gradient;
-use crate::onnx::inspect;
+use crate::onnx::inspect::{self, Look};
+use crate::onnx::places::Grid;
 use crate::onnx::quantised::{self, Steps, Wanted};
 use anyhow::{Context, Result, anyhow, ensure};
 use tract_onnx::tract_core::ops::math;
@@ -32,7 +33,17 @@ pub(super) struct Plans {
     /// Picture, target -> outputs, layer, gradient.
     pub(super) explain: Arc<TypedRunnableModel>,
     pub(super) target_len: usize,
+    pub(super) place: Place,
     pub(super) steps: Option<Steps>,
+}
+
+/// How the layer's tensor looks at the tower's size.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    /// Height and width, in positions.
+    pub(super) size: Size,
+    /// Lengths of the tensor's axes.
+    pub(super) shape: Vec<usize>,
 }
 
 impl Wiring {
@@ -57,7 +68,7 @@ impl Wiring {
     }
 
     /// The network as a graph of floats, shuffled as asked; its outputs are the wanted ones, then the layer.
-    pub(super) fn read(&self, model: &Model) -> Result<TypedModel> {
+    pub(super) fn read(&self, model: &Model) -> Result<(TypedModel, Place)> {
         let side = &model.manifest.image;
         let Size { height, width } = self.size();
         let mut names: Vec<&str> = self.outputs.iter().map(String::as_str).collect();
@@ -70,12 +81,37 @@ impl Wiring {
             pairs: model.pairs(),
             folder: model.folder(),
         };
-        let mut network = quantised::read(model.file(&side.file)?, &wanted)?;
+        let (mut network, grids) = quantised::read_with_grids(model.file(&side.file)?, &wanted)?;
         let layer = network.outputs[self.outputs.len()];
-        expect_shape(&network, layer, &self.layer.name, &self.layer.shape(self.size()))?;
+        let place = self.place(&network, layer, grids[self.outputs.len()])?;
+        for output in 0..self.outputs.len() {
+            network.outputs[output] = as_row(&mut network, output)?;
+        }
         let scored = self.scored(&network)?;
         self.key.shuffle.apply(&mut network, scored)?;
-        Ok(network)
+        Ok((network, place))
+    }
+
+    /// What the layer's tensor is, once that is what the manifest says.
+    fn place(&self, network: &TypedModel, tensor: OutletId, grid: Option<Grid>) -> Result<Place> {
+        let Layer { name, channels, layout, prefix_tokens, suffix_tokens, .. } = &self.layer;
+        let fact = network.outlet_fact(tensor)?;
+        let shape = fact.shape.as_concrete().filter(|_| fact.datum_type == f32::datum_type());
+        let shape = shape.with_context(|| format!("\"{name}\": expected f32 numbers, found {fact:?}"))?.to_vec();
+        let (expected, nominal) = (self.layer.shape(self.size()), self.layer.size(self.size()));
+        let Some(grid) = grid.filter(|_| self.layer.unpadded || shape != expected) else {
+            ensure!(shape == expected, "\"{name}\": expected shape {expected:?} as the manifest says, found {shape:?}");
+            return Ok(Place { size: nominal, shape });
+        };
+        let said = Grid {
+            layout: *layout,
+            channels: *channels,
+            size: if self.layer.unpadded { grid.size } else { nominal },
+            before: *prefix_tokens,
+            after: *suffix_tokens,
+        };
+        ensure!(grid == said, "\"{name}\": expected {said} as the manifest says, found {grid}, of shape {shape:?}");
+        Ok(Place { size: grid.size, shape })
     }
 
     /// The output that the score is computed from.
@@ -87,19 +123,22 @@ impl Wiring {
     /// Why no gradient gets to the layer, if that is what is wrong.
     pub(super) fn refusal(&self, model: &Model) -> Result<Option<String>> {
         let file = model.file(&model.manifest.image.file)?;
-        let found = inspect::inspect(file, model.folder(), Some(self.size()))?;
+        let look =
+            Look { folder: model.folder(), size: Some(self.size()), output: Some(&self.score.image), classes: None };
+        let found = inspect::inspect(file, &look)?;
         Ok(found.refusal(&self.layer.name, &|name| model.manifest.layer(name).is_ok()))
     }
 
     /// The network from the layer on.
-    pub(super) fn head(&self, model: &Model) -> Result<Arc<TypedRunnableModel>> {
-        let mut head = after(self.read(model)?, self.outputs.len())?;
+    pub(super) fn head(&self, model: &Model) -> Result<(Arc<TypedRunnableModel>, Place)> {
+        let (network, place) = self.read(model)?;
+        let mut head = after(network, self.outputs.len())?;
         head.optimize()?;
-        SimplePlan::new(head)
+        Ok((SimplePlan::new(head)?, place))
     }
 
     pub(super) fn plans(&self, model: &Model) -> Result<Plans> {
-        let mut network = self.read(model)?;
+        let (mut network, place) = self.read(model)?;
         let layer = network.outputs[self.outputs.len()];
         let scored = self.scored(&network)?;
         let target_len = match network.outlet_fact(scored)?.shape.as_concrete() {
@@ -116,7 +155,7 @@ impl Wiring {
         network.optimize()?;
         let vectors = first_outputs(&network, self.outputs.len())?;
         let see = first_outputs(&network, self.outputs.len() + 1)?;
-        Ok(Plans { vectors, see, explain: SimplePlan::new(network)?, target_len, steps })
+        Ok(Plans { vectors, see, explain: SimplePlan::new(network)?, target_len, steps, place })
     }
 }
 
@@ -152,13 +191,21 @@ fn after(mut network: TypedModel, outputs: usize) -> TractResult<TypedModel> {
     Ok(network)
 }
 
-fn expect_shape(network: &TypedModel, tensor: OutletId, name: &str, expected: &[usize]) -> Result<()> {
-    let fact = network.outlet_fact(tensor)?;
-    ensure!(
-        fact.datum_type == f32::datum_type() && fact.shape.as_concrete() == Some(expected),
-        "\"{name}\": expected f32 numbers of shape {expected:?} as the manifest says, found {fact:?}"
-    );
-    Ok(())
+/// An output without its axes of length one, but a first one: 1 x length.
+fn as_row(network: &mut TypedModel, output: usize) -> TractResult<OutletId> {
+    let outlet = network.outputs[output];
+    let shape = network.outlet_fact(outlet)?.shape.clone();
+    let long = shape.iter().filter(|length| !length.is_one()).count();
+    if shape.rank() == 2 && shape[0].is_one() || long > 1 {
+        return Ok(outlet);
+    }
+    let row: TVec<TDim> = tvec!(1.to_dim(), shape.volume());
+    let name = network.unique_name(format!("decomcam.row.{output}"));
+    if shape.rank() == 0 {
+        let first = network.wire_node(format!("{name}.first"), AxisOp::Add(0), &[outlet])?;
+        return Ok(network.wire_node(name, AxisOp::Add(0), &first)?[0]);
+    }
+    Ok(network.wire_node(name, AxisOp::Reshape(0, shape.to_tvec(), row), &[outlet])?[0])
 }
 
 /// sum(v t) for a dot, sum(v t) / |v| for a cosine, both of shape 1 x 1.

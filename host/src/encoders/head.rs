@@ -1,7 +1,7 @@
 //! The network from a layer on: what it would say, were the layer's activations others.
 
 use super::activations::tensor_of;
-use super::graph::Wiring;
+use super::graph::{Place, Wiring};
 use super::image::{ImageVectors, TowerKey, run};
 use crate::error::Sorted as _;
 use crate::model::Model;
@@ -15,6 +15,7 @@ use tract_onnx::tract_hir::internal::*;
 #[derive(Debug)]
 pub struct Head {
     plan: Arc<TypedRunnableModel>,
+    place: Place,
     wiring: Wiring,
     passes: AtomicUsize,
 }
@@ -26,10 +27,11 @@ impl Head {
     /// Those of [`super::image::ImageTower::load`]; a layer that does not cut the network in two, because something bypasses it.
     pub fn load(model: &Model, key: &TowerKey) -> Result<Self> {
         let wiring = Wiring::new(model, key)?;
-        let plan = contained(|| wiring.head(model)).with_context(|| {
+        let head = contained(|| wiring.head(model)).with_context(|| {
             format!("{}: could not cut the network at layer \"{}\"; explain another layer", wiring.origin, key.layer)
         });
-        Ok(Self { plan: plan.kind(Error::Options)?, wiring, passes: AtomicUsize::new(0) })
+        let (plan, place) = head.kind(Error::Options)?;
+        Ok(Self { plan, place, wiring, passes: AtomicUsize::new(0) })
     }
 
     /// The vectors that follow from these activations at the layer: of the tokens before the grid, tokens x channels, and of the grid, channels x
@@ -38,10 +40,10 @@ impl Head {
     /// # Errors
     /// Activations of another size, a network that fails or answers with something else than finite numbers.
     pub fn vectors(&self, prefix: &[f32], activations: &[f32]) -> Result<ImageVectors> {
-        let Wiring { layer, key, outputs, origin, .. } = &self.wiring;
+        let Wiring { layer, outputs, origin, .. } = &self.wiring;
         self.passes.fetch_add(1, Ordering::Relaxed);
-        let values = tensor_of(layer, key.size, prefix, activations)
-            .and_then(|tensor| Tensor::from_shape(&layer.shape(key.size), &tensor))
+        let values = tensor_of(layer, self.place.size, prefix, activations)
+            .and_then(|tensor| Tensor::from_shape(&self.place.shape, &tensor))
             .and_then(|tensor| run(&self.plan, tvec!(tensor.into()), origin));
         Ok(ImageVectors::new(outputs, values.kind(Error::Explanation)?))
     }

@@ -3,7 +3,7 @@
 //! One optimised graph serves all. Its nodes for the gradient are simply not run when less is wanted, and the weights exist once in memory.
 
 use super::activations::{Activations, maps};
-use super::graph::{Plans, Wiring};
+use super::graph::{Place, Plans, Wiring};
 use crate::error::Sorted as _;
 use crate::model::{Layer, Model, Score};
 use crate::onnx::guard::{contained, ensure_finite, finite};
@@ -34,6 +34,7 @@ pub struct ImageTower {
     explain: Arc<TypedRunnableModel>,
     target_len: usize,
     steps: Option<Steps>,
+    place: Place,
     wiring: Wiring,
     passes: AtomicUsize,
 }
@@ -98,8 +99,8 @@ impl ImageTower {
                 wiring.origin
             ))
         });
-        let Plans { vectors, see, explain, target_len, steps } = plans.kind(Error::Model)?;
-        Ok(Self { vectors, see, explain, target_len, steps, wiring, passes: AtomicUsize::new(0) })
+        let Plans { vectors, see, explain, target_len, steps, place } = plans.kind(Error::Model)?;
+        Ok(Self { vectors, see, explain, target_len, steps, place, wiring, passes: AtomicUsize::new(0) })
     }
 
     /// How many weight tensors a [`Shuffle`] of this tower can shuffle. Reads the network again.
@@ -108,7 +109,7 @@ impl ImageTower {
     /// Those of [`ImageTower::load`].
     pub fn weight_tensors(&self, model: &Model) -> Result<usize> {
         let count = contained(|| {
-            let network = self.wiring.read(model)?;
+            let (network, _) = self.wiring.read(model)?;
             Ok(weight_tensors(&network, self.wiring.scored(&network)?)?.len())
         });
         count.kind(Error::Model)
@@ -182,16 +183,21 @@ impl ImageTower {
         let target = Tensor::from_shape(&[1, target.len()], target)?;
         let mut values = self.run(&self.explain, tvec!(self.image(image)?, target.into()))?;
         let gradients = values.pop().context("no gradient")?;
-        Ok(Explained { seen: self.seen(values)?, gradients: maps(self.layer(), gradients) })
+        Ok(Explained { seen: self.seen(values)?, gradients: maps(self.layer(), gradients).0 })
     }
 
     /// Outputs, then the layer.
     fn seen(&self, mut values: Vec<Vec<f32>>) -> anyhow::Result<Seen> {
         let tensor = values.pop().context("no activations")?;
-        Ok(Seen {
-            vectors: ImageVectors::new(&self.wiring.outputs, values),
-            activations: Activations::of_tensor(self.layer(), self.size(), tensor, self.steps),
-        })
+        let (maps, prefix) = maps(self.layer(), tensor);
+        let activations = Activations {
+            channels: self.layer().channels,
+            size: self.place.size,
+            values: maps,
+            prefix,
+            steps: self.steps,
+        };
+        Ok(Seen { vectors: ImageVectors::new(&self.wiring.outputs, values), activations })
     }
 
     fn image(&self, image: &[f32]) -> anyhow::Result<TValue> {

@@ -3,8 +3,8 @@
 use super::manifest::{ClassSide, Explain, Filter, ImageSide, Layer, Manifest, SCHEMA, Score, ScoreKind};
 use super::options::{ModelOptions, Preprocessing};
 use super::{Model, hex_sha256};
-use crate::onnx::guard::contained;
-use crate::onnx::inspect::{self, FoundLayer, Inspection, Port};
+use crate::onnx::ends::{Answer, Squash};
+use crate::onnx::inspect::{self, FoundLayer, Inspection, Look};
 use crate::onnx::quantised::Pairs;
 use crate::photo::Fit;
 use anyhow::{Context, Result, ensure};
@@ -16,10 +16,13 @@ pub(super) fn open(path: &Path, options: &ModelOptions) -> Result<Model> {
     let origin = path.display().to_string();
     let onnx = read(path)?;
     let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new(".")).to_owned();
-    let found = contained(|| inspect::inspect(&onnx, Some(&folder), options.size)).with_context(|| origin.clone())?;
+    let given = options.labels.as_deref().map(read).transpose()?;
+    let classes = given.as_ref().map(|labels| String::from_utf8_lossy(labels).lines().count());
+    let look = Look { folder: Some(&folder), size: options.size, output: options.output.as_deref(), classes };
+    let found = inspect::inspect(&onnx, &look).with_context(|| origin.clone())?;
+    let answer = found.class_answer(look.output, classes).with_context(|| origin.clone())?;
     let layer = default_layer(&found, options, &origin)?;
-    let output = found.class_output(options.output.as_deref()).with_context(|| origin.clone())?;
-    let labels = labels(options, output, &origin)?;
+    let labels = labels(options, given, answer, &origin)?;
     let name = path.file_stem().map_or_else(|| "model".to_owned(), |stem| stem.to_string_lossy().into_owned());
     let manifest = Manifest {
         schema: SCHEMA,
@@ -29,15 +32,8 @@ pub(super) fn open(path: &Path, options: &ModelOptions) -> Result<Model> {
         image: image_side(&found, layer, preprocessing(options)?, hex_sha256(&onnx)),
         text: None,
         classes: Some(ClassSide { labels: "labels.txt".into(), labels_sha256: hex_sha256(&labels) }),
-        scores: vec![Score {
-            name: "logit".into(),
-            kind: ScoreKind::Dot,
-            image: output.name.clone(),
-            text: "class".into(),
-            scale: None,
-            description: "the class's output".into(),
-        }],
-        explain: Explain { reported: "logit".into(), explained: "logit".into(), scales: 1 },
+        scores: scores(answer),
+        explain: Explain { reported: reported_name(answer.end.squash).into(), explained: "logit".into(), scales: 1 },
         notices: Vec::new(),
     };
     manifest.check().with_context(|| origin.clone())?;
@@ -59,29 +55,56 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 /// The layer asked for, or the suggested one.
 fn default_layer<'f>(found: &'f Inspection, options: &ModelOptions, origin: &str) -> Result<&'f FoundLayer> {
     let suggested = || {
-        let none = || format!("{origin}: no layer that can be explained; see decomcam inspect {origin}");
+        let none = || format!("{origin}: {}", found.refusal.as_deref().unwrap_or("no layer that can be explained"));
         found.suggested.as_deref().with_context(none)
     };
     let name = options.layer.as_deref().map_or_else(suggested, Ok)?;
-    Ok(found.layer(name).with_context(|| origin.to_owned())?)
+    found.layer(name).with_context(|| origin.to_owned())
 }
 
 /// The names of the classes, one a line: those of the file given, or numbers.
-fn labels(options: &ModelOptions, output: &Port, origin: &str) -> Result<Vec<u8>> {
-    let classes = output.shape.last().copied().flatten().with_context(|| {
-        format!("{origin}: expected an output of 1 x classes, found \"{}\" of {:?}", output.name, output.shape)
+fn labels(options: &ModelOptions, given: Option<Vec<u8>>, answer: &Answer, origin: &str) -> Result<Vec<u8>> {
+    let classes = answer.classes().with_context(|| {
+        format!("{origin}: expected an output of 1 x classes, found \"{}\" of {:?}", answer.end.output, answer.shape)
     })?;
-    let Some(path) = &options.labels else {
+    let Some(labels) = given else {
         return Ok((0..classes).map(|class| format!("{class}\n")).collect::<String>().into_bytes());
     };
-    let labels = read(path)?;
     let lines = String::from_utf8_lossy(&labels).lines().count();
     ensure!(
         lines == classes,
         "{}: expected {classes} names, one for each class of {origin}, found {lines}",
-        path.display()
+        options.labels.as_deref().unwrap_or(Path::new("labels")).display()
     );
     Ok(labels)
+}
+
+/// The number that a network is known by.
+fn reported_name(squash: Option<Squash>) -> &'static str {
+    match squash {
+        None => "logit",
+        Some(Squash::Softmax | Squash::Sigmoid) => "probability",
+        Some(Squash::LogSoftmax) => "log-probability",
+    }
+}
+
+/// What is explained, and what is reported where that is something else.
+fn scores(answer: &Answer) -> Vec<Score> {
+    let end = &answer.end;
+    let score = |name: &str, image: &str, description: String| Score {
+        name: name.into(),
+        kind: ScoreKind::Dot,
+        image: image.into(),
+        text: "class".into(),
+        scale: None,
+        description,
+    };
+    let mut scores = vec![score("logit", &end.explained, format!("the class's number in \"{}\"", end.explained))];
+    if let Some(squash) = end.squash {
+        let description = format!("the class's number in output \"{}\": {squash:?} of the logits", end.output);
+        scores.push(score(reported_name(Some(squash)), &end.reported, description));
+    }
+    scores
 }
 
 /// Mean and deviation as shares of 1 become those of values from 0 to 255.
@@ -125,6 +148,8 @@ fn manifest_layer(found: &Inspection, layer: &FoundLayer) -> Layer {
         stride: layer.stride(found.size),
         layout: layer.layout,
         prefix_tokens: layer.prefix_tokens,
+        suffix_tokens: layer.suffix_tokens,
+        unpadded: layer.is_unpadded(found.size),
         description: format!("output of {}", layer.operator),
     }
 }

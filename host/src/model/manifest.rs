@@ -105,6 +105,12 @@ pub struct Layer {
     /// With [`LayerLayout::Tokens`]: tokens before those of the grid, such as a class token.
     #[serde(default)]
     pub prefix_tokens: usize,
+    /// With [`LayerLayout::Tokens`]: tokens after those of the grid, such as registers.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub suffix_tokens: usize,
+    /// Whether padding is missing on the way to the layer, so that it has fewer positions than size / stride.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unpadded: bool,
     /// One line on what the layer is.
     pub description: String,
 }
@@ -200,6 +206,10 @@ pub struct Explain {
     pub scales: usize,
 }
 
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
 fn one() -> usize {
     1
 }
@@ -235,7 +245,7 @@ fn fit_name<S: Serializer>(fit: &Fit, to: S) -> Result<S::Ok, S::Error> {
 }
 
 impl Layer {
-    /// Height and width in positions, for an input of this size in pixels.
+    /// Height and width in positions, for an input of this size in pixels; a little more than there are if the layer is `unpadded`.
     pub fn size(&self, input: Size) -> Size {
         Size::new(input.height.div_ceil(self.stride), input.width.div_ceil(self.stride))
     }
@@ -245,7 +255,8 @@ impl Layer {
         let positions = self.size(input);
         match self.layout {
             LayerLayout::Maps => vec![1, self.channels, positions.height, positions.width],
-            LayerLayout::Tokens => vec![1, self.prefix_tokens + positions.area(), self.channels],
+            LayerLayout::Tokens => vec![1, self.prefix_tokens + positions.area() + self.suffix_tokens, self.channels],
+            LayerLayout::ChannelsLast => vec![1, positions.height, positions.width, self.channels],
         }
     }
 }
