@@ -264,6 +264,10 @@ impl<'a> Maps<'a> {
         if channel >= self.layout.channels {
             return Err(Error::Shape);
         }
+        if let (Values::F32(values), true) = (self.values, self.layout.is_contiguous()) {
+            let start = channel * self.layout.channel_stride;
+            return Ok(maths::mean(values.get(start..start + self.positions()).ok_or(Error::Shape)?));
+        }
         let sum = |add: &mut dyn FnMut(&mut [f32; LANES], &[f32])| {
             let mut lanes = [0.0; LANES];
             match self.visit(channel, &mut |run| add(&mut lanes, run)) {

@@ -314,8 +314,13 @@ impl Centre {
         if !(largest.is_finite() && weight.is_finite()) {
             return Err(Error::NonFinite);
         }
-        let (of_map, of_weight) = (maths::unit_exponent(largest), maths::unit_exponent(weight));
-        maths::scale(map, maths::power_of_two(-of_map));
+        let (mut of_map, of_weight) = (maths::unit_exponent(largest), maths::unit_exponent(weight));
+        // Numbers that are as near to one as that lose nothing.
+        if of_map.abs() <= 30 {
+            of_map = 0;
+        } else {
+            maths::scale(map, maths::power_of_two(-of_map));
+        }
         let [high, low] = maths::mean_in_parts(map);
         Ok(Self { high, low, weight: weight * maths::power_of_two(-of_weight), exponent: of_map + of_weight })
     }

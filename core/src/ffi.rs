@@ -438,6 +438,12 @@ pub extern "C" fn decomcam_status_name(status: StatusNumber) -> *const c_char {
     name.as_ptr()
 }
 
+/// 1 if the arithmetic is as the same bits everywhere need it: rounded to nearest, subnormal numbers kept (on Arm: FPSCR bits 22 to 24 zero); else 0.
+#[unsafe(no_mangle)]
+pub extern "C" fn decomcam_environment_ok() -> u32 {
+    crate::environment_ok().into()
+}
+
 /// Maps of floats or bytes in the order channels x height x width, row-major: ONNX, PyTorch. len is the number of elements in data. Scale is 1 and zero
 /// point 0 at first. Nothing is checked here: the functions that read the maps do.
 #[unsafe(no_mangle)]

@@ -24,6 +24,8 @@
 //! library is called: the same buffers give the same bits on x86-64, Cortex-M and RISC-V. (The `micromath` feature trades this crate's exact
 //! square root and exponential for approximate ones: same bits among builds with the feature, other bits than without.)
 //!
+//! This needs the arithmetic that every machine has unless it is changed: rounded to nearest, subnormal numbers kept. [`environment_ok`] tells.
+//!
 //! # No heap, no panic, no unsafe
 //! Callers own every buffer; `const fn`s state the sizes; lengths are checked once, before anything is written. (The C interface, feature `capi`, is
 //! the one file that needs `unsafe`: C passes pointers.)
@@ -61,6 +63,7 @@ pub mod cams;
 pub mod capsule;
 pub mod channels;
 pub mod decompose;
+mod environment;
 #[cfg(feature = "capi")]
 pub mod ffi;
 pub mod head;
@@ -78,6 +81,7 @@ mod triangle;
 
 pub use activations::{Layout, Maps, Quantisation};
 pub use decompose::{Components, Ossms, Parts, SignRule};
+pub use environment::environment_ok;
 pub use integrate::{ScoreFormula, Weighing};
 
 /// Why a call was refused. Nothing has been written to the caller's outputs when a shape or size is refused.

@@ -151,9 +151,7 @@ pub fn mean(x: &[f32]) -> f32 {
         || largest_magnitude(x),
         |unit, offset| {
             let mut lanes = [0.0; LANES];
-            for chunk in x.chunks(LANES) {
-                add_less_in_unit(&mut lanes, chunk, unit, offset);
-            }
+            add_less_in_unit(&mut lanes, x, unit, offset);
             tree(lanes)
         },
     )

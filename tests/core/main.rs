@@ -4,6 +4,7 @@
 mod cams;
 mod capsule;
 mod decompose;
+mod environment;
 #[cfg(feature = "capi")]
 mod ffi;
 mod golden;
