@@ -65,7 +65,7 @@ pub(crate) fn tree(l: [f32; LANES]) -> f32 {
 }
 
 /// sum_i x_i, in lane order.
-#[inline]
+#[inline(never)]
 pub fn sum(x: &[f32]) -> f32 {
     let mut lanes = [0.0; LANES];
     add(&mut lanes, x);
@@ -158,8 +158,8 @@ pub(crate) fn add_products(lanes: &mut [f32; LANES], x: &[f32], y: &[f32]) {
 #[inline(never)]
 pub(crate) fn dot_in_units(x: &[f32], x_unit: f32, y: &[f32], y_unit: f32) -> f32 {
     let mut lanes = [0.0; LANES];
-    for (x, y) in x.chunks(LANES).zip(y.chunks(LANES)) {
-        for ((lane, a), b) in lanes.iter_mut().zip(x).zip(y) {
+    for (index, (a, b)) in x.iter().zip(y).enumerate() {
+        if let Some(lane) = lanes.get_mut(index % LANES) {
             *lane += (a * x_unit) * (b * y_unit);
         }
     }
