@@ -179,9 +179,12 @@ pub fn mean(x: &[f32]) -> f32 {
     mean_of_runs(x.len(), &|see| see(x))
 }
 
+/// Shows numbers to whoever sees them, in runs as for [`add`].
+type Show<'s> = &'s dyn Fn(&mut dyn FnMut(&[f32]));
+
 /// [`mean`] of `count` numbers that are shown in runs, as for [`add`], as often as wanted.
 #[inline(never)]
-pub(crate) fn mean_of_runs(count: usize, show: &dyn Fn(&mut dyn FnMut(&[f32]))) -> f32 {
+pub(crate) fn mean_of_runs(count: usize, show: Show) -> f32 {
     let count = count as f32;
     if let Some(first) = quotient(sum_of_runs(show, 1.0, 0.0), count)
         && let Some(correction) = quotient(sum_of_runs(show, 1.0, first), count)
@@ -198,7 +201,7 @@ pub(crate) fn mean_of_runs(count: usize, show: &dyn Fn(&mut dyn FnMut(&[f32]))) 
 
 /// sum_i (unit x_i - offset)
 #[inline(never)]
-fn sum_of_runs(show: &dyn Fn(&mut dyn FnMut(&[f32])), unit: f32, offset: f32) -> f32 {
+fn sum_of_runs(show: Show, unit: f32, offset: f32) -> f32 {
     let mut lanes = [0.0; LANES];
     show(&mut |run| {
         if unit == 1.0 {
