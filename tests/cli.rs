@@ -217,7 +217,7 @@ fn features_agree_with_the_core() {
     let text = decomcam::encoders::text::TextTower::load(&model).unwrap();
     // A score that is linear in the features.
     let prompt = decomcam::score::Prompt::new(&model, &text, "a cat", None, Some("evidence")).unwrap();
-    let tower = decomcam::encoders::image::ImageTower::load_to_explain(&model, "features", (224, 224), "evidence");
+    let tower = decomcam::encoders::legacy::ImageTower::load_to_explain(&model, "features", (224, 224), "evidence");
     let tower = tower.unwrap().with_head(&model).unwrap();
     let photo = decomcam::photo::Photo::open(cat()).unwrap();
     let integrate = decomcam::explain::Integrate::Features;

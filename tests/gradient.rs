@@ -1,7 +1,7 @@
 //! Every gradient rule against torch: `tests/gradients` holds small networks and what they must give.
 
-use decomcam::encoders::image::contained;
 use decomcam::onnx::gradient::append_gradient;
+use decomcam::onnx::guard::contained;
 use decomcam::onnx::quantised::{self, Pairs, Wanted};
 use serde::Deserialize;
 use std::path::Path;

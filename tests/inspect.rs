@@ -2,11 +2,14 @@
 //!
 //! The networks are written here, node by node, with numbers that look random.
 
-use decomcam::encoders::image::{ImageTower, ImageVectors, contained};
+use decomcam::Size;
+use decomcam::encoders::image::ImageVectors;
+use decomcam::encoders::legacy::ImageTower;
 use decomcam::encoders::text::TextTower;
-use decomcam::model::{LayerLayout, Model, OnnxOptions};
+use decomcam::model::{Model, ModelOptions};
 use decomcam::onnx::gradient::append_gradient;
-use decomcam::onnx::inspect::{Inspection, inspect};
+use decomcam::onnx::inspect::{Inspection, Look, inspect};
+use decomcam::onnx::layout::LayerLayout;
 use decomcam::onnx::quantised::{self, Pairs, Wanted};
 use decomcam::onnx::shuffle::Shuffle;
 use prost::Message;
@@ -202,7 +205,7 @@ fn transformer() -> Vec<u8> {
 }
 
 fn found(onnx: &[u8]) -> Inspection {
-    inspect(onnx, None, None).unwrap()
+    look(onnx, None).unwrap()
 }
 
 fn written(onnx: &[u8]) -> (TempDir, PathBuf) {
@@ -225,13 +228,21 @@ fn picture() -> Vec<f32> {
     (0..3 * SIDE * SIDE).map(|_| onnx.next()).collect()
 }
 
+fn look(onnx: &[u8], size: Option<Size>) -> decomcam::Result<Inspection> {
+    inspect(onnx, &Look { size, ..Look::default() })
+}
+
+fn open(path: &Path, options: &ModelOptions) -> decomcam::Result<Model> {
+    Model::open(path.to_str().unwrap(), options)
+}
+
 // What is found.
 
 #[test]
 fn convolutions_are_found_and_the_last_maps_suggested() {
     let found = found(&classifier());
     let layers: Vec<(&str, &str, [usize; 3])> = (found.layers.iter())
-        .map(|layer| (&*layer.name, &*layer.operator, [layer.channels, layer.height, layer.width]))
+        .map(|layer| (&*layer.name, &*layer.operator, [layer.channels, layer.size.height, layer.size.width]))
         .collect();
     let expected = [
         ("conv1", "Conv", [6, 8, 8]),
@@ -241,8 +252,8 @@ fn convolutions_are_found_and_the_last_maps_suggested() {
     ];
     assert_eq!(layers, expected);
     assert_eq!(found.suggested.as_deref(), Some("maps2"));
-    assert_eq!((found.side, found.quantised, found.parameters), ((16, 16), false, 162 + 432 + 32));
-    assert_eq!(found.class_output(None).unwrap().shape, [Some(1), Some(CLASSES)]);
+    assert_eq!((found.size, found.quantised, found.parameters), (Size::square(16), false, 162 + 432 + 32));
+    assert_eq!(found.class_answer(None, None).unwrap().shape, [Some(1), Some(CLASSES)]);
 }
 
 #[test]
@@ -251,7 +262,7 @@ fn the_last_block_that_is_attended_to_is_suggested_of_a_transformer() {
     assert_eq!(found.suggested.as_deref(), Some("one.out"));
     let layer = found.layer("one.out").unwrap();
     assert_eq!(layer.layout, LayerLayout::Tokens);
-    assert_eq!((layer.prefix_tokens, layer.channels, layer.height, layer.width), (1, 8, 4, 4));
+    assert_eq!((layer.prefix_tokens, layer.channels, layer.size), (1, 8, Size::square(4)));
 }
 
 #[test]
@@ -278,7 +289,7 @@ fn shapes_are_inferred_not_believed() {
         onnx.graph.input[0] = info("image", DataType::Float, &[-1, 3, -1, -1]);
         onnx.graph.value_info.push(info("maps2", DataType::Float, &[9, 9]));
         let (_place, path) = written(&onnx.bytes("logits", declared));
-        let model = Model::from_onnx(&path, &OnnxOptions { size: Some(32), ..Default::default() }).unwrap();
+        let model = open(&path, &ModelOptions::new().size(Size::square(32))).unwrap();
         assert_eq!(model.manifest.image.default_layer, "maps2");
         assert!(
             TextTower::load(&model).unwrap().encode("3").is_ok()
@@ -297,21 +308,21 @@ fn weights_may_lie_in_a_file_beside_the_network() {
     weight.external_data = vec![entry("location", "weights.bin"), entry("length", &data.len().to_string())];
     let bytes = onnx.clone().bytes("logits", &[1, 4]);
     let (place, path) = written(&bytes);
-    let open = || Model::from_onnx(&path, &OnnxOptions::default());
-    let error = format!("{:#}", open().unwrap_err());
+    let reopened = || open(&path, &ModelOptions::new());
+    let error = format!("{:#}", reopened().unwrap_err());
     assert!(error.contains("weights.bin") && error.contains("fetch"), "{error}");
     std::fs::write(place.path().join("weights.bin"), &data[1..]).unwrap();
-    let error = format!("{:#}", open().unwrap_err());
+    let error = format!("{:#}", reopened().unwrap_err());
     assert!(error.contains("expected 648 bytes") && error.contains("found 647"), "{error}");
     std::fs::write(place.path().join("weights.bin"), &data).unwrap();
-    ImageTower::load(&open().unwrap(), "maps2", (16, 16)).unwrap();
+    ImageTower::load(&reopened().unwrap(), "maps2", (16, 16)).unwrap();
     // Never outside of the folder.
     let outside = TempDir::new().unwrap();
     let secret = outside.path().join("secret");
     std::fs::write(&secret, &data).unwrap();
     onnx.graph.initializer[0].external_data[0] = entry("location", secret.to_str().unwrap());
     std::fs::write(&path, onnx.bytes("logits", &[1, 4])).unwrap();
-    let error = format!("{:#}", open().unwrap_err());
+    let error = format!("{:#}", reopened().unwrap_err());
     assert!(error.contains("inside the model directory"), "{error}");
 }
 
@@ -338,10 +349,10 @@ const REFUSAL: [&str; 4] = [
 #[test]
 fn an_operator_without_a_rule_is_named_with_a_way_out() {
     let (_place, path) = written(&obstructed().bytes("logits", &[1, 4]));
-    let options = OnnxOptions { layer: Some("maps1".into()), ..Default::default() };
-    let error = format!("{:#}", Model::from_onnx(&path, &options).unwrap_err());
+    let options = ModelOptions::new().layer("maps1");
+    let error = format!("{:#}", open(&path, &options).unwrap_err());
     assert!(REFUSAL.iter().all(|part| error.contains(part)), "{error}");
-    assert!(Model::from_onnx(&path, &OnnxOptions { layer: Some("summed".into()), ..options }).is_ok());
+    assert!(open(&path, &options.layer("summed")).is_ok());
 }
 
 #[test]
@@ -459,7 +470,7 @@ fn close(a: &[f32], b: &[f32]) -> bool {
 fn tokens_become_maps() {
     let onnx = transformer();
     let (_place, path) = written(&onnx);
-    let model = Model::from_onnx(&path, &OnnxOptions::default()).unwrap();
+    let model = open(&path, &ModelOptions::new()).unwrap();
     let text = [0.0, 1.0, 0.0, 0.0];
     for layer in ["one.out", "embedded", "grid"] {
         let tower = ImageTower::load(&model, layer, (16, 16)).unwrap();
@@ -480,7 +491,7 @@ fn tokens_become_maps() {
 #[test]
 fn the_network_goes_on_from_maps_and_prefix() {
     let (_place, path) = written(&transformer());
-    let model = Model::from_onnx(&path, &OnnxOptions::default()).unwrap();
+    let model = open(&path, &ModelOptions::new()).unwrap();
     let tower = ImageTower::load(&model, "one.out", (16, 16)).unwrap().with_head(&model).unwrap();
     let explained = tower.explain(&picture(), &[1.0, 0.0, 0.0, 0.0]).unwrap();
     let logits = |prefix: &[f32], activations: &[f32]| {
@@ -500,7 +511,7 @@ fn the_network_goes_on_from_maps_and_prefix() {
 #[test]
 fn a_shuffled_tower_is_shuffled_in_head_and_larger_input_too() {
     let (_place, path) = written(&classifier());
-    let model = Model::from_onnx(&path, &OnnxOptions::default()).unwrap();
+    let model = open(&path, &ModelOptions::new()).unwrap();
     let score = &model.manifest.explain.explained;
     let finer = ImageTower::load_finer(&model, "maps1", (16, 16), score, 2).unwrap();
     let tower = ImageTower::load(&model, "maps1", (16, 16)).unwrap().with_head(&model).unwrap().with_finer(finer);
@@ -623,8 +634,10 @@ fn a_faithful_capsule_holds_the_networks_own_steps() {
 /// Everything that is done to a file before a photo is looked at. A panic is an error; an abort would end the test.
 fn refusal(onnx: &[u8]) -> String {
     let (_place, path) = written(onnx);
-    let opened = Model::from_onnx(&path, &OnnxOptions::default());
-    let loaded = opened.and_then(|model| ImageTower::load(&model, &model.manifest.image.default_layer, (16, 16)));
+    let opened = open(&path, &ModelOptions::new());
+    let loaded = opened
+        .map_err(anyhow::Error::from)
+        .and_then(|model| ImageTower::load(&model, &model.manifest.image.default_layer, (16, 16)));
     format!("{:#}", loaded.expect_err("a refusal"))
 }
 
@@ -632,7 +645,7 @@ fn refusal(onnx: &[u8]) -> String {
 fn every_beginning_of_a_file_is_refused_or_read() {
     let whole = classifier();
     // Not even a panic that is contained.
-    let outcome = |onnx: &[u8]| match contained(|| inspect(onnx, None, None)) {
+    let outcome = |onnx: &[u8]| match look(onnx, None) {
         Ok(_) => String::new(),
         Err(error) => format!("{error:#}"),
     };

@@ -1,7 +1,7 @@
 //! The methods with forward passes against the package `grad-cam` and RISE's masks by scikit-image (`cams/make.py`); and every method on a photo.
 
 use clap::ValueEnum;
-use decomcam::encoders::image::ImageTower;
+use decomcam::encoders::legacy::ImageTower;
 use decomcam::encoders::text::TextTower;
 use decomcam::methods::{self, Choices, Method, Subject};
 use decomcam::model::Model;
@@ -107,15 +107,15 @@ fn every_method_on_a_photo() {
     let prompt = Prompt::new(&model, &TextTower::load(&model).unwrap(), "a cat", None, None).unwrap();
     let tower = ImageTower::load(&model, "features", (96, 96)).unwrap().with_head(&model).unwrap();
     let photo = Photo::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/photos/chelsea.png")).unwrap();
-    let seen = explain::network_input(&model, &photo, None, (96, 96));
+    let seen = explain::network_input(&model, &photo, None, (96, 96), 1);
     let subject = Subject::new(&model, &tower, &prompt, &photo, seen).unwrap();
     let choices = Choices { rise_masks: 10, threads: 2, ..Choices::default() };
     let slow = ["score-cam"];
     let mut maps = std::collections::BTreeMap::new();
     for method in Method::value_variants().iter().filter(|method| !slow.contains(&method.name())) {
         let map = subject.map(*method, &choices).unwrap();
-        assert_eq!(map.values.len(), map.size[0] * map.size[1], "{}", method.name());
-        let saliency = map.saliency([96, 96]).unwrap();
+        assert_eq!(map.values.len(), map.size.area(), "{}", method.name());
+        let saliency = map.saliency(decomcam::Size::square(96)).unwrap();
         assert!(saliency.iter().all(|value| (0.0..=1.0).contains(value)), "{}", method.name());
         assert!(*method == Method::Uniform || saliency.contains(&1.0), "{}", method.name());
         maps.insert(method.name(), saliency);

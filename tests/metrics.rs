@@ -1,6 +1,9 @@
 //! The metrics against numpy, scipy, scikit-learn and grad-cam (`metrics/make.py`), and their bootstrap intervals against the textbook.
 
-use decomcam::metrics::{self, Box, Random, Sample};
+use decomcam::Size;
+use decomcam::metrics::{self, Random};
+use decomcam::photo::Rect;
+use decomcam::stats::{self, Sample};
 use serde_json::Value;
 
 fn numbers(value: &Value) -> Vec<f32> {
@@ -26,13 +29,13 @@ fn every_metric_agrees_with_an_independent_implementation() {
         let dot: f64 = x.iter().zip(&weights).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
         Ok(((dot / 20.0).tanh() + 1.2) as f32)
     };
-    let boxes: Vec<Box> = data["boxes"]
+    let boxes: Vec<Rect> = data["boxes"]
         .as_array()
         .unwrap()
         .iter()
         .map(|b| {
             let [top, left, bottom, right] = [0, 1, 2, 3].map(|k| b[k].as_u64().unwrap() as usize);
-            Box { top, left, bottom, right }
+            Rect::new(top, left, Size::new(bottom - top, right - left))
         })
         .collect();
     let blurred = metrics::blurred(&input, width);
@@ -57,7 +60,7 @@ fn every_metric_agrees_with_an_independent_implementation() {
         near(curve(&blurred, &input), &case["insertion"], 1e-5);
         near(f64::from(score(&metrics::kept(&input, &map)).unwrap()), &case["kept"], 1e-6);
         let flat: Vec<f32> = mask.iter().map(|inside| f32::from(u8::from(*inside))).collect();
-        near(metrics::spearman(&map, &flat), &case["spearman"], 1e-9);
+        near(stats::spearman(&map, &flat), &case["spearman"], 1e-9);
         near(metrics::road(&map, &input, width, 0.0, 0, &score).unwrap(), &case["road"], 1e-4);
     }
     let filled = metrics::filled_in(&input, &bits(&data["keep"]), width);
@@ -77,7 +80,7 @@ fn blank_maps_and_empty_masks() {
     assert_eq!(metrics::best_iou(&blank, &mask), 0.25);
     assert_eq!(metrics::energy(&blank, &mask), 0.25);
     assert!(metrics::box_hits(&blank, 8, &[]).is_empty());
-    assert_eq!(metrics::spearman(&blank, &blank), 0.0);
+    assert_eq!(stats::spearman(&blank, &blank), 0.0);
     assert_eq!(metrics::average_drop(2.0, 0.5), Some(0.75));
     assert_eq!(metrics::average_drop(2.0, 3.0), Some(0.0));
     assert_eq!(metrics::average_drop(0.0, 3.0), None);

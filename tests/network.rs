@@ -2,9 +2,9 @@
 //! files and bad prompts.
 
 use anyhow::{Result, ensure};
-use decomcam::encoders::image::{Explained, ImageTower};
+use decomcam::encoders::legacy::{Explained, ImageTower};
 use decomcam::encoders::text::{TextTower, Tokenizer};
-use decomcam::model::{Manifest, Model, Score, ScoreKind};
+use decomcam::model::{Manifest, Model, ModelOptions, Score, ScoreKind};
 use decomcam::onnx::gradient::append_gradient;
 use decomcam::onnx::quantised::{self, Pairs, Wanted};
 use std::path::{Path, PathBuf};
@@ -871,7 +871,7 @@ fn changed_model(
     std::fs::write(directory.path().join("image.onnx"), tower).unwrap();
     std::fs::write(directory.path().join("model.toml"), change_manifest(manifest)).unwrap();
     let model = Model::from_dir(directory.path());
-    (directory, model)
+    (directory, model.map_err(Into::into))
 }
 
 #[test]
@@ -888,11 +888,11 @@ fn bundled_models_are_intact() {
 
 #[test]
 fn a_directory_holds_the_same_model() {
-    let model = Model::open(lite_directory().to_str().unwrap()).unwrap();
+    let model = Model::open(lite_directory().to_str().unwrap(), &ModelOptions::new()).unwrap();
     assert_eq!(model.sha256(), lite().sha256());
     assert_eq!(model.file("image.onnx").unwrap(), lite().file("image.onnx").unwrap());
-    assert!(Model::open("lite").is_ok());
-    let neither = format!("{:#}", Model::open("no/such/model").unwrap_err());
+    assert!(Model::open("lite", &ModelOptions::new()).is_ok());
+    let neither = format!("{:#}", Model::open("no/such/model", &ModelOptions::new()).unwrap_err());
     assert!(neither.contains("no/such/model") && neither.contains("lite"), "{neither}");
 }
 
@@ -1014,7 +1014,7 @@ fn a_manifest_that_contradicts_its_network_is_refused() {
 
 #[test]
 fn panics_become_errors() {
-    let error = decomcam::encoders::image::contained::<()>(|| panic!("index out of bounds")).unwrap_err();
+    let error = decomcam::onnx::guard::contained::<()>(|| panic!("index out of bounds")).unwrap_err();
     assert!(format!("{error:#}").contains("index out of bounds"));
-    assert!(std::panic::catch_unwind(|| decomcam::encoders::image::contained(|| Ok(3)).unwrap()).is_ok());
+    assert!(std::panic::catch_unwind(|| decomcam::onnx::guard::contained(|| Ok(3)).unwrap()).is_ok());
 }

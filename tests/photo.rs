@@ -1,11 +1,11 @@
-//! From file to network input, and from maps to pictures.
+//! From file to network input.
 
 use std::fs;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
-use decomcam::draw::{Sheet, SheetTile, overlay, sheet, tile_size};
-use decomcam::photo::{Fit, Framing, Photo, Planes, Rect, blur};
+use decomcam::Size;
+use decomcam::photo::{Fit, Framing, Photo, Planes, blur};
 use image::codecs::gif::GifEncoder;
 use image::{DynamicImage, Frame, GrayImage, ImageBuffer, ImageFormat, LumaA, Rgb, RgbImage, Rgba, RgbaImage};
 use tempfile::TempDir;
@@ -60,7 +60,7 @@ fn quarters(height: u32, width: u32) -> RgbImage {
 }
 
 fn photo(pixels: RgbImage) -> Photo {
-    Photo { path: PathBuf::new(), pixels, sha256: String::new() }
+    Photo::from_pixels("", pixels)
 }
 
 /// 9 x 13 pixels full of hard edges.
@@ -97,7 +97,7 @@ fn the_digest_is_of_the_file() {
     let photo = files.open("dot.bmp", &bmp);
     assert_eq!(photo.pixels.as_raw(), &[30, 20, 10]);
     assert_eq!(photo.sha256, "a24f66ba185313ccdfedd7e7bf7e24a769b9ef19b0d9ca99e7ee05e73fe0e414");
-    assert_eq!(photo.path, files.0.path().join("dot.bmp"));
+    assert_eq!(photo.name, files.0.path().join("dot.bmp").display().to_string());
 }
 
 #[test]
@@ -253,9 +253,9 @@ fn what_is_no_photo_is_refused_by_name() {
 
 #[test]
 fn framings_are_centred() {
-    let framing = |fit, photo: (u32, u32), input: (u32, u32), margin| {
-        let framing = Framing::new(fit, photo.0, photo.1, input.0, input.1, margin);
-        (framing.top, framing.left, framing.height, framing.width)
+    let framing = |fit, photo: (usize, usize), input: (usize, usize), margin| {
+        let framing = Framing::new(fit, Size::new(photo.0, photo.1), Size::new(input.0, input.1), margin);
+        (framing.top, framing.left, framing.size.height, framing.size.width)
     };
     // 224 / 256 of 300 is 262.5.
     assert_eq!(framing(Fit::Crop, (300, 451), (224, 224), 32), (18, 94, 263, 263));
@@ -267,8 +267,8 @@ fn framings_are_centred() {
     assert_eq!(framing(Fit::Stretch, (300, 451), (224, 224), 32), (0, 0, 300, 451));
 
     let seen = |top, left, height, width| {
-        let seen = Framing { top, left, height, width }.seen(300, 451);
-        (seen.top, seen.left, seen.height, seen.width)
+        let seen = Framing { top, left, size: Size { height, width } }.seen(Size::new(300, 451));
+        (seen.top, seen.left, seen.size.height, seen.size.width)
     };
     assert_eq!(seen(-76, 0, 451, 451), (0, 0, 300, 451));
     assert_eq!(seen(18, 94, 263, 263), (18, 94, 263, 263));
@@ -296,10 +296,10 @@ fn worst_level(planes: &Planes, expected: [&[u8]; 3]) -> u8 {
 fn pillow_resizes_alike() {
     let photo = rough();
     let pad = [200, 10, 30];
-    let input = |top, left, side: (u32, u32), target: (u32, u32)| {
-        let framing = Framing { top, left, height: side.0, width: side.1 };
-        let planes = photo.network_input(framing, target.0, target.1, pad);
-        assert_eq!((planes.height, planes.width), (target.0 as usize, target.1 as usize));
+    let input = |top, left, side: (usize, usize), target: (usize, usize)| {
+        let (framing, target) = (Framing { top, left, size: Size::new(side.0, side.1) }, Size::new(target.0, target.1));
+        let planes = photo.network_input(framing, target, pad, 1);
+        assert_eq!(planes.size, target);
         planes
     };
     let cropped: [&[u8]; 3] = [
@@ -335,10 +335,10 @@ fn pillow_resizes_alike() {
 }
 
 /// One sample as Pillow's documentation defines it, without rounding between the passes.
-fn resampled(photo: &RgbImage, framing: Framing, height: u32, width: u32, at: (u32, u32), channel: usize) -> f64 {
-    let taps = |start: i64, side: u32, photo: u32, target: u32, index: u32| -> Vec<(u32, f64)> {
-        let scale = f64::from(side) / f64::from(target);
-        let centre = start as f64 + (f64::from(index) + 0.5) * scale;
+fn resampled(photo: &RgbImage, framing: Framing, size: Size, at: (usize, usize), channel: usize) -> f64 {
+    let taps = |start: i64, side: usize, photo: u32, target: usize, index: usize| -> Vec<(u32, f64)> {
+        let scale = side as f64 / target as f64;
+        let centre = start as f64 + (index as f64 + 0.5) * scale;
         let weight = |x: f64| match x.abs() {
             x if x < 1.0 => 1.5 * x.powi(3) - 2.5 * x * x + 1.0,
             x if x < 2.0 => -0.5 * x.powi(3) + 2.5 * x * x - 4.0 * x + 2.0,
@@ -349,8 +349,8 @@ fn resampled(photo: &RgbImage, framing: Framing, height: u32, width: u32, at: (u
         let sum: f64 = taps.iter().map(|(_, weight)| weight).sum();
         taps.into_iter().filter(|(_, weight)| *weight != 0.0).map(|(source, weight)| (source, weight / sum)).collect()
     };
-    let rows = taps(framing.top, framing.height, photo.height(), height, at.0);
-    let columns = taps(framing.left, framing.width, photo.width(), width, at.1);
+    let rows = taps(framing.top, framing.size.height, photo.height(), size.height, at.0);
+    let columns = taps(framing.left, framing.size.width, photo.width(), size.width, at.1);
     (rows.iter())
         .flat_map(|(y, row)| columns.iter().map(move |(x, column)| (x, y, row * column)))
         .map(|(x, y, weight)| weight * f64::from(photo.get_pixel(*x, *y).0[channel]))
@@ -362,11 +362,13 @@ fn a_photo_shared_among_threads_keeps_its_rows() {
     // Two levels a row, three a column: a row out of place shows, and nothing is clamped.
     let wave = |x: u32| (x % 200).min(199 - x % 200) as u8;
     let photo = photo(RgbImage::from_fn(1600, 1500, |x, y| Rgb([wave(2 * y), wave(3 * x), wave(2 * y + 3 * x)])));
-    let framing = Framing { top: 30, left: 100, height: 1440, width: 1400 };
-    let planes = photo.network_input(framing, 24, 7, [0; 3]);
+    let framing = Framing { top: 30, left: 100, size: Size::new(1440, 1400) };
+    let size = Size::new(24, 7);
+    let planes = photo.network_input(framing, size, [0; 3], 3);
+    assert_eq!(planes, photo.network_input(framing, size, [0; 3], 1));
     for (index, sample) in planes.data.iter().enumerate().step_by(11) {
         let (channel, row, column) = (index / (24 * 7), index / 7 % 24, index % 7);
-        let expected = resampled(&photo.pixels, framing, 24, 7, (row as u32, column as u32), channel);
+        let expected = resampled(&photo.pixels, framing, size, (row, column), channel);
         let found = f64::from(sample * 255.0);
         assert!((found - expected).abs() < 1.1, "plane {channel}, row {row}, column {column}: {found} for {expected}");
     }
@@ -375,7 +377,7 @@ fn a_photo_shared_among_threads_keeps_its_rows() {
 fn waves(height: usize, width: usize) -> Planes {
     let sample = |c: usize, y: usize, x: usize| ((37 * (7 * y + 3 * x + 5 * c)) % 101) as f32 / 100.0;
     let places = (0..3).flat_map(|c| (0..height).flat_map(move |y| (0..width).map(move |x| (c, y, x))));
-    Planes { height, width, data: places.map(|(c, y, x)| sample(c, y, x)).collect() }
+    Planes { size: Size { height, width }, data: places.map(|(c, y, x)| sample(c, y, x)).collect() }
 }
 
 fn worst(found: &[f32], expected: &[f32]) -> f32 {
@@ -453,173 +455,13 @@ fn large_planes_are_blurred_by_the_definition() {
 fn no_blur_changes_nothing() {
     let planes = waves(3, 4);
     assert_eq!(blur(&planes, 0.0, 4.0), planes);
-    let flat = Planes { height: 1, width: 1, data: vec![0.25, 0.5, 1.0] };
+    let flat = Planes { size: Size::square(1), data: vec![0.25, 0.5, 1.0] };
     assert!(worst(&blur(&flat, 10.0, 4.0).data, &flat.data) <= 1e-6);
 }
 
 #[test]
 fn normalisation_counts_in_levels() {
-    let planes = Planes { height: 1, width: 2, data: vec![0.0, 1.0, 0.0, 1.0, 0.0, 1.0] };
+    let planes = Planes { size: Size::new(1, 2), data: vec![0.0, 1.0, 0.0, 1.0, 0.0, 1.0] };
     let normalised = planes.normalised([100.0, 0.0, 55.0], [10.0, 51.0, 100.0]);
     assert_eq!(normalised, [-10.0, 15.5, 0.0, 5.0, -0.55, 2.0]);
-}
-
-const WHOLE: Rect = Rect { top: 0, left: 0, height: 9, width: 13 };
-
-#[test]
-fn the_overlay_grows_with_saliency() {
-    let photo = RgbImage::from_fn(256, 1, |x, _| Rgb([(x % 7) as u8 + 60; 3]));
-    let ramp: Vec<f32> = (0..256).map(|level| level as f32 / 255.0).collect();
-    let seen = Rect { top: 0, left: 0, height: 1, width: 256 };
-    let picture = overlay(&photo, &ramp, seen).unwrap();
-    assert_eq!(picture.get_pixel(0, 0), photo.get_pixel(0, 0), "zero leaves the photo alone");
-    let Rgb([red, green, blue]) = *picture.get_pixel(255, 0);
-    assert!(red > 215 && green > 215 && blue > 130 && blue < 170, "the top is pale yellow: {red} {green} {blue}");
-    let reds: Vec<u8> = (0..256).step_by(32).map(|x| picture.get_pixel(x, 0).0[0]).collect();
-    assert!(reds[1..].windows(2).all(|pair| pair[0] < pair[1]), "{reds:?}");
-
-    // What is no saliency is drawn as the nearest that is.
-    let odd = overlay(&photo, &[f32::NAN, -3.0, 7.0, f32::NEG_INFINITY].repeat(64), seen).unwrap();
-    assert_eq!([0, 1, 3].map(|x| odd.get_pixel(x, 0)), [0, 1, 3].map(|x| photo.get_pixel(x, 0)));
-    let top = overlay(&photo, &[1.0; 256], seen).unwrap();
-    assert_eq!(odd.get_pixel(2, 0), top.get_pixel(2, 0));
-}
-
-#[test]
-fn the_unseen_is_grey_and_the_seen_is_framed() {
-    let photo = RgbImage::from_pixel(30, 20, Rgb([200, 40, 90]));
-    let seen = Rect { top: 2, left: 5, height: 15, width: 20 };
-    let picture = overlay(&photo, &[0.0; 600], seen).unwrap();
-    for (x, y, pixel) in picture.enumerate_pixels() {
-        let inside = (2..17).contains(&y) && (5..25).contains(&x);
-        let edge = y == 2 || y == 16 || x == 5 || x == 24;
-        let deep = (4..15).contains(&y) && (7..23).contains(&x);
-        match (inside, edge) {
-            (false, _) => {
-                assert!(pixel.0[0] == pixel.0[1] && pixel.0[1] == pixel.0[2] && pixel.0[0] < 100)
-            }
-            (true, true) => assert_eq!(pixel.0, [255; 3], "{x}, {y}"),
-            (true, false) if deep => assert_eq!(pixel.0, [200, 40, 90], "{x}, {y}"),
-            _ => assert_eq!(pixel.0, [0; 3], "{x}, {y}"),
-        }
-    }
-    let whole = overlay(&rough().pixels, &[0.0; 117], WHOLE).unwrap();
-    assert_eq!(whole, rough().pixels, "a photo seen whole needs no frame");
-}
-
-#[test]
-fn maps_of_another_size_are_refused() {
-    let message = overlay(&rough().pixels, &[0.0; 9], WHOLE).unwrap_err().to_string();
-    assert!(
-        message.contains("saliency map: expected 9 x 13 = 117 samples") && message.contains("found 9"),
-        "{message}"
-    );
-
-    let (height, width) = tile_size(9, 13);
-    let map = vec![0.0; (height * width) as usize];
-    let tiles = vec![tile(&map, &[]), tile(&map[1..], &[])];
-    let message = sheet(&small_sheet(&rough().pixels, &map, "cat", tiles)).unwrap_err().to_string();
-    assert!(message.contains("OSSM #2 map: expected 208 x 300"), "{message}");
-    let nothing = sheet(&small_sheet(&RgbImage::new(0, 0), &[], "cat", vec![]));
-    assert!(nothing.unwrap_err().to_string().contains("without pixels"));
-}
-
-fn tile<'a>(map: &'a [f32], lines: &[&str]) -> SheetTile<'a> {
-    let lines = lines.iter().map(|&line| line.to_owned()).collect();
-    SheetTile { map, lines, bar: None, dimmed: false }
-}
-
-fn small_sheet<'a>(photo: &'a RgbImage, map: &'a [f32], title: &'a str, ossms: Vec<SheetTile<'a>>) -> Sheet<'a> {
-    let seen = Rect { top: 0, left: 0, height: photo.height(), width: photo.width() };
-    let saliency = tile(map, &["Saliency"]);
-    Sheet { photo, seen, title, subtitle: vec!["score 0.25".into()], saliency, ossms, notes: vec!["a note".into()] }
-}
-
-#[test]
-fn tiles_keep_the_photo_s_shape() {
-    assert_eq!(tile_size(3000, 4000), (225, 300));
-    assert_eq!(tile_size(4000, 3000), (300, 225));
-    assert_eq!(tile_size(8, 8), (300, 300));
-    assert_eq!(tile_size(65_536, 1), (300, 16));
-    assert_eq!(tile_size(0, 0), (16, 16));
-}
-
-#[test]
-fn a_sheet_has_room_for_every_tile() {
-    for (height, width, count) in [(9, 13, 0), (9, 13, 10), (8, 8, 1), (8, 8, 25), (1, 700, 25), (700, 1, 25)] {
-        let photo = RgbImage::from_pixel(width, height, Rgb([90; 3]));
-        let (tile_height, tile_width) = tile_size(height, width);
-        let map = vec![0.5; (tile_height * tile_width) as usize];
-        let lines = ["#1  +0.132", "predicted +0.120", "weight 1"];
-        let tiles = vec![tile(&map, &lines); count];
-        let picture = sheet(&small_sheet(&photo, &map, "a cat", tiles)).unwrap();
-        assert!(picture.width() >= 640, "room for the words");
-        // A flat map over a flat photo: every tile but the first is of one colour, found nowhere else.
-        let dot = RgbImage::from_pixel(1, 1, Rgb([90; 3]));
-        let colour = overlay(&dot, &[1.0], WHOLE).unwrap().get_pixel(0, 0).0;
-        let drawn = picture.pixels().filter(|pixel| pixel.0 == colour).count();
-        let expected = (count + 1) * (tile_height * tile_width) as usize;
-        assert_eq!(drawn, expected, "{count} OSSMs of a {height} x {width} photo");
-    }
-}
-
-#[test]
-fn tiles_are_scaled_to_their_own_maximum() {
-    let photo = rough().pixels;
-    let strong: Vec<f32> = (0..208 * 300).map(|index| (index % 300) as f32).collect();
-    let weak: Vec<f32> = strong.iter().map(|sample| sample / 1024.0).collect();
-    let draw = |map: &[f32]| sheet(&small_sheet(&photo, &strong, "cat", vec![tile(map, &["#1"])])).unwrap();
-    assert_eq!(draw(&strong), draw(&weak));
-    let blank = vec![0.0; strong.len()];
-    assert_ne!(draw(&strong), draw(&blank));
-    let hollow: Vec<f32> = blank.iter().map(|_| f32::NAN).collect();
-    assert_eq!(draw(&blank), draw(&hollow));
-}
-
-#[test]
-fn a_dimmed_tile_is_darker_and_bars_tell_the_sign() {
-    let photo = RgbImage::from_pixel(13, 9, Rgb([200; 3]));
-    let map = vec![1.0; 208 * 300];
-    let draw = |dimmed, bar| {
-        let tiles = vec![SheetTile { dimmed, bar, ..tile(&map, &["#1"]) }];
-        sheet(&small_sheet(&photo, &map, "cat", tiles)).unwrap()
-    };
-    let light = |picture: &RgbImage| picture.as_raw().iter().map(|&sample| u64::from(sample)).sum::<u64>();
-    let plain = draw(false, None);
-    let dimmed = draw(true, None);
-    assert_eq!(plain.dimensions(), dimmed.dimensions());
-    assert!(light(&dimmed) + 208 * 300 * 3 * 60 < light(&plain));
-
-    // Bars have a height of 6 and the width of the tile.
-    let count = |picture: &RgbImage, colour: [u8; 3]| picture.pixels().filter(|pixel| pixel.0 == colour).count();
-    let (green, orange) = ([0x35, 0xb7, 0x79], [0xe0, 0x6c, 0x52]);
-    for (bar, greens, oranges) in [(0.5, 150, 0), (-0.25, 0, 75), (3.0, 300, 0), (f32::NAN, 0, 0)] {
-        let picture = draw(false, Some(bar));
-        assert_eq!((count(&picture, green), count(&picture, orange)), (6 * greens, 6 * oranges), "bar of {bar}");
-    }
-}
-
-#[test]
-fn any_text_can_be_drawn() {
-    let photo = rough().pixels;
-    let map = vec![1.0; 208 * 300];
-    let draw = |title: &str| sheet(&small_sheet(&photo, &map, title, vec![])).unwrap();
-    assert_eq!(draw("\u{5199}\u{771f} caf\u{e9}"), draw("?? caf\u{e9}"));
-    assert_ne!(draw("caf\u{e9}"), draw("caf?"));
-    assert_eq!(draw("\u{201c}a\u{a0}cat\u{201d}\n"), draw("\"a cat\" "));
-    let long = "a very long prompt ".repeat(1000);
-    assert_eq!(draw(&long).dimensions(), draw("cat").dimensions());
-    let picture = draw(&long);
-    let margin = picture.width() - 28;
-    assert!(picture.enumerate_pixels().all(|(x, _, pixel)| x < margin || pixel == picture.get_pixel(0, 0)));
-    assert_ne!(picture, draw(&"a very long prompt ".repeat(2)));
-
-    // What does not fit on one line of the subtitle or of the notes takes more lines.
-    let words = |count| vec!["words ".repeat(count)];
-    let one =
-        sheet(&Sheet { subtitle: words(1), notes: words(1), ..small_sheet(&photo, &map, "cat", vec![]) }).unwrap();
-    for (subtitle, notes) in [(200, 1), (1, 200)] {
-        let many = Sheet { subtitle: words(subtitle), notes: words(notes), ..small_sheet(&photo, &map, "cat", vec![]) };
-        assert!(sheet(&many).unwrap().height() > one.height() + 100);
-    }
 }

@@ -36,12 +36,8 @@ pub fn affinity(activations: &Maps, matrix: &mut [f32], scratch: &mut [f32]) -> 
     }
     let (map, rest) = scratch.split_at_mut_checked(n).ok_or(Error::WorkspaceTooSmall)?;
     let scales = rest.get_mut(..n).ok_or(Error::WorkspaceTooSmall)?;
-    // Without its sign, a float's bits order as the number does; those of infinity and NaN are above all others.
-    let mut largest = 0;
-    for channel in 0..activations.channels() {
-        activations.visit(channel, |value| largest = value.abs().to_bits().max(largest))?;
-    }
-    let largest = f32::from_bits(largest);
+    let largest = (0..activations.channels())
+        .fold(0.0, |largest, channel| maths::greater(activations.largest_magnitude(channel), largest));
     if !largest.is_finite() {
         return Err(Error::NonFinite);
     }
@@ -100,14 +96,24 @@ fn add(row: &mut [f32], factor: f32, map: &[f32]) {
 /// `matrix` n x n as [`affinity`] makes it; `map` and `shared` n.
 ///
 /// # Errors
-/// [`Error::Shape`] if the lengths do not fit together; `shared` is untouched then.
+/// [`Error::Shape`] if the lengths do not fit together; [`Error::NonFinite`] if a number is not finite, or would not be. `shared` is untouched then.
 pub fn share(matrix: &[f32], map: &[f32], shared: &mut [f32]) -> Result<(), Error> {
     let n = map.len();
     if n == 0 || shared.len() != n || Some(matrix.len()) != n.checked_mul(n) {
         return Err(Error::Shape);
     }
+    let (of_matrix, of_map) = (maths::largest_magnitude(matrix), maths::largest_magnitude(map));
+    if !(of_matrix.is_finite() && of_map.is_finite()) {
+        return Err(Error::NonFinite);
+    }
+    let at = |row: &[f32]| maths::dot(row, map);
+    // No sum is larger than that of so many largest products: mostly there is no need to look.
+    let bound = of_matrix * of_map * n as f32;
+    if !bound.is_finite() && !matrix.chunks_exact(n).all(|row| at(row).is_finite()) {
+        return Err(Error::NonFinite);
+    }
     for (out, row) in shared.iter_mut().zip(matrix.chunks_exact(n)) {
-        *out = maths::dot(row, map);
+        *out = at(row);
     }
     Ok(())
 }

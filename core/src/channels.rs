@@ -2,7 +2,6 @@
 
 use crate::{Error, Maps};
 use heapless::Vec;
-use heapless::binary_heap::{BinaryHeap, BinaryHeapView, Min};
 
 /// Index of a channel: layers have at most 65,536.
 pub type Channel = u16;
@@ -37,19 +36,11 @@ pub fn weights(gradients: &Maps, weights: &mut [f32]) -> Result<(), Error> {
 /// [`Error::Channels`] if `count` is zero, more than there are weights or more than the capacity `P`; [`Error::NonFinite`] if a weight is NaN or infinite.
 ///
 /// # Cost
-/// One pass over the weights, C log P comparisons; about 12 P bytes on the stack.
+/// That of [`top_into`]; no memory but the result, 2 P bytes.
 pub fn top<const P: usize>(weights: &[f32], count: usize) -> Result<Vec<Channel, P>, Error> {
-    if count > P {
-        return Err(Error::Channels);
-    }
-    check(weights, count)?;
-    let mut best: BinaryHeap<Candidate, Min, P> = BinaryHeap::new();
-    gather(weights, count, None, &mut best)?;
     let mut top = Vec::new();
-    while let Some(candidate) = best.pop() {
-        top.push(candidate.channel).map_err(|_| Error::Channels)?;
-    }
-    top.reverse();
+    top.resize_default(count).map_err(|_| Error::Channels)?;
+    top_into(weights, &mut top)?;
     Ok(top)
 }
 
@@ -59,83 +50,91 @@ pub fn top<const P: usize>(weights: &[f32], count: usize) -> Result<Vec<Channel,
 /// [`Error::Channels`] if there is no place or more places than weights; [`Error::NonFinite`] if a weight is NaN or infinite. `top` is untouched then.
 ///
 /// # Cost
-/// One pass over the weights for every [`ROUND`] channels; 8 [`ROUND`] bytes on the stack, however many channels.
+/// One pass over the weights, and C log P comparisons at most. The result is its own heap: no memory beside it.
+///
+/// # Reference
+/// Williams 1964, Algorithm 232: heapsort.
 pub fn top_into(weights: &[f32], top: &mut [Channel]) -> Result<(), Error> {
-    check(weights, top.len())?;
-    let mut last = None;
-    for places in top.chunks_mut(ROUND) {
-        let mut best: BinaryHeap<Candidate, Min, ROUND> = BinaryHeap::new();
-        gather(weights, places.len(), last, &mut best)?;
-        last = best.peek().copied();
-        for place in places.iter_mut().rev() {
-            *place = best.pop().ok_or(Error::Channels)?.channel;
-        }
-    }
-    Ok(())
-}
-
-/// Channels that [`top_into`] finds in one pass over the weights.
-pub const ROUND: usize = 64;
-
-fn check(weights: &[f32], count: usize) -> Result<(), Error> {
     let indices = usize::from(Channel::MAX) + 1;
+    let count = top.len();
     if count == 0 || count > weights.len() || weights.len() > indices {
         return Err(Error::Channels);
     }
     if weights.iter().any(|weight| !weight.is_finite()) {
         return Err(Error::NonFinite);
     }
+    let mut heap = Heap { weights, top };
+    for (place, channel) in heap.top.iter_mut().zip(0..) {
+        *place = channel;
+    }
+    for place in (0..count / 2).rev() {
+        heap.sink(place, count);
+    }
+    let mut worst = heap.weight(0);
+    for (channel, weight) in weights.iter().enumerate().skip(count) {
+        // Among equals the earlier one stays.
+        if *weight > worst {
+            heap.set_first(channel as Channel);
+            heap.sink(0, count);
+            worst = heap.weight(0);
+        }
+    }
+    for end in (1..count).rev() {
+        heap.exchange(0, end);
+        heap.sink(0, end);
+    }
     Ok(())
 }
 
-/// Fills an empty heap with the `count` best candidates of those that come after `last`.
-fn gather(
-    weights: &[f32],
-    count: usize,
-    last: Option<Candidate>,
-    best: &mut BinaryHeapView<Candidate, Min>,
-) -> Result<(), Error> {
-    for (channel, &weight) in weights.iter().enumerate() {
-        let candidate = Candidate { weight, channel: channel as Channel };
-        if last.is_some_and(|last| candidate >= last) {
-            continue;
+/// The best channels so far, the worst of them first: no channel is better than the two that hang on it, those at 2 k + 1 and 2 k + 2.
+struct Heap<'a> {
+    weights: &'a [f32],
+    top: &'a mut [Channel],
+}
+
+impl Heap<'_> {
+    fn channel(&self, place: usize) -> Channel {
+        self.top.get(place).copied().unwrap_or(0)
+    }
+
+    fn weight(&self, place: usize) -> f32 {
+        self.weights.get(usize::from(self.channel(place))).copied().unwrap_or(0.0)
+    }
+
+    fn is_worse(&self, place: usize, other: usize) -> bool {
+        let (a, b) = (self.weight(place), self.weight(other));
+        a < b || (a == b && self.channel(place) > self.channel(other))
+    }
+
+    fn set_first(&mut self, channel: Channel) {
+        if let Some(first) = self.top.first_mut() {
+            *first = channel;
         }
-        if best.len() < count {
-            best.push(candidate).map_err(|_| Error::Channels)?;
-        } else if let Some(mut worst) = best.peek_mut()
-            && candidate > *worst
-        {
-            *worst = candidate;
+    }
+
+    fn exchange(&mut self, a: usize, b: usize) {
+        let (channel_a, channel_b) = (self.channel(a), self.channel(b));
+        for (place, channel) in [(a, channel_b), (b, channel_a)] {
+            if let Some(place) = self.top.get_mut(place) {
+                *place = channel;
+            }
         }
     }
-    Ok(())
-}
 
-/// A channel and its weight, ordered by weight, and among equals the smaller index first.
-#[derive(Clone, Copy)]
-struct Candidate {
-    weight: f32,
-    channel: Channel,
-}
-
-impl Ord for Candidate {
-    fn cmp(&self, other: &Self) -> core::cmp::Ordering {
-        // -0 and +0 are equal weights: `total_cmp` alone would tell them apart.
-        let (a, b) = (self.weight + 0.0, other.weight + 0.0);
-        a.total_cmp(&b).then(other.channel.cmp(&self.channel))
+    /// Lets the channel at `place` sink until none of those that hang on it is worse. The heap is the first `len` places.
+    fn sink(&mut self, place: usize, len: usize) {
+        let mut place = place;
+        loop {
+            let (left, right) = (2 * place + 1, 2 * place + 2);
+            if left >= len {
+                return;
+            }
+            let child = if right < len && self.is_worse(right, left) { right } else { left };
+            if !self.is_worse(child, place) {
+                return;
+            }
+            self.exchange(place, child);
+            place = child;
+        }
     }
 }
-
-impl PartialOrd for Candidate {
-    fn partial_cmp(&self, other: &Self) -> Option<core::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Candidate {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Candidate {}

@@ -16,10 +16,11 @@
 //! [`head`] replaces gradients and masked photos where the network ends in average pooling and a linear layer: an explanation wholly on the device.
 //! [`cams`] holds the other methods' maps: Grad-CAM and its kin. [`affinity`] lets positions that look alike share what they have.
 //! [`capsule`] records an explanation, so that another machine can compute it again and compare the bits.
-//! [`svd`] is the Jacobi SVD with which `decompose` ends, public on its own.
+//! [`svd`] is the Jacobi SVD with which `decompose` ends, public on its own. [`sums`] are the sums of everything, for programs whose numbers must have the
+//! same bits.
 //!
 //! # Same bits everywhere
-//! Every sum has one written order (eight fixed lanes, see [`maths`]; four inside the decomposition), nothing is fused, square roots are correctly rounded, and no platform maths
+//! Every sum has one written order (eight fixed lanes, see [`sums`]; four inside the decomposition), nothing is fused, square roots are correctly rounded, and no platform maths
 //! library is called: the same buffers give the same bits on x86-64, Cortex-M and RISC-V. (The `micromath` feature trades this crate's exact
 //! square root and exponential for approximate ones: same bits among builds with the feature, other bits than without.)
 //!
@@ -40,16 +41,17 @@
 //! let top = channels::top::<2>(&weights, 2)?;
 //!
 //! let mut workspace = [0.0; decompose::workspace_len(4, 2)];
-//! let mut parts = decompose::decompose(&activations, &weights, &top, 2, SignRule::Score, &mut workspace)?;
+//! let components = decompose::decompose(&activations, &weights, &top, 2, SignRule::Score, &mut workspace)?;
 //! let mut part_weights = [0.0; 2];
-//! integrate::aligned_weights(&parts, &mut part_weights)?;
-//! parts.rectify();
+//! integrate::aligned_weights(&components, &mut part_weights)?;
+//! let ossms = components.rectify();
 //! let mut saliency = [0.0; 4];
-//! integrate::sum(parts.components(), &part_weights, &mut saliency)?;
+//! integrate::sum(ossms.maps(), &part_weights, &mut saliency)?;
 //! assert!(saliency[1] > saliency[2]);
 //! # Ok::<(), decomcam_core::Error>(())
 //! ```
 #![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)]
 
 pub mod activations;
@@ -65,20 +67,22 @@ pub mod head;
 pub mod integrate;
 mod leading;
 pub mod mask;
-pub mod maths;
+mod maths;
 mod quads;
 pub mod resample;
 #[cfg(not(feature = "micromath"))]
 mod sqrt;
+pub mod sums;
 pub mod svd;
 mod triangle;
 
 pub use activations::{Layout, Maps, Quantisation};
-pub use decompose::{Decomposition, SignRule};
-pub use integrate::Recipe;
+pub use decompose::{Components, Ossms, Parts, SignRule};
+pub use integrate::{ScoreFormula, Weighing};
 
 /// Why a call was refused. Nothing has been written to the caller's outputs when a shape or size is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(u8)]
 #[non_exhaustive]
 pub enum Error {
@@ -122,3 +126,8 @@ impl core::fmt::Display for Error {
 }
 
 impl core::error::Error for Error {}
+
+/// The programs of the guide are compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Guide;

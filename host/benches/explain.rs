@@ -4,7 +4,7 @@
 //! manifest beside it) to measure the stripped int8 graph against it in the same run.
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use decomcam::encoders::image::ImageTower;
+use decomcam::encoders::legacy::ImageTower;
 use decomcam::encoders::text::TextTower;
 use decomcam::explain::{self, Request};
 use decomcam::model::Model;
@@ -14,12 +14,12 @@ use std::path::Path;
 
 fn stages(criterion: &mut Criterion) {
     let model = Model::bundled("lite").expect("the bundled model");
-    let side = (model.manifest.image.size, model.manifest.image.size);
+    let side = (model.manifest.image.size.height, model.manifest.image.size.height);
     let text = TextTower::load(&model).expect("the text tower");
     let prompt = Prompt::new(&model, &text, "a cat", None, None).expect("a prompt");
     let photo =
         Photo::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/photos/chelsea.png")).expect("a photo");
-    let planes = explain::network_input(&model, &photo, None, side).1;
+    let planes = explain::network_input(&model, &photo, None, side, 1).1;
     let input = planes.normalised(model.manifest.image.mean, model.manifest.image.std);
 
     let mut group = criterion.benchmark_group("forward");
@@ -39,7 +39,7 @@ fn stages(criterion: &mut Criterion) {
 
     let tower = ImageTower::load(&model, "features", side).expect("the image tower");
     let mut group = criterion.benchmark_group("explanation");
-    group.bench_function("photo to input", |b| b.iter(|| explain::network_input(&model, &photo, None, side)));
+    group.bench_function("photo to input", |b| b.iter(|| explain::network_input(&model, &photo, None, side, 1)));
     group.bench_function("blur", |b| b.iter(|| blur(&planes, explain::BLUR_SIGMA, 4.0)));
     group.sample_size(10);
     for threads in [1, 2] {

@@ -5,8 +5,9 @@
 //! peak memory. Figures of time are this process's, one thread.
 
 use anyhow::{Context, Result, ensure};
-use decomcam::encoders::image::ImageTower;
-use decomcam::model::{LayerLayout, Model};
+use decomcam::encoders::legacy::ImageTower;
+use decomcam::model::Model;
+use decomcam::onnx::layout::LayerLayout;
 use decomcam::timings::peak_memory_bytes;
 use serde::Deserialize;
 use std::path::Path;

@@ -65,6 +65,12 @@ impl<T> Sorted<T> for anyhow::Result<T> {
     }
 }
 
+impl From<decomcam_core::Error> for Error {
+    fn from(cause: decomcam_core::Error) -> Self {
+        Self::Explanation(Cause(cause.into()))
+    }
+}
+
 impl Error {
     fn constructor(&self) -> fn(Cause) -> Self {
         match self {

@@ -16,7 +16,7 @@ pub struct Progress {
 }
 
 /// Is told of every step, from any thread; [`ControlFlow::Break`] ends the work with [`Error::Cancelled`].
-pub type Watch<'a> = dyn Fn(Progress) -> ControlFlow<()> + Sync + 'a;
+pub type Watch<'a> = dyn Fn(Progress) -> ControlFlow<()> + Send + Sync + 'a;
 
 /// Steps of one stretch of work, counted for a [`Watch`].
 pub struct Steps<'a> {

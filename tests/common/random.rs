@@ -1,6 +1,6 @@
 //! Numbers that look random and are the same on every machine: the library's generator, and what tests draw from it.
 
-pub use decomcam::metrics::Random;
+pub use decomcam::random::Random;
 
 /// A value in -1..1.
 pub fn value(random: &mut Random) -> f64 {

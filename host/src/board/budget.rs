@@ -1,6 +1,8 @@
 //! What an explanation costs on a board, before anything is linked.
 
-use anyhow::{Result, ensure};
+use crate::error::Sorted as _;
+use crate::{Error, Result};
+use anyhow::ensure;
 use decomcam_core::channels::Channel;
 use decomcam_core::{decompose, resample};
 use std::fmt::Write as _;
@@ -27,13 +29,18 @@ impl Budget {
     /// # Errors
     /// P or Q that do not exist.
     pub fn new(positions: usize, channels: usize, top: usize, components: usize) -> Result<Self> {
+        Self { positions, channels, top, components }.checked().kind(Error::Options)
+    }
+
+    fn checked(self) -> anyhow::Result<Self> {
+        let Self { positions, channels, top, components } = self;
         ensure!(top <= channels, "--top {top} is out of range: expected 1 to {channels}, the channels of the layer");
         let most = decompose::components_max(positions, top);
         ensure!(
             components <= most,
             "--components {components} is out of range: expected 1 to {most}, as many as exist with {top} channels of {positions} positions"
         );
-        Ok(Self { positions, channels, top, components })
+        Ok(self)
     }
 
     /// Bytes of workspace of the decomposition: the `const fn` that firmware sizes its buffer with.

@@ -1,22 +1,27 @@
 //! What an ONNX network is made of: its ends, and the inner tensors at which it can be explained.
 
-use crate::model::LayerLayout;
+use crate::error::Sorted as _;
+use crate::onnx::ends::{self, Answer, End};
+use crate::onnx::evidence::{self, Reach};
 use crate::onnx::gradient::{self, Obstacles};
+use crate::onnx::guard::contained;
+use crate::onnx::layout::LayerLayout;
+use crate::onnx::path::only_ways;
+use crate::onnx::places::Places;
 use crate::onnx::quantised::{self, Pairs, Wanted};
 use crate::onnx::validate;
-use anyhow::{Context, Result, bail, ensure};
+use crate::{Error, Size};
+use anyhow::{Context, Result, bail};
 use serde::Serialize;
-use std::collections::HashMap;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::path::Path;
 use tract_onnx::pb;
 use tract_onnx::prelude::Framework;
-use tract_onnx::tract_core::ops::nn::Softmax;
 use tract_onnx::tract_hir::internal::*;
 
-/// Numbers of tokens that may precede a grid: none, a class token, that and a distilled one, that and four registers.
-const PREFIXES: [usize; 4] = [0, 1, 2, 5];
+/// Layers that are tried for the default, from the last on.
+const MOST_TRIED: usize = 12;
 
 /// What was found in a file.
 #[derive(Debug, Clone, Serialize)]
@@ -35,12 +40,17 @@ pub struct Inspection {
     pub input: Port,
     /// The outputs.
     pub outputs: Vec<Port>,
-    /// Height and width of the input, in pixels, that the layers below are for.
-    pub side: (usize, usize),
-    /// Inner tensors that are maps or a grid of tokens, from the input on.
+    /// What the outputs are made of.
+    pub answers: Vec<Answer>,
+    /// Size of the input, in pixels, that the layers below are for.
+    pub size: Size,
+    /// Inner tensors whose positions are places of the picture, from the input on.
     pub layers: Vec<FoundLayer>,
     /// The layer to explain, if there is one.
     pub suggested: Option<String>,
+    /// If there is none: why, and what to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<String>,
 }
 
 /// An input or output.
@@ -65,18 +75,18 @@ pub struct FoundLayer {
     pub layout: LayerLayout,
     /// Number of channels.
     pub channels: usize,
-    /// Height in positions.
-    pub height: usize,
-    /// Width in positions.
-    pub width: usize,
+    /// Height and width, in positions.
+    #[serde(flatten)]
+    pub size: Size,
     /// Tokens before those of the grid.
     pub prefix_tokens: usize,
+    /// Tokens after those of the grid.
+    pub suffix_tokens: usize,
     /// What keeps a gradient from getting here, if anything does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub obstacle: Option<String>,
-    /// Whether some position attends to others behind this layer.
-    #[serde(skip)]
-    attended: bool,
+    /// Whether all that the answer knows of the picture goes through it.
+    pub only_way: bool,
     /// Whether it is the sum of two computed tensors, as what leaves a block is.
     #[serde(skip)]
     sum: bool,
@@ -84,84 +94,72 @@ pub struct FoundLayer {
 
 impl FoundLayer {
     /// Pixels of the input per position.
-    pub fn stride(&self, (height, _): (usize, usize)) -> usize {
-        height.div_ceil(self.height)
+    pub fn stride(&self, input: Size) -> usize {
+        input.height.div_ceil(self.size.height)
     }
 
-    /// "maps" or "tokens".
-    fn kind(&self) -> &'static str {
-        match self.layout {
-            LayerLayout::Maps => "maps",
-            LayerLayout::Tokens => "tokens",
-        }
+    /// Whether it has fewer positions than its stride says.
+    pub fn is_unpadded(&self, input: Size) -> bool {
+        let stride = self.stride(input);
+        Size::new(input.height.div_ceil(stride), input.width.div_ceil(stride)) != self.size
+    }
+
+    /// The maps in a tensor of this layer, channels x height x width.
+    fn maps(&self, mut tensor: Vec<f32>) -> Vec<f32> {
+        tensor.truncate(tensor.len() - self.channels * self.suffix_tokens);
+        self.layout.maps(tensor.split_off(self.channels * self.prefix_tokens), self.channels)
+    }
+
+    /// Whether it is another view of the tensor before it.
+    fn is_view(&self) -> bool {
+        const VIEWS: [&str; 8] =
+            ["Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Cast", "Dropout"];
+        VIEWS.contains(&self.operator.as_str())
     }
 }
 
-/// Inspects an ONNX file. `side` is the input's height and width; the file's own if it fixes them and nothing is asked for, else 224 x 224.
+/// What is looked for in a file.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Look<'a> {
+    /// Where the file lies, if weights may lie beside it.
+    pub folder: Option<&'a Path>,
+    /// Size of the input, in pixels; the file's own, or else one that it can take, if not given.
+    pub size: Option<Size>,
+    /// The output that is explained; found if not given.
+    pub output: Option<&'a str>,
+    /// Number of classes, if that is known.
+    pub classes: Option<usize>,
+}
+
+/// Inspects an ONNX file.
 ///
 /// # Errors
-/// Bytes that are no ONNX network of pictures, that is with one input of 1 x 3 x height x width.
-pub fn inspect(onnx: &[u8], folder: Option<&Path>, side: Option<(usize, usize)>) -> Result<Inspection> {
+/// Bytes that are no ONNX network of pictures.
+pub fn inspect(onnx: &[u8], look: &Look) -> crate::Result<Inspection> {
+    contained(|| inspected(onnx, look)).kind(Error::Model)
+}
+
+fn inspected(onnx: &[u8], look: &Look) -> Result<Inspection> {
     let mut bytes = onnx;
     let proto = tract_onnx::onnx().proto_model_for_read(&mut bytes).context("expected an ONNX file")?;
     let graph = proto.graph.as_ref().context("the file holds no graph")?;
     let input = picture_input(graph)?;
     let fixed = input.shape[2].zip(input.shape[3]);
-    let side = side.or(fixed).unwrap_or((224, 224));
-    let mut outputs: Vec<Port> = graph.output.iter().map(port).collect();
-
+    let size = look.size.or(fixed.map(|(height, width)| Size::new(height, width))).unwrap_or(Size::square(224));
     let names = computed_tensors(graph);
-    let ends: Vec<&str> = graph.output.iter().map(|output| output.name.as_str()).collect();
-    let wanted: Vec<&str> = ends.iter().copied().chain(names.iter().map(|(name, ..)| *name)).collect();
-    let shape = [Some(1), Some(3), Some(side.0), Some(side.1)];
-    let request = Wanted {
-        input: &input.name,
-        datum_type: f32::datum_type(),
-        shape: &shape,
-        outputs: &wanted,
-        pairs: Pairs::Clamp,
-        folder,
-    };
-    let mut network = quantised::read_with_pairs(onnx, &request)?;
-    quantised::undo_pairs(&mut network, Pairs::Clamp)?;
-    let tensors = network.outputs.split_off(ends.len());
+    let seen = Seen::of(onnx, graph, &input.name, size, look.folder)?;
+    let mut outputs: Vec<Port> = graph.output.iter().map(port).collect();
     // What the file declares may be open, or left over from before it was changed.
-    for (output, &end) in outputs.iter_mut().zip(&network.outputs) {
-        if let Some(shape) = network.outlet_fact(end)?.shape.as_concrete() {
-            output.shape = shape.iter().copied().map(Some).collect();
+    for output in &mut outputs {
+        if let Some(shape) = seen.shape(&output.name) {
+            output.shape = shape.into_iter().map(Some).collect();
         }
     }
-    let operators: HashMap<&str, &str> =
-        graph.node.iter().map(|node| (validate::name_of(node), node.op_type.as_str())).collect();
-    let obstacles = Obstacles::before(&network, |node| named(&operators, node))?;
-    let before_attention = gradient::tensors_before(&network, is_attention)?;
-
-    let mut layers: Vec<FoundLayer> = Vec::new();
-    for ((name, operator, sum), tensor) in names.iter().zip(tensors) {
-        let fact = network.outlet_fact(tensor)?;
-        let Some((layout, prefix_tokens, [channels, height, width])) = layout_of(fact, side) else { continue };
-        // Weights and shapes are tensors, too; and what leads to no output is nobody's layer.
-        if fact.konst.is_some() || !obstacles.leads_to_output(tensor) {
-            continue;
-        }
-        let obstacle = obstacles.behind(tensor).map(str::to_owned);
-        let attended = before_attention.contains(&tensor);
-        let (name, operator, sum) = (name.to_string(), operator.to_string(), *sum);
-        layers.push(FoundLayer {
-            name,
-            operator,
-            layout,
-            channels,
-            height,
-            width,
-            prefix_tokens,
-            obstacle,
-            attended,
-            sum,
-        });
-    }
-    let suggested = suggestion(&layers).map(|layer| layer.name.clone());
-    Ok(Inspection {
+    let answers: Vec<Answer> = outputs.iter().map(|output| seen.answer(graph, output)).collect();
+    let chosen = ends::class_answer(&answers, look.output, look.classes).ok().or(answers.first());
+    let explained = chosen.map(|answer| answer.end.explained.clone());
+    let layers = seen.layers(graph, &names, explained.as_deref())?;
+    let mut found = Inspection {
         bytes: onnx.len(),
         producer: [&*proto.producer_name, &*proto.producer_version].join(" ").trim().to_owned(),
         opsets: proto.opset_import.iter().map(|set| (set.domain.clone(), set.version)).collect(),
@@ -172,10 +170,100 @@ pub fn inspect(onnx: &[u8], folder: Option<&Path>, side: Option<(usize, usize)>)
             .any(|node| node.op_type.ends_with("quantizeLinear") || node.op_type == "QuantizeLinear"),
         input,
         outputs,
-        side,
+        answers,
+        size,
         layers,
-        suggested,
-    })
+        suggested: None,
+        refusal: None,
+    };
+    match explained
+        .map_or_else(|| Err("the network has no output".to_owned()), |to| found.default_layer(onnx, look, &to))
+    {
+        Ok(layer) => found.suggested = Some(layer),
+        Err(refusal) => found.refusal = Some(refusal),
+    }
+    Ok(found)
+}
+
+/// The network as a graph whose outputs are its own and all tensors that nodes compute.
+struct Seen {
+    network: TypedModel,
+    outlets: HashMap<String, OutletId>,
+    places: Places,
+}
+
+impl Seen {
+    fn of(onnx: &[u8], graph: &pb::GraphProto, input: &str, size: Size, folder: Option<&Path>) -> Result<Self> {
+        let names = computed_tensors(graph);
+        let wanted: Vec<&str> = names.iter().map(|(name, _)| *name).collect();
+        let request = Wanted {
+            input,
+            datum_type: f32::datum_type(),
+            shape: &[Some(1), Some(3), Some(size.height), Some(size.width)],
+            outputs: &wanted,
+            pairs: Pairs::Clamp,
+            folder,
+        };
+        let mut network = quantised::read_with_pairs(onnx, &request)?;
+        quantised::undo_pairs(&mut network, Pairs::Clamp)?;
+        let places = Places::of(&network)?;
+        let outlets: HashMap<String, OutletId> =
+            wanted.iter().map(|name| name.to_string()).zip(network.outputs.iter().copied()).collect();
+        let ends = graph.output.iter().filter_map(|output| outlets.get(&output.name).copied());
+        network.outputs = ends.collect();
+        Ok(Self { network, outlets, places })
+    }
+
+    fn shape(&self, tensor: &str) -> Option<Vec<usize>> {
+        let fact = self.network.outlet_fact(*self.outlets.get(tensor)?).ok()?;
+        fact.shape.as_concrete().map(<[usize]>::to_vec)
+    }
+
+    fn answer(&self, graph: &pb::GraphProto, output: &Port) -> Answer {
+        let end = End::of(graph, &output.name);
+        let shape = self.shape(&end.reported).map(|shape| shape.into_iter().map(Some).collect());
+        Answer { shape: shape.unwrap_or_else(|| output.shape.clone()), end }
+    }
+
+    /// The tensors on the way to the answer whose positions are places of the picture.
+    fn layers(
+        &self,
+        graph: &pb::GraphProto,
+        names: &[(&str, &str)],
+        explained: Option<&str>,
+    ) -> Result<Vec<FoundLayer>> {
+        let Some(&answer) = explained.and_then(|name| self.outlets.get(name)) else { return Ok(Vec::new()) };
+        let mut network = self.network.clone();
+        network.outputs = vec![answer];
+        let operators: HashMap<&str, &str> =
+            graph.node.iter().map(|node| (validate::name_of(node), node.op_type.as_str())).collect();
+        let without_rule = gradient::without_rule(&network)?;
+        let obstacles = Obstacles::before(&network, &without_rule, |node| named(&operators, node))?;
+        let only_ways = only_ways(&network, answer)?;
+        let sums = sums(graph);
+        let mut layers = Vec::new();
+        for (name, operator) in names {
+            let Some(&tensor) = self.outlets.get(*name) else { continue };
+            let fact = network.outlet_fact(tensor)?;
+            let Some(grid) = self.places.grid(&network, tensor) else { continue };
+            if fact.datum_type != f32::datum_type() || fact.konst.is_some() || !obstacles.leads_to_output(tensor) {
+                continue;
+            }
+            layers.push(FoundLayer {
+                name: (*name).to_owned(),
+                operator: (*operator).to_owned(),
+                layout: grid.layout,
+                channels: grid.channels,
+                size: grid.size,
+                prefix_tokens: grid.before,
+                suffix_tokens: grid.after,
+                obstacle: obstacles.behind(tensor).map(str::to_owned),
+                only_way: only_ways.contains(&tensor),
+                sum: *operator == "Add" && sums.contains(name),
+            });
+        }
+        Ok(layers)
+    }
 }
 
 /// Operator and name that the file gives a node. tract makes several nodes of one, "NAME.what".
@@ -226,70 +314,22 @@ fn port(info: &pb::ValueInfoProto) -> Port {
     Port { name: info.name.clone(), shape, datum_type }
 }
 
-/// Names of the tensors that nodes compute, each with the node's operator, and whether it is the sum of two others.
-fn computed_tensors(graph: &pb::GraphProto) -> Vec<(&str, &str, bool)> {
+/// Names of the tensors that are sums of two others that are computed.
+fn sums(graph: &pb::GraphProto) -> HashSet<&str> {
     let weights = graph.initializer.iter().map(|tensor| tensor.name.as_str());
     let constants = graph.node.iter().filter(|node| node.op_type == "Constant");
     let fixed: HashSet<&str> =
         weights.chain(constants.flat_map(|node| node.output.iter().map(String::as_str))).collect();
+    let is_sum =
+        |node: &&pb::NodeProto| node.op_type == "Add" && !node.input.iter().any(|input| fixed.contains(input.as_str()));
+    graph.node.iter().filter(is_sum).filter_map(|node| Some(node.output.first()?.as_str())).collect()
+}
+
+/// Names of the tensors that nodes compute, each with the node's operator.
+fn computed_tensors(graph: &pb::GraphProto) -> Vec<(&str, &str)> {
     let nodes = graph.node.iter().filter(|node| node.op_type != "Constant");
-    let outputs = nodes.filter_map(|node| {
-        let sum = node.op_type == "Add" && !node.input.iter().any(|input| fixed.contains(input.as_str()));
-        Some((node.output.first()?.as_str(), node.op_type.as_str(), sum))
-    });
-    outputs.filter(|(name, ..)| !name.is_empty()).collect()
-}
-
-/// Layout, prefix, and channels, height and width of a tensor that has positions.
-fn layout_of(fact: &TypedFact, side: (usize, usize)) -> Option<(LayerLayout, usize, [usize; 3])> {
-    if fact.datum_type != f32::datum_type() {
-        return None;
-    }
-    match *fact.shape.as_concrete()? {
-        [1, channels, height, width] => {
-            // Attention has four axes as well; maps have the picture's shape and a stride that gives them.
-            let stride = side.0.div_ceil(height.max(1));
-            let is_map = height > 1
-                && width > 1
-                && channels > 1
-                && side.0.div_ceil(stride) == height
-                && side.1.div_ceil(stride) == width;
-            is_map.then_some((LayerLayout::Maps, 0, [channels, height, width]))
-        }
-        [1, tokens, channels] if channels > 1 => PREFIXES.iter().find_map(|&prefix| {
-            let positions = tokens.checked_sub(prefix).filter(|positions| *positions >= 4)?;
-            let height = (2..=positions).find(|height| {
-                let stride = side.0.div_ceil(*height);
-                positions.is_multiple_of(*height)
-                    && side.0.div_ceil(stride) == *height
-                    && side.1.div_ceil(stride) == positions / height
-            })?;
-            Some((LayerLayout::Tokens, prefix, [channels, height, positions / height]))
-        }),
-        _ => None,
-    }
-}
-
-/// Whether positions look at each other in this node.
-fn is_attention(node: &TypedNode) -> bool {
-    let square = |shape: &[usize]| matches!(*shape, [.., queries, keys] if queries == keys && queries > 1);
-    node.op_is::<Softmax>() && node.outputs[0].fact.shape.as_concrete().is_some_and(square)
-}
-
-/// The last layer that says something of every position: for convolutions what is pooled in the end; for a transformer the last sum that a later block
-/// attends to, because only the class token leaves the last block.
-fn suggestion(layers: &[FoundLayer]) -> Option<&FoundLayer> {
-    let free = || layers.iter().filter(|layer| layer.obstacle.is_none());
-    let last = free().next_back()?;
-    match last.layout {
-        LayerLayout::Maps => free().rfind(|layer| layer.layout == LayerLayout::Maps),
-        // Queries and the like are wider, or no sums of two.
-        LayerLayout::Tokens => free()
-            .rfind(|layer| {
-                layer.layout == LayerLayout::Tokens && layer.attended && layer.sum && layer.channels == last.channels
-            })
-            .or(Some(last)),
-    }
+    let outputs = nodes.filter_map(|node| Some((node.output.first()?.as_str(), node.op_type.as_str())));
+    outputs.filter(|(name, _)| !name.is_empty()).collect()
 }
 
 impl Inspection {
@@ -328,19 +368,78 @@ impl Inspection {
         self.layers.iter().filter(|layer| layer.obstacle.is_none())
     }
 
-    /// The output that scores classes: the first of 1 x classes.
+    /// The output that scores classes.
     ///
     /// # Errors
-    /// No such output.
-    pub fn class_output(&self, wanted: Option<&str>) -> Result<&Port> {
-        let found = match wanted {
-            Some(name) => self.outputs.iter().find(|output| output.name == name),
-            None => self.outputs.iter().find(|output| output.shape.len() == 2).or(self.outputs.first()),
+    /// Those of [`ends::class_answer`].
+    pub fn class_answer(&self, wanted: Option<&str>, classes: Option<usize>) -> Result<&Answer> {
+        ends::class_answer(&self.answers, wanted, classes)
+    }
+
+    /// The last layer that is the only way to the answer and that the gradient of the largest score reaches: at half of its positions at least, since a maximum
+    /// is taken of some only, and in several channels, since a map of its own for each class says nothing of parts. Or why there is none.
+    fn default_layer(&self, onnx: &[u8], look: &Look, explained: &str) -> Result<String, String> {
+        let sums =
+            self.layers.iter().filter(|layer| layer.only_way && layer.sum && layer.layout == LayerLayout::Tokens);
+        // A transformer's blocks leave sums; queries, keys and values of a pooling at the end are other things, and often wider.
+        let width = sums.map(|layer| layer.channels).next_back();
+        let has_width = |layer: &&FoundLayer| {
+            layer.layout != LayerLayout::Tokens || width.is_none_or(|width| width == layer.channels)
         };
-        let names = || self.outputs.iter().map(|output| output.name.as_str()).collect::<Vec<_>>().join(", ");
-        let found = found.with_context(|| format!("no output {wanted:?}; there are: {}", names()))?;
-        ensure!(!found.shape.is_empty(), "output \"{}\" has no shape", found.name);
-        Ok(found)
+        let ways = self.layers.iter().filter(|layer| layer.only_way && layer.channels > 1).filter(has_width);
+        let (views, tensors): (Vec<_>, Vec<_>) = ways.partition(|layer| layer.is_view());
+        let mut because = Vec::new();
+        for layer in tensors.iter().rev().chain(views.iter().rev()).take(MOST_TRIED) {
+            match self.reach(onnx, look, explained, layer) {
+                Ok(reach) if reach.positions < 0.5 => because.push(format!(
+                    "\"{}\": the score depends on {:.0}% of its positions only",
+                    layer.name,
+                    100.0 * reach.positions
+                )),
+                Ok(reach) if reach.channels < 2 => {
+                    because.push(format!("\"{}\": it has a map for each class", layer.name));
+                }
+                Ok(_) => return Ok(layer.name.clone()),
+                Err(error) => because.push(format!("\"{}\": {error:#}", layer.name)),
+            }
+        }
+        Err(self.why_none(&because))
+    }
+
+    fn why_none(&self, because: &[String]) -> String {
+        const RISE: &str = "--method rise needs no layer";
+        let obstacle = self.layers.iter().rev().find_map(|layer| Some((&layer.name, layer.obstacle.as_ref()?)));
+        match (because.first(), obstacle) {
+            (_, Some((name, obstacle))) => {
+                format!("no layer can be explained; the last one, \"{name}\", cannot because {obstacle}; {RISE}")
+            }
+            (Some(first), None) => format!("no layer suits as default: {first}; name one with --layer, or {RISE}"),
+            (None, None) if self.layers.is_empty() => {
+                format!(
+                    "no inner tensor keeps the picture's rows and columns, so there is nothing to explain at; {RISE}"
+                )
+            }
+            (None, None) => format!(
+                "no layer is the only way from the picture to the answer; name one of its branches with --layer, such as \"{}\", or {RISE}",
+                self.layers.last().map_or("", |layer| &layer.name)
+            ),
+        }
+    }
+
+    fn reach(&self, onnx: &[u8], look: &Look, explained: &str, layer: &FoundLayer) -> Result<Reach> {
+        if let Some(obstacle) = &layer.obstacle {
+            bail!("{obstacle}");
+        }
+        let Size { height, width } = self.size;
+        let wanted = Wanted {
+            input: &self.input.name,
+            datum_type: f32::datum_type(),
+            shape: &[Some(1), Some(3), Some(height), Some(width)],
+            outputs: &[explained, &layer.name],
+            pairs: Pairs::Clamp,
+            folder: look.folder,
+        };
+        contained(|| evidence::reach(quantised::read(onnx, &wanted)?, &|tensor| layer.maps(tensor), layer.size.area()))
     }
 
     /// The inspection in words.
@@ -369,19 +468,19 @@ impl Inspection {
             let _ = writeln!(text, "output {}: {} {}", output.name, shape(&output.shape), output.datum_type);
         }
         let width = self.layers.iter().map(|layer| layer.name.chars().count()).max().unwrap_or(0);
-        let _ = writeln!(text, "\nlayers, with an input of {} x {} pixels:", self.side.0, self.side.1);
+        let _ = writeln!(text, "\nlayers, with an input of {} pixels:", self.size);
         for layer in &self.layers {
-            let size = format!("{} x {} x {}", layer.channels, layer.height, layer.width);
+            let size = format!("{} x {}", layer.channels, layer.size);
             let note = match &layer.obstacle {
                 Some(obstacle) => format!("  not explainable: {obstacle}"),
                 None if self.suggested.as_ref() == Some(&layer.name) => "  <- suggested".to_owned(),
                 None => String::new(),
             };
-            let (name, kind) = (&layer.name, layer.kind());
+            let (name, kind) = (&layer.name, layer.layout.name());
             let _ = writeln!(text, "  {name:<width$}  {:<18} {kind:<6} {size:>16}{note}", layer.operator);
         }
-        if self.suggested.is_none() {
-            text += "  none can be explained\n";
+        if let Some(refusal) = &self.refusal {
+            let _ = writeln!(text, "  {refusal}");
         }
         text
     }

@@ -1,5 +1,13 @@
+//! ONNX networks: read into a graph of floats, inspected, differentiated, cut and shuffled.
+
+pub mod ends;
+pub mod evidence;
 pub mod gradient;
+pub mod guard;
 pub mod inspect;
+pub mod layout;
+pub mod path;
+pub mod places;
 pub mod quantised;
 pub mod shuffle;
 pub mod validate;

@@ -20,6 +20,7 @@
 //! never flow through the graph. tract 0.23.9 would fold what lies between a `DequantizeLinear` and a `QuantizeLinear`
 //! into a table of 256 entries, even a Softmax, which does not work on one element at a time; it cannot fold this.
 
+use crate::onnx::places::{Grid, Places};
 use crate::onnx::validate;
 use anyhow::{Context, ensure};
 use std::path::Path;
@@ -68,14 +69,33 @@ pub enum Pairs {
 /// # Errors
 /// Those of [`read_with_pairs`].
 pub fn read(onnx: &[u8], wanted: &Wanted) -> TractResult<TypedModel> {
+    Ok(read_with_grids(onnx, wanted)?.0)
+}
+
+/// As [`read`], and how each of the tensors wanted holds places of the picture.
+///
+/// # Errors
+/// Those of [`read_with_pairs`].
+pub fn read_with_grids(onnx: &[u8], wanted: &Wanted) -> TractResult<(TypedModel, Vec<Option<Grid>>)> {
     let mut model = read_with_pairs(onnx, wanted)?;
+    let places = Places::of(&model)?;
+    let grids = model.outputs.iter().map(|&output| places.grid(&model, output)).collect();
     undo_pairs(&mut model, wanted.pairs)?;
     if wanted.pairs == Pairs::Round {
         round_outputs(&mut model)?;
     }
     keep_outputs(&mut model)?;
-    model.declutter()?;
-    Ok(model)
+    declutter(&mut model)?;
+    Ok((model, grids))
+}
+
+/// Simplifies the graph as far as tract can: where one of its rewrites fails, what went well before is kept.
+fn declutter(model: &mut TypedModel) -> TractResult<()> {
+    let before = model.clone();
+    if model.declutter().is_err() {
+        *model = before;
+    }
+    Ok(())
 }
 
 /// Reads an ONNX file with its activation pairs as they are: weights are floats, nothing is decluttered.
@@ -87,7 +107,7 @@ pub fn read(onnx: &[u8], wanted: &Wanted) -> TractResult<TypedModel> {
 /// # Errors
 /// Bytes that are no ONNX model, an input of another name or more than one, a wanted name that the file lacks, shapes
 /// that contradict the pinned input, an operator unknown to tract. A damaged file can make tract panic, so call this
-/// inside [`contained`](crate::encoders::image::contained).
+/// inside [`contained`](crate::onnx::guard::contained).
 pub fn read_with_pairs(onnx: &[u8], wanted: &Wanted) -> TractResult<TypedModel> {
     // Quantisers leave value_info with a symbolic batch behind, which contradicts a pinned input.
     let framework = tract_onnx::onnx().with_ignore_value_info(true);

@@ -1,6 +1,6 @@
 //! The sanity check of Adebayo et al., NeurIPS 2018: an explanation that does not change when the network's weights do explains something else.
 
-use crate::metrics::Random;
+use crate::random::Random;
 use tract_onnx::tract_core::model::order::eval_order_for_nodes;
 use tract_onnx::tract_core::ops::konst::Const;
 use tract_onnx::tract_hir::internal::*;
@@ -9,7 +9,7 @@ use tract_onnx::tract_hir::internal::*;
 const LEAST: usize = 64;
 
 /// Which weight tensors are shuffled, each within itself, and from what.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Shuffle {
     /// The last ones before the score's output, counted from it downwards.
     pub tensors: usize,

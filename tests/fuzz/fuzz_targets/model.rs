@@ -7,7 +7,7 @@
 
 use anyhow::{Context, Result, ensure};
 use decomcam::onnx::gradient::append_gradient;
-use decomcam::encoders::image::contained;
+use decomcam::onnx::guard::contained;
 use decomcam::onnx::quantised::{self, Pairs, Wanted};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
 use prost::Message;
@@ -19,7 +19,8 @@ use tract_onnx::tract_core::ops::nn::{Reduce, Reducer};
 const MOST_NUMBERS: usize = 1 << 18;
 
 fuzz_target!(|bytes: &[u8]| {
-    let _ = contained(|| decomcam::onnx::inspect::inspect(bytes, None, Some((16, 16))));
+    let look = decomcam::onnx::inspect::Look { size: Some(decomcam::Size::square(16)), ..Default::default() };
+    let _ = decomcam::onnx::inspect::inspect(bytes, &look);
     for pairs in [Pairs::Clamp, Pairs::Round] {
         let _ = contained(|| compute(bytes, pairs));
     }

@@ -89,11 +89,16 @@ pub struct Obstacles {
 }
 
 impl Obstacles {
-    /// Looks at a typed network, which need not be decluttered; `named` says which operator of the file a node is of.
+    /// Looks at a typed network that is not decluttered; `without_rule` holds the names of nodes that have no rule even then ([`without_rule`]), `named` says which
+    /// operator of the file a node is of.
     ///
     /// # Errors
     /// None but tract's own on an inconsistent graph.
-    pub fn before(network: &TypedModel, named: impl Fn(&TypedNode) -> String) -> TractResult<Self> {
+    pub fn before(
+        network: &TypedModel,
+        without_rule: &HashSet<String>,
+        named: impl Fn(&TypedNode) -> String,
+    ) -> TractResult<Self> {
         let mut tensors: HashMap<OutletId, Option<String>> =
             network.outputs.iter().map(|&output| (output, None)).collect();
         for id in network.eval_order()?.into_iter().rev() {
@@ -104,6 +109,7 @@ impl Obstacles {
                 _ if node.inputs.is_empty() => None,
                 Some(Derivative::Zero) => continue,
                 Some(Derivative::By(_)) if node.outputs.len() == 1 => None,
+                _ if !without_rule.contains(&node.name) => None,
                 _ => Some(format!("{} has no gradient rule", named(node))),
             };
             let obstacle = behind.or(here);
@@ -132,17 +138,34 @@ impl Obstacles {
     }
 }
 
-/// The tensors behind which, on the way to an output, some such node lies.
-pub fn tensors_before(network: &TypedModel, wanted: impl Fn(&TypedNode) -> bool) -> TractResult<HashSet<OutletId>> {
-    let mut before = HashSet::new();
-    for id in network.eval_order()?.into_iter().rev() {
-        let node = network.node(id);
-        let outputs = 0..node.outputs.len();
-        if wanted(node) || outputs.into_iter().any(|slot| before.contains(&OutletId::new(id, slot))) {
-            before.extend(node.inputs.iter().copied());
-        }
+/// Names of the nodes that have no rule, and that declutter does not turn into nodes that have one.
+///
+/// # Errors
+/// None but tract's own on an inconsistent graph.
+pub fn without_rule(network: &TypedModel) -> TractResult<HashSet<String>> {
+    let names = |network: &TypedModel| -> TractResult<HashSet<String>> {
+        let lacks = |node: &TypedNode| match rule_for(node.op.as_ref()) {
+            Some(Derivative::Zero) => false,
+            Some(Derivative::By(_)) => node.outputs.len() != 1,
+            None => !node.inputs.is_empty(),
+        };
+        let order = network.eval_order()?;
+        Ok(order
+            .into_iter()
+            .map(|id| network.node(id))
+            .filter(|node| lacks(node))
+            .map(|node| node.name.clone())
+            .collect())
+    };
+    let found = names(network)?;
+    let mut simpler = network.clone();
+    if found.is_empty() || simpler.declutter().is_err() {
+        return Ok(found);
     }
-    Ok(before)
+    let left = names(&simpler)?;
+    // A node that declutter rewrites keeps the beginning of its name.
+    let persists = |name: &String| left.iter().any(|left| left == name || left.starts_with(&format!("{name}.")));
+    Ok(found.into_iter().filter(persists).collect())
 }
 
 /// What lies between a layer and a score.

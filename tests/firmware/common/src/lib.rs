@@ -15,7 +15,7 @@ use decomcam_core::channels::{self, Channel};
 use decomcam_core::head::{self, LinearHead};
 use decomcam_core::mask::{self, Mask};
 use decomcam_core::resample::{self, Bicubic, Tap};
-use decomcam_core::{Error, Layout, Maps, Recipe, affinity, decompose, integrate, svd};
+use decomcam_core::{Error, Layout, Maps, ScoreFormula, affinity, decompose, integrate, svd};
 use report::{Line, Report};
 
 /// What a target offers the program.
@@ -148,14 +148,14 @@ fn run_case(case: &Case, memory: &mut Memory, target: &mut impl Target) -> Resul
     report.stage("top_channels", first(&mut memory.picture, top.len())?);
 
     let activations = activations(case)?;
-    let mut parts =
+    let parts =
         report.measured(|| decompose::decompose(&activations, weights, top, case.components, case.sign, workspace))?;
-    report.stage("components", parts.components());
+    report.stage("components", parts.maps());
     report.stage("singular_values", parts.singular_values());
-    report.stage("first_order", parts.first_order());
+    report.stage("first_order", parts.centred_first_order());
 
-    for (stage, recipe) in RECIPES {
-        report.measured(|| integrate::score_weights(recipe, case.scores, case.score_blurred, part_weights))?;
+    for (stage, formula) in FORMULAS {
+        report.measured(|| integrate::score_weights(formula, case.scores, case.score_blurred, part_weights))?;
         report.stage(stage, part_weights);
     }
     report.measured(|| integrate::aligned_weights(&parts, part_weights))?;
@@ -163,9 +163,9 @@ fn run_case(case: &Case, memory: &mut Memory, target: &mut impl Target) -> Resul
     report.measured(|| integrate::exact_weights(&parts, part_weights))?;
     report.stage("exact_weights", part_weights);
     integrate::aligned_weights(&parts, part_weights)?;
-    report.measured(|| parts.rectify());
-    report.stage("ossms", parts.components());
-    report.measured(|| integrate::sum(parts.components(), part_weights, saliency))?;
+    let ossms = report.measured(|| parts.rectify());
+    report.stage("ossms", ossms.maps());
+    report.measured(|| integrate::sum(ossms.maps(), part_weights, saliency))?;
     report.stage("saliency", saliency);
 
     let scratch = first(&mut memory.scratch, resample::scratch_len(case.width))?;
@@ -184,7 +184,7 @@ fn run_case(case: &Case, memory: &mut Memory, target: &mut impl Target) -> Resul
     let shared = first(&mut memory.positions, positions)?;
     report.measured(|| affinity::affinity(&activations, matrix, scratch_of_two))?;
     report.stage("affinity", matrix);
-    report.measured(|| affinity::share(matrix, parts.first_order(), shared))?;
+    report.measured(|| affinity::share(matrix, ossms.centred_first_order(), shared))?;
     report.stage("shared", shared);
 
     let scratch_of_two = first(&mut memory.pooled, cams::scratch_len(positions))?;
@@ -200,7 +200,7 @@ fn run_case(case: &Case, memory: &mut Memory, target: &mut impl Target) -> Resul
     report.stage("eigen_grad_cam", map);
 
     let bicubic = Bicubic::new(case.height, case.width, SMALL, first(&mut memory.taps, SMALL)?)?;
-    let ossm = parts.components().get(..positions).ok_or(Error::Shape)?;
+    let ossm = ossms.iter().next().ok_or(Error::Shape)?;
     let row = first(&mut memory.row, SMALL)?;
     let rows = first(&mut memory.picture, SMALL * SMALL)?;
     report.measured(|| {
@@ -223,9 +223,9 @@ fn run_case(case: &Case, memory: &mut Memory, target: &mut impl Target) -> Resul
     report.measured(|| head.channel_weights(1, Some(0), positions, weights))?;
     report.stage("head_weights", weights);
     let row = first(&mut memory.row, positions)?;
-    report.measured(|| head::first_order(&activations, weights, row, map))?;
+    report.measured(|| head::centred_first_order(&activations, weights, row, map))?;
     report.stage("head_first_order", map);
-    report.measured(|| head::contributions(parts.components(), map, row, part_weights))?;
+    report.measured(|| head::contributions(ossms.maps(), map, row, part_weights))?;
     report.stage("contributions", part_weights);
 
     let matrix = case.gradients.as_chunks::<8>().0.first_chunk::<8>().ok_or(Error::Shape)?;
@@ -236,12 +236,12 @@ fn run_case(case: &Case, memory: &mut Memory, target: &mut impl Target) -> Resul
     Ok(())
 }
 
-/// The recipes that take scores, by the name of their stage.
-const RECIPES: [(&str, Recipe); 4] = [
-    ("weights_paper", Recipe::Paper),
-    ("weights_notebook", Recipe::Notebook),
-    ("weights_v1", Recipe::V1),
-    ("weights_v25", Recipe::V25),
+/// The formulas by the name of their stage.
+const FORMULAS: [(&str, ScoreFormula); 4] = [
+    ("weights_paper", ScoreFormula::Paper),
+    ("weights_notebook", ScoreFormula::Notebook),
+    ("weights_v1", ScoreFormula::V1),
+    ("weights_v25", ScoreFormula::V25),
 ];
 
 /// The class activation maps that are sums over channels, by the name of their stage.

@@ -9,8 +9,8 @@ use decomcam_core::head::{self, LinearHead, Question};
 use decomcam_core::mask::{self, Mask, Range};
 use decomcam_core::resample::{self, Bicubic, Tap};
 use decomcam_core::{
-    Decomposition, Error, Layout, Maps, Quantisation, Recipe, SignRule, affinity, channels, decompose, integrate,
-    maths, svd,
+    Error, Layout, Maps, Parts, Quantisation, ScoreFormula, SignRule, Weighing, affinity, channels, decompose,
+    integrate, sums, svd,
 };
 use firmware_proof::{any, buffer, number};
 
@@ -34,16 +34,19 @@ fn explain() -> Result<(), Error> {
     channels::weights(&gradients, buffer())?;
     let top = channels::top::<100>(buffer(), any())?;
     channels::top_into(buffer(), buffer())?;
-    let (recipe, sign) = (recipe(), sign());
-    let mut parts = decompose::decompose(&maps()?, buffer(), &top, any(), sign, buffer())?;
+    let parts = decompose::decompose(&maps()?, buffer(), &top, any(), sign(), buffer())?;
     look_at(&parts);
-    black_box((recipe.subtracts_blurred(), recipe.blends_normalised(), recipe.blur_truncate()));
-    integrate::score_weights(recipe, buffer(), number(), buffer())?;
+    black_box(parts.alignment(any()));
+    let formula = formula();
+    black_box(formula.subtracts_blurred());
+    integrate::score_weights(formula, buffer(), number(), buffer())?;
     integrate::aligned_weights(&parts, buffer())?;
     integrate::exact_weights(&parts, buffer())?;
     integrate::predicted(&parts, buffer())?;
-    parts.rectify();
-    integrate::sum(parts.components(), buffer(), buffer())?;
+    integrate::exact_sum(number(), parts.maps(), buffer(), buffer())?;
+    let ossms = parts.rectify();
+    look_at(&ossms);
+    integrate::sum(ossms.maps(), buffer(), buffer())?;
 
     let bicubic = Bicubic::new(any(), any(), any(), buffer::<Tap>())?;
     black_box((bicubic.out_height(), bicubic.out_width(), bicubic.positions()));
@@ -80,14 +83,20 @@ fn others() -> Result<(), Error> {
     affinity::share(buffer(), buffer(), buffer())
 }
 
-fn recipe() -> Recipe {
+fn formula() -> ScoreFormula {
     match any() {
-        0 => Recipe::Paper,
-        1 => Recipe::Notebook,
-        2 => Recipe::V1,
-        3 => Recipe::V25,
-        4 => Recipe::Aligned,
-        _ => Recipe::Exact,
+        0 => ScoreFormula::Paper,
+        1 => ScoreFormula::Notebook,
+        2 => ScoreFormula::V1,
+        _ => ScoreFormula::V25,
+    }
+}
+
+fn weighing() -> Weighing {
+    match any() {
+        0 => Weighing::Exact,
+        1 => Weighing::Aligned,
+        _ => Weighing::Scores(formula()),
     }
 }
 
@@ -99,9 +108,12 @@ fn sign() -> SignRule {
     }
 }
 
-fn look_at(parts: &Decomposition) {
-    black_box((parts.components(), parts.singular_values(), parts.first_order()));
-    black_box((parts.positions(), parts.convergence(), parts.norm(), parts.alignment(any())));
+fn look_at<Kind>(parts: &Parts<Kind>) {
+    black_box((parts.maps(), parts.singular_values(), parts.centred_first_order()));
+    black_box((parts.positions(), parts.count(), parts.convergence(), parts.norm()));
+    for map in parts {
+        black_box(map);
+    }
 }
 
 #[inline(never)]
@@ -113,10 +125,12 @@ fn linear_head() -> Result<(), Error> {
     let versus = (any() > 0).then(any);
     head.channel_weights(any(), versus, any(), buffer())?;
     head::pool(&maps()?, buffer())?;
-    head::first_order(&maps()?, buffer(), buffer(), buffer())?;
+    head::uncentred_first_order(&maps()?, buffer(), buffer(), buffer())?;
+    head::centred_first_order(&maps()?, buffer(), buffer(), buffer())?;
+    black_box(head::first_order_mean(&maps()?, buffer())?);
     head::contributions(buffer(), buffer(), buffer(), buffer())?;
     let question = Question { class: any(), versus, components: any(), sign: sign() };
-    look_at(&head::explain(&head, &maps()?, &question, buffer(), buffer())?.parts);
+    look_at(&head::explain(&head, &maps()?, &question, buffer(), buffer())?.ossms);
     black_box(head::workspace_len(any(), any(), any(), any()));
     Ok(())
 }
@@ -146,7 +160,7 @@ fn capsules() -> Result<(), Error> {
     let settings = Settings {
         channels: any(),
         components: any(),
-        recipe: recipe(),
+        weighing: weighing(),
         sign: sign(),
         out_height: any(),
         out_width: any(),
@@ -179,10 +193,7 @@ fn kernels() {
         cams::scratch_len(any()),
         affinity::scratch_len(any()),
     ));
-    black_box((maths::sqrt(number()), maths::exp(number()), maths::power_of_two_unit(number())));
-    black_box((maths::sum(buffer()), maths::dot(buffer(), buffer()), maths::mean(buffer())));
-    black_box(maths::largest_magnitude(buffer()));
-    maths::scale(buffer(), number());
+    black_box((sums::sum(buffer()), sums::dot(buffer(), buffer()), sums::mean(buffer())));
 }
 
 #[inline(never)]

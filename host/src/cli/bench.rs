@@ -1,0 +1,46 @@
+//! `decomcam bench`.
+
+use super::output::{print, print_json};
+use super::request::RequestArgs;
+use anyhow::Result;
+use clap::Args;
+use decomcam::Photo;
+use decomcam::report::bench::Bench;
+use decomcam::timings::peak_memory_bytes;
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// Arguments of `bench`.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// JPEG, PNG, WebP, BMP or GIF
+    pub photo: PathBuf,
+    /// Explanations to take the median of, after one that is not counted
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
+    pub repeat: u16,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// The explanation that is asked for.
+    #[command(flatten)]
+    pub request: RequestArgs,
+}
+
+/// Measures repeated explanations.
+pub fn run(args: &BenchArgs) -> Result<()> {
+    let start = Instant::now();
+    let options = args.request.options(None);
+    let photo = Photo::open(&args.photo)?;
+    let session = args.request.open()?.watching(|_| std::ops::ControlFlow::Continue(()));
+    let prompt = args.request.prompt(&session, &photo, &options)?;
+    session.explain(&photo, &prompt, &options)?;
+    let first = start.elapsed();
+    let mut runs = Vec::new();
+    for _ in 0..args.repeat {
+        let start = Instant::now();
+        let timings = session.explain(&photo, &prompt, &options)?.timings;
+        runs.push((start.elapsed(), timings));
+    }
+    let bench = Bench::new(&session.loading(), first, &runs, session.threads(), peak_memory_bytes());
+    if args.json { print_json(&bench) } else { print(&bench.table()) }
+}

@@ -1,0 +1,155 @@
+//! Values that the command line names and the library uses, each with one line of help.
+
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
+use decomcam::metrics::Metric;
+use decomcam::model::Preprocessing;
+use decomcam::photo::Fit;
+use decomcam::{Integrate, Method, Recipe};
+use decomcam_core::SignRule;
+use std::sync::LazyLock;
+
+/// `--method`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MethodArg(pub Method);
+
+impl ValueEnum for MethodArg {
+    fn value_variants<'a>() -> &'a [Self] {
+        static ALL: LazyLock<Vec<MethodArg>> = LazyLock::new(|| Method::all().map(MethodArg).collect());
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.0.name()).help(self.0.help()))
+    }
+}
+
+/// `--recipe`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RecipeArg(pub Recipe);
+
+impl ValueEnum for RecipeArg {
+    fn value_variants<'a>() -> &'a [Self] {
+        const ALL: [RecipeArg; Recipe::ALL.len()] = {
+            let mut all = [RecipeArg(Recipe::Exact); Recipe::ALL.len()];
+            let mut at = 0;
+            while at < all.len() {
+                all[at] = RecipeArg(Recipe::ALL[at]);
+                at += 1;
+            }
+            all
+        };
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.0.name()).help(self.0.help()))
+    }
+}
+
+/// `--metrics`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricArg {
+    /// Those that compare maps with masks.
+    Localisation,
+    /// Those that run the network.
+    Faithfulness,
+    /// Both.
+    All,
+    /// One by its name.
+    One(Metric),
+}
+
+impl MetricArg {
+    /// The metrics that it stands for.
+    pub fn metrics(self) -> impl Iterator<Item = Metric> {
+        Metric::ALL.into_iter().filter(move |metric| match self {
+            Self::Localisation => metric.needs_mask(),
+            Self::Faithfulness => !metric.needs_mask(),
+            Self::All => true,
+            Self::One(one) => one == *metric,
+        })
+    }
+}
+
+impl ValueEnum for MetricArg {
+    fn value_variants<'a>() -> &'a [Self] {
+        static ALL: LazyLock<Vec<MetricArg>> = LazyLock::new(|| {
+            let groups = [MetricArg::Localisation, MetricArg::Faithfulness, MetricArg::All];
+            groups.into_iter().chain(Metric::ALL.map(MetricArg::One)).collect()
+        });
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self {
+            Self::Localisation => PossibleValue::new("localisation").help("Maps against masks: the first five below"),
+            Self::Faithfulness => PossibleValue::new("faithfulness").help("Scores of changed photos: the others"),
+            Self::All => PossibleValue::new("all").help("Both"),
+            Self::One(metric) => PossibleValue::new(metric.name()),
+        })
+    }
+}
+
+macro_rules! named_values {
+    ($(#[$doc:meta])* $name:ident($inner:ty) { $($value:expr => $word:literal, $help:literal;)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq)]
+        pub struct $name(pub $inner);
+
+        impl ValueEnum for $name {
+            fn value_variants<'a>() -> &'a [Self] {
+                &[$(Self($value)),*]
+            }
+
+            fn to_possible_value(&self) -> Option<PossibleValue> {
+                $(if self.0 == $value { return Some(PossibleValue::new($word).help($help)); })*
+                None
+            }
+        }
+    };
+}
+
+named_values! {
+    /// `--sign`.
+    SignArg(SignRule) {
+        SignRule::Score => "score", "The side that the score rewards";
+        SignRule::LargestLoading => "loading", "Largest channel loading positive (scikit-learn since 1.5)";
+        SignRule::LargestEntry => "entry", "Largest entry of the map positive (scikit-learn before 1.5)";
+    }
+}
+
+named_values! {
+    /// `--integrate`.
+    IntegrateArg(Integrate) {
+        Integrate::Photo => "photo", "In the photo, blurred elsewhere; a forward pass each";
+        Integrate::Features => "features", "In the layer, replaced by the channels' means elsewhere, as a board does";
+    }
+}
+
+named_values! {
+    /// `--affinity`.
+    SwitchArg(bool) {
+        true => "on", "Yes";
+        false => "off", "No";
+    }
+}
+
+named_values! {
+    /// `--preset`.
+    PresetArg(Preprocessing) {
+        Preprocessing::IMAGENET => "imagenet", "ImageNet's mean and deviation, as torchvision and most of timm [default]";
+        Preprocessing::CLIP => "clip", "The mean and deviation of OpenAI's CLIP";
+        Preprocessing::HALF => "half", "-1 to 1: mean and deviation one half";
+        Preprocessing::TF => "tf", "(value - 127) / 128, as TensorFlow Lite";
+    }
+}
+
+named_values! {
+    /// `--fit`.
+    FitArg(Fit) {
+        Fit::Crop => "crop", "Cut out the centre";
+        Fit::Pad => "pad", "Fill up the shorter side; everything is seen, smaller";
+        Fit::Stretch => "stretch", "Take the whole photo, distorted";
+    }
+}

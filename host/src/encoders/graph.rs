@@ -1,0 +1,234 @@
+//! The graphs that are run: of the network, of a score on top of it, of the gradient back to a layer, and of what follows from the layer.
+
+use super::image::TowerKey;
+use crate::Size;
+use crate::model::{Layer, Model, Score, ScoreKind};
+use crate::onnx::gradient::append_gradient;
+use crate::onnx::inspect::{self, Look};
+use crate::onnx::places::Grid;
+use crate::onnx::quantised::{self, Steps, Wanted};
+use anyhow::{Context, Result, anyhow, ensure};
+use tract_onnx::tract_core::ops::math;
+use tract_onnx::tract_core::ops::nn::{Reduce, Reducer};
+use tract_onnx::tract_core::ops::source::TypedSource;
+use tract_onnx::tract_hir::internal::*;
+
+/// What goes into a tower's graph.
+#[derive(Debug)]
+pub(super) struct Wiring {
+    pub(super) key: TowerKey,
+    pub(super) outputs: Vec<String>,
+    pub(super) score: Score,
+    pub(super) layer: Layer,
+    /// The network's file, for messages.
+    pub(super) origin: String,
+}
+
+/// The plans of a tower. All share their constants, packed weights included.
+pub(super) struct Plans {
+    /// Picture -> outputs.
+    pub(super) vectors: Arc<TypedRunnableModel>,
+    /// Picture -> outputs, layer.
+    pub(super) see: Arc<TypedRunnableModel>,
+    /// Picture, target -> outputs, layer, gradient.
+    pub(super) explain: Arc<TypedRunnableModel>,
+    pub(super) target_len: usize,
+    pub(super) place: Place,
+    pub(super) steps: Option<Steps>,
+}
+
+/// How the layer's tensor looks at the tower's size.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    /// Height and width, in positions.
+    pub(super) size: Size,
+    /// Lengths of the tensor's axes.
+    pub(super) shape: Vec<usize>,
+}
+
+impl Wiring {
+    /// What the key names, looked up in the manifest.
+    pub(super) fn new(model: &Model, key: &TowerKey) -> crate::Result<Self> {
+        let manifest = &model.manifest;
+        let layer = manifest.layer(&key.layer)?.clone();
+        let score = manifest.score(&key.score)?.clone();
+        manifest.check_size(key.size)?;
+        let mut outputs: Vec<String> = Vec::new();
+        for score in &manifest.scores {
+            if !outputs.contains(&score.image) {
+                outputs.push(score.image.clone());
+            }
+        }
+        let origin = format!("{} of {}", manifest.image.file, model.origin());
+        Ok(Self { key: key.clone(), outputs, score, layer, origin })
+    }
+
+    fn size(&self) -> Size {
+        self.key.size
+    }
+
+    /// The network as a graph of floats, shuffled as asked; its outputs are the wanted ones, then the layer.
+    pub(super) fn read(&self, model: &Model) -> Result<(TypedModel, Place)> {
+        let side = &model.manifest.image;
+        let Size { height, width } = self.size();
+        let mut names: Vec<&str> = self.outputs.iter().map(String::as_str).collect();
+        names.push(&self.layer.name);
+        let wanted = Wanted {
+            input: &side.input,
+            datum_type: f32::datum_type(),
+            shape: &[Some(1), Some(3), Some(height), Some(width)],
+            outputs: &names,
+            pairs: model.pairs(),
+            folder: model.folder(),
+        };
+        let (mut network, grids) = quantised::read_with_grids(model.file(&side.file)?, &wanted)?;
+        let layer = network.outputs[self.outputs.len()];
+        let place = self.place(&network, layer, grids[self.outputs.len()])?;
+        for output in 0..self.outputs.len() {
+            network.outputs[output] = as_row(&mut network, output)?;
+        }
+        let scored = self.scored(&network)?;
+        self.key.shuffle.apply(&mut network, scored)?;
+        Ok((network, place))
+    }
+
+    /// What the layer's tensor is, once that is what the manifest says.
+    fn place(&self, network: &TypedModel, tensor: OutletId, grid: Option<Grid>) -> Result<Place> {
+        let Layer { name, channels, layout, prefix_tokens, suffix_tokens, .. } = &self.layer;
+        let fact = network.outlet_fact(tensor)?;
+        let shape = fact.shape.as_concrete().filter(|_| fact.datum_type == f32::datum_type());
+        let shape = shape.with_context(|| format!("\"{name}\": expected f32 numbers, found {fact:?}"))?.to_vec();
+        let (expected, nominal) = (self.layer.shape(self.size()), self.layer.size(self.size()));
+        let Some(grid) = grid.filter(|_| self.layer.unpadded || shape != expected) else {
+            ensure!(shape == expected, "\"{name}\": expected shape {expected:?} as the manifest says, found {shape:?}");
+            return Ok(Place { size: nominal, shape });
+        };
+        let said = Grid {
+            layout: *layout,
+            channels: *channels,
+            size: if self.layer.unpadded { grid.size } else { nominal },
+            before: *prefix_tokens,
+            after: *suffix_tokens,
+        };
+        ensure!(grid == said, "\"{name}\": expected {said} as the manifest says, found {grid}, of shape {shape:?}");
+        Ok(Place { size: grid.size, shape })
+    }
+
+    /// The output that the score is computed from.
+    pub(super) fn scored(&self, network: &TypedModel) -> Result<OutletId> {
+        let at = self.outputs.iter().position(|name| *name == self.score.image).context("no such output")?;
+        Ok(network.outputs[at])
+    }
+
+    /// Why no gradient gets to the layer, if that is what is wrong.
+    pub(super) fn refusal(&self, model: &Model) -> Result<Option<String>> {
+        let file = model.file(&model.manifest.image.file)?;
+        let look =
+            Look { folder: model.folder(), size: Some(self.size()), output: Some(&self.score.image), classes: None };
+        let found = inspect::inspect(file, &look)?;
+        Ok(found.refusal(&self.layer.name, &|name| model.manifest.layer(name).is_ok()))
+    }
+
+    /// The network from the layer on.
+    pub(super) fn head(&self, model: &Model) -> Result<(Arc<TypedRunnableModel>, Place)> {
+        let (network, place) = self.read(model)?;
+        let mut head = after(network, self.outputs.len())?;
+        head.optimize()?;
+        Ok((SimplePlan::new(head)?, place))
+    }
+
+    pub(super) fn plans(&self, model: &Model) -> Result<Plans> {
+        let (mut network, place) = self.read(model)?;
+        let layer = network.outputs[self.outputs.len()];
+        let scored = self.scored(&network)?;
+        let target_len = match network.outlet_fact(scored)?.shape.as_concrete() {
+            Some(&[1, length]) => length,
+            other => {
+                return Err(anyhow!("\"{}\": expected shape [1, length], found {other:?}", self.score.image));
+            }
+        };
+        let steps = quantised::steps_of(&network, layer);
+        let target = network.add_source("decomcam.target", f32::fact([1, target_len]))?;
+        let value = append_score(&mut network, self.score.kind, scored, target)?;
+        let gradient = append_gradient(&mut network, value, layer)?;
+        network.outputs.push(gradient);
+        network.optimize()?;
+        let vectors = first_outputs(&network, self.outputs.len())?;
+        let see = first_outputs(&network, self.outputs.len() + 1)?;
+        Ok(Plans { vectors, see, explain: SimplePlan::new(network)?, target_len, steps, place })
+    }
+}
+
+/// The same graph for its first outputs alone, from the picture alone. Constants are shared with the original.
+fn first_outputs(network: &TypedModel, outputs: usize) -> TractResult<Arc<TypedRunnableModel>> {
+    let mut network = network.clone();
+    network.inputs.truncate(1);
+    network.outputs.truncate(outputs);
+    network.compact()?;
+    SimplePlan::new(network)
+}
+
+/// The part of a network that computes its first `outputs` outputs from the one after them.
+fn after(mut network: TypedModel, outputs: usize) -> TractResult<TypedModel> {
+    let tensor = network.outputs[outputs];
+    let fact = network.outlet_fact(tensor)?.without_value();
+    let node = &network.nodes[tensor.node];
+    ensure!(node.outputs.len() == 1, "the layer comes out of a node with several outputs");
+    // tract has no other way to make an input of a tensor that is computed.
+    for (slot, input) in node.inputs.clone().into_iter().enumerate() {
+        let edge = InletId::new(tensor.node, slot);
+        network.nodes[input.node].outputs[input.slot].successors.retain(|successor| *successor != edge);
+    }
+    let node = &mut network.nodes[tensor.node];
+    node.inputs.clear();
+    node.op = Box::new(TypedSource::new(fact));
+    network.outputs.truncate(outputs);
+    network.inputs = vec![tensor];
+    let needed = network.eval_order()?;
+    let sources = needed.iter().filter(|&&node| network.nodes[node].op_is::<TypedSource>());
+    ensure!(sources.count() == 1, "something bypasses the layer");
+    network.compact()?;
+    Ok(network)
+}
+
+/// An output without its axes of length one, but a first one: 1 x length.
+fn as_row(network: &mut TypedModel, output: usize) -> TractResult<OutletId> {
+    let outlet = network.outputs[output];
+    let shape = network.outlet_fact(outlet)?.shape.clone();
+    let long = shape.iter().filter(|length| !length.is_one()).count();
+    if shape.rank() == 2 && shape[0].is_one() || long > 1 {
+        return Ok(outlet);
+    }
+    let row: TVec<TDim> = tvec!(1.to_dim(), shape.volume());
+    let name = network.unique_name(format!("decomcam.row.{output}"));
+    if shape.rank() == 0 {
+        let first = network.wire_node(format!("{name}.first"), AxisOp::Add(0), &[outlet])?;
+        return Ok(network.wire_node(name, AxisOp::Add(0), &first)?[0]);
+    }
+    Ok(network.wire_node(name, AxisOp::Reshape(0, shape.to_tvec(), row), &[outlet])?[0])
+}
+
+/// sum(v t) for a dot, sum(v t) / |v| for a cosine, both of shape 1 x 1.
+fn append_score(
+    network: &mut TypedModel,
+    kind: ScoreKind,
+    vector: OutletId,
+    target: OutletId,
+) -> TractResult<OutletId> {
+    let mut wire = |name: &str, op: Box<dyn TypedOp>, inputs: &[OutletId]| -> TractResult<OutletId> {
+        Ok(network.wire_node(format!("decomcam.{name}"), op, inputs)?[0])
+    };
+    let sum = || Box::new(Reduce::new(tvec!(1), Reducer::Sum));
+    let products = wire("products", Box::new(math::mul()), &[vector, target])?;
+    let dot = wire("dot", sum(), &[products])?;
+    match kind {
+        // A posterior's gradient is that of the product with its target.
+        ScoreKind::Dot | ScoreKind::Posterior => Ok(dot),
+        ScoreKind::Cosine => {
+            let squares = wire("squares", Box::new(math::square()), &[vector])?;
+            let squared_length = wire("squared_length", sum(), &[squares])?;
+            let per_length = wire("per_length", Box::new(math::rsqrt()), &[squared_length])?;
+            wire("cosine", Box::new(math::mul()), &[dot, per_length])
+        }
+    }
+}

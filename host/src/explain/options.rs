@@ -1,0 +1,232 @@
+//! What is asked of an explanation, and what that comes to once the model is known.
+
+use crate::error::Sorted as _;
+use crate::methods::{Method, RISE_MASKS, Recipe};
+use crate::model::Manifest;
+use crate::{Error, Result};
+use anyhow::{Context as _, ensure};
+use decomcam_core::SignRule;
+
+/// How to explain. What is not set is the method's or the model's own choice.
+///
+/// ```
+/// use decomcam::{Method, Options};
+/// let options = Options::new().method("aligned".parse::<Method>()?).components(5);
+/// # Ok::<(), decomcam::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Options {
+    /// A recipe of DecomCAM, or another method.
+    pub method: Method,
+    /// The layer whose activations are explained.
+    pub layer: Option<String>,
+    /// Sizes of the photo that the maps are taken from: 1, the network's own; 2, also twice that.
+    pub scales: Option<usize>,
+    /// Whether each map is averaged over positions with similar activations before the maps are decomposed.
+    pub affinity: Option<bool>,
+    /// P, the channels with the largest weight that are used.
+    pub channels: Option<usize>,
+    /// Q, the parts that the maps are decomposed into.
+    pub components: Option<usize>,
+    /// The side of each component that is kept.
+    pub sign: Option<SignRule>,
+    /// Where OSSMs are masked to measure what they contribute.
+    pub integrate: Option<Integrate>,
+    /// Texts of which each part is given the one whose score it raises most.
+    pub names: Vec<String>,
+    /// Masks of RISE.
+    pub rise_masks: Option<usize>,
+    /// Seed of RISE's masks.
+    pub seed: u64,
+}
+
+/// Where OSSMs are masked to measure their contributions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Integrate {
+    /// In the photo, blurred outside the OSSM: what the paper does. One forward pass for each OSSM.
+    Photo,
+    /// In the layer's activations, blended outside the OSSM towards each channel's mean over positions: what a board with a linear head does. The network
+    /// runs from the layer on.
+    Features,
+}
+
+impl Integrate {
+    /// Its name on the command line and in files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Photo => "photo",
+            Self::Features => "features",
+        }
+    }
+}
+
+impl Options {
+    /// The default recipe, and every choice left open.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the recipe or method.
+    pub fn method(self, method: Method) -> Self {
+        Self { method, ..self }
+    }
+
+    /// Sets the layer.
+    pub fn layer(self, layer: impl Into<String>) -> Self {
+        Self { layer: Some(layer.into()), ..self }
+    }
+
+    /// Sets the number of sizes, 1 or 2.
+    pub fn scales(self, scales: usize) -> Self {
+        Self { scales: Some(scales), ..self }
+    }
+
+    /// Sets whether maps are averaged over positions with similar activations.
+    pub fn affinity(self, affinity: bool) -> Self {
+        Self { affinity: Some(affinity), ..self }
+    }
+
+    /// Sets P.
+    pub fn channels(self, channels: usize) -> Self {
+        Self { channels: Some(channels), ..self }
+    }
+
+    /// Sets Q.
+    pub fn components(self, components: usize) -> Self {
+        Self { components: Some(components), ..self }
+    }
+
+    /// Sets the side of each component that is kept.
+    pub fn sign(self, sign: SignRule) -> Self {
+        Self { sign: Some(sign), ..self }
+    }
+
+    /// Sets where contributions are measured.
+    pub fn integrate(self, integrate: Integrate) -> Self {
+        Self { integrate: Some(integrate), ..self }
+    }
+
+    /// Sets texts to name parts with.
+    pub fn names<T: Into<String>>(self, names: impl IntoIterator<Item = T>) -> Self {
+        Self { names: names.into_iter().map(Into::into).collect(), ..self }
+    }
+
+    /// Sets the number of RISE's masks.
+    pub fn rise_masks(self, masks: usize) -> Self {
+        Self { rise_masks: Some(masks), ..self }
+    }
+
+    /// Sets the seed of RISE's masks.
+    pub fn seed(self, seed: u64) -> Self {
+        Self { seed, ..self }
+    }
+
+    /// Options that are set, each with its name, who heeds it and why others do not.
+    fn given(&self) -> Vec<(&'static str, fn(Method) -> bool, &'static str)> {
+        const PARTS: &str = "it gives one map, without parts";
+        let parts: fn(Method) -> bool = |method| method.recipe().is_some();
+        let layer: fn(Method) -> bool = |method| !matches!(method, Method::Rise | Method::Uniform);
+        let rise: fn(Method) -> bool = |method| method == Method::Rise;
+        [
+            (self.layer.is_some(), "layer", layer, "it looks at no layer"),
+            (self.scales.is_some(), "scales", parts, "it takes its map at the network's own size"),
+            (self.affinity.is_some(), "affinity", parts, "it decomposes nothing"),
+            (self.channels.is_some(), "channels", parts, "it selects no channels"),
+            (self.components.is_some(), "components", parts, PARTS),
+            (self.sign.is_some(), "sign", parts, PARTS),
+            (self.integrate.is_some(), "integrate", parts, PARTS),
+            (!self.names.is_empty(), "name-parts", parts, PARTS),
+            (self.rise_masks.is_some(), "rise-masks", rise, "only rise draws masks"),
+        ]
+        .into_iter()
+        .filter_map(|(given, name, takes, why)| given.then_some((name, takes, why)))
+        .collect()
+    }
+
+    /// Refuses options that none of these methods heeds.
+    ///
+    /// # Errors
+    /// [`Error::Options`], naming the option and the reason.
+    pub fn check_used(&self, methods: &[Method]) -> Result<()> {
+        let unused = self.given().into_iter().find(|(_, takes, _)| !methods.iter().any(|method| takes(*method)));
+        let Some((name, _, why)) = unused else { return Ok(()) };
+        let methods: Vec<&str> = methods.iter().map(|method| method.name()).collect();
+        Err(anyhow::anyhow!("--{name} has no effect with {}: {why}; leave it out", methods.join(", ")))
+            .kind(Error::Options)
+    }
+
+    /// These options for one of several methods: what it does not heed is left out.
+    pub fn of_method(&self, method: Method) -> Self {
+        let parts = method.recipe().is_some();
+        Self {
+            method,
+            layer: self.layer.clone(),
+            scales: self.scales.filter(|_| parts),
+            affinity: self.affinity.filter(|_| parts),
+            channels: self.channels.filter(|_| parts),
+            components: self.components.filter(|_| parts),
+            sign: self.sign.filter(|_| parts),
+            integrate: self.integrate.filter(|_| parts),
+            names: if parts { self.names.clone() } else { Vec::new() },
+            rise_masks: self.rise_masks.filter(|_| method == Method::Rise),
+            seed: self.seed,
+        }
+    }
+
+    /// What these options come to with a model.
+    ///
+    /// # Errors
+    /// An option without effect, an unknown layer, a number of sizes that is neither 1 nor 2.
+    pub fn resolve(&self, manifest: &Manifest) -> Result<Request> {
+        self.check_used(&[self.method])?;
+        self.resolved(manifest).kind(Error::Options)
+    }
+
+    fn resolved(&self, manifest: &Manifest) -> anyhow::Result<Request> {
+        let layer = self.layer.as_ref().unwrap_or(&manifest.image.default_layer);
+        manifest.layer(layer).context("--layer")?;
+        let recipe = self.method.recipe();
+        let exact = recipe == Some(Recipe::Exact);
+        let scales = self.scales.unwrap_or(if exact { manifest.explain.scales } else { 1 });
+        ensure!((1..=2).contains(&scales), "--scales {scales} is out of range: expected 1 or 2");
+        Ok(Request {
+            method: self.method,
+            layer: layer.clone(),
+            scales,
+            affinity: self.affinity.unwrap_or(exact),
+            channels: self.channels,
+            components: self.components,
+            sign: self.sign.unwrap_or(recipe.unwrap_or_default().sign()),
+            integrate: self.integrate,
+            rise_masks: self.rise_masks.unwrap_or(RISE_MASKS),
+            seed: self.seed,
+        })
+    }
+}
+
+/// What [`Options`] come to with a model: everything that does not depend on the photo is decided.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// The layer.
+    pub layer: String,
+    /// 1, or 2: the network also looks at twice its own size.
+    pub scales: usize,
+    /// Whether maps are averaged over positions with similar activations.
+    pub affinity: bool,
+    /// P, if not the recipe's own number.
+    pub channels: Option<usize>,
+    /// Q, if not 10 (or all, if fewer exist).
+    pub components: Option<usize>,
+    /// The side of each component that is kept.
+    pub sign: SignRule,
+    /// Where contributions are measured; if not given, in the features for `exact` where nothing bypasses the layer, else in the photo.
+    pub integrate: Option<Integrate>,
+    /// Masks of RISE.
+    pub rise_masks: usize,
+    /// Seed of RISE's masks.
+    pub seed: u64,
+}

@@ -1,0 +1,75 @@
+//! How a photo is prepared for the network: one rule for every command.
+
+use crate::model::Manifest;
+use crate::photo::{Fit, Framing, Photo, Planes};
+use crate::{Result, Size};
+
+/// What of a photo the network sees, and how.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct View {
+    size: Size,
+    fit: Fit,
+    margin: usize,
+    mean: [f32; 3],
+    std: [f32; 3],
+    padding: [u8; 3],
+}
+
+impl View {
+    /// The model's own way, but for what is given: the size of the input, the fit, and with [`Fit::Crop`] the pixels of the input that are cut off in total
+    /// along the shorter side beyond the square.
+    ///
+    /// # Errors
+    /// A size that the model cannot take.
+    pub fn new(manifest: &Manifest, size: Option<Size>, fit: Option<Fit>, margin: Option<usize>) -> Result<Self> {
+        let image = &manifest.image;
+        let size = size.unwrap_or(image.size);
+        manifest.check_size(size)?;
+        // The same share of the photo at every size.
+        let shorter = |size: Size| size.height.min(size.width);
+        let own_margin = (image.margin * shorter(size)).div_ceil(shorter(image.size));
+        Ok(Self {
+            size,
+            fit: fit.unwrap_or(image.fit),
+            margin: margin.unwrap_or(own_margin),
+            mean: image.mean,
+            std: image.std,
+            padding: image.padding(),
+        })
+    }
+
+    /// Height and width of the network's input.
+    pub fn size(&self) -> Size {
+        self.size
+    }
+
+    /// How photos of another shape are made to fit.
+    pub fn fit(&self) -> Fit {
+        self.fit
+    }
+
+    /// Pixels of the input that [`Fit::Crop`] cuts off beyond the square.
+    pub fn margin(&self) -> usize {
+        self.margin
+    }
+
+    /// The part of a photo of that size that the network sees, at whatever size it looks.
+    pub fn framing(&self, photo: Size) -> Framing {
+        Framing::new(self.fit, photo, self.size, self.margin)
+    }
+
+    /// A part of the photo at a size of the network's input, samples in 0..=1.
+    pub fn planes(&self, photo: &Photo, framing: Framing, size: Size, threads: usize) -> Planes {
+        photo.network_input(framing, size, self.padding, threads)
+    }
+
+    /// (x - mean) / std of every sample, in 8-bit levels: what the network is given.
+    pub fn normalised(&self, planes: &Planes) -> Vec<f32> {
+        planes.normalised(self.mean, self.std)
+    }
+
+    /// [`View::normalised`] in place.
+    pub fn into_normalised(&self, planes: Planes) -> Vec<f32> {
+        planes.into_normalised(self.mean, self.std)
+    }
+}

@@ -1,0 +1,155 @@
+//! A network without a manifest: what a manifest would say is found by looking into the file.
+
+use super::manifest::{ClassSide, Explain, Filter, ImageSide, Layer, Manifest, SCHEMA, Score, ScoreKind};
+use super::options::{ModelOptions, Preprocessing};
+use super::{Model, hex_sha256};
+use crate::onnx::ends::{Answer, Squash};
+use crate::onnx::inspect::{self, FoundLayer, Inspection, Look};
+use crate::onnx::quantised::Pairs;
+use crate::photo::Fit;
+use anyhow::{Context, Result, ensure};
+use std::borrow::Cow;
+use std::path::Path;
+
+/// Opens a classifier's ONNX file.
+pub(super) fn open(path: &Path, options: &ModelOptions) -> Result<Model> {
+    let origin = path.display().to_string();
+    let onnx = read(path)?;
+    let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new(".")).to_owned();
+    let given = options.labels.as_deref().map(read).transpose()?;
+    let classes = given.as_ref().map(|labels| String::from_utf8_lossy(labels).lines().count());
+    let look = Look { folder: Some(&folder), size: options.size, output: options.output.as_deref(), classes };
+    let found = inspect::inspect(&onnx, &look).with_context(|| origin.clone())?;
+    let answer = found.class_answer(look.output, classes).with_context(|| origin.clone())?;
+    let layer = default_layer(&found, options, &origin)?;
+    let labels = labels(options, given, answer, &origin)?;
+    let name = path.file_stem().map_or_else(|| "model".to_owned(), |stem| stem.to_string_lossy().into_owned());
+    let manifest = Manifest {
+        schema: SCHEMA,
+        name,
+        description: "a network without a manifest".into(),
+        licence: "unknown".into(),
+        image: image_side(&found, layer, preprocessing(options)?, hex_sha256(&onnx)),
+        text: None,
+        classes: Some(ClassSide { labels: "labels.txt".into(), labels_sha256: hex_sha256(&labels) }),
+        scores: scores(answer),
+        explain: Explain { reported: reported_name(answer.end.squash).into(), explained: "logit".into(), scales: 1 },
+        notices: Vec::new(),
+    };
+    manifest.check().with_context(|| origin.clone())?;
+    let files = [("image.onnx", onnx), ("labels.txt", labels)];
+    Ok(Model {
+        sha256: hex_sha256(serde_json::to_string(&manifest)?.as_bytes()),
+        manifest,
+        files: files.map(|(name, bytes)| (name.to_owned(), Cow::Owned(bytes))).into(),
+        origin,
+        folder: Some(folder),
+        pairs: Pairs::default(),
+    })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("{}: could not read the file", path.display()))
+}
+
+/// The layer asked for, or the suggested one.
+fn default_layer<'f>(found: &'f Inspection, options: &ModelOptions, origin: &str) -> Result<&'f FoundLayer> {
+    let suggested = || {
+        let none = || format!("{origin}: {}", found.refusal.as_deref().unwrap_or("no layer that can be explained"));
+        found.suggested.as_deref().with_context(none)
+    };
+    let name = options.layer.as_deref().map_or_else(suggested, Ok)?;
+    found.layer(name).with_context(|| origin.to_owned())
+}
+
+/// The names of the classes, one a line: those of the file given, or numbers.
+fn labels(options: &ModelOptions, given: Option<Vec<u8>>, answer: &Answer, origin: &str) -> Result<Vec<u8>> {
+    let classes = answer.classes().with_context(|| {
+        format!("{origin}: expected an output of 1 x classes, found \"{}\" of {:?}", answer.end.output, answer.shape)
+    })?;
+    let Some(labels) = given else {
+        return Ok((0..classes).map(|class| format!("{class}\n")).collect::<String>().into_bytes());
+    };
+    let lines = String::from_utf8_lossy(&labels).lines().count();
+    ensure!(
+        lines == classes,
+        "{}: expected {classes} names, one for each class of {origin}, found {lines}",
+        options.labels.as_deref().unwrap_or(Path::new("labels")).display()
+    );
+    Ok(labels)
+}
+
+/// The number that a network is known by.
+fn reported_name(squash: Option<Squash>) -> &'static str {
+    match squash {
+        None => "logit",
+        Some(Squash::Softmax | Squash::Sigmoid) => "probability",
+        Some(Squash::LogSoftmax) => "log-probability",
+    }
+}
+
+/// What is explained, and what is reported where that is something else.
+fn scores(answer: &Answer) -> Vec<Score> {
+    let end = &answer.end;
+    let score = |name: &str, image: &str, description: String| Score {
+        name: name.into(),
+        kind: ScoreKind::Dot,
+        image: image.into(),
+        text: "class".into(),
+        scale: None,
+        description,
+    };
+    let mut scores = vec![score("logit", &end.explained, format!("the class's number in \"{}\"", end.explained))];
+    if let Some(squash) = end.squash {
+        let description = format!("the class's number in output \"{}\": {squash:?} of the logits", end.output);
+        scores.push(score(reported_name(Some(squash)), &end.reported, description));
+    }
+    scores
+}
+
+/// Mean and deviation as shares of 1 become those of values from 0 to 255.
+fn preprocessing(options: &ModelOptions) -> Result<Preprocessing> {
+    let preset = options.preset.unwrap_or_default();
+    let levels = |name: &str, given: Option<[f32; 3]>, preset: [f32; 3]| -> Result<[f32; 3]> {
+        let Some(given) = given else { return Ok(preset) };
+        ensure!(
+            given.iter().all(|level| level.abs() <= 1.0),
+            "{name}: expected shares of 1, found {given:?}; these look like values of 0 to 255: divide them by 255"
+        );
+        Ok(given.map(|level| 255.0 * level))
+    };
+    let (mean, std) = (levels("mean", options.mean, preset.mean)?, levels("std", options.std, preset.std)?);
+    Ok(Preprocessing { mean, std, ..preset })
+}
+
+fn image_side(found: &Inspection, default: &FoundLayer, prepared: Preprocessing, sha256: String) -> ImageSide {
+    let size = found.size;
+    ImageSide {
+        file: "image.onnx".into(),
+        sha256,
+        input: found.input.name.clone(),
+        size,
+        // Layers have been found for this size; others are possible where they follow from it.
+        multiple: if size.height == size.width { size.height } else { 1 },
+        fit: Fit::Crop,
+        margin: prepared.margin(size.height.min(size.width)),
+        filter: Filter::Bicubic,
+        mean: prepared.mean,
+        std: prepared.std,
+        default_layer: default.name.clone(),
+        layers: found.explainable().map(|layer| manifest_layer(found, layer)).collect(),
+    }
+}
+
+fn manifest_layer(found: &Inspection, layer: &FoundLayer) -> Layer {
+    Layer {
+        name: layer.name.clone(),
+        channels: layer.channels,
+        stride: layer.stride(found.size),
+        layout: layer.layout,
+        prefix_tokens: layer.prefix_tokens,
+        suffix_tokens: layer.suffix_tokens,
+        unpadded: layer.is_unpadded(found.size),
+        description: format!("output of {}", layer.operator),
+    }
+}

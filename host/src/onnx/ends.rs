@@ -1,0 +1,162 @@
+//! Where a network's answer is: which output scores classes, and the tensor before what saturates.
+//!
+//! The gradient of a probability that is nearly one is nearly zero, and says little of what spoke for the class: so a network that ends in a softmax or a sigmoid
+//! is explained at what goes into it, and reported as what comes out.
+
+use anyhow::{Result, bail, ensure};
+use serde::Serialize;
+use std::collections::HashMap;
+use tract_onnx::pb;
+
+/// Nodes that are looked back through from an output.
+const FARTHEST: usize = 64;
+
+/// What turns scores into probabilities at the end of a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Squash {
+    /// exp(x) over the sum of all.
+    Softmax,
+    /// x less the logarithm of that sum.
+    LogSoftmax,
+    /// 1 / (1 + exp(-x)).
+    Sigmoid,
+}
+
+/// What an output of a network is made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct End {
+    /// The graph's output.
+    pub output: String,
+    /// The tensor that is reported: the output, or what an ArgMax or TopK chooses from.
+    pub reported: String,
+    /// The tensor that is explained: the reported one, or what it was before a softmax, a sigmoid or a clamp.
+    pub explained: String,
+    /// What lies between the two, if it makes probabilities.
+    pub squash: Option<Squash>,
+}
+
+impl End {
+    /// Looks back from an output of the graph.
+    pub fn of(graph: &pb::GraphProto, output: &str) -> Self {
+        let producers: HashMap<&str, &pb::NodeProto> =
+            graph.node.iter().flat_map(|node| node.output.iter().map(move |name| (name.as_str(), node))).collect();
+        let mut end = Self { output: output.into(), reported: output.into(), explained: output.into(), squash: None };
+        let mut at = output;
+        for _ in 0..FARTHEST {
+            let Some(node) = producers.get(at) else { break };
+            let Some(input) = node.input.first() else { break };
+            let squash = match node.op_type.as_str() {
+                "Softmax" => Some(Squash::Softmax),
+                "LogSoftmax" => Some(Squash::LogSoftmax),
+                "Sigmoid" => Some(Squash::Sigmoid),
+                _ => None,
+            };
+            at = input;
+            match node.op_type.as_str() {
+                "Identity" | "Cast" | "Dropout" | "Reshape" | "Squeeze" | "Unsqueeze" | "Flatten" => (),
+                "ArgMax" | "TopK" if end.squash.is_none() => {
+                    end.reported = input.clone();
+                    end.explained = input.clone();
+                }
+                "DequantizeLinear" => (),
+                "QuantizeLinear" | "Clip" => end.explained = input.clone(),
+                _ if squash.is_some() && end.squash.is_none() => {
+                    end.squash = squash;
+                    end.explained = input.clone();
+                }
+                _ => break,
+            }
+        }
+        end
+    }
+}
+
+/// An output that may score classes.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Answer {
+    /// What it is made of.
+    #[serde(flatten)]
+    pub end: End,
+    /// Lengths of the reported tensor's axes; none where they are open.
+    pub shape: Vec<Option<usize>>,
+}
+
+impl Answer {
+    /// Number of classes, of an output that is one row of scores; axes of length one do not count.
+    pub fn classes(&self) -> Option<usize> {
+        let lengths: Vec<usize> = self.shape.iter().copied().collect::<Option<_>>()?;
+        let longer: Vec<usize> = lengths.into_iter().filter(|length| *length > 1).collect();
+        match longer[..] {
+            [] => Some(1),
+            [classes] => Some(classes),
+            _ => None,
+        }
+    }
+
+    fn is_called(&self, words: &[&str]) -> bool {
+        let names = [&self.end.output, &self.end.reported].map(|name| name.to_lowercase());
+        words.iter().any(|word| names.iter().any(|name| name.contains(word)))
+    }
+
+    fn is_embedding(&self) -> bool {
+        self.is_called(&["embed", "pooler", "hidden_state", "feature", "latent"])
+    }
+}
+
+/// The output that scores classes: the one asked for; else one as long as the labels, one that is called logits or the like, or the only one there is.
+///
+/// # Errors
+/// No such output, several that it could be, and embeddings, which have no classes.
+pub fn class_answer<'a>(answers: &'a [Answer], wanted: Option<&str>, labels: Option<usize>) -> Result<&'a Answer> {
+    if let Some(wanted) = wanted {
+        let by_index = wanted.parse::<usize>().ok().and_then(|index| answers.get(index));
+        let found = answers.iter().find(|answer| answer.end.output == wanted).or(by_index);
+        let Some(found) = found else { bail!("no output \"{wanted}\"; there are: {}", listed(answers)) };
+        return Ok(found);
+    }
+    let rows: Vec<&Answer> = answers.iter().filter(|answer| answer.classes().is_some()).collect();
+    let candidates: Vec<&Answer> = rows.iter().copied().filter(|answer| !answer.is_embedding()).collect();
+    ensure!(
+        rows.is_empty() || !candidates.is_empty(),
+        "its output is an embedding ({}), so this is one half of a dual encoder, not a classifier; give the folder with both halves and the tokenizer, or name an \
+         output that scores classes with --output",
+        listed(answers)
+    );
+    let as_long = |answer: &&Answer| labels.is_some_and(|labels| answer.classes() == Some(labels));
+    let called = |answer: &&Answer| answer.is_called(&["logit", "prob", "score", "class", "pred", "softmax"]);
+    let main = |answer: &&Answer| !answer.is_called(&["aux", "label", "index", "indices"]);
+    let filters: [&dyn Fn(&&Answer) -> bool; 3] = [&as_long, &called, &main];
+    let mut left = candidates;
+    for filter in filters {
+        let fitting: Vec<&Answer> = left.iter().copied().filter(|answer| filter(answer)).collect();
+        if !fitting.is_empty() {
+            left = fitting;
+        }
+    }
+    // A label and its probabilities, or values and their indices, are one answer.
+    let first = left.first().copied();
+    if let Some(first) = first.filter(|first| left.iter().all(|answer| answer.end.explained == first.end.explained)) {
+        return Ok(first);
+    }
+    match first {
+        None => bail!(
+            "expected an output of 1 x classes, found {}; name the one to explain with --output if it can be read as scores",
+            listed(answers)
+        ),
+        Some(_) => bail!(
+            "several outputs could score classes: {}; name one with --output",
+            left.iter().map(|answer| described(answer)).collect::<Vec<_>>().join(", ")
+        ),
+    }
+}
+
+fn described(answer: &Answer) -> String {
+    let shape: Vec<String> =
+        answer.shape.iter().map(|length| length.map_or("?".into(), |length| length.to_string())).collect();
+    format!("\"{}\" of {}", answer.end.output, shape.join(" x "))
+}
+
+fn listed(answers: &[Answer]) -> String {
+    answers.iter().map(described).collect::<Vec<_>>().join(", ")
+}

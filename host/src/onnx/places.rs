@@ -1,0 +1,565 @@
+//! Where the picture's rows and columns are in every tensor of a network.
+//!
+//! A tensor is an explanation's layer if its positions are places of the picture. Shapes do not tell: 64 channels are no grid of 8 x 8. So the two axes are
+//! carried through the graph from the input on. Every index along an axis adds to the row and the column of the places it stands for, or to neither; an index
+//! along a token axis may stand for none, as a class token does. Reshapes merge and split axes, transposes move them, slices and concatenations choose, and
+//! convolutions and poolings make new rows of old ones. What windows and rolled pictures (Swin) do to the places is undone by what undoes it.
+
+use super::layout::LayerLayout;
+use crate::Size;
+use std::collections::HashMap;
+use tract_onnx::tract_core::ops::Downsample;
+use tract_onnx::tract_core::ops::array::{Gather, Pad, Slice, TypedConcat};
+use tract_onnx::tract_core::ops::cnn::{Conv, Deconv, MaxPool, PoolSpec, SumPool};
+use tract_onnx::tract_core::ops::nn::DataFormat;
+use tract_onnx::tract_hir::internal::*;
+
+/// Indices along an axis that are followed one by one: far more than pictures have pixels that networks merge into one axis.
+const LONGEST_AXIS: usize = 1 << 21;
+
+/// What an index along an axis adds to row and column; nothing if it stands for no place, as a class token.
+type Place = Option<[i32; 2]>;
+
+/// What the indices along an axis stand for.
+#[derive(Debug, Clone, PartialEq)]
+enum Along {
+    /// Not the picture's places: channels, heads, a batch.
+    Elsewhere,
+    /// Places, in a way that is not followed.
+    Mixed,
+    /// These places.
+    Places(Arc<Vec<Place>>),
+}
+
+/// How a tensor holds places of the picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grid {
+    /// The order of its axes, those of length one aside.
+    pub layout: LayerLayout,
+    /// Channels.
+    pub channels: usize,
+    /// Height and width, in positions.
+    pub size: Size,
+    /// With [`LayerLayout::Tokens`]: tokens before those of the grid.
+    pub before: usize,
+    /// With [`LayerLayout::Tokens`]: tokens after those of the grid.
+    pub after: usize,
+}
+
+impl std::fmt::Display for Grid {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{} channels of {} positions ({})", self.channels, self.size, self.layout.name())?;
+        match self.before + self.after {
+            0 => Ok(()),
+            _ => write!(out, ", {} tokens before and {} after them", self.before, self.after),
+        }
+    }
+}
+
+/// The places of all tensors of a network.
+pub struct Places(HashMap<OutletId, Vec<Along>>);
+
+impl Places {
+    /// Follows a picture of batch x channels x height x width from the network's first input on.
+    ///
+    /// # Errors
+    /// None but tract's own on an inconsistent graph.
+    pub fn of(network: &TypedModel) -> TractResult<Self> {
+        let mut places = HashMap::new();
+        let Some(&picture) = network.inputs.first() else { return Ok(Self(places)) };
+        let shape = network.outlet_fact(picture)?.shape.as_concrete().map(<[usize]>::to_vec);
+        let Some([_, _, height, width]) = shape.as_deref() else { return Ok(Self(places)) };
+        places.insert(picture, vec![Along::Elsewhere, Along::Elsewhere, rows(*height), columns(*width)]);
+        for id in network.eval_order()? {
+            let node = network.node(id);
+            let inputs: Vec<Option<&Vec<Along>>> = node.inputs.iter().map(|input| places.get(input)).collect();
+            if inputs.iter().all(Option::is_none) {
+                continue;
+            }
+            let found = (0..node.outputs.len()).map(|slot| follow(network, node, &inputs, slot)).collect::<Vec<_>>();
+            for (slot, along) in found.into_iter().enumerate() {
+                if let Some(along) = along? {
+                    places.insert(OutletId::new(id, slot), along);
+                }
+            }
+        }
+        Ok(Self(places))
+    }
+
+    /// The tensor as a grid of the picture's places, if it is one.
+    pub fn grid(&self, network: &TypedModel, tensor: OutletId) -> Option<Grid> {
+        let fact = network.outlet_fact(tensor).ok()?;
+        let shape = fact.shape.as_concrete()?;
+        let along = self.0.get(&tensor).filter(|along| along.len() == shape.len())?;
+        let axes: Vec<(usize, &Along)> = shape.iter().copied().zip(along).filter(|(length, _)| *length > 1).collect();
+        let (size, layout, channels) = match axes[..] {
+            [(channels, Along::Elsewhere), (height, down), (width, across)]
+                if is_line(down, 0) && is_line(across, 1) =>
+            {
+                (Size::new(height, width), LayerLayout::Maps, channels)
+            }
+            [(height, down), (width, across)] if is_line(down, 0) && is_line(across, 1) => {
+                (Size::new(height, width), LayerLayout::Maps, 1)
+            }
+            [(height, down), (width, across), (channels, Along::Elsewhere)]
+                if is_line(down, 0) && is_line(across, 1) =>
+            {
+                (Size::new(height, width), LayerLayout::ChannelsLast, channels)
+            }
+            [(_, Along::Places(places)), (channels, Along::Elsewhere)] => return tokens(places, channels),
+            _ => return None,
+        };
+        Some(Grid { layout, channels, size, before: 0, after: 0 })
+    }
+}
+
+fn rows(height: usize) -> Along {
+    line(height, |row| [row, 0])
+}
+
+fn columns(width: usize) -> Along {
+    line(width, |column| [0, column])
+}
+
+fn line(length: usize, place: impl Fn(i32) -> [i32; 2]) -> Along {
+    if length <= 1 {
+        return Along::Elsewhere;
+    }
+    Along::Places(Arc::new((0..length as i32).map(|index| Some(place(index))).collect()))
+}
+
+/// Whether the indices are all rows (`dimension` 0) or all columns (1), evenly spaced and in order.
+fn is_line(along: &Along, dimension: usize) -> bool {
+    let Along::Places(places) = along else { return false };
+    let Some(places) = places.iter().copied().collect::<Option<Vec<_>>>() else { return false };
+    let (Some(first), Some(second)) = (places.first(), places.get(1)) else { return false };
+    let step = second[dimension] - first[dimension];
+    let regular = |pair: &[[i32; 2]]| {
+        pair[1][dimension] - pair[0][dimension] == step && pair[1][1 - dimension] == pair[0][1 - dimension]
+    };
+    step > 0 && places.windows(2).all(regular)
+}
+
+/// A grid of tokens, row by row, with others before and after.
+fn tokens(places: &[Place], channels: usize) -> Option<Grid> {
+    let before = places.iter().take_while(|place| place.is_none()).count();
+    let after = places.iter().rev().take_while(|place| place.is_none()).count();
+    let grid = places.get(before..places.len().checked_sub(after)?)?;
+    let grid: Vec<[i32; 2]> = grid.iter().copied().collect::<Option<_>>()?;
+    let first = grid.first()?;
+    let width = grid.iter().take_while(|place| place[0] == first[0]).count();
+    let height = grid.len() / width;
+    let step = |index: usize, dimension: usize| grid.get(index).map_or(1, |place| place[dimension] - first[dimension]);
+    let (down, across) = (step(width, 0), step(1, 1));
+    let regular = (0..grid.len()).all(|index| {
+        let (row, column) = ((index / width) as i32, (index % width) as i32);
+        grid[index] == [first[0] + row * down, first[1] + column * across]
+    });
+    let is_grid = height > 1 && width > 1 && height * width == grid.len() && down > 0 && across > 0 && regular;
+    is_grid.then_some(Grid { layout: LayerLayout::Tokens, channels, size: Size::new(height, width), before, after })
+}
+
+/// What is known of a node's output.
+fn follow(
+    network: &TypedModel,
+    node: &TypedNode,
+    inputs: &[Option<&Vec<Along>>],
+    slot: usize,
+) -> TractResult<Option<Vec<Along>>> {
+    let output = &node.outputs[slot].fact;
+    let Some(out) = output.shape.as_concrete() else { return Ok(None) };
+    let op = &node.op;
+    let first = inputs[0];
+    let unary = |then: &dyn Fn(&Vec<Along>) -> Option<Vec<Along>>| Ok(first.and_then(then));
+    if let Some(op) = op.downcast_ref::<AxisOp>() {
+        return unary(&|along| moved(op, along));
+    }
+    if let Some(op) = op.downcast_ref::<Conv>() {
+        return unary(&|along| windowed(&op.pool_spec, along, out));
+    }
+    if let Some(op) = op.downcast_ref::<MaxPool>() {
+        return unary(&|along| windowed(&op.pool_spec, along, out));
+    }
+    if let Some(op) = op.downcast_ref::<SumPool>() {
+        return unary(&|along| windowed(&op.pool_spec, along, out));
+    }
+    if let Some(op) = op.downcast_ref::<Deconv>() {
+        return unary(&|along| windowed(&op.pool_spec, along, out));
+    }
+    if op.is::<Pad>() || matches!(&*op.name(), "Resize" | "NearestUpsample" | "Tile") {
+        let fact = network.outlet_fact(node.inputs[0])?;
+        return unary(&|along| resized(along, fact.shape.as_concrete()?, out));
+    }
+    if let Some(op) = op.downcast_ref::<Downsample>() {
+        let chosen = |length: usize| (op.modulo..length).step_by(op.stride.unsigned_abs());
+        return unary(&|along| select(along, op.axis, &|places| chosen(places.len()).map(|at| places[at]).collect()));
+    }
+    if let Some(op) = op.downcast_ref::<Slice>() {
+        let Ok(start) = op.start.to_usize() else { return Ok(None) };
+        return unary(&|along| select(along, op.axis, &|places| places[start..start + out[op.axis]].to_vec()));
+    }
+    if &*op.name() == "StridedSlice" {
+        return strided(network, node, first, out);
+    }
+    if let Some(op) = op.downcast_ref::<TypedConcat>() {
+        return joined(network, node, inputs, op.axis);
+    }
+    if let (Some(op), Some(along)) = (op.downcast_ref::<Gather>(), first) {
+        return gathered(network, node, along, op.axis);
+    }
+    mapped(network, node, inputs, slot)
+}
+
+/// Axes added, removed, moved, merged or split.
+fn moved(op: &AxisOp, along: &[Along]) -> Option<Vec<Along>> {
+    let mut along = along.to_vec();
+    match op {
+        AxisOp::Add(axis) => along.insert(*axis, Along::Elsewhere),
+        AxisOp::Rm(axis) => drop(along.remove(*axis)),
+        AxisOp::Move(from, to) => {
+            let axis = along.remove(*from);
+            along.insert(*to, axis);
+        }
+        AxisOp::Reshape(at, from, to) => {
+            let lengths = |dims: &[TDim]| dims.iter().map(|dim| dim.to_usize().ok()).collect::<Option<Vec<_>>>();
+            let (from, to) = (lengths(from)?, lengths(to)?);
+            let reshaped = reshaped(&along[*at..at + from.len()], &from, &to);
+            along.splice(*at..at + from.len(), reshaped);
+        }
+    }
+    Some(along)
+}
+
+/// Splits a reshape into the smallest groups of axes that hold as many numbers, and reshapes each.
+fn reshaped(along: &[Along], from: &[usize], to: &[usize]) -> Vec<Along> {
+    let mut result = Vec::new();
+    let (mut i, mut j) = (0, 0);
+    while i < from.len() || j < to.len() {
+        let (first_i, first_j) = (i, j);
+        let (mut taken, mut given) = (1, 1);
+        // At least one of each, as far as there are.
+        if i < from.len() {
+            taken *= from[i];
+            i += 1;
+        }
+        if j < to.len() {
+            given *= to[j];
+            j += 1;
+        }
+        while taken != given {
+            if taken < given && i < from.len() {
+                taken *= from[i];
+                i += 1;
+            } else if given < taken && j < to.len() {
+                given *= to[j];
+                j += 1;
+            } else {
+                break;
+            }
+        }
+        if j == to.len() {
+            i = from.len();
+        }
+        if i == from.len() {
+            j = to.len();
+        }
+        result.extend(regrouped(&along[first_i..i], &from[first_i..i], &to[first_j..j]));
+    }
+    result
+}
+
+fn regrouped(along: &[Along], from: &[usize], to: &[usize]) -> Vec<Along> {
+    if from == to {
+        return along.to_vec();
+    }
+    let lost = |mixed: bool| vec![if mixed { Along::Mixed } else { Along::Elsewhere }; to.len()];
+    if along.iter().all(|along| *along == Along::Elsewhere) {
+        return lost(false);
+    }
+    let count: usize = from.iter().product();
+    if along.contains(&Along::Mixed) || count > LONGEST_AXIS || count != to.iter().product::<usize>() {
+        return lost(true);
+    }
+    let mut merged: Vec<Place> = vec![Some([0, 0])];
+    for (along, &length) in along.iter().zip(from) {
+        let Along::Places(places) = along else {
+            merged = merged.iter().flat_map(|place| std::iter::repeat_n(*place, length)).collect();
+            continue;
+        };
+        let plus = |a: &Place, b: &Place| Some([a.as_ref()?[0] + b.as_ref()?[0], a.as_ref()?[1] + b.as_ref()?[1]]);
+        merged = merged.iter().flat_map(|outer| places.iter().map(move |inner| plus(outer, inner))).collect();
+    }
+    let mut result = Vec::new();
+    for (at, &length) in to.iter().enumerate() {
+        if at + 1 == to.len() {
+            result.push(along_of(std::mem::take(&mut merged)));
+        } else {
+            let Some((outer, inner)) = split(&merged, length) else { return lost(true) };
+            result.push(outer);
+            merged = inner;
+        }
+    }
+    result
+}
+
+fn along_of(places: Vec<Place>) -> Along {
+    if places.iter().all(|place| *place == Some([0, 0])) {
+        return Along::Elsewhere;
+    }
+    Along::Places(Arc::new(places))
+}
+
+/// Splits an axis into an outer one of so many indices and what is left, if every place is a sum of the two's.
+fn split(places: &[Place], outer: usize) -> Option<(Along, Vec<Place>)> {
+    if outer == 1 {
+        return Some((Along::Elsewhere, places.to_vec()));
+    }
+    let rest = places.len() / outer;
+    let inner = &places[..rest];
+    let base = inner.first().copied().flatten()?;
+    let steps: Vec<[i32; 2]> = places
+        .chunks_exact(rest)
+        .map(|chunk| chunk[0].map(|place| [place[0] - base[0], place[1] - base[1]]))
+        .collect::<Option<_>>()?;
+    let sums = places.iter().enumerate().all(|(index, place)| {
+        let (step, inner) = (steps[index / rest], inner[index % rest]);
+        inner.map(|inner| [inner[0] + step[0], inner[1] + step[1]]) == *place
+    });
+    sums.then(|| (along_of(steps.into_iter().map(Some).collect()), inner.to_vec()))
+}
+
+/// Windows that slide over the rows and columns: new ones come out.
+fn windowed(pool: &PoolSpec, along: &[Along], out: &[usize]) -> Option<Vec<Along>> {
+    let (first, channels) = match pool.data_format {
+        DataFormat::NCHW => (2, 1),
+        DataFormat::NHWC => (1, out.len() - 1),
+        DataFormat::CHW => (1, 0),
+        DataFormat::HWC => (0, out.len() - 1),
+    };
+    let mut result = along.to_vec();
+    for (index, &kernel) in pool.kernel_shape.iter().enumerate() {
+        let axis = first + index;
+        if kernel > 1 || pool.stride(index) > 1 || along.len() != out.len() {
+            *result.get_mut(axis)? = renewed(&along[axis], out[axis]);
+        }
+    }
+    // A convolution sums over its channels; a pooling has none that are places.
+    *result.get_mut(channels)? = Along::Elsewhere;
+    Some(result)
+}
+
+/// New rows of old rows, new columns of old columns.
+fn renewed(along: &Along, length: usize) -> Along {
+    match along {
+        Along::Elsewhere => Along::Elsewhere,
+        along if is_line(along, 0) => rows(length),
+        along if is_line(along, 1) => columns(length),
+        _ => Along::Mixed,
+    }
+}
+
+fn resized(along: &[Along], from: &[usize], to: &[usize]) -> Option<Vec<Along>> {
+    let axes = along.iter().zip(from.iter().zip(to));
+    Some(axes.map(|(along, (from, to))| if from == to { along.clone() } else { renewed(along, *to) }).collect())
+}
+
+/// Some of the indices along an axis.
+fn select(along: &[Along], axis: usize, chosen: &dyn Fn(&[Place]) -> Vec<Place>) -> Option<Vec<Along>> {
+    let mut along = along.to_vec();
+    if let Along::Places(places) = &along[axis] {
+        let chosen = chosen(places);
+        along[axis] = if chosen.len() > 1 { Along::Places(Arc::new(chosen)) } else { Along::Elsewhere };
+    }
+    Some(along)
+}
+
+fn strided(
+    network: &TypedModel,
+    node: &TypedNode,
+    along: Option<&Vec<Along>>,
+    out: &[usize],
+) -> TractResult<Option<Vec<Along>>> {
+    let fact = network.outlet_fact(node.inputs[0])?;
+    let (Some(along), Some(from)) = (along, fact.shape.as_concrete()) else { return Ok(None) };
+    if from.len() != out.len() {
+        return Ok(None);
+    }
+    // Which indices are taken follows from running the operator on the indices themselves, axis by axis.
+    let mut result = along.clone();
+    for axis in 0..out.len() {
+        let Along::Places(places) = &along[axis] else { continue };
+        let mut shape = vec![1; axis];
+        shape.push(from[axis]);
+        shape.extend(vec![1; out.len() - axis - 1]);
+        let indices: Vec<i64> = (0..from[axis] as i64).collect();
+        let indices = Tensor::from_shape(&shape, &indices)?.broadcast_to_shape(from)?;
+        let mut inputs: TVec<TValue> = tvec!(indices.into_tvalue());
+        for input in &node.inputs[1..] {
+            let Some(constant) = network.outlet_fact(*input)?.konst.clone() else { return Ok(None) };
+            inputs.push(constant.into_tvalue());
+        }
+        let Some(taken) = node.op.eval_out_of_plan(inputs)? else { return Ok(None) };
+        let view = taken[0].to_plain_array_view::<i64>()?;
+        let mut at = vec![0; out.len()];
+        let chosen: Vec<Place> = (0..out[axis])
+            .map(|index| {
+                at[axis] = index;
+                places[view[&at[..]] as usize]
+            })
+            .collect();
+        result[axis] = if chosen.len() > 1 { Along::Places(Arc::new(chosen)) } else { Along::Elsewhere };
+    }
+    Ok(Some(result))
+}
+
+/// One after the other: what is no part of the picture, such as a class token, stands for no place.
+fn joined(
+    network: &TypedModel,
+    node: &TypedNode,
+    inputs: &[Option<&Vec<Along>>],
+    axis: usize,
+) -> TractResult<Option<Vec<Along>>> {
+    let mut result: Option<Vec<Along>> = None;
+    for along in inputs.iter().copied().flatten() {
+        result = Some(match result {
+            None => along.clone(),
+            Some(so_far) => so_far.iter().zip(along).map(|(a, b)| merged(a, b)).collect(),
+        });
+    }
+    let Some(mut result) = result else { return Ok(None) };
+    let axes = || inputs.iter().copied().flatten().map(|along| &along[axis]);
+    result[axis] = if axes().any(|along| *along == Along::Mixed) {
+        Along::Mixed
+    } else if axes().all(|along| *along == Along::Elsewhere) {
+        Along::Elsewhere
+    } else {
+        let mut places = Vec::new();
+        for (along, input) in inputs.iter().zip(&node.inputs) {
+            let fact = network.outlet_fact(*input)?;
+            let Some(length) = fact.shape.as_concrete().map(|shape| shape[axis]) else { return Ok(None) };
+            match along.map(|along| &along[axis]) {
+                Some(Along::Places(own)) => places.extend(own.iter().copied()),
+                _ => places.extend(std::iter::repeat_n(None, length)),
+            }
+        }
+        Along::Places(Arc::new(places))
+    };
+    Ok(Some(result))
+}
+
+fn gathered(network: &TypedModel, node: &TypedNode, along: &[Along], axis: usize) -> TractResult<Option<Vec<Along>>> {
+    let fact = network.outlet_fact(node.inputs[1])?;
+    let mut result = along.to_vec();
+    let places = result.remove(axis);
+    let inner = match (&places, &fact.konst, fact.rank()) {
+        (_, _, 0) => vec![],
+        (Along::Elsewhere, _, rank) => vec![Along::Elsewhere; rank],
+        (Along::Places(places), Some(indices), 1) => {
+            let indices = indices.cast_to::<i64>()?;
+            let indices = indices.try_as_plain_ram()?;
+            let at = |index: &i64| usize::try_from(if *index < 0 { index + places.len() as i64 } else { *index });
+            let chosen = indices.as_slice::<i64>()?.iter().map(|index| places.get(at(index).ok()?).copied());
+            match chosen.collect::<Option<Vec<Place>>>() {
+                Some(chosen) if chosen.len() > 1 => vec![Along::Places(Arc::new(chosen))],
+                Some(_) => vec![Along::Elsewhere],
+                None => vec![Along::Mixed],
+            }
+        }
+        (_, _, rank) => vec![Along::Mixed; rank],
+    };
+    result.splice(axis..axis, inner);
+    Ok(Some(result))
+}
+
+/// Any other operator, as far as it says which axes of its inputs become which of its output.
+fn mapped(
+    network: &TypedModel,
+    node: &TypedNode,
+    inputs: &[Option<&Vec<Along>>],
+    slot: usize,
+) -> TractResult<Option<Vec<Along>>> {
+    let facts = node.inputs.iter().map(|input| network.outlet_fact(*input)).collect::<TractResult<Vec<_>>>()?;
+    let outputs: Vec<&TypedFact> = node.outputs.iter().map(|output| &output.fact).collect();
+    let Ok(mapping) = node.op.axes_mapping(&facts, &outputs) else { return Ok(None) };
+    let mut result = vec![Along::Elsewhere; outputs[slot].rank()];
+    for axis in mapping.iter_all_axes() {
+        for &to in &axis.outputs[slot] {
+            for (along, from) in inputs.iter().zip(&axis.inputs) {
+                let Some(along) = along else { continue };
+                for &from in from {
+                    result[to] = merged(&result[to], &along[from]);
+                }
+            }
+        }
+    }
+    Ok(Some(result))
+}
+
+/// What both of two tensors stand for, taken together.
+fn merged(a: &Along, b: &Along) -> Along {
+    match (a, b) {
+        (Along::Elsewhere, other) | (other, Along::Elsewhere) => other.clone(),
+        (a, b) if a == b => a.clone(),
+        (Along::Places(x), Along::Places(y)) if x.len() == y.len() && same_order(x, y) => a.clone(),
+        _ => Along::Mixed,
+    }
+}
+
+/// Whether two lists hold the same places, counted in steps of another length.
+fn same_order(x: &[Place], y: &[Place]) -> bool {
+    (0..2).all(|dimension| {
+        let ranks = |places: &[Place]| -> Vec<Option<usize>> {
+            let mut sorted: Vec<i32> = places.iter().flatten().map(|place| place[dimension]).collect();
+            sorted.sort_unstable();
+            sorted.dedup();
+            places.iter().map(|place| place.and_then(|place| sorted.binary_search(&place[dimension]).ok())).collect()
+        };
+        ranks(x) == ranks(y)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(along: &Along) -> Vec<Place> {
+        match along {
+            Along::Places(places) => places.to_vec(),
+            _ => vec![],
+        }
+    }
+
+    #[test]
+    fn rows_and_columns_merge_into_tokens_and_come_apart_again() {
+        let picture = [Along::Elsewhere, rows(3), columns(4)];
+        let tokens = reshaped(&picture, &[8, 3, 4], &[8, 12]);
+        assert_eq!(places(&tokens[1])[7], Some([1, 3]));
+        assert_eq!(reshaped(&tokens, &[8, 12], &[8, 3, 4]), picture);
+        let cut = reshaped(&tokens, &[8, 12], &[8, 2, 6]);
+        assert_eq!(cut[1..], [Along::Mixed, Along::Mixed]);
+    }
+
+    #[test]
+    fn windows_are_undone() {
+        // 6 x 6 in windows of 3 x 3, as Swin does: rows and columns split, moved, merged, and back.
+        let split = reshaped(&[rows(6), columns(6)], &[6, 6], &[2, 3, 2, 3]);
+        let order = [split[0].clone(), split[2].clone(), split[1].clone(), split[3].clone()];
+        let windows = reshaped(&order, &[2, 2, 3, 3], &[4, 9]);
+        let back = reshaped(&windows, &[4, 9], &[2, 2, 3, 3]);
+        let back = [back[0].clone(), back[2].clone(), back[1].clone(), back[3].clone()];
+        let whole = reshaped(&back, &[2, 3, 2, 3], &[6, 6]);
+        assert!(is_line(&whole[0], 0) && is_line(&whole[1], 1));
+        assert_eq!(whole, [rows(6), columns(6)]);
+    }
+
+    #[test]
+    fn tokens_may_have_others_on_both_sides() {
+        let grid = (0..2).flat_map(|row| (0..3).map(move |column| Some([16 * row, 16 * column])));
+        let all: Vec<Place> = [None].into_iter().chain(grid).chain([None, None]).collect();
+        let found = tokens(&all, 5).unwrap();
+        assert_eq!((found.before, found.after, found.size), (1, 2, Size::new(2, 3)));
+        let mut rolled = all.clone();
+        rolled[1..7].rotate_left(1);
+        assert!(tokens(&rolled, 5).is_none());
+    }
+}
