@@ -52,9 +52,8 @@ fn run(path: &Path, expected: &Expected, photo: &Photo) -> Result<String> {
         shuffle: Shuffle::default(),
     };
     let tower = ImageTower::load(&model, &key)?;
-    let (height, width) = (size.height as u32, size.width as u32);
-    let framing = Framing::new(Fit::Stretch, photo.pixels.height(), photo.pixels.width(), height, width, 0);
-    let planes = photo.network_input(framing, height, width, image.padding());
+    let framing = Framing::new(Fit::Stretch, photo.size(), size, 0);
+    let planes = photo.network_input(framing, size, image.padding(), 1);
     let input = planes.normalised(image.mean, image.std);
     let vectors = tower.vectors(&input)?;
     let class = score::predicted_class(&vectors, tower.score())?;

@@ -31,7 +31,8 @@ from wordnet import ClassMap, Form, WordNet, describe, summary
 log = logging.getLogger("lite")
 
 TEMPERATURE = 1.0  # of the softmax over classes, in the image tower
-SIZE, MARGIN = 224, 32
+# The whole shorter side is shown: what is cut off cannot be explained.
+SIZE, MARGIN = 224, 0
 CALIBRATION_CROPS = 64
 CALIBRATION_PHOTOS = [
     ("skimage", "data/astronaut.png"),

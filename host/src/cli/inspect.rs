@@ -4,7 +4,7 @@ use super::output::{print, print_json};
 use anyhow::{Context as _, Result};
 use clap::Args;
 use decomcam::Size;
-use decomcam::onnx::{guard, inspect};
+use decomcam::onnx::inspect;
 use std::path::PathBuf;
 
 /// Arguments of `inspect`.
@@ -26,6 +26,7 @@ pub fn run(args: &InspectArgs) -> Result<()> {
     let named = || args.file.display().to_string();
     let bytes = std::fs::read(&args.file).with_context(|| format!("{}: could not read the file", named()))?;
     let size = args.size.map(|size| Size::square(usize::from(size)));
-    let found = guard::contained(|| Ok(inspect::inspect(&bytes, args.file.parent(), size)?)).with_context(named)?;
+    let look = inspect::Look { folder: args.file.parent(), size, ..Default::default() };
+    let found = inspect::inspect(&bytes, &look).with_context(named)?;
     if args.json { print_json(&found) } else { print(&found.table()) }
 }

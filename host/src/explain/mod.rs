@@ -19,7 +19,7 @@ pub mod parts;
 pub mod view;
 pub(crate) mod warnings;
 
-pub use look::{Look, Towers};
+pub use look::{Layers, Look, Towers};
 pub use names::Name;
 pub use options::{Integrate, Options, Request};
 pub use parts::{CHANNELS_MAX, Component, Decomposition};
@@ -183,16 +183,31 @@ pub fn map(look: &Look<'_>, request: &Request) -> Result<Map> {
     Ok(decomposed(look, recipe, request, measured, quiet, &mut Timings::default())?.integration.map)
 }
 
+/// The decomposition of activations and gradients that are there already, as a recipe has it: of one size, or of two.
+///
+/// # Errors
+/// P or Q out of range, values that are not finite.
+pub fn decomposition(layers: Layers<'_>, recipe: Recipe, request: &Request) -> Result<Decomposition> {
+    let grid = Grid::new(layers, request.affinity)?;
+    parts::decompose(parts::channel_weights(layers.own)?, &grid, Rank::of(recipe, request))
+}
+
+/// The map of a decomposition whose weights follow from it alone.
+///
+/// # Errors
+/// A recipe whose weights need scores.
+pub fn closed_form_map(recipe: Recipe, decomposition: &Decomposition) -> Result<Map> {
+    Ok(parts::integrate(recipe, decomposition, None)?.map)
+}
+
 /// The OSSMs of a recipe, and the size of their grid.
 ///
 /// # Errors
 /// Those of [`explain`].
-pub fn ossms(look: &Look<'_>, request: &Request) -> Result<(Vec<Vec<f32>>, Size)> {
+pub(crate) fn ossms(look: &Look<'_>, request: &Request) -> Result<(Vec<Vec<f32>>, Size)> {
     let recipe = request.method.recipe().unwrap_or_default();
-    let layers = look.layers(request.scales)?;
-    let grid = Grid::new(layers, request.affinity)?;
-    let decomposition = parts::decompose(parts::channel_weights(layers.own)?, &grid, Rank::of(recipe, request))?;
-    Ok((decomposition.components.into_iter().map(|component| component.ossm).collect(), grid.size))
+    let decomposition = decomposition(look.layers(request.scales)?, recipe, request)?;
+    Ok((decomposition.components.into_iter().map(|component| component.ossm).collect(), decomposition.size))
 }
 
 /// Whether contributions are measured although the recipe does not need them.
