@@ -199,8 +199,7 @@ fn labels_by_folder_have_no_masks() {
 #[test]
 fn explain_by_another_method() {
     let place = TempDir::new().unwrap();
-    let explain =
-        |method| decomcam(["explain", "--text", "a cat", "--size", "96", "--method", method]).arg(cat());
+    let explain = |method| decomcam(["explain", "--text", "a cat", "--size", "96", "--method", method]).arg(cat());
     explain("ablation-cam").path("--out", place.path()).ok();
     let report = json(place.path().join("explanation.json"));
     assert_eq!((report["method"].as_str(), report["text"].as_str()), (Some("ablation-cam"), Some("a cat")));
