@@ -323,7 +323,7 @@ fn weights_may_lie_in_a_file_beside_the_network() {
     onnx.graph.initializer[0].external_data[0] = entry("location", secret.to_str().unwrap());
     std::fs::write(&path, onnx.bytes("logits", &[1, 4])).unwrap();
     let error = format!("{:#}", reopened().unwrap_err());
-    assert!(error.contains("inside the model directory"), "{error}");
+    assert!(error.contains("beside the network"), "{error}");
 }
 
 // Layers that cannot be explained.
@@ -450,6 +450,7 @@ fn tokens_and_gradient(onnx: &[u8], layer: &str, text: &[f32]) -> [Vec<f32>; 2] 
         pairs: Pairs::Clamp,
         folder: None,
         form: Form::default(),
+        readings: &[],
     };
     let mut model = quantised::read(onnx, &wanted).unwrap();
     let (logits, layer) = (model.outputs[0], model.outputs[1]);

@@ -78,6 +78,7 @@ fn wanted<'a>(outputs: &'a [&'a str]) -> Wanted<'a> {
         pairs: Pairs::Clamp,
         folder: None,
         form: Form::default(),
+        readings: &[],
     }
 }
 

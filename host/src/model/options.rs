@@ -24,6 +24,8 @@ pub struct ModelOptions {
     pub output: Option<String>,
     /// Of a folder of Hugging Face's: which of its files are taken, such as fp16, int8 or q4; the first that is there if not given.
     pub precision: Option<String>,
+    /// No layer will be looked at: a network opens even if none can be explained, as [`crate::encoders::image::Scorer`] needs it.
+    pub layerless: bool,
     /// Size of the input that the model will be used with, in pixels; the model's own if not given.
     pub size: Option<Size>,
     /// The layer that will be explained; the model's default if not given.
@@ -74,6 +76,11 @@ impl ModelOptions {
     /// Which of a folder's files are taken, such as `fp16`.
     pub fn precision(self, precision: impl Into<String>) -> Self {
         Self { precision: Some(precision.into()), ..self }
+    }
+
+    /// Whether no layer will be looked at.
+    pub fn layerless(self, layerless: bool) -> Self {
+        Self { layerless, ..self }
     }
 
     /// Size of the input, in pixels.
