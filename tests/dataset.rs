@@ -90,9 +90,12 @@ fn every_form_of_coco_s_shapes_means_the_same() {
 
 #[test]
 fn coco_s_ids_may_be_written_in_any_way() {
-    for (image, category, of_image, of_category) in
-        [("9", "3", "9", "3"), ("9.0", "3", "9", "3.0"), ("\"9\"", "\"3\"", "9", "3"), ("\"a9\"", "3", "\"a9\"", "\"3\"")]
-    {
+    for (image, category, of_image, of_category) in [
+        ("9", "3", "9", "3"),
+        ("9.0", "3", "9", "3.0"),
+        ("\"9\"", "\"3\"", "9", "3"),
+        ("\"a9\"", "3", "\"a9\"", "\"3\""),
+    ] {
         let text = format!(
             r#"{{"images": [{{"id": {image}, "file_name": "a.jpg"}}], "categories": [{{"id": {category}, "name": "cat"}}],
                 "annotations": [{{"image_id": {of_image}, "category_id": {of_category}, {RIGHT_POLYGON}}}]}}"#
@@ -103,7 +106,8 @@ fn coco_s_ids_may_be_written_in_any_way() {
 
 #[test]
 fn sizes_that_a_file_does_not_know_are_the_photo_s() {
-    for size in ["", r#", "width": -1, "height": 4"#, r#", "width": 0, "height": 0"#, r#", "width": null, "height": 4"#] {
+    for size in ["", r#", "width": -1, "height": 4"#, r#", "width": 0, "height": 0"#, r#", "width": null, "height": 4"#]
+    {
         let image = format!(r#""id": 9, "file_name": "a.jpg"{size}"#);
         assert_eq!(shown(&file("coco.json", coco_text(&image, RIGHT_POLYGON))), RIGHT, "{size}");
     }
@@ -136,8 +140,14 @@ fn bad_records_of_coco_are_named_and_the_others_count() {
         (with(r#""segmentation": {"counts": [16, 15], "size": [4, 8]}"#), "add up to 4 x 8 pixels"),
         (with(r#""segmentation": {"counts": [32], "size": [4, 8]}"#), "enclose nothing"),
         (with(r#""segmentation": {"counts": [1], "size": [4000000000, 8000000000]}"#), "expected the size of a photo"),
-        (r#"{"image_id": 999, "category_id": 3, "bbox": [1, 1, 2, 2]}"#.into(), "expected an image of the list, found id 999"),
-        (r#"{"image_id": 9, "category_id": 99, "bbox": [1, 1, 2, 2]}"#.into(), "expected a category of the list, found id 99"),
+        (
+            r#"{"image_id": 999, "category_id": 3, "bbox": [1, 1, 2, 2]}"#.into(),
+            "expected an image of the list, found id 999",
+        ),
+        (
+            r#"{"image_id": 9, "category_id": 99, "bbox": [1, 1, 2, 2]}"#.into(),
+            "expected a category of the list, found id 99",
+        ),
         (r#"{"category_id": 3, "bbox": [1, 1, 2, 2]}"#.into(), "missing field `image_id`"),
         ("7".into(), "invalid type"),
         ("null".into(), "invalid type"),
@@ -190,7 +200,10 @@ fn what_is_no_annotation_is_refused_and_says_what_is_missing() {
         ("missing.json", "expected a text file"),
     ] {
         let message = refusal(&place.path().join(name));
-        assert!(message.starts_with("annotations `") && message.contains(name) && message.contains(reason), "{message}");
+        assert!(
+            message.starts_with("annotations `") && message.contains(name) && message.contains(reason),
+            "{message}"
+        );
     }
 }
 
@@ -206,7 +219,10 @@ fn json_lines_skip_what_is_bad() {
     let places: Vec<&str> = listed.skipped.iter().map(|record| record.at.as_str()).collect();
     assert_eq!(places, ["line 3", "line 3", "line 4"]);
     assert_eq!(shown(&file("lines.jsonl", format!("\u{feff}{good}\r\n"))), RIGHT);
-    assert_eq!(shown(&file("lines.jsonl", format!("nonsense\n{{}}\n{good}\n").replace("nonsense", "{\"image\": 1}"))), RIGHT);
+    assert_eq!(
+        shown(&file("lines.jsonl", format!("nonsense\n{{}}\n{good}\n").replace("nonsense", "{\"image\": 1}"))),
+        RIGHT
+    );
 }
 
 fn voc(filename: &str, size: &str, bounds: [f64; 4]) -> String {
@@ -282,8 +298,7 @@ fn yolo() {
             ("readme.txt", b"How to use this.\n"),
         ]);
         let listed = dataset::read(place.path()).unwrap();
-        let expected =
-            "train/a: cat ..##/..##; train/b: cat ..##/..##, dog ##../##..; train/empty: ";
+        let expected = "train/a: cat ..##/..##; train/b: cat ..##/..##, dog ##../##..; train/empty: ";
         assert_eq!(shown(&listed), expected, "{names}");
         assert!(listed.skipped.is_empty(), "{:?}", listed.skipped);
         if names.ends_with("yaml") {
@@ -329,8 +344,11 @@ fn labelme() {
             .unwrap();
         const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
         let quads = bytes.chunks(3).map(|three| {
-            let number = three.iter().fold(0u32, |number, byte| number << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
-            let letter = |place: usize| if place <= three.len() { LETTERS[(number >> (18 - 6 * place) & 63) as usize] as char } else { '=' };
+            let number =
+                three.iter().fold(0u32, |number, byte| number << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
+            let letter = |place: usize| {
+                if place <= three.len() { LETTERS[(number >> (18 - 6 * place) & 63) as usize] as char } else { '=' }
+            };
             [0, 1, 2, 3].map(letter).iter().collect::<String>()
         });
         format!(r#""shape_type": "mask", "points": [[4, 0], [7, 3]], "mask": "{}""#, quads.collect::<String>())
