@@ -1,15 +1,15 @@
 //! From maps to pictures.
 
 use decomcam::Size;
-use decomcam::draw::{Look, Sheet, Tile, overlay, sheet, tile_size};
+use decomcam::draw::{Sheet, Style, Tile, overlay, sheet, tile_size};
 use decomcam::photo::Rect;
 use image::{Rgb, RgbImage};
 use std::sync::LazyLock;
 
 /// Nothing but colours, that hide nearly everything where the map is strongest.
-static PLAIN: LazyLock<Look> = LazyLock::new(|| Look::default().alpha(0.85).unwrap().contours([]));
+static PLAIN: LazyLock<Style> = LazyLock::new(|| Style::default().alpha(0.85).unwrap().contours([]));
 
-fn plain() -> Look {
+fn plain() -> Style {
     PLAIN.clone()
 }
 
@@ -88,7 +88,7 @@ fn small_sheet<'a>(photo: &'a RgbImage, map: &'a [f32], title: &'a str, parts: V
     let seen = Rect::whole(Size::new(photo.height() as usize, photo.width() as usize));
     let saliency = tile(map, &["Saliency"]);
     let (subtitle, notes) = (vec!["score 0.25".into()], vec!["a note".into()]);
-    Sheet { photo, seen, title, subtitle, saliency, parts, notes, look: &PLAIN }
+    Sheet { photo, seen, title, subtitle, saliency, parts, notes, style: &PLAIN }
 }
 
 #[test]

@@ -1,9 +1,7 @@
 //! `decomcam eval` and `compare` from end to end, on the repository's own photo.
 
-mod common;
-
-use common::run::{Said, decomcam};
-use common::{cat, json, npy, numbers, root};
+use crate::common::run::{Said, decomcam};
+use crate::common::{cat, json, npy, numbers, root};
 use serde_json::Value;
 use std::fs;
 use std::path::PathBuf;

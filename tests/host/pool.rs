@@ -1,11 +1,10 @@
-//! Photos decomposed together (`decomcam eval --pool`): on matrices, against the core's SVD of them side by side; and from end to end.
+//! Photos decomposed together (`decomcam pool`): on matrices, against the core's SVD of them side by side; and from end to end.
 
-mod common;
-
-use common::random::Random;
-use common::run::decomcam;
-use common::{json, names, numbers};
-use decomcam::pool::{self, Shared};
+use crate::common::random::Random;
+use crate::common::run::decomcam;
+use crate::common::{json, names, numbers};
+use decomcam::Size;
+use decomcam::pool::{self, Shared, SharedComponent};
 use decomcam_core::svd;
 use std::fs;
 use tempfile::TempDir;
@@ -18,8 +17,8 @@ fn tolerance(components: usize, channels: usize) -> f32 {
     COMPONENT * ((components * channels) as f32).sqrt()
 }
 
-const GRID: [usize; 2] = [2, 3];
-const POSITIONS: usize = GRID[0] * GRID[1];
+const GRID: Size = Size::new(2, 3);
+const POSITIONS: usize = GRID.area();
 
 /// Values around zero.
 fn noise(count: usize, random: &mut Random) -> Vec<f32> {
@@ -39,7 +38,7 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
 
 /// u_q = sum_k X_k c_qk / s_q^2.
 fn directions(photos: &[Vec<f32>], shared: &Shared) -> Vec<Vec<f32>> {
-    let direction = |component: &pool::Component| {
+    let direction = |component: &SharedComponent| {
         let channels = photos[0].len() / POSITIONS;
         let entry = |channel: usize| -> f32 {
             let rows = photos.iter().map(|x| &x[channel * POSITIONS..(channel + 1) * POSITIONS]);
@@ -141,7 +140,7 @@ fn a_planted_direction_comes_first_with_one_sign_for_all_photos() {
 fn a_photo_without_structure_is_refused() {
     assert!(pool::photo_matrix(&[2.0; 3 * POSITIONS], &[1.0; 3]).is_none());
     let channels = decomcam::explain::CHANNELS_MAX + 1;
-    let refused = pool::shared(&[vec![0.0; channels]], channels, [1, 1], 1).unwrap_err().to_string();
+    let refused = pool::shared(&[vec![0.0; channels]], channels, Size::square(1), 1).unwrap_err().to_string();
     assert!(refused.contains("4097 channels") && refused.contains("--layer"), "{refused}");
 }
 
@@ -151,7 +150,7 @@ fn folders() -> TempDir {
     for folder in ["photos/cat", "photos/tabby_cat", "photos/qzxvw"] {
         fs::create_dir_all(place.path().join(folder)).unwrap();
     }
-    let cat = common::cat();
+    let cat = crate::common::cat();
     fs::copy(&cat, place.path().join("photos/tabby_cat/only.png")).unwrap();
     fs::copy(&cat, place.path().join("photos/cat/whole.png")).unwrap();
     fs::copy(&cat, place.path().join("photos/qzxvw/whole.png")).unwrap();

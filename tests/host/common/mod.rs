@@ -1,12 +1,12 @@
-//! What the host's tests share: the repository's files, [`run`] to run the command, [`random`] for numbers, readers of what the command writes.
-//!
-//! A test takes it in with `mod common;`.
+//! What the host's tests share: the repository's files, [`run`] to run the command, [`random`] for numbers, [`towers`] for networks, readers of what the
+//! command writes.
 
-// Every test is a program of its own, and none uses all of this.
-#![allow(dead_code)]
+// Without the command, what reads its files has no use.
+#![cfg_attr(not(feature = "cli"), allow(dead_code))]
 
 pub mod random;
 pub mod run;
+pub mod towers;
 
 use serde_json::Value;
 use std::fs;

@@ -73,7 +73,7 @@ impl Run {
     #[track_caller]
     pub fn refused(self, expected: &[&str]) -> Said {
         let said = self.said().exits_with(1).complains(expected);
-        assert!(said.stderr.starts_with("decomcam: ") && said.stderr.trim_end().lines().count() == 1, "{said}");
+        assert!(said.stderr.starts_with("error: ") && said.stderr.trim_end().lines().count() == 1, "{said}");
         assert_eq!(said.stdout, "", "{said}");
         said
     }

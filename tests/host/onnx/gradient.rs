@@ -1,10 +1,10 @@
 //! Every gradient rule against torch: `tests/gradients` holds small networks and what they must give.
 
+use crate::common::root;
 use decomcam::onnx::gradient::append_gradient;
 use decomcam::onnx::guard::contained;
 use decomcam::onnx::quantised::{self, Pairs, Wanted};
 use serde::Deserialize;
-use std::path::Path;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::ops::math;
 use tract_onnx::tract_core::ops::nn::{Reduce, Reducer};
@@ -62,7 +62,7 @@ fn error(found: &[f32], expected: &[f32]) -> f32 {
 
 #[test]
 fn every_rule_agrees_with_torch() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/gradients");
+    let folder = root("tests/gradients");
     let (mut cases, mut failures, mut worst) = (0, Vec::new(), 0.0_f32);
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
