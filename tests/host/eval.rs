@@ -1,7 +1,7 @@
-//! `decomcam eval` and `compare` from end to end, on the repository's own photo.
+//! `decomcam eval` from end to end, on the repository's own photo.
 
 use crate::common::run::{Said, decomcam};
-use crate::common::{cat, json, npy, numbers, root};
+use crate::common::{json, numbers, root};
 use serde_json::Value;
 use std::fs;
 use std::path::PathBuf;
@@ -192,38 +192,4 @@ fn labels_by_folder_have_no_masks() {
     assert!(results["methods"]["grad-cam"]["insertion"]["mean"].is_f64());
     assert!(results["methods"]["grad-cam"]["pxap"].is_null() && results["categories"]["tabby cat"].is_object());
     eval().args(["--metrics", "pxap"]).refused(&["--annotations"]);
-}
-
-#[test]
-fn explain_by_another_method() {
-    let place = TempDir::new().unwrap();
-    let explain =
-        |method| decomcam(["explain", "--text", "a cat", "--size", "96", "--method", method]).arg(cat());
-    explain("ablation-cam").path("--out", place.path()).ok();
-    let report = json(place.path().join("explanation.json"));
-    assert_eq!((report["method"].as_str(), report["text"].as_str()), (Some("ablation-cam"), Some("a cat")));
-    let (shape, values) = npy(place.path().join("saliency.npy"));
-    assert_eq!(shape, [300, 451]);
-    assert!(values.contains(&1.0) && values.iter().all(|value| (0.0..=1.0).contains(value)));
-    assert_eq!(image::open(place.path().join("overlay.png")).unwrap().width(), 451);
-    // A recipe's name is a method's too.
-    assert_eq!(explain("paper").args(["--out", "-"]).ok().json()["recipe"]["name"], "paper");
-}
-
-#[test]
-fn compare_draws_and_tabulates() {
-    let place = TempDir::new().unwrap();
-    let out = place.path().join("out");
-    let compare = || decomcam(["compare", "--text", "a cat", "--size", "96"]).arg(cat()).path("--out", &out);
-    let output = compare().args(["--method", "aligned", "--method", "grad-cam,rise", "--rise-masks", "8"]).ok();
-    let report = json(out.join("comparison.json"));
-    let rows = report["methods"].as_array().unwrap();
-    let names: Vec<&str> = rows.iter().map(|row| row["method"].as_str().unwrap()).collect();
-    assert_eq!(names, ["aligned", "grad-cam", "rise"]);
-    for row in rows {
-        assert!(["deletion", "insertion", "average_drop", "ms"].iter().all(|key| row[key].is_f64()), "{row}");
-        assert!(output.stdout.contains(row["method"].as_str().unwrap()), "{output}");
-    }
-    assert!(image::open(out.join("comparison.png")).unwrap().width() > 600);
-    compare().args(["--method", "magic"]).misused(&["gscore-cam"]);
 }

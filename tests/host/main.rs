@@ -7,12 +7,15 @@ mod methods;
 mod metrics;
 mod onnx;
 mod photo;
-mod pool;
 
 // What runs the command.
 #[cfg(feature = "cli")]
 mod cli;
 #[cfg(feature = "cli")]
+mod compare;
+#[cfg(feature = "cli")]
 mod eval;
+#[cfg(feature = "cli")]
+mod pool;
 #[cfg(all(feature = "cli", unix))]
 mod snapshots;

@@ -40,6 +40,12 @@ pub fn npy(path: impl AsRef<Path>) -> (Vec<u64>, Vec<f32>) {
     (file.shape().to_vec(), file.into_vec().unwrap())
 }
 
+/// The SHA-256 of a file.
+pub fn sha256(path: impl AsRef<Path>) -> String {
+    use sha2::Digest as _;
+    sha2::Sha256::digest(fs::read(path).unwrap()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Names of the files and folders in a folder, sorted.
 pub fn names(folder: impl AsRef<Path>) -> Vec<String> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());

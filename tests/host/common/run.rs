@@ -78,10 +78,13 @@ impl Run {
         said
     }
 
-    /// Runs it; it is called wrongly: status 2, and standard error holds all of `expected`.
+    /// Runs it; it is called wrongly: status 2, and standard error holds all of `expected`. Nothing on standard output.
     #[track_caller]
     pub fn misused(self, expected: &[&str]) -> Said {
-        self.said().exits_with(2).complains(expected)
+        let said = self.said().exits_with(2).complains(expected);
+        assert!(said.stderr.starts_with("error: "), "{said}");
+        assert_eq!(said.stdout, "", "{said}");
+        said
     }
 }
 

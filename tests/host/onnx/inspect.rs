@@ -510,7 +510,8 @@ fn a_shuffled_tower_is_shuffled_in_head_and_larger_input_too() {
     assert!(close(&logits(&head.vectors(&[], &seen[1].activations.values).unwrap()), &whole[1]));
     let large: Vec<f32> = (0..4).flat_map(|_| picture()).collect();
     let finer = |key: &TowerKey| TowerKey { size: INPUT.times(2), ..key.clone() };
-    let large = [plain, shuffled].map(|key| logits(&ImageTower::load(&model, &finer(&key)).unwrap().vectors(&large).unwrap()));
+    let large =
+        [plain, shuffled].map(|key| logits(&ImageTower::load(&model, &finer(&key)).unwrap().vectors(&large).unwrap()));
     assert!(!close(&large[0], &large[1]));
 }
 
@@ -619,9 +620,7 @@ fn a_faithful_capsule_holds_the_networks_own_steps() {
 fn refusal(onnx: &[u8]) -> String {
     let (_place, path) = written(onnx);
     let opened = open(&path, &ModelOptions::new());
-    let loaded = opened
-        .map_err(anyhow::Error::from)
-        .and_then(|model| tower(&model, &model.manifest.image.default_layer, INPUT));
+    let loaded = opened.and_then(|model| tower(&model, &model.manifest.image.default_layer, INPUT));
     format!("{:#}", loaded.expect_err("a refusal"))
 }
 

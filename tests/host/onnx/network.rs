@@ -1,9 +1,9 @@
 //! Models, towers and gradients: numbers against finite differences and the plain forward pass, and what happens to bad
 //! files and bad prompts.
 
-use crate::common::{cat, root};
 use crate::common::random::{self, Random};
 use crate::common::towers::{key, lite, tower};
+use crate::common::{cat, root};
 use anyhow::{Result, ensure};
 use decomcam::Size;
 use decomcam::encoders::image::{ImageTower, TowerKey};
