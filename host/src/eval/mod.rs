@@ -115,8 +115,8 @@ fn settings(session: &Session, asked: &EvalOptions, annotations_sha256: Option<S
     let Options { channels, components, scales, affinity, rise_masks, seed, .. } = asked.options;
     let first = asked.options.of_method(asked.methods.first().copied().unwrap_or_default());
     Ok(Settings {
-        schema_version: crate::report::SCHEMA_VERSION,
-        program: crate::report::PROGRAM,
+        schema_version: crate::program::SCHEMA_VERSION,
+        program: crate::program::PROGRAM,
         model: model.manifest.name.clone(),
         model_sha256: model.sha256(),
         layer: first.resolve(&model.manifest)?.layer,
