@@ -3,10 +3,13 @@
 mod common;
 
 mod draw;
+mod explain;
+mod house;
 mod methods;
 mod metrics;
 mod onnx;
 mod photo;
+mod session;
 
 // What runs the command.
 #[cfg(feature = "cli")]
@@ -17,5 +20,7 @@ mod compare;
 mod eval;
 #[cfg(feature = "cli")]
 mod pool;
+#[cfg(feature = "cli")]
+mod schemas;
 #[cfg(all(feature = "cli", unix))]
 mod snapshots;

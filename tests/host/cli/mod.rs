@@ -7,6 +7,8 @@ mod explain;
 mod misuse;
 mod models;
 mod rank;
+#[cfg(target_os = "linux")]
+mod threads;
 mod unused;
 
 use crate::common::cat;

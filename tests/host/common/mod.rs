@@ -1,11 +1,15 @@
-//! What the host's tests share: the repository's files, [`run`] to run the command, [`random`] for numbers, [`towers`] for networks, readers of what the
-//! command writes.
+//! What the host's tests share: the repository's files, [`run`] to run the command, `schema` to check the JSON that it writes, [`random`] for numbers,
+//! [`towers`] for networks.
 
 // Without the command, what reads its files has no use.
 #![cfg_attr(not(feature = "cli"), allow(dead_code))]
 
+#[cfg(feature = "cli")]
+pub mod measure;
 pub mod random;
 pub mod run;
+#[cfg(feature = "cli")]
+pub mod schema;
 pub mod towers;
 
 use serde_json::Value;

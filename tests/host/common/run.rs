@@ -41,12 +41,6 @@ impl Run {
         self
     }
 
-    /// With this variable of the environment.
-    pub fn env(mut self, name: &str, value: &str) -> Self {
-        self.0.env(name, value);
-        self
-    }
-
     /// The call itself, for tests that start and stop it.
     pub fn command(self) -> Command {
         self.0

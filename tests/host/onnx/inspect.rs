@@ -415,7 +415,7 @@ fn pictures_are_prepared_as_asked() {
     let (_place, open) = written(&open.bytes("logits", &[-1, 4]));
     let report = explained(&open, &["--size", "32"]);
     assert_eq!(report["parts"].as_array().map(Vec::len), Some(8));
-    explain(&path, &["--mean", "0.5,0.5"]).refused(&["--mean", "found 2"]);
+    explain(&path, &["--mean", "0.5,0.5"]).misused(&["--mean", "found 2"]);
 }
 
 // Tokens.
