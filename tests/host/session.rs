@@ -9,7 +9,9 @@ use decomcam::explain::{self, Request, Towers};
 use decomcam::metrics::Metric;
 use decomcam::pool::{self, PoolOptions};
 use decomcam::session::Purpose;
-use decomcam::{Error, Method, Options, Photo, Prompt, Question, Recipe, Session, SessionOptions, Size, board, files};
+use decomcam::{Error, Integrate, Method, Options, Photo, Prompt, Question, Recipe, Session, SessionOptions, Size};
+use decomcam::{board, files};
+use decomcam_core::SignRule;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
@@ -135,6 +137,67 @@ fn what_is_loaded_is_loaded_once() {
     let count = |name: &str| stages.iter().filter(|stage| **stage == name).count();
     let counts = ["read model", "load text tower", "load image tower", "load the network from the layer on"].map(count);
     assert_eq!(counts, [1, 1, 2, 1], "{stages:?}");
+}
+
+// Options that a kind of work has no use for, which the command does not even offer there.
+
+#[test]
+fn options_without_effect_are_refused_by_the_library() {
+    let (session, photo) = open();
+    let place = folder();
+    let refused = |result: decomcam::Result<()>, name: &str| {
+        let error = result.unwrap_err();
+        let text = error.to_string();
+        assert!(matches!(error, Error::Options(_)) && text.contains(&format!("--{name} has no effect")), "{text}");
+    };
+    let mut asked = CompareOptions::default();
+    asked.options.names = vec!["a cat".into()];
+    refused(compare::compare(&session, &photo, &prompt(&session), &asked).map(drop), "name-parts");
+    let mut asked = evaluation(place.path(), Method::usual(), Vec::new());
+    asked.options.names = vec!["a cat".into()];
+    refused(eval::evaluate(&session, &asked).map(drop), "name-parts");
+    let plain = Options::new();
+    for (options, name) in [
+        (plain.clone().channels(5), "channels"),
+        (plain.clone().sign(SignRule::LargestEntry), "sign"),
+        (plain.clone().integrate(Integrate::Photo), "integrate"),
+        (plain.rise_masks(9), "rise-masks"),
+    ] {
+        let mut asked = pooling(place.path());
+        asked.options = options;
+        refused(pool::pool(&session, &asked).map(drop), name);
+    }
+    assert!(!place.path().join("out").exists() && !place.path().join("pool").exists());
+}
+
+/// Records of one sign are not taken for those of another.
+#[test]
+fn records_know_every_option_that_changes_a_map() {
+    let place = folder();
+    let (session, _) = open();
+    let mut asked = evaluation(place.path(), vec![Method::DecomCam(Recipe::Aligned)], vec![Metric::AverageDrop]);
+    let records = || std::fs::read_to_string(place.path().join("out/records.jsonl")).unwrap().lines().count();
+    let plain = Options::new();
+    for (number, options) in [
+        plain.clone(),
+        plain.clone().sign(SignRule::LargestEntry),
+        plain.clone().integrate(Integrate::Features),
+        plain.clone().components(2),
+        plain.clone().channels(50),
+        plain.clone().affinity(true),
+        plain.clone().scales(2),
+        plain.clone().layer("block10"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        asked.options = options.clone();
+        eval::evaluate(&session, &asked).unwrap();
+        assert_eq!(records(), number + 1, "{options:?}");
+    }
+    asked.options = plain;
+    eval::evaluate(&session, &asked).unwrap();
+    assert_eq!(records(), 8, "what was measured is not measured again");
 }
 
 // Progress.

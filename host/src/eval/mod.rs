@@ -17,9 +17,9 @@ pub use measure::Faithfulness;
 
 use crate::dataset::plan::{Outcome, Plan, Selection, Skipped, Tally, prompt_of};
 use crate::error::Sorted as _;
-use crate::explain::Options;
+use crate::explain::{Integrate, Options};
 use crate::files::{self, Files};
-use crate::methods::{Method, RISE_MASKS};
+use crate::methods::{Method, RISE_MASKS, sign_name};
 use crate::metrics::Metric;
 use crate::onnx::quantised::Pairs;
 use crate::session::Session;
@@ -78,6 +78,7 @@ impl EvalOptions {
 pub fn evaluate(session: &Session, asked: &EvalOptions) -> Result<Outcome> {
     asked.selection.check()?;
     asked.options.check_used(&asked.methods)?;
+    asked.options.check_unset(&["name-parts"], "eval")?;
     let listed = asked.selection.read()?;
     let annotations_sha256 = asked.selection.annotations.is_some().then(|| listed.sha256());
     let metrics = wanted_metrics(&asked.metrics, asked.selection.annotations.is_some()).kind(Error::Options)?;
@@ -112,7 +113,7 @@ fn settings(session: &Session, asked: &EvalOptions, annotations_sha256: Option<S
     let (model, view) = (session.model(), session.view());
     let explained = asked.score.as_ref().unwrap_or(&model.manifest.explain.explained);
     let explained = model.manifest.score(explained)?.name.clone();
-    let Options { channels, components, scales, affinity, rise_masks, seed, .. } = asked.options;
+    let Options { channels, components, sign, integrate, scales, affinity, rise_masks, seed, .. } = asked.options;
     let first = asked.options.of_method(asked.methods.first().copied().unwrap_or_default());
     Ok(Settings {
         schema_version: crate::program::SCHEMA_VERSION,
@@ -131,6 +132,8 @@ fn settings(session: &Session, asked: &EvalOptions, annotations_sha256: Option<S
         step: asked.step.unwrap_or(view.size().width),
         channels,
         components,
+        sign: sign.map(sign_name),
+        integrate: integrate.map(Integrate::name),
         scales,
         affinity,
         rise_masks: rise_masks.unwrap_or(RISE_MASKS),

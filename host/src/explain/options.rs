@@ -156,6 +156,13 @@ impl Options {
             .kind(Error::Options)
     }
 
+    /// Refuses those among these options that a kind of work has no use for, whatever the method.
+    pub(crate) fn check_unset(&self, ignored: &[&str], work: &str) -> Result<()> {
+        let unused = self.given().into_iter().find(|(name, ..)| ignored.contains(name));
+        let Some((name, ..)) = unused else { return Ok(()) };
+        Err(anyhow::anyhow!("--{name} has no effect with {work}; leave it out")).kind(Error::Options)
+    }
+
     /// These options for one of several methods: what it does not heed is left out.
     pub fn of_method(&self, method: Method) -> Self {
         let parts = method.recipe().is_some();
