@@ -70,6 +70,7 @@ fn check(folder: &Path, faithful: bool) -> Result<()> {
         score: model.manifest.explain.explained.clone(),
         size: Size::new(height, width),
         shuffle: Shuffle::default(),
+        guide: None,
     };
     let start = Instant::now();
     let tower = ImageTower::load(&model, &key)?;

@@ -34,7 +34,7 @@ pub enum Error {
     /// A file or directory that cannot be written.
     #[error("{0}")]
     Output(Cause),
-    /// The caller's [`crate::progress::Watch`] asked to stop.
+    /// The caller's progress callback asked to stop.
     #[error("stopped, as was asked for")]
     Cancelled,
 }

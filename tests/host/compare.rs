@@ -35,7 +35,7 @@ fn every_number_is_of_explain_s_map() {
     let photo = Photo::open(cat()).unwrap();
     for (scales, args, view) in [
         (2, &["--scales", "2"][..], SessionOptions::new()),
-        (1, &["--scales", "1", "--margin", "0"], SessionOptions::new().margin(0)),
+        (1, &["--scales", "1", "--margin", "24"], SessionOptions::new().margin(24)),
     ] {
         let place = TempDir::new().unwrap();
         let compare = decomcam(["compare", "--text", "a cat", "--versus", "a dog", "--size", "96", "--step", "1024"]);

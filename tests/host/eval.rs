@@ -212,10 +212,11 @@ fn labels_by_folder_have_no_masks() {
 fn every_record_is_of_explain_s_map() {
     type Case = (&'static str, &'static [&'static str], fn(SessionOptions) -> SessionOptions, fn(Options) -> Options);
     let same: fn(SessionOptions) -> SessionOptions = |session| session;
-    let cases: [Case; 4] = [
+    let cases: [Case; 5] = [
         ("two sizes", &[], same, |options| options),
         ("one size", &["--scales", "1"], same, |options| options.scales(1)),
-        ("no margin", &["--margin", "0"], |session| session.margin(0), |options| options),
+        ("a margin", &["--margin", "24"], |session| session.margin(24), |options| options),
+        ("not refined", &["--refine", "off"], same, |options| options.refine(false)),
         (
             "padded, few parts",
             &["--fit", "pad", "--components", "3"],

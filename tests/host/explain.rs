@@ -55,7 +55,7 @@ impl Case {
 fn seen(channels: usize, [height, width]: [usize; 2], values: &[f32]) -> Seen {
     let (size, values) = (Size::new(height, width), values.to_vec());
     let activations = Activations { channels, size, values, prefix: Vec::new(), steps: None };
-    Seen { vectors: ImageVectors::new(&[], Vec::new()), activations }
+    Seen { vectors: ImageVectors::new(&[], Vec::new()), activations, guide: None }
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn open(options: &SessionOptions) -> (Session, Photo) {
 fn the_map_alone_is_the_explanation_s() {
     let framings = [
         SessionOptions::new().size(SIZE),
-        SessionOptions::new().size(SIZE).margin(0),
+        SessionOptions::new().size(SIZE).margin(24),
         SessionOptions::new().size(SIZE).fit(Fit::Pad),
         SessionOptions::new().size(Size::new(96, 128)).fit(Fit::Stretch),
     ];
@@ -113,22 +113,24 @@ fn the_map_alone_is_the_explanation_s() {
     for framing in &framings {
         let (session, photo) = open(framing);
         let prompt = session.prompt("a cat").unwrap();
-        for scales in [1, 2] {
-            let options = Options::new().scales(scales);
+        for (scales, refine) in [(1, true), (2, true), (1, false), (2, false)] {
+            let options = Options::new().scales(scales).refine(refine);
             let explanation = session.explain(&photo, &prompt, &options).unwrap();
             let request = options.resolve(&session.model().manifest).unwrap();
             let towers = session.towers(&[request.clone()], &prompt.explained().name, Purpose::Map).unwrap();
             let look = session.look(&towers, &prompt, &photo, 1);
             let map = explain::map(&look, &request).unwrap();
-            assert_eq!(map, explanation.map, "{framing:?}, {scales}");
-            assert_eq!(map.size, Size::new(3, session.view().size().width / 32).times(scales));
+            assert_eq!(map, explanation.map, "{framing:?}, {options:?}");
+            let stride = if refine { 16 } else { 32 };
+            let Size { height, width } = session.view().size();
+            assert_eq!(map.size, Size::new(height / stride, width / stride).times(scales));
             assert_eq!(look.framing(), explanation.framing);
             seen.push(map.values);
         }
     }
     seen.sort_by(|a, b| a.partial_cmp(b).unwrap());
     seen.dedup();
-    assert_eq!(seen.len(), 8, "every framing and number of sizes has a map of its own");
+    assert_eq!(seen.len(), 16, "every framing and number of sizes has a map of its own");
 }
 
 /// The same for every other recipe and method.
@@ -173,22 +175,105 @@ fn features_agree_with_the_core() {
     }
 }
 
-/// The saliency of `exact` is its mean and the weighted sum of its signed parts, cut off at zero once.
+/// The saliency of `exact` is its mean and the weighted sum of its signed parts, cut off at zero once: refined or not, as refining is linear and keeps means.
 #[test]
 fn an_explanation_s_parts_sum_to_its_map() {
     let (session, photo) = open(&SessionOptions::new().size(SIZE));
     let prompt = session.prompt("a cat").unwrap();
-    let explanation = session.explain(&photo, &prompt, &Options::new()).unwrap();
-    let parts = explanation.parts.as_ref().unwrap();
-    let largest = explanation.map.values.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
-    for (at, value) in explanation.map.values.iter().enumerate() {
-        let weighted = parts.list.iter().map(|part| part.weight * part.component.values[at]);
-        let sum = parts.mean + weighted.sum::<f32>();
-        assert!((sum - value).abs() <= 1e-5 * largest, "{at}: {sum} {value}");
+    for refine in [true, false] {
+        let explanation = session.explain(&photo, &prompt, &Options::new().refine(refine)).unwrap();
+        let parts = explanation.parts.as_ref().unwrap();
+        let mut sum = vec![parts.mean; explanation.map.size.area()];
+        for part in &parts.list {
+            let refined = explanation.refined(&part.component.values).unwrap();
+            assert_eq!(refined.size, explanation.map.size);
+            sum.iter_mut().zip(refined.values).for_each(|(sum, value)| *sum += part.weight * value);
+            assert_eq!(part.contribution, part.score - parts.baseline);
+            let rectified = part.component.values.iter().map(|value| value.max(0.0));
+            assert!(rectified.eq(part.component.ossm.iter().copied()));
+        }
+        let largest = explanation.map.values.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+        for (sum, value) in sum.iter().zip(&explanation.map.values) {
+            assert!((sum - value).abs() <= 1e-5 * largest, "{sum} {value}");
+        }
     }
-    for part in &parts.list {
-        assert_eq!(part.contribution, part.score - parts.baseline);
-        let rectified = part.component.values.iter().map(|value| value.max(0.0));
-        assert!(rectified.eq(part.component.ossm.iter().copied()));
+}
+
+// Refinement: the same in f64, from `core/src/resample.rs` and `core/src/affinity.rs` as they document it.
+
+/// Bicubic along one axis, a = -0.75, pixel centres, borders repeated: weights of every old place in every new one.
+fn bicubic(old: usize, new: usize) -> Vec<Vec<f64>> {
+    let weights = |index: usize| {
+        let position = (index as f64 + 0.5) * old as f64 / new as f64 - 0.5;
+        let mut weights = vec![0.0; old];
+        for tap in position.floor() as i64 - 1..=position.floor() as i64 + 2 {
+            let x = (position - tap as f64).abs();
+            let near = 1.25 * x.powi(3) - 2.25 * x * x + 1.0;
+            let far = -0.75 * x.powi(3) + 3.75 * x * x - 6.0 * x + 3.0;
+            weights[tap.clamp(0, old as i64 - 1) as usize] += if x <= 1.0 { near } else { far };
+        }
+        weights
+    };
+    (0..new).map(weights).collect()
+}
+
+/// max(0, cos)^2 of activations less each channel's mean, times exp(-d^2 / 2 sigma^2), balanced until rows sum to one.
+fn local_affinity(guide: &Activations, sigma: f64) -> Vec<Vec<f64>> {
+    let (n, width) = (guide.size.area(), guide.size.width);
+    let mut features = vec![Vec::new(); n];
+    for map in guide.values.chunks_exact(n) {
+        let mean = map.iter().map(|value| f64::from(*value)).sum::<f64>() / n as f64;
+        features.iter_mut().zip(map).for_each(|(feature, value)| feature.push(f64::from(*value) - mean));
+    }
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let entry = |i: usize, j: usize| {
+        let lengths = (dot(&features[i], &features[i]) * dot(&features[j], &features[j])).sqrt();
+        let cosine = if lengths > 0.0 { dot(&features[i], &features[j]) / lengths } else { 0.0 };
+        let apart = (i / width).abs_diff(j / width).pow(2) + (i % width).abs_diff(j % width).pow(2);
+        if i == j { 1.0 } else { cosine.max(0.0).powi(2) * (-0.5 * apart as f64 / (sigma * sigma)).exp() }
+    };
+    let matrix: Vec<Vec<f64>> = (0..n).map(|i| (0..n).map(|j| entry(i, j)).collect()).collect();
+    let mut scales = vec![1.0; n];
+    for _ in 0..500 {
+        scales = matrix.iter().zip(&scales).map(|(row, scale)| (scale / dot(row, &scales)).sqrt()).collect();
+    }
+    let balanced = |(i, row): (usize, &Vec<f64>)| row.iter().zip(&scales).map(|(k, d)| scales[i] * k * d).collect();
+    matrix.iter().enumerate().map(balanced).collect()
+}
+
+/// The guide at the finest size that the network looked at, at one size and at two. Within 1e-5 of the largest value: rows of the core's matrix sum to one
+/// within 1e-6, and a value is a sum of up to 144 products, each of f32.
+#[test]
+fn refinement_is_its_formula() {
+    let (session, photo) = open(&SessionOptions::new().size(SIZE));
+    let prompt = session.prompt("a cat").unwrap();
+    for scales in [1, 2] {
+        let options = Options::new().scales(scales);
+        let refined = session.explain(&photo, &prompt, &options).unwrap().map;
+        let plain = session.explain(&photo, &prompt, &options.clone().refine(false)).unwrap().map;
+        let request = options.resolve(&session.model().manifest).unwrap();
+        let towers = session.towers(&[request], &prompt.explained().name, Purpose::Map).unwrap();
+        let look = session.look(&towers, &prompt, &photo, 1);
+        let layers = look.layers(scales).unwrap();
+        let guide = layers.finer.map_or(&layers.own.seen, |finer| finer).guide.as_ref().unwrap();
+        assert_eq!(guide.size, plain.size.times(2));
+
+        let (down, across) =
+            (bicubic(plain.size.height, guide.size.height), bicubic(plain.size.width, guide.size.width));
+        let upsampled = |y: usize, x: usize| -> f64 {
+            let row = |row: usize| -> f64 {
+                let values = plain.values[row * plain.size.width..].iter();
+                values.zip(&across[x]).map(|(value, weight)| f64::from(*value) * weight).sum()
+            };
+            down[y].iter().enumerate().map(|(at, weight)| weight * row(at)).sum()
+        };
+        let width = guide.size.width;
+        let upsampled: Vec<f64> = (0..guide.size.area()).map(|at| upsampled(at / width, at % width)).collect();
+        let matrix = local_affinity(guide, 3.0);
+        let largest = upsampled.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
+        for (row, found) in matrix.iter().zip(&refined.values) {
+            let expected: f64 = row.iter().zip(&upsampled).map(|(k, value)| k * value).sum();
+            assert!((f64::from(*found) - expected).abs() <= 1e-5 * largest, "{scales}: {found}, expected {expected}");
+        }
     }
 }

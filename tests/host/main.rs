@@ -2,6 +2,7 @@
 
 mod common;
 
+mod dataset;
 mod draw;
 mod explain;
 mod house;

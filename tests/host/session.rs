@@ -159,6 +159,7 @@ fn options_without_effect_are_refused_by_the_library() {
     let plain = Options::new();
     for (options, name) in [
         (plain.clone().channels(5), "channels"),
+        (plain.clone().refine(true), "refine"),
         (plain.clone().sign(SignRule::LargestEntry), "sign"),
         (plain.clone().integrate(Integrate::Photo), "integrate"),
         (plain.rise_masks(9), "rise-masks"),
@@ -185,6 +186,7 @@ fn records_know_every_option_that_changes_a_map() {
         plain.clone().components(2),
         plain.clone().channels(50),
         plain.clone().affinity(true),
+        plain.clone().refine(true),
         plain.clone().scales(2),
         plain.clone().layer("block10"),
     ]
@@ -197,7 +199,7 @@ fn records_know_every_option_that_changes_a_map() {
     }
     asked.options = plain;
     eval::evaluate(&session, &asked).unwrap();
-    assert_eq!(records(), 8, "what was measured is not measured again");
+    assert_eq!(records(), 9, "what was measured is not measured again");
 }
 
 // Progress.

@@ -24,6 +24,7 @@ pub fn check(options: &Options) -> Result<()> {
     let exact = recipe == Some(Recipe::Exact);
     let scales = options.scales.unwrap_or(if exact { 2 } else { 1 });
     let affinity = options.affinity.unwrap_or(exact);
+    options.check_unset(&["refine"], "a capsule, whose map is the decomposition's own")?;
     one_pass(options.method, scales, affinity, options.channels).kind(Error::Options)
 }
 

@@ -16,6 +16,10 @@ pub struct TuningArgs {
     /// Whether each map is averaged over positions with similar activations [default: on for exact, else off]
     #[arg(long, value_enum)]
     pub affinity: Option<SwitchArg>,
+    /// Whether the finished map is averaged over near positions with similar activations at the model's guide layer, whose positions are finer [default: on
+    /// for exact if there is such a layer, else off]
+    #[arg(long, value_enum)]
+    pub refine: Option<SwitchArg>,
     /// P, the channels with the largest weight that are used [default: all for exact and aligned, 500 for v25, else 100]
     #[arg(long, value_name = "P")]
     pub channels: Option<usize>,
@@ -36,6 +40,7 @@ impl TuningArgs {
         let mut options = Options::new();
         options.scales = self.scales.map(usize::from);
         options.affinity = self.affinity.map(|switch| switch.0);
+        options.refine = self.refine.map(|switch| switch.0);
         options.channels = self.channels;
         options.components = self.components;
         options.layer.clone_from(&self.layer);

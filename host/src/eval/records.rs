@@ -38,6 +38,7 @@ pub(super) struct Settings {
     pub(super) integrate: Option<&'static str>,
     pub(super) scales: Option<usize>,
     pub(super) affinity: Option<bool>,
+    pub(super) refine: Option<bool>,
     pub(super) rise_masks: usize,
     pub(super) seed: u64,
 }

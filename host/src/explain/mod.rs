@@ -8,6 +8,7 @@
 //! | `grid` | activations | the maps that are decomposed |
 //! | [`parts`] | maps, channel weights | components, their weights, the map that they sum to |
 //! | [`masks`] | OSSMs | what each contributes, measured |
+//! | [`refine`] | a map, a layer with finer positions | the map at those positions |
 //! | `names`, `warnings` | parts | their names, and what would mislead a reader |
 
 pub(crate) mod grid;
@@ -16,6 +17,7 @@ pub mod masks;
 pub(crate) mod names;
 pub mod options;
 pub mod parts;
+pub mod refine;
 pub mod view;
 pub(crate) mod warnings;
 
@@ -23,6 +25,7 @@ pub use look::{Layers, Look, Towers};
 pub use names::Name;
 pub use options::{Integrate, Options, Request};
 pub use parts::{CHANNELS_MAX, Component, Decomposition};
+pub use refine::Refinement;
 pub use view::View;
 
 use crate::encoders::image::Explained;
@@ -60,6 +63,8 @@ pub struct Part {
 pub struct Parts {
     /// By falling singular value.
     pub list: Vec<Part>,
+    /// H and W of the grid of positions that was decomposed.
+    pub size: Size,
     /// The recipe that weighed them.
     pub recipe: Recipe,
     /// Where their contributions were measured.
@@ -92,6 +97,8 @@ pub struct Explanation {
     pub map: Map,
     /// The parts, of DecomCAM.
     pub parts: Option<Parts>,
+    /// What took the map, and takes the parts' maps, to finer positions; none if nothing did.
+    pub refinement: Option<Refinement>,
     /// The layer's name.
     pub layer: String,
     /// Channels of the layer.
@@ -112,6 +119,18 @@ impl Explanation {
     /// The maps on the photo.
     pub fn placement(&self, photo: &Photo) -> Placement {
         Placement::new(self.map.size, self.framing, photo.size())
+    }
+
+    /// A part's map, of the grid's size, as it goes into the saliency map: refined, if that is.
+    ///
+    /// # Errors
+    /// A map whose values are not finite.
+    pub fn refined(&self, map: &[f32]) -> Result<Map> {
+        let size = self.parts.as_ref().map_or(self.map.size, |parts| parts.size);
+        match &self.refinement {
+            Some(refinement) => refinement.apply(map, size),
+            None => Ok(Map { values: map.to_vec(), size }),
+        }
     }
 
     /// The saliency at the photo's size: upsampled, negatives cut off, scaled to 0..=1; zero where the network did not look.
@@ -139,13 +158,17 @@ impl Map {
 /// P or Q out of range, values of the network that are not finite, failures of the network itself, and [`crate::Error::Cancelled`].
 pub fn explain(look: &Look<'_>, request: &Request, names: &[Prompt], watch: &Watch<'_>) -> Result<Explanation> {
     let mut timings = Timings::default();
-    let (map, parts) = match request.method.recipe() {
+    let (mut map, parts) = match request.method.recipe() {
         Some(recipe) => {
             let (map, parts) = explained_parts(look, recipe, request, names, watch, &mut timings)?;
             (map, Some(parts))
         }
         None => (timings.measure("map", || other_map(look, request, watch))?, None),
     };
+    let refinement = refinement(look, request, &mut timings)?;
+    if let Some(refinement) = &refinement {
+        map = refinement.apply(&map.values, map.size)?;
+    }
     let layer = match &parts {
         Some(parts) => Some(&parts.layer),
         None if request.method.needs_gradient() => Some(look.layer()?),
@@ -164,6 +187,7 @@ pub fn explain(look: &Look<'_>, request: &Request, names: &[Prompt], watch: &Wat
         warnings: look.prompt().warnings(),
         timings,
         parts: None,
+        refinement,
     };
     let layer = layer.map(Arc::clone);
     explanation.parts = parts;
@@ -177,10 +201,25 @@ pub fn explain(look: &Look<'_>, request: &Request, names: &[Prompt], watch: &Wat
 /// # Errors
 /// Those of [`explain`].
 pub fn map(look: &Look<'_>, request: &Request) -> Result<Map> {
+    let timings = &mut Timings::default();
     let quiet: &Watch<'_> = &|_| ControlFlow::Continue(());
-    let Some(recipe) = request.method.recipe() else { return other_map(look, request, quiet) };
-    let measured = Measure::IfNeeded;
-    Ok(decomposed(look, recipe, request, measured, quiet, &mut Timings::default())?.integration.map)
+    let map = match request.method.recipe() {
+        Some(recipe) => decomposed(look, recipe, request, Measure::IfNeeded, quiet, timings)?.integration.map,
+        None => other_map(look, request, quiet)?,
+    };
+    match refinement(look, request, timings)? {
+        Some(refinement) => refinement.apply(&map.values, map.size),
+        None => Ok(map),
+    }
+}
+
+/// What takes the map to finer positions, if that was asked for.
+fn refinement(look: &Look<'_>, request: &Request, timings: &mut Timings) -> Result<Option<Refinement>> {
+    if request.guide.is_none() {
+        return Ok(None);
+    }
+    let layers = look.layers(request.scales)?;
+    timings.measure("refine", || Refinement::new(layers))
 }
 
 /// The decomposition of activations and gradients that are there already, as a recipe has it: of one size, or of two.
@@ -308,6 +347,7 @@ fn explained_parts(
     });
     let parts = Parts {
         list: list.collect(),
+        size: decomposition.size,
         recipe,
         integrate: place(look, recipe, request),
         baseline,

@@ -9,6 +9,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeSet;
 use std::path::{Component, Path};
 
+/// Least channels of a layer that tells positions apart.
+const GUIDE_CHANNELS: usize = 8;
+
 /// Version of the manifest's schema that this program reads.
 pub const SCHEMA: u32 = 1;
 
@@ -75,10 +78,24 @@ pub struct ImageSide {
     pub mean: [f32; 3],
     /// What red, green and blue are divided by after that.
     pub std: [f32; 3],
+    /// The order of the channels that the network wants.
+    #[serde(default)]
+    pub channels: ChannelOrder,
     /// Layer that is explained unless another is asked for.
     pub default_layer: String,
     /// Inner tensors that can be explained.
     pub layers: Vec<Layer>,
+}
+
+/// The order of a picture's channels.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChannelOrder {
+    /// Red, green, blue.
+    #[default]
+    Rgb,
+    /// Blue, green, red, as OpenCV has them.
+    Bgr,
 }
 
 /// A resampling filter.
@@ -87,6 +104,8 @@ pub struct ImageSide {
 pub enum Filter {
     /// Cubic convolution.
     Bicubic,
+    /// A straight line between neighbours.
+    Bilinear,
 }
 
 /// An inner tensor of the image tower: maps of height/stride x width/stride positions.
@@ -204,6 +223,10 @@ pub struct Explain {
     /// Sizes of the photo that the maps are taken from: 1, the network's own; 2, also twice that.
     #[serde(default = "one")]
     pub scales: usize,
+    /// A layer whose positions are finer than those of the default layer, at which finished maps are averaged over near positions with similar
+    /// activations; none if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guide: Option<String>,
 }
 
 fn is_zero(number: &usize) -> bool {
@@ -262,6 +285,15 @@ impl Layer {
 }
 
 impl ImageSide {
+    /// The layer that can refine the maps of the default layer: of those with finer positions the coarsest, and of these the last.
+    pub(super) fn finer_layer(&self) -> Option<&Layer> {
+        let default = self.layers.iter().find(|layer| layer.name == self.default_layer)?;
+        let finer =
+            self.layers.iter().filter(|layer| layer.stride < default.stride && layer.channels >= GUIDE_CHANNELS);
+        // Of equals the last.
+        finer.max_by_key(|layer| layer.stride)
+    }
+
     /// The 8-bit colour that becomes zero, the mean: the padding that says least.
     pub fn padding(&self) -> [u8; 3] {
         self.mean.map(|level| level.round().clamp(0.0, 255.0) as u8)
@@ -367,6 +399,16 @@ impl Manifest {
             "explain.scales: expected 1 or 2, found {}",
             self.explain.scales
         );
+        if let Some(guide) = &self.explain.guide {
+            let (guide, layer) = (self.layer(guide).context("explain.guide")?, self.layer(&self.image.default_layer)?);
+            ensure!(
+                guide.stride < layer.stride,
+                "explain.guide: expected a layer with finer positions than \"{}\", found \"{}\" of stride {}",
+                layer.name,
+                guide.name,
+                guide.stride
+            );
+        }
         self.score(&self.explain.reported).context("explain.reported")?;
         self.score(&self.explain.explained).context("explain.explained")?;
         Ok(())

@@ -60,4 +60,5 @@ fn what_no_capsule_can_hold_is_refused() {
         capture(&capsule, more).misused(&["one pass", "--scales 1"]);
         assert!(!capsule.exists());
     }
+    capture(&capsule, &["--refine", "on"]).misused(&["--refine has no effect with a capsule"]);
 }

@@ -118,12 +118,13 @@ fn options_are_heeded() {
     let numbers_of =
         |report: &Value| ["singular_value", "contribution", "weight"].map(|key| numbers(&report["parts"], key));
     let at = |report: &Value, path: &str| report.pointer(path).unwrap_or_else(|| panic!("{path}: {report}")).clone();
-    let cases: [(&[&str], &[(&str, Value)]); 12] = [
+    let cases: [(&[&str], &[(&str, Value)]); 13] = [
         (&["--sign", "entry"], &[("/decomposition/sign", "entry".into())]),
         (&["--sign", "loading"], &[("/decomposition/sign", "loading".into())]),
-        (&["--fit", "pad"], &[("/photo/seen/height", 300.into()), ("/photo/seen/width", 451.into())]),
-        (&["--fit", "stretch"], &[("/photo/seen/height", 300.into()), ("/photo/seen/width", 451.into())]),
-        (&["--margin", "0"], &[("/photo/seen/height", 300.into()), ("/photo/seen/width", 300.into())]),
+        (&["--fit", "pad"], &[("/photo/seen/width", 451.into())]),
+        (&["--fit", "stretch"], &[("/photo/seen/width", 451.into())]),
+        (&["--margin", "32"], &[("/photo/seen/height", 225.into()), ("/photo/seen/width", 225.into())]),
+        (&["--refine", "off"], &[("/map/refined_by", Value::Null), ("/map/height", 6.into())]),
         (&["--layer", "block10"], &[("/model/layer", "block10".into()), ("/model/layer_height", 6.into())]),
         (&["--score", "cosine"], &[("/scores/explained/name", "cosine".into())]),
         (
@@ -145,7 +146,8 @@ fn options_are_heeded() {
             );
             assert_eq!(at(&report, path), *value, "{more:?}, {path}");
         }
-        assert_ne!(numbers_of(&report), numbers_of(&plain), "{more:?} changes no number");
+        // What refines the finished map leaves the parts alone.
+        assert_eq!(numbers_of(&report) == numbers_of(&plain), more[0] == "--refine", "{more:?}");
     }
     assert_eq!(at(&report(&["--components", "2"]), "/parts").as_array().map(Vec::len), Some(2));
     // Of both signs of a component one is kept: signs are those of the photo's own parts.

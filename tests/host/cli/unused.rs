@@ -51,7 +51,9 @@ fn explain_refuses_what_its_method_ignores() {
         }
     }
     for method in ["rise", "uniform"] {
-        unused(explain(method).args(["--layer", "block10"]), "--layer", method, "it looks at no layer");
+        for (option, value) in [("--layer", "block10"), ("--refine", "on")] {
+            unused(explain(method).args([option, value]), option, method, "it looks at no layer");
+        }
     }
     for method in ["exact", "v25", "grad-cam", "uniform", "score-cam"] {
         unused(explain(method).args(["--rise-masks", "9"]), "--rise-masks", method, "only rise draws masks");
@@ -64,7 +66,9 @@ fn compare_and_eval_refuse_what_all_their_methods_ignore() {
         for (option, value, why) in OF_PARTS {
             unused(run("layer-cam,rise").args([option, value]), option, "layer-cam, rise", why);
         }
-        unused(run("rise,uniform").args(["--layer", "block10"]), "--layer", "rise, uniform", "it looks at no layer");
+        for (option, value) in [("--layer", "block10"), ("--refine", "off")] {
+            unused(run("rise,uniform").args([option, value]), option, "rise, uniform", "it looks at no layer");
+        }
         unused(run("exact,grad-cam").args(["--rise-masks", "9"]), "--rise-masks", "exact, grad-cam", "only rise");
     }
     // One method that heeds it is enough.

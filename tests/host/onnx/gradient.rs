@@ -3,7 +3,7 @@
 use crate::common::{names, root};
 use decomcam::onnx::gradient::append_gradient;
 use decomcam::onnx::guard::contained;
-use decomcam::onnx::quantised::{self, Pairs, Wanted};
+use decomcam::onnx::quantised::{self, Form, Pairs, Wanted};
 use serde::Deserialize;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::ops::math;
@@ -36,6 +36,7 @@ fn compute(onnx: &[u8], reference: &Reference, pairs: Pairs) -> anyhow::Result<[
         outputs: &["layer", "y"],
         pairs,
         folder: None,
+        form: Form::default(),
     };
     // As `quantised::read`, but the layer stays in front of its rounding, where the reference has it.
     let mut model = quantised::read_with_pairs(onnx, &wanted)?;
