@@ -89,8 +89,8 @@ fn check(folder: &Path, faithful: bool) -> Result<()> {
         gradient = maps(&gradient, layer.prefix_tokens, layer.channels);
     }
     ensure!(activations.len() == found.len(), "{}: another layer", folder.display());
-    let forward = median(|| Ok(drop(tower.vectors(&input)?)))?;
-    let both = median(|| Ok(drop(tower.explain(&input, &text)?)))?;
+    let forward = median(|| tower.vectors(&input).map(drop).map_err(Into::into))?;
+    let both = median(|| tower.explain(&input, &text).map(drop).map_err(Into::into))?;
     println!(
         "{}\t{:.1e}\t{:.1e}\t{:.6}\t{loading:.0}\t{forward:.1}\t{both:.1}\t{:.0}",
         model.manifest.name,

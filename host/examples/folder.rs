@@ -15,7 +15,7 @@ fn main() -> Result<()> {
     let request = Options::new().scales(1).refine(false).resolve(&session.model().manifest)?;
     for typed in texts {
         let prompt = session.prompt(typed.as_str())?;
-        let towers = session.towers(&[request.clone()], &prompt.explained().name, Purpose::Map)?;
+        let towers = session.towers(std::slice::from_ref(&request), &prompt.explained().name, Purpose::Map)?;
         let look = session.look(&towers, &prompt, &photo, session.threads());
         let explained = look.layer()?;
         let vector = explained.seen.vectors.get(&prompt.explained().image).context("no output")?;

@@ -117,7 +117,8 @@ fn the_map_alone_is_the_explanation_s() {
             let options = Options::new().scales(scales).refine(refine);
             let explanation = session.explain(&photo, &prompt, &options).unwrap();
             let request = options.resolve(&session.model().manifest).unwrap();
-            let towers = session.towers(&[request.clone()], &prompt.explained().name, Purpose::Map).unwrap();
+            let towers =
+                session.towers(std::slice::from_ref(&request), &prompt.explained().name, Purpose::Map).unwrap();
             let look = session.look(&towers, &prompt, &photo, 1);
             let map = explain::map(&look, &request).unwrap();
             assert_eq!(map, explanation.map, "{framing:?}, {options:?}");
@@ -144,7 +145,7 @@ fn every_method_s_map_alone_is_the_explanation_s() {
         options.rise_masks = (method == Method::Rise).then_some(8);
         let explanation = session.explain(&photo, &prompt, &options).unwrap();
         let request = options.resolve(&session.model().manifest).unwrap();
-        let towers = session.towers(&[request.clone()], &prompt.explained().name, Purpose::Map).unwrap();
+        let towers = session.towers(std::slice::from_ref(&request), &prompt.explained().name, Purpose::Map).unwrap();
         let map = explain::map(&session.look(&towers, &prompt, &photo, 1), &request).unwrap();
         assert_eq!(map, explanation.map, "{}", method.name());
     }

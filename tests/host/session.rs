@@ -75,7 +75,7 @@ fn passes_of(options: &Options, question: Question<'_>) -> [Passes; 2] {
         let (session, photo) = open();
         let prompt = session.prompt(question).unwrap();
         let request = options.resolve(&session.model().manifest).unwrap();
-        let towers = session.towers(&[request.clone()], &prompt.explained().name, Purpose::Map).unwrap();
+        let towers = session.towers(std::slice::from_ref(&request), &prompt.explained().name, Purpose::Map).unwrap();
         explain::map(&session.look(&towers, &prompt, &photo, 1), &request).unwrap();
         passes(&session, &request, &prompt.explained().name)
     };

@@ -22,7 +22,7 @@ fn explain_writes_everything() {
     assert_eq!(report["text"], "a cat");
     assert_eq!(report["scores"]["reported"]["name"], "cosine");
     assert_eq!(report["scores"]["explained"]["name"], "posterior");
-    assert_eq!(report["photo"]["sha256"], sha256(&cat()));
+    assert_eq!(report["photo"]["sha256"], sha256(cat()));
     assert_eq!(report["model"]["sha256"].as_str().unwrap().len(), 64);
     assert_eq!((report["photo"]["height"].as_u64(), report["photo"]["width"].as_u64()), (Some(300), Some(451)));
     let parts = report["parts"].as_array().unwrap();
@@ -118,7 +118,8 @@ fn options_are_heeded() {
     let numbers_of =
         |report: &Value| ["singular_value", "contribution", "weight"].map(|key| numbers(&report["parts"], key));
     let at = |report: &Value, path: &str| report.pointer(path).unwrap_or_else(|| panic!("{path}: {report}")).clone();
-    let cases: [(&[&str], &[(&str, Value)]); 13] = [
+    type Case<'c> = (&'c [&'c str], &'c [(&'c str, Value)]);
+    let cases: [Case<'_>; 13] = [
         (&["--sign", "entry"], &[("/decomposition/sign", "entry".into())]),
         (&["--sign", "loading"], &[("/decomposition/sign", "loading".into())]),
         (&["--fit", "pad"], &[("/photo/seen/width", 451.into())]),

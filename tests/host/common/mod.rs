@@ -1,4 +1,4 @@
-//! What the host's tests share: the repository's files, [`run`] to run the command, `schema` to check the JSON that it writes, [`random`] for numbers,
+//! What the host's tests share: the repository's files, `run` to run the command, `schema` to check the JSON that it writes, [`random`] for numbers,
 //! [`towers`] for networks.
 
 // Without the command, what reads its files has no use.
@@ -7,6 +7,7 @@
 #[cfg(feature = "cli")]
 pub mod measure;
 pub mod random;
+#[cfg(feature = "cli")]
 pub mod run;
 #[cfg(feature = "cli")]
 pub mod schema;
