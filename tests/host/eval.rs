@@ -203,7 +203,11 @@ fn labels_by_folder_have_no_masks() {
     let results = json(out.join("results.json"));
     assert!(results["methods"]["grad-cam"]["insertion"]["mean"].is_f64());
     assert!(results["methods"]["grad-cam"]["pxap"].is_null() && results["categories"]["tabby cat"].is_object());
-    eval().args(["--metrics", "pxap"]).refused(&["--annotations"]);
+    // What needs masks is refused without them, alone or beside what does not, and so is what shapes them; of all metrics those are meant that there can be.
+    for more in [&["--metrics", "pxap"][..], &["--metrics", "pxap,deletion"], &["--least-mask", "0.1"], &["--parts"]] {
+        eval().args(more).misused(&[more[0], "--annotations"]);
+    }
+    eval().args(["--metrics", "all"]).ok();
 }
 
 /// One pipeline and one framing: every number of `records.jsonl` is that of the map which `explain` gives, at one size and at two, whatever of the photo is

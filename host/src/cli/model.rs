@@ -1,10 +1,10 @@
 //! The model and how it is run.
 
+use super::misused;
 use super::output::progress_bar;
 use super::values::{FitArg, PresetArg};
 use anyhow::Result;
-use clap::error::ErrorKind;
-use clap::{Args, CommandFactory as _};
+use clap::Args;
 use decomcam::model::ModelOptions;
 use decomcam::{Session, SessionOptions, Size};
 use std::path::PathBuf;
@@ -63,8 +63,7 @@ fn levels(name: &str, given: Option<&[f32]>) -> Option<[f32; 3]> {
         &[red, green, blue] => Some([red, green, blue]),
         other => {
             let found = other.len();
-            let message = format!("{name}: expected one number, or three for red, green and blue; found {found}");
-            super::Cli::command().error(ErrorKind::WrongNumberOfValues, message).exit()
+            misused(format_args!("{name}: expected one number, or three for red, green and blue; found {found}"))
         }
     }
 }

@@ -149,8 +149,10 @@ fn wanted_metrics(asked: &[Metric], masks: bool) -> anyhow::Result<Vec<Metric>> 
         asked => asked.contains(metric) && (masks || !metric.needs_mask()),
     };
     let wanted: Vec<Metric> = Metric::ALL.into_iter().filter(wanted).collect();
+    // Who asks for all of them means those that there can be.
+    let all = Metric::ALL.iter().all(|metric| asked.contains(metric));
     ensure!(
-        !wanted.is_empty(),
+        masks || all || !asked.iter().any(|metric| metric.needs_mask()),
         "--metrics: those asked for compare maps with masks, and labels by folder have none; give --annotations, or ask for `faithfulness`"
     );
     Ok(wanted)

@@ -92,6 +92,12 @@ fn a_model_with_a_manifest_refuses_what_describes_a_bare_network() {
     }
 }
 
+#[test]
+fn what_nothing_is_drawn_with_and_what_is_not_printed() {
+    compare("exact,grad-cam").args(["--seed", "3"]).misused(&["--seed has no effect", "rise"]);
+    explain("exact").args(["--timings", "--out", "-"]).misused(&["--timings has no effect with --out -"]);
+}
+
 /// A margin is what cropping cuts off.
 #[test]
 fn a_margin_needs_a_crop() {
