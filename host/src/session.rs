@@ -336,7 +336,10 @@ impl std::fmt::Debug for Session {
 }
 
 /// Things that are loaded once, by key. Two threads that want the same one wait for each other; others do not.
-struct Shelf<K, V>(Mutex<Vec<(K, Arc<Mutex<Option<Arc<V>>>>)>>);
+struct Shelf<K, V>(Mutex<Vec<(K, Place<V>)>>);
+
+/// A loaded thing, or the place that is kept for it.
+type Place<V> = Arc<Mutex<Option<Arc<V>>>>;
 
 impl<K, V> Default for Shelf<K, V> {
     fn default() -> Self {

@@ -1,12 +1,13 @@
 //! `decomcam compare`.
 
+use super::misused;
 use super::model::ModelArgs;
 use super::output::{print, wrote};
 use super::request::{MethodsArgs, TuningArgs};
 use anyhow::Result;
 use clap::Args;
 use decomcam::compare::{self, CompareOptions};
-use decomcam::{Photo, Question, files};
+use decomcam::{Method, Photo, Question, files};
 use std::path::PathBuf;
 
 /// Arguments of `compare`.
@@ -44,6 +45,9 @@ pub fn run(args: &CompareArgs) -> Result<()> {
     asked.options = args.methods.options(&args.tuning);
     asked.step = args.step;
     asked.options.check_used(&asked.methods)?;
+    if args.methods.seed.is_some() && !asked.methods.contains(&Method::Rise) {
+        misused("--seed has no effect without rise among the methods: nothing else is drawn here; leave it out");
+    }
     files::prepare_directory(&args.out)?;
     let photo = Photo::open(&args.photo)?;
     let session = args.model.open(args.tuning.layer.as_deref())?;

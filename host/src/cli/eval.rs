@@ -28,7 +28,7 @@ pub struct EvalArgs {
     #[arg(long, value_name = "PIXELS", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     pub step: Option<usize>,
     /// Also measure whether OSSMs, k-means and NMF pick out objects, on pairs whose photo shows two objects or more
-    #[arg(long)]
+    #[arg(long, requires = "annotations")]
     pub parts: bool,
     /// Also correlate the maps of the first N pairs with those of the network with its weights shuffled, from the top down
     #[arg(long, value_name = "N", default_value_t = 0)]

@@ -1,5 +1,6 @@
 //! `decomcam explain`.
 
+use super::misused;
 use super::output::{print, print_json, wrote};
 use super::request::RequestArgs;
 use super::values::MethodArg;
@@ -42,6 +43,9 @@ pub fn run(args: &ExplainArgs) -> Result<()> {
     options.rise_masks = args.rise_masks;
     options.check_used(&[options.method])?;
     let json_only = args.out == Path::new("-");
+    if json_only && args.timings {
+        misused("--timings has no effect with --out -: the report has the times anyway; leave it out");
+    }
     if !json_only {
         files::prepare_directory(&args.out)?;
     }

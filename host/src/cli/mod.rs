@@ -17,7 +17,8 @@ mod selection;
 mod values;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 /// Explain why a vision-language model gives a photo its score, part by part.
 ///
@@ -62,6 +63,11 @@ enum Command {
     Replay(capture::ReplayArgs),
     /// State the memory that the core needs on a board
     Budget(budget::BudgetArgs),
+}
+
+/// Ends the program as it ends when its arguments cannot be understood.
+fn misused(message: impl std::fmt::Display) -> ! {
+    Cli::command().error(ErrorKind::ArgumentConflict, message).exit()
 }
 
 impl Cli {

@@ -1,8 +1,9 @@
 //! The model and how it is run.
 
+use super::misused;
 use super::output::progress_bar;
 use super::values::{FitArg, PresetArg};
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 use decomcam::model::ModelOptions;
 use decomcam::{Session, SessionOptions, Size};
@@ -55,16 +56,16 @@ pub struct OnnxArgs {
     pub output: Option<String>,
 }
 
-/// One number for all colours, or three.
-fn levels(name: &str, given: Option<&[f32]>) -> Result<Option<[f32; 3]>> {
-    Ok(match given {
-        None => None,
-        Some(&[grey]) => Some([grey; 3]),
-        Some(&[red, green, blue]) => Some([red, green, blue]),
-        Some(other) => {
-            bail!("{name}: expected one number, or three for red, green and blue; found {}", other.len())
+/// One number for all colours, or three; another count ends the program as clap does.
+fn levels(name: &str, given: Option<&[f32]>) -> Option<[f32; 3]> {
+    match given? {
+        &[grey] => Some([grey; 3]),
+        &[red, green, blue] => Some([red, green, blue]),
+        other => {
+            let found = other.len();
+            misused(format_args!("{name}: expected one number, or three for red, green and blue; found {found}"))
         }
-    })
+    }
 }
 
 impl ModelArgs {
@@ -74,8 +75,8 @@ impl ModelArgs {
         let mut model = ModelOptions::new().faithful(self.faithful);
         model.labels.clone_from(&onnx.labels);
         model.preset = onnx.preset.map(|preset| preset.0);
-        model.mean = levels("--mean", onnx.mean.as_deref())?;
-        model.std = levels("--std", onnx.std.as_deref())?;
+        model.mean = levels("--mean", onnx.mean.as_deref());
+        model.std = levels("--std", onnx.std.as_deref());
         model.output.clone_from(&onnx.output);
         model.layer = layer.map(str::to_owned);
         let mut options = SessionOptions::new().model(model);

@@ -1,10 +1,10 @@
 //! What is explained, and how.
 
+use super::misused;
 use super::model::ModelArgs;
 use super::values::{IntegrateArg, MethodArg, RecipeArg, SignArg, SwitchArg};
 use anyhow::Result;
-use clap::error::ErrorKind;
-use clap::{Args, CommandFactory as _};
+use clap::Args;
 use decomcam::{Method, Options, Photo, Prompt, Question, Session};
 
 /// What is decomposed, and how far.
@@ -96,10 +96,7 @@ impl RequestArgs {
         let predicted;
         let text = match &self.text {
             Some(text) => text,
-            None if session.model().manifest.classes.is_none() => {
-                let message = "--text is required: what the score is of";
-                super::Cli::command().error(ErrorKind::MissingRequiredArgument, message).exit()
-            }
+            None if session.model().manifest.classes.is_none() => misused("--text is required: what the score is of"),
             None => {
                 predicted = session.predicted_class(photo, options, score)?.to_string();
                 &predicted
@@ -122,9 +119,9 @@ pub struct MethodsArgs {
     /// Masks of RISE [default: 1000]
     #[arg(long, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     pub rise_masks: Option<usize>,
-    /// Seed of whatever is drawn: RISE's masks, ROAD's noise, shuffled weights, the bootstrap
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub seed: u64,
+    /// Seed of whatever is drawn: RISE's masks, ROAD's noise, shuffled weights, the bootstrap [default: 0]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
 }
 
 impl MethodsArgs {
@@ -141,7 +138,7 @@ impl MethodsArgs {
 
     /// The library's options, from these and `tuning`.
     pub fn options(&self, tuning: &TuningArgs) -> Options {
-        let mut options = tuning.options().seed(self.seed);
+        let mut options = tuning.options().seed(self.seed.unwrap_or_default());
         options.rise_masks = self.rise_masks;
         options
     }

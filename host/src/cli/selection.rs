@@ -20,10 +20,10 @@ pub struct SelectionArgs {
     #[arg(long, value_name = "TEXT")]
     pub prompt: Option<String>,
     /// Smallest mask that counts, as a share of the network's input
-    #[arg(long, value_name = "SHARE", default_value_t = 0.02)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.02, requires = "annotations")]
     pub least_mask: f64,
     /// Largest mask that counts
-    #[arg(long, value_name = "SHARE", default_value_t = 0.7)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.7, requires = "annotations")]
     pub most_mask: f64,
 }
 

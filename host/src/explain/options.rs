@@ -63,6 +63,9 @@ impl Integrate {
     }
 }
 
+/// An option that is set: its name, who heeds it, and why others do not.
+type Given = (&'static str, fn(Method) -> bool, &'static str);
+
 impl Options {
     /// The default recipe, and every choice left open.
     pub fn new() -> Self {
@@ -129,8 +132,8 @@ impl Options {
         Self { seed, ..self }
     }
 
-    /// Options that are set, each with its name, who heeds it and why others do not.
-    fn given(&self) -> Vec<(&'static str, fn(Method) -> bool, &'static str)> {
+    /// Options that are set.
+    fn given(&self) -> Vec<Given> {
         const PARTS: &str = "it gives one map, without parts";
         let parts: fn(Method) -> bool = |method| method.recipe().is_some();
         let layer: fn(Method) -> bool = |method| !matches!(method, Method::Rise | Method::Uniform);
@@ -162,6 +165,13 @@ impl Options {
         let methods: Vec<&str> = methods.iter().map(|method| method.name()).collect();
         Err(anyhow::anyhow!("--{name} has no effect with {}: {why}; leave it out", methods.join(", ")))
             .kind(Error::Options)
+    }
+
+    /// Refuses those among these options that a kind of work has no use for, whatever the method.
+    pub(crate) fn check_unset(&self, ignored: &[&str], work: &str) -> Result<()> {
+        let unused = self.given().into_iter().find(|(name, ..)| ignored.contains(name));
+        let Some((name, ..)) = unused else { return Ok(()) };
+        Err(anyhow::anyhow!("--{name} has no effect with {work}; leave it out")).kind(Error::Options)
     }
 
     /// These options for one of several methods: what it does not heed is left out.

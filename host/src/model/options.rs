@@ -101,12 +101,12 @@ impl ModelOptions {
     /// Names of the options given that only a network without a manifest heeds.
     pub(super) fn of_bare_networks(&self) -> Vec<&'static str> {
         let given = [
-            ("labels", self.labels.is_some()),
-            ("preset", self.preset.is_some()),
-            ("mean", self.mean.is_some()),
-            ("std", self.std.is_some()),
-            ("channels", self.channels.is_some()),
-            ("output", self.output.is_some()),
+            ("--labels", self.labels.is_some()),
+            ("--preset", self.preset.is_some()),
+            ("--mean", self.mean.is_some()),
+            ("--std", self.std.is_some()),
+            ("--channels", self.channels.is_some()),
+            ("--output", self.output.is_some()),
         ];
         given.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect()
     }

@@ -97,6 +97,7 @@ struct Pooled {
 /// What makes every category impossible: no annotations, no place to write, no photo left. Bad photos and annotations are skipped and named.
 pub fn pool(session: &Session, asked: &PoolOptions) -> Result<Outcome> {
     asked.selection.check()?;
+    asked.options.check_unset(&["refine", "channels", "sign", "integrate", "rise-masks"], "pool")?;
     files::prepare_directory(&asked.out)?;
     let listed = asked.selection.read()?;
     let pool = Pool::new(session, asked)?;

@@ -1,8 +1,9 @@
 //! The metrics against numpy, scipy, scikit-learn and grad-cam (`metrics/make.py`), and their bootstrap intervals against the textbook.
 
 use decomcam::Size;
-use decomcam::metrics::{self, Random};
+use decomcam::metrics;
 use decomcam::photo::Rect;
+use decomcam::random::Random;
 use decomcam::stats::{self, Sample};
 use serde_json::Value;
 
@@ -22,7 +23,7 @@ fn near(found: f64, want: &Value, tolerance: f64) {
 
 #[test]
 fn every_metric_agrees_with_an_independent_implementation() {
-    let data: Value = serde_json::from_str(include_str!("metrics/metrics.json")).unwrap();
+    let data: Value = serde_json::from_str(include_str!("../metrics/metrics.json")).unwrap();
     let width = data["size"][1].as_u64().unwrap() as usize;
     let (weights, input, mask) = (numbers(&data["weights"]), numbers(&data["input"]), bits(&data["mask"]));
     let score = |x: &[f32]| {

@@ -1,12 +1,17 @@
-//! What the host's tests share: the repository's files, [`run`] to run the command, [`random`] for numbers, readers of what the command writes.
-//!
-//! A test takes it in with `mod common;`.
+//! What the host's tests share: the repository's files, `run` to run the command, `schema` to check the JSON that it writes, [`random`] for numbers,
+//! [`towers`] for networks.
 
-// Every test is a program of its own, and none uses all of this.
-#![allow(dead_code)]
+// Without the command, what reads its files has no use.
+#![cfg_attr(not(feature = "cli"), allow(dead_code))]
 
+#[cfg(feature = "cli")]
+pub mod measure;
 pub mod random;
+#[cfg(feature = "cli")]
 pub mod run;
+#[cfg(feature = "cli")]
+pub mod schema;
+pub mod towers;
 
 use serde_json::Value;
 use std::fs;
@@ -38,6 +43,12 @@ pub fn numbers(list: &Value, key: &str) -> Vec<f64> {
 pub fn npy(path: impl AsRef<Path>) -> (Vec<u64>, Vec<f32>) {
     let file = npyz::NpyFile::new(fs::File::open(path).unwrap()).unwrap();
     (file.shape().to_vec(), file.into_vec().unwrap())
+}
+
+/// The SHA-256 of a file.
+pub fn sha256(path: impl AsRef<Path>) -> String {
+    use sha2::Digest as _;
+    sha2::Sha256::digest(fs::read(path).unwrap()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Names of the files and folders in a folder, sorted.

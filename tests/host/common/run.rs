@@ -10,8 +10,7 @@ pub struct Run(Command);
 
 /// `decomcam ARGS`, with nothing on standard input.
 pub fn decomcam<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Run {
-    let program = option_env!("CARGO_BIN_EXE_decomcam").expect("a test of the command needs the feature `cli`");
-    let mut command = Command::new(program);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_decomcam"));
     command.args(args).stdin(Stdio::null());
     Run(command)
 }
@@ -41,12 +40,6 @@ impl Run {
         self
     }
 
-    /// With this variable of the environment.
-    pub fn env(mut self, name: &str, value: &str) -> Self {
-        self.0.env(name, value);
-        self
-    }
-
     /// The call itself, for tests that start and stop it.
     pub fn command(self) -> Command {
         self.0
@@ -73,15 +66,18 @@ impl Run {
     #[track_caller]
     pub fn refused(self, expected: &[&str]) -> Said {
         let said = self.said().exits_with(1).complains(expected);
-        assert!(said.stderr.starts_with("decomcam: ") && said.stderr.trim_end().lines().count() == 1, "{said}");
+        assert!(said.stderr.starts_with("error: ") && said.stderr.trim_end().lines().count() == 1, "{said}");
         assert_eq!(said.stdout, "", "{said}");
         said
     }
 
-    /// Runs it; it is called wrongly: status 2, and standard error holds all of `expected`.
+    /// Runs it; it is called wrongly: status 2, and standard error holds all of `expected`. Nothing on standard output.
     #[track_caller]
     pub fn misused(self, expected: &[&str]) -> Said {
-        self.said().exits_with(2).complains(expected)
+        let said = self.said().exits_with(2).complains(expected);
+        assert!(said.stderr.starts_with("error: "), "{said}");
+        assert_eq!(said.stdout, "", "{said}");
+        said
     }
 }
 

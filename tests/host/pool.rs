@@ -1,11 +1,10 @@
-//! Photos decomposed together (`decomcam eval --pool`): on matrices, against the core's SVD of them side by side; and from end to end.
+//! Photos decomposed together (`decomcam pool`): on matrices, against the core's SVD of them side by side; and from end to end.
 
-mod common;
-
-use common::random::Random;
-use common::run::decomcam;
-use common::{json, names, numbers};
-use decomcam::pool::{self, Shared};
+use crate::common::random::Random;
+use crate::common::run::decomcam;
+use crate::common::{json, names, numbers};
+use decomcam::Size;
+use decomcam::pool::{self, Shared, SharedComponent};
 use decomcam_core::svd;
 use std::fs;
 use tempfile::TempDir;
@@ -18,8 +17,8 @@ fn tolerance(components: usize, channels: usize) -> f32 {
     COMPONENT * ((components * channels) as f32).sqrt()
 }
 
-const GRID: [usize; 2] = [2, 3];
-const POSITIONS: usize = GRID[0] * GRID[1];
+const GRID: Size = Size::new(2, 3);
+const POSITIONS: usize = GRID.area();
 
 /// Values around zero.
 fn noise(count: usize, random: &mut Random) -> Vec<f32> {
@@ -39,7 +38,7 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
 
 /// u_q = sum_k X_k c_qk / s_q^2.
 fn directions(photos: &[Vec<f32>], shared: &Shared) -> Vec<Vec<f32>> {
-    let direction = |component: &pool::Component| {
+    let direction = |component: &SharedComponent| {
         let channels = photos[0].len() / POSITIONS;
         let entry = |channel: usize| -> f32 {
             let rows = photos.iter().map(|x| &x[channel * POSITIONS..(channel + 1) * POSITIONS]);
@@ -141,7 +140,7 @@ fn a_planted_direction_comes_first_with_one_sign_for_all_photos() {
 fn a_photo_without_structure_is_refused() {
     assert!(pool::photo_matrix(&[2.0; 3 * POSITIONS], &[1.0; 3]).is_none());
     let channels = decomcam::explain::CHANNELS_MAX + 1;
-    let refused = pool::shared(&[vec![0.0; channels]], channels, [1, 1], 1).unwrap_err().to_string();
+    let refused = pool::shared(&[vec![0.0; channels]], channels, Size::square(1), 1).unwrap_err().to_string();
     assert!(refused.contains("4097 channels") && refused.contains("--layer"), "{refused}");
 }
 
@@ -151,7 +150,7 @@ fn folders() -> TempDir {
     for folder in ["photos/cat", "photos/tabby_cat", "photos/qzxvw"] {
         fs::create_dir_all(place.path().join(folder)).unwrap();
     }
-    let cat = common::cat();
+    let cat = crate::common::cat();
     fs::copy(&cat, place.path().join("photos/tabby_cat/only.png")).unwrap();
     fs::copy(&cat, place.path().join("photos/cat/whole.png")).unwrap();
     fs::copy(&cat, place.path().join("photos/qzxvw/whole.png")).unwrap();
@@ -161,19 +160,17 @@ fn folders() -> TempDir {
 }
 
 #[test]
-fn eval_pools_a_category() {
+fn pool_decomposes_a_category() {
     let place = folders();
     let (photos, out) = (place.path().join("photos"), place.path().join("out"));
-    let run = |more: &[&str]| {
-        decomcam(["eval", "--size", "96"]).args(more).path("--photos", &photos).path("--out", &out).said()
-    };
+    let run =
+        |more: &[&str]| decomcam(["pool", "--size", "96"]).args(more).path("--photos", &photos).path("--out", &out);
     // 6 x 6 positions of two photos, each centred: 70 components are all there are.
-    let all =
-        ["--pool", "cat,Cat", "--pool", "unicorn,qzxvw", "--components", "70", "--typical", "1", "--name-parts", "fur"];
-    let named = ["broken.png, cat", "--pool unicorn", "cat, qzxvw, tabby cat", "qzxvw/whole.png, qzxvw"];
-    run(&all).exits_with(1).complains(&named).prints(&["wrote"]);
-    assert_eq!(names(out.join("pool")), ["cat.json", "cat.png"]);
-    let report = json(out.join("pool/cat.json"));
+    let all = ["cat", "Cat", "unicorn", "qzxvw", "--components", "70", "--typical", "1", "--name-parts", "fur"];
+    let named = ["broken.png, cat", "unicorn: no photo", "cat, qzxvw, tabby cat", "qzxvw/whole.png, qzxvw"];
+    run(&all).said().exits_with(1).complains(&named).prints(&["wrote"]);
+    assert_eq!(names(&out), ["cat.json", "cat.png"]);
+    let report = json(out.join("cat.json"));
     assert_eq!((report["photos"].as_u64(), report["skipped_count"].as_u64()), (Some(2), Some(1)));
     let components = report["components"].as_array().unwrap();
     assert_eq!(components.len(), 70);
@@ -192,11 +189,11 @@ fn eval_pools_a_category() {
     assert_eq!(typical.len(), 2);
     assert!((typical.values().sum::<f64>() / 2.0 - 1.0).abs() < bar, "{typical:?}");
     assert!(components.iter().any(|component| component["name"]["text"] == "fur"), "{report}");
-    assert_eq!(image::open(out.join("pool/cat.png")).unwrap().width(), 640);
+    assert_eq!(image::open(out.join("cat.png")).unwrap().width(), 640);
 
-    // One photo alone: what `explain` finds in it, of the same part of the photo.
-    run(&["--pool", "tabby cat", "--margin", "14"]).exits_with(0);
-    let pooled = json(out.join("pool/tabby cat.json"));
+    // One photo alone: what `explain` finds in it, in the same part of the photo.
+    run(&["tabby cat"]).ok();
+    let pooled = json(out.join("tabby cat.json"));
     let explain = decomcam(["explain", "--text", "a tabby cat", "--size", "96", "--components", "5", "--out", "-"]);
     let explained = explain.arg(photos.join("tabby_cat/only.png")).ok().json();
     for key in ["explained_variance", "contribution"] {
@@ -209,14 +206,10 @@ fn eval_pools_a_category() {
 
     // Nothing to pool, and what does not go together: refused, and no files appear.
     fs::remove_dir_all(&out).unwrap();
-    for (more, code, expected) in [
-        (&["--pool", "unicorn"][..], 1, "--pool unicorn"),
-        (&["--pool", "qzxvw"], 1, "qzxvw"),
-        (&["--pool", "cat", "--components", "72"], 1, "expected 1 to 71"),
-        (&["--pool", "cat", "--method", "aligned"], 2, "--method"),
-        (&["--typical", "2"], 2, "--pool"),
-    ] {
-        run(more).exits_with(code).complains(&[expected]);
-        assert!(!out.exists() || names(out.join("pool")).is_empty(), "{more:?}");
-    }
+    run(&["unicorn"]).refused(&["unicorn: no photo"]);
+    run(&["qzxvw"]).refused(&["qzxvw"]);
+    run(&["cat", "--components", "72"]).misused(&["expected 1 to 71"]);
+    run(&["cat", "--method", "aligned"]).misused(&["--method"]);
+    run(&["--typical", "2"]).misused(&["CATEGORY"]);
+    assert!(names(&out).is_empty());
 }

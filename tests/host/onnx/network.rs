@@ -1,13 +1,17 @@
 //! Models, towers and gradients: numbers against finite differences and the plain forward pass, and what happens to bad
 //! files and bad prompts.
 
+use crate::common::random::{self, Random};
+use crate::common::towers::{key, lite, tower};
+use crate::common::{cat, root};
 use anyhow::{Result, ensure};
-use decomcam::encoders::legacy::{Explained, ImageTower};
+use decomcam::Size;
+use decomcam::encoders::image::{ImageTower, TowerKey};
 use decomcam::encoders::text::{TextTower, Tokenizer};
 use decomcam::model::{Manifest, Model, ModelOptions, Score, ScoreKind};
 use decomcam::onnx::gradient::append_gradient;
 use decomcam::onnx::quantised::{self, Form, Pairs, Wanted};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use tract_onnx::prelude::{Framework, InferenceModelExt};
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::cnn::{Conv, KernelFormat, PaddingSpec, PoolSpec};
@@ -17,35 +21,19 @@ use tract_onnx::tract_core::ops::nn::{DataFormat, Reduce, Reducer, Softmax, Soft
 use tract_onnx::tract_core::ops::quant::{DequantizeLinearF32, quantize_linear_u8};
 use tract_onnx::tract_core::ops::source::TypedSource;
 
-const SIDE: (usize, usize) = (224, 224);
-
-fn lite() -> Model {
-    Model::bundled("lite").unwrap()
-}
+const SIDE: Size = Size::square(224);
 
 /// A cat, resized and cut to a network's input, its contrast lowered to a fraction.
-fn photo((height, width): (usize, usize), contrast: f32) -> Vec<f32> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/photos/chelsea.png");
-    let photo = image::open(file).unwrap();
+fn photo(Size { height, width }: Size, contrast: f32) -> Vec<f32> {
+    let photo = image::open(cat()).unwrap();
     let photo = photo.resize_to_fill(width as u32, height as u32, image::imageops::FilterType::CatmullRom).to_rgb8();
     let normalised = |value: u8| contrast * (f32::from(value) - 127.) / 128.;
     (0..3).flat_map(|channel| photo.pixels().map(move |pixel| normalised(pixel.0[channel]))).collect()
 }
 
-/// Numbers that look random and are the same on every machine.
-struct Numbers(u64);
-
-impl Numbers {
-    /// The next one, from -1 to 1.
-    fn next(&mut self) -> f64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 11) as f64 / (1u64 << 52) as f64 - 1.
-    }
-
-    fn tensor(&mut self, shape: &[usize]) -> Tensor {
-        let values: Vec<f32> = (0..shape.iter().product()).map(|_| self.next() as f32).collect();
-        Tensor::from_shape(shape, &values).unwrap()
-    }
+/// A tensor of values in -1..1.
+fn random_tensor(seed: u64, shape: &[usize]) -> Tensor {
+    Tensor::from_shape(shape, &random::values(&mut Random::new(seed), shape.iter().product())).unwrap()
 }
 
 fn floats(tensor: &Tensor) -> Vec<f32> {
@@ -69,7 +57,7 @@ fn image_network(model: &Model, outputs: &[&str]) -> TypedModel {
 }
 
 fn wanted<'a>(outputs: &'a [&'a str]) -> Wanted<'a> {
-    const SHAPE: [Option<usize>; 4] = [Some(1), Some(3), Some(SIDE.0), Some(SIDE.1)];
+    const SHAPE: [Option<usize>; 4] = [Some(1), Some(3), Some(SIDE.height), Some(SIDE.width)];
     Wanted {
         input: "image",
         datum_type: f32::datum_type(),
@@ -120,8 +108,9 @@ fn assert_gradient(model: &Model, layer: &str, score: &str) {
     const TOLERANCE: f64 = 5e-3;
     let score = model.manifest.score(score).unwrap();
     let text = TextTower::load(model).unwrap().encode("a tabby cat").unwrap().for_score(score).unwrap();
-    let tower = ImageTower::load_to_explain(model, layer, SIDE, &score.name).unwrap();
-    let Explained { activations, gradients, .. } = tower.explain(&photo(SIDE, 1.), &text).unwrap();
+    let key = TowerKey { score: score.name.clone(), ..key(model, layer, SIDE) };
+    let explained = ImageTower::load(model, &key).unwrap().explain(&photo(SIDE, 1.), &text).unwrap();
+    let (activations, gradients) = (explained.seen.activations.values, explained.gradients);
     let head = head(model, layer, &score.image);
     let score_at = |step: f64, direction: &[f64]| {
         let moved: Vec<f32> =
@@ -131,10 +120,10 @@ fn assert_gradient(model: &Model, layer: &str, score: &str) {
     let length = norm(gradients.iter().map(|&g| f64::from(g)));
     assert!(length > 0., "{layer}, {}: the gradient is zero", score.name);
     let step = norm(activations.iter().map(|&a| f64::from(a))) / 5000.;
-    let mut numbers = Numbers(7);
+    let mut random = Random::new(7);
     for trial in 0..5 {
         let half: Vec<f64> =
-            gradients.iter().map(|&g| if trial == 0 || numbers.next() > 0. { f64::from(g) } else { 0. }).collect();
+            gradients.iter().map(|&g| if trial == 0 || random.uniform() > 0.5 { f64::from(g) } else { 0. }).collect();
         let half_length = norm(half.iter().copied());
         let direction: Vec<f64> = half.iter().map(|g| g / half_length).collect();
         let expected = (score_at(step, &direction) - score_at(-step, &direction)) / (2. * step);
@@ -174,12 +163,12 @@ fn gradients_of_cosines_account_for_the_length() {
 #[test]
 fn evidence_has_a_gradient_in_dead_channels() {
     let model = lite();
-    let tower = ImageTower::load(&model, "features", SIDE).unwrap();
+    let tower = tower(&model, "features", SIDE).unwrap();
     let text = TextTower::load(&model).unwrap().encode("a tabby cat").unwrap().for_score(tower.score()).unwrap();
     let explained = tower.explain(&photo(SIDE, 1.), &text).unwrap();
-    let positions = explained.height * explained.width;
+    let positions = explained.seen.activations.size.area();
     let mut dead = 0;
-    let channels = explained.activations.chunks(positions).zip(explained.gradients.chunks(positions));
+    let channels = explained.seen.activations.values.chunks(positions).zip(explained.gradients.chunks(positions));
     for (activations, gradients) in channels {
         assert!(gradients.iter().all(|gradient| gradient == &gradients[0]));
         if activations.iter().all(|&activation| activation == 0.) {
@@ -235,7 +224,7 @@ fn assert_rule(name: &str, x: Tensor, build: impl Fn(&mut TypedModel, OutletId) 
 
 fn weighted_sum(model: &mut TypedModel, y: OutletId) -> OutletId {
     let shape = model.outlet_fact(y).unwrap().shape.as_concrete().unwrap().to_vec();
-    let weights = model.add_const("weights", Numbers(3).tensor(&shape)).unwrap();
+    let weights = model.add_const("weights", random_tensor(3, &shape)).unwrap();
     let products = model.wire_node("weighted", math::mul(), &[y, weights]).unwrap()[0];
     let axes = (0..shape.len()).collect();
     model.wire_node("score", Reduce::new(axes, Reducer::Sum), &[products]).unwrap()[0]
@@ -257,12 +246,12 @@ fn scalar(model: &mut TypedModel, value: f32, rank: usize) -> TractResult<Outlet
 
 /// Values from 0.5 to 1.5, away from the poles of division and roots.
 fn positive(shape: &[usize]) -> Tensor {
-    let values: Vec<f32> = floats(&Numbers(11).tensor(shape)).iter().map(|value| 1. + value / 2.).collect();
+    let values: Vec<f32> = floats(&random_tensor(11, shape)).iter().map(|value| 1. + value / 2.).collect();
     Tensor::from_shape(shape, &values).unwrap()
 }
 
 fn any(shape: &[usize]) -> Tensor {
-    Numbers(5).tensor(shape)
+    random_tensor(5, shape)
 }
 
 #[test]
@@ -532,24 +521,26 @@ fn activations_and_vectors_are_those_of_the_plain_forward_pass() {
     let model = lite();
     let image = photo(SIDE, 0.8);
     for layer in ["features", "block10"] {
-        let tower = ImageTower::load(&model, layer, SIDE).unwrap();
+        let tower = tower(&model, layer, SIDE).unwrap();
         let text = TextTower::load(&model).unwrap().encode("coffee mug").unwrap().for_score(tower.score()).unwrap();
         let explained = tower.explain(&image, &text).unwrap();
         let plain = image_network(&model, &["embedding", "logits", layer]).into_optimized().unwrap();
-        let input = Tensor::from_shape(&[1, 3, SIDE.0, SIDE.1], &image).unwrap();
+        let input = Tensor::from_shape(&[1, 3, SIDE.height, SIDE.width], &image).unwrap();
         let plain = plain.into_runnable().unwrap().run(tvec!(input.into())).unwrap();
-        assert_eq!(plain[2].shape()[1..], [explained.channels, explained.height, explained.width]);
-        assert_eq!(explained.activations, floats(&plain[2]));
-        assert_eq!(explained.vectors.get("embedding").unwrap(), floats(&plain[0]));
-        assert_eq!(explained.vectors.get("logits").unwrap(), floats(&plain[1]));
-        assert_eq!(tower.vectors(&image).unwrap(), explained.vectors);
+        let seen = &explained.seen;
+        let Size { height, width } = seen.activations.size;
+        assert_eq!(plain[2].shape()[1..], [seen.activations.channels, height, width]);
+        assert_eq!(seen.activations.values, floats(&plain[2]));
+        assert_eq!(seen.vectors.get("embedding").unwrap(), floats(&plain[0]));
+        assert_eq!(seen.vectors.get("logits").unwrap(), floats(&plain[1]));
+        assert_eq!(tower.vectors(&image).unwrap(), seen.vectors);
     }
 }
 
 #[test]
 fn threads_change_no_bit() {
     let model = lite();
-    let tower = ImageTower::load(&model, "features", SIDE).unwrap();
+    let tower = tower(&model, "features", SIDE).unwrap();
     let text = TextTower::load(&model).unwrap().encode("dog").unwrap().for_score(tower.score()).unwrap();
     let images: Vec<Vec<f32>> = [1., 0.9, 0.8, 0.6, 0.4, 0.2].map(|contrast| photo(SIDE, contrast)).to_vec();
     let alone: Vec<_> = images.iter().map(|image| tower.vectors(image).unwrap()).collect();
@@ -568,32 +559,34 @@ fn threads_change_no_bit() {
 #[test]
 fn other_sizes_work_and_height_comes_before_width() {
     let model = lite();
-    let side = (160, 288);
-    let tower = ImageTower::load(&model, "block10", side).unwrap();
+    let size = Size::new(160, 288);
+    let tower = tower(&model, "block10", size).unwrap();
     let text = TextTower::load(&model).unwrap().encode("dog").unwrap().for_score(tower.score()).unwrap();
-    let explained = tower.explain(&photo(side, 1.), &text).unwrap();
-    assert_eq!((explained.channels, explained.height, explained.width), (112, 10, 18));
-    assert_eq!(explained.activations.len(), 112 * 10 * 18);
+    let explained = tower.explain(&photo(size, 1.), &text).unwrap();
+    let activations = &explained.seen.activations;
+    assert_eq!((activations.channels, activations.size), (112, Size::new(10, 18)));
+    assert_eq!(activations.values.len(), 112 * 10 * 18);
     assert_eq!(explained.gradients.len(), 112 * 10 * 18);
 }
 
 #[test]
 fn impossible_requests_say_what_is_possible() {
     let model = lite();
-    let message = |layer: &str, side| format!("{:#}", ImageTower::load(&model, layer, side).unwrap_err());
+    let message = |layer: &str, size| tower(&model, layer, size).unwrap_err().to_string();
     let unknown = message("block99", SIDE);
     for part in ["block99", "features (1280 channels, stride 32)", "block10 (112 channels, stride 16)"] {
         assert!(unknown.contains(part), "{unknown}");
     }
     for side in [(225, 224), (224, 0), (2080, 224), (224, usize::MAX), (16, 224)] {
-        let message = message("features", side);
+        let message = message("features", Size::new(side.0, side.1));
         assert!(message.contains("multiple of 32"), "{message}");
     }
-    assert!(message("features", (224, 100)).contains("width"));
-    let score = ImageTower::load_to_explain(&model, "features", SIDE, "beauty").unwrap_err();
+    assert!(message("features", Size::new(224, 100)).contains("width"));
+    let beauty = TowerKey { score: "beauty".into(), ..key(&model, "features", SIDE) };
+    let score = ImageTower::load(&model, &beauty).unwrap_err();
     assert!(format!("{score:#}").contains("cosine, evidence"), "{score:#}");
 
-    let tower = ImageTower::load(&model, "features", SIDE).unwrap();
+    let tower = tower(&model, "features", SIDE).unwrap();
     let short = tower.vectors(&[0.; 12]).unwrap_err();
     assert!(format!("{short:#}").contains("3 x 224 x 224"), "{short:#}");
     let text = tower.explain(&photo(SIDE, 1.), &[1.; 3]).unwrap_err();
@@ -608,7 +601,7 @@ fn impossible_requests_say_what_is_possible() {
 #[test]
 fn scores_are_linear_in_the_text() {
     let model = lite();
-    let vectors = ImageTower::load(&model, "features", SIDE).unwrap().vectors(&photo(SIDE, 1.)).unwrap();
+    let vectors = tower(&model, "features", SIDE).unwrap().vectors(&photo(SIDE, 1.)).unwrap();
     let tower = TextTower::load(&model).unwrap();
     let (cat, dog) = (tower.encode("cat").unwrap(), tower.encode("dog").unwrap());
     for score in model.manifest.scores.iter().filter(|score| score.kind != ScoreKind::Posterior) {
@@ -635,7 +628,7 @@ fn clamps_stand_in_for_quantised_activations() {
     let file = model.file(&model.manifest.image.file).unwrap();
     let names = ["embedding", "logits", "features"];
     let run = |network: TypedModel| {
-        let input = Tensor::from_shape(&[1, 3, SIDE.0, SIDE.1], &photo(SIDE, 1.)).unwrap();
+        let input = Tensor::from_shape(&[1, 3, SIDE.height, SIDE.width], &photo(SIDE, 1.)).unwrap();
         network.into_runnable().unwrap().run(tvec!(input.into())).unwrap()
     };
     let pairs = run(quantised::read_with_pairs(file, &wanted(&names)).unwrap());
@@ -655,10 +648,10 @@ fn float_weights_are_those_that_tract_computes() {
     let names = ["embedding", "features"];
     let ours = quantised::read_with_pairs(file, &wanted(&names)).unwrap();
     let plain = tract_onnx::onnx().with_ignore_value_info(true).model_for_read(&mut file).unwrap();
-    let plain = plain.with_input_fact(0, f32::fact([1, 3, SIDE.0, SIDE.1]).into()).unwrap();
+    let plain = plain.with_input_fact(0, f32::fact([1, 3, SIDE.height, SIDE.width]).into()).unwrap();
     let plain = plain.with_outputs_by_name(names).unwrap().into_typed().unwrap();
     let run = |network: TypedModel| {
-        let input = Tensor::from_shape(&[1, 3, SIDE.0, SIDE.1], &photo(SIDE, 1.)).unwrap();
+        let input = Tensor::from_shape(&[1, 3, SIDE.height, SIDE.width], &photo(SIDE, 1.)).unwrap();
         network.into_runnable().unwrap().run(tvec!(input.into())).unwrap()
     };
     let (ours, plain) = (run(ours), run(plain));
@@ -855,7 +848,7 @@ fn prompts_of_one_thing_are_closer_than_prompts_of_two() {
 // Files.
 
 fn lite_directory() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/lite")
+    root("models/lite")
 }
 
 /// A copy of the model, with its manifest and its image tower changed and, if asked for, the hash of the tower
@@ -879,8 +872,8 @@ fn changed_model(
     }
     std::fs::write(directory.path().join("image.onnx"), tower).unwrap();
     std::fs::write(directory.path().join("model.toml"), change_manifest(manifest)).unwrap();
-    let model = Model::from_dir(directory.path());
-    (directory, model.map_err(Into::into))
+    let model = Model::from_dir(directory.path()).map_err(Into::into);
+    (directory, model)
 }
 
 #[test]
@@ -956,7 +949,7 @@ fn damaged_directories_are_refused_by_name() {
 
 /// Loads and runs a tower; a panic would end the test.
 fn try_tower(model: &Model) -> Result<()> {
-    let tower = ImageTower::load(model, "features", SIDE)?;
+    let tower = tower(model, "features", SIDE)?;
     let found = tower.vectors(&photo(SIDE, 1.))?;
     ensure!(found.get("logits").is_some_and(|logits| logits.iter().all(|value| value.is_finite())));
     Ok(())
@@ -993,9 +986,9 @@ fn damaged_towers_with_correct_hashes_fail_cleanly() {
         assert!(error.contains("image.onnx"), "{name}: {error}");
     }
     // Wrong numbers, not wrong structure: an error or an answer, never a panic.
-    let mut numbers = Numbers(1);
+    let mut random = Random::new(1);
     for _ in 0..12 {
-        let places: Vec<f64> = (0..20).map(|_| numbers.next().abs()).collect();
+        let places: Vec<f64> = (0..20).map(|_| random.uniform()).collect();
         let flip = move |mut bytes: Vec<u8>| {
             for place in &places {
                 let at = (place * bytes.len() as f64) as usize;

@@ -2,9 +2,13 @@
 //!
 //! The networks are written here, node by node, with numbers that look random.
 
+use crate::common::cat;
+use crate::common::random::{self, Random};
+use crate::common::run::{Run, decomcam};
+use crate::common::towers::{head, key, tower};
 use decomcam::Size;
-use decomcam::encoders::image::ImageVectors;
-use decomcam::encoders::legacy::ImageTower;
+use decomcam::encoders::head::Head;
+use decomcam::encoders::image::{ImageTower, ImageVectors, TowerKey};
 use decomcam::encoders::text::TextTower;
 use decomcam::model::{Model, ModelOptions};
 use decomcam::onnx::gradient::append_gradient;
@@ -15,7 +19,6 @@ use decomcam::onnx::shuffle::Shuffle;
 use prost::Message;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 use tempfile::TempDir;
 use tract_onnx::pb::{self, tensor_proto::DataType, tensor_shape_proto::dimension};
 use tract_onnx::prelude::*;
@@ -23,6 +26,7 @@ use tract_onnx::tract_core::ops::nn::{Reduce, Reducer};
 
 /// Height and width of the pictures that these networks see.
 const SIDE: i64 = 16;
+const INPUT: Size = Size::square(SIDE as usize);
 const CLASSES: usize = 4;
 
 enum With<'a> {
@@ -32,15 +36,15 @@ enum With<'a> {
 use With::{Int, Ints};
 
 /// An ONNX file in the making.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Onnx {
     graph: pb::GraphProto,
-    seed: u32,
+    random: Random,
 }
 
 impl Onnx {
     fn new(input: &str, kind: DataType, shape: &[i64]) -> Self {
-        let mut onnx = Self::default();
+        let mut onnx = Self { graph: pb::GraphProto::default(), random: Random::new(0) };
         onnx.graph.input.push(info(input, kind, shape));
         onnx
     }
@@ -50,14 +54,9 @@ impl Onnx {
         Self::new("image", DataType::Float, &[1, 3, SIDE, SIDE])
     }
 
-    fn next(&mut self) -> f32 {
-        self.seed = self.seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (self.seed >> 8) as f32 / (1 << 23) as f32 - 1.0
-    }
-
     fn weight(&mut self, shape: &[i64]) -> String {
-        let numbers: Vec<f32> = (0..shape.iter().product()).map(|_| self.next() / 2.0).collect();
-        let raw = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+        let numbers = random::values(&mut self.random, shape.iter().product::<i64>() as usize);
+        let raw = numbers.iter().flat_map(|number| (number / 2.0).to_le_bytes()).collect();
         self.constant(DataType::Float, shape, raw)
     }
 
@@ -215,17 +214,8 @@ fn written(onnx: &[u8]) -> (TempDir, PathBuf) {
     (place, path)
 }
 
-fn decomcam(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_decomcam")).args(args).output().unwrap()
-}
-
-fn root(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
-}
-
 fn picture() -> Vec<f32> {
-    let mut onnx = Onnx { seed: 7, ..Default::default() };
-    (0..3 * SIDE * SIDE).map(|_| onnx.next()).collect()
+    random::values(&mut Random::new(7), (3 * SIDE * SIDE) as usize)
 }
 
 fn look(onnx: &[u8], size: Option<Size>) -> decomcam::Result<Inspection> {
@@ -268,14 +258,13 @@ fn the_last_block_that_is_attended_to_is_suggested_of_a_transformer() {
 #[test]
 fn inspect_prints_a_table_and_json() {
     let (_place, path) = written(&classifier());
-    let path = path.to_str().unwrap();
-    let table = String::from_utf8(decomcam(&["inspect", path]).stdout).unwrap();
+    let table = decomcam(["inspect"]).arg(&path).ok().stdout;
     for wanted in ["opset 17", "written by test", "input  image: 1 x 3 x 16 x 16 float", "output logits: 1 x 4"] {
         assert!(table.contains(wanted), "{wanted}: {table}");
     }
     let suggested = table.lines().find(|line| line.contains("<- suggested")).unwrap();
     assert!(suggested.contains("maps2") && suggested.contains("8 x 4 x 4") && suggested.contains("maps"), "{table}");
-    let json: Value = serde_json::from_slice(&decomcam(&["inspect", path, "--json"]).stdout).unwrap();
+    let json = decomcam(["inspect", "--json"]).arg(&path).ok().json();
     assert_eq!(json["suggested"], "maps2");
     assert_eq!(json["layers"][3]["layout"], "maps");
     assert_eq!(json["input"]["shape"], serde_json::json!([1, 3, 16, 16]));
@@ -315,7 +304,7 @@ fn weights_may_lie_in_a_file_beside_the_network() {
     let error = format!("{:#}", reopened().unwrap_err());
     assert!(error.contains("expected 648 bytes") && error.contains("found 647"), "{error}");
     std::fs::write(place.path().join("weights.bin"), &data).unwrap();
-    ImageTower::load(&reopened().unwrap(), "maps2", (16, 16)).unwrap();
+    tower(&reopened().unwrap(), "maps2", INPUT).unwrap();
     // Never outside of the folder.
     let outside = TempDir::new().unwrap();
     let secret = outside.path().join("secret");
@@ -359,28 +348,24 @@ fn an_operator_without_a_rule_is_named_with_a_way_out() {
 fn models_with_a_manifest_are_refused_in_the_same_words() {
     let place = dual_encoder(&obstructed().bytes("logits", &[1, 4]), &["maps1", "summed", "maps2"]);
     let model = Model::from_dir(place.path()).unwrap();
-    let error = format!("{:#}", ImageTower::load(&model, "maps1", (16, 16)).unwrap_err());
+    let error = format!("{:#}", tower(&model, "maps1", INPUT).unwrap_err());
     assert!(REFUSAL.iter().all(|part| error.contains(part)) && error.contains("image.onnx"), "{error}");
-    ImageTower::load(&model, "summed", (16, 16)).unwrap();
+    tower(&model, "summed", INPUT).unwrap();
     // What the manifest does not list is no way out.
     let place = dual_encoder(&obstructed().bytes("logits", &[1, 4]), &["maps1", "maps2"]);
     let model = Model::from_dir(place.path()).unwrap();
-    let error = format!("{:#}", ImageTower::load(&model, "maps1", (16, 16)).unwrap_err());
+    let error = format!("{:#}", tower(&model, "maps1", INPUT).unwrap_err());
     assert!(error.contains("can be explained is \"maps2\""), "{error}");
 }
 
 // Classifiers without a manifest.
 
-fn explain(onnx: &Path, more: &[&str]) -> Output {
-    let photo = root("tests/photos/chelsea.png");
-    let args = ["explain", photo.to_str().unwrap(), "--model", onnx.to_str().unwrap(), "--out", "-"];
-    decomcam(&[&args, more].concat())
+fn explain(onnx: &Path, more: &[&str]) -> Run {
+    decomcam(["explain", "--out", "-"]).arg(cat()).path("--model", onnx).args(more)
 }
 
 fn explained(onnx: &Path, more: &[&str]) -> Value {
-    let output = explain(onnx, more);
-    assert!(output.status.success(), "{more:?}: {}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
+    explain(onnx, more).ok().json()
 }
 
 #[test]
@@ -406,14 +391,10 @@ fn classes_go_by_number_name_and_synonym() {
         ("dog", &["no class \"dog\"", "4 classes"]),
         ("4", &["no class 4", "0 to 3"]),
     ] {
-        let output = explain(&path, &["--class", class, "--labels", labels]);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(1), "{said}");
-        assert!(parts.iter().all(|part| said.contains(part)), "{said}");
+        explain(&path, &["--class", class, "--labels", labels]).refused(parts);
     }
     std::fs::write(labels, "one\ntwo\n").unwrap();
-    let said = String::from_utf8_lossy(&explain(&path, &["--labels", labels]).stderr).into_owned();
-    assert!(said.contains("labels.txt") && said.contains("expected 4 names") && said.contains("found 2"), "{said}");
+    explain(&path, &["--labels", labels]).refused(&["labels.txt", "expected 4 names", "found 2"]);
 }
 
 #[test]
@@ -434,8 +415,7 @@ fn pictures_are_prepared_as_asked() {
     let (_place, open) = written(&open.bytes("logits", &[-1, 4]));
     let report = explained(&open, &["--size", "32"]);
     assert_eq!(report["parts"].as_array().map(Vec::len), Some(8));
-    let output = explain(&path, &["--mean", "0.5,0.5"]);
-    assert!(String::from_utf8_lossy(&output.stderr).contains("--mean"));
+    explain(&path, &["--mean", "0.5,0.5"]).misused(&["--mean", "found 2"]);
 }
 
 // Tokens.
@@ -475,17 +455,18 @@ fn tokens_become_maps() {
     let model = open(&path, &ModelOptions::new()).unwrap();
     let text = [0.0, 1.0, 0.0, 0.0];
     for layer in ["one.out", "embedded", "grid"] {
-        let tower = ImageTower::load(&model, layer, (16, 16)).unwrap();
+        let tower = tower(&model, layer, INPUT).unwrap();
         let explained = tower.explain(&picture(), &text).unwrap();
         let [tokens, gradient] = tokens_and_gradient(&onnx, layer, &text);
         let prefix = if layer == "grid" { 0 } else { 1 };
         // tokens x 8 channels, the grid's being the last 16.
         let as_maps =
             |tokens: &[f32]| -> Vec<f32> { (0..8 * 16).map(|at| tokens[(prefix + at % 16) * 8 + at / 16]).collect() };
-        assert_eq!((explained.channels, explained.height, explained.width), (8, 4, 4));
-        assert!(close(&explained.activations, &as_maps(&tokens)), "{layer}");
+        let activations = &explained.seen.activations;
+        assert_eq!((activations.channels, activations.size), (8, Size::square(4)));
+        assert!(close(&activations.values, &as_maps(&tokens)), "{layer}");
         assert!(close(&explained.gradients, &as_maps(&gradient)), "{layer}");
-        assert!(close(&explained.prefix, &tokens[..8 * prefix]), "{layer}");
+        assert!(close(&activations.prefix, &tokens[..8 * prefix]), "{layer}");
         assert!(explained.gradients.iter().any(|gradient| gradient.abs() > 1e-3), "{layer}");
     }
 }
@@ -494,18 +475,19 @@ fn tokens_become_maps() {
 fn the_network_goes_on_from_maps_and_prefix() {
     let (_place, path) = written(&transformer());
     let model = open(&path, &ModelOptions::new()).unwrap();
-    let tower = ImageTower::load(&model, "one.out", (16, 16)).unwrap().with_head(&model).unwrap();
-    let explained = tower.explain(&picture(), &[1.0, 0.0, 0.0, 0.0]).unwrap();
+    let head = head(&model, "one.out", INPUT).unwrap();
+    let seen = tower(&model, "one.out", INPUT).unwrap().see(&picture()).unwrap();
+    let (activations, prefix) = (&seen.activations.values, &seen.activations.prefix);
     let logits = |prefix: &[f32], activations: &[f32]| {
-        tower.vectors_of_layer(prefix, activations).unwrap().get("logits").unwrap().to_vec()
+        head.vectors(prefix, activations).unwrap().get("logits").unwrap().to_vec()
     };
-    let whole = explained.vectors.get("logits").unwrap();
-    assert!(close(&logits(&explained.prefix, &explained.activations), whole));
+    let whole = seen.vectors.get("logits").unwrap();
+    assert!(close(&logits(prefix, activations), whole));
     // The class token is heard, and so is the place of a position.
-    assert!(!close(&logits(&[0.0; 8], &explained.activations), whole));
-    let mut moved = explained.activations.clone();
+    assert!(!close(&logits(&[0.0; 8], activations), whole));
+    let mut moved = activations.clone();
     moved[0] += 1.0;
-    assert!(!close(&logits(&explained.prefix, &moved), whole));
+    assert!(!close(&logits(prefix, &moved), whole));
     let report = self::explained(&path, &["--class", "1", "--integrate", "features"]);
     assert!(report["parts"].as_array().is_some_and(|parts| !parts.is_empty()));
 }
@@ -514,22 +496,25 @@ fn the_network_goes_on_from_maps_and_prefix() {
 fn a_shuffled_tower_is_shuffled_in_head_and_larger_input_too() {
     let (_place, path) = written(&classifier());
     let model = open(&path, &ModelOptions::new()).unwrap();
-    let score = &model.manifest.explain.explained;
-    let finer = ImageTower::load_finer(&model, "maps1", (16, 16), score, 2).unwrap();
-    let tower = ImageTower::load(&model, "maps1", (16, 16)).unwrap().with_head(&model).unwrap().with_finer(finer);
+    let plain = key(&model, "maps1", INPUT);
+    let loaded = ImageTower::load(&model, &plain).unwrap();
     // The last layer's 32 numbers are too few to count.
-    assert_eq!(tower.weight_tensors(&model).unwrap(), 2);
-    let shuffled = tower.shuffled(&model, Shuffle { tensors: 1, seed: 1 }).unwrap();
+    assert_eq!(loaded.weight_tensors(&model).unwrap(), 2);
+    let shuffled = TowerKey { shuffle: Shuffle { tensors: 1, seed: 1 }, ..plain.clone() };
     let logits = |vectors: &ImageVectors| vectors.get("logits").unwrap().to_vec();
-    let seen = [&tower, &shuffled].map(|tower| tower.explain(&picture(), &[1.0, 0.0, 0.0, 0.0]).unwrap());
+    let towers = [&plain, &shuffled].map(|key| ImageTower::load(&model, key).unwrap());
+    let seen = [0, 1].map(|at| towers[at].see(&picture()).unwrap());
     let whole = [0, 1].map(|at| logits(&seen[at].vectors));
     assert!(!close(&whole[0], &whole[1]));
     // Only what comes after the layer was shuffled.
     assert_eq!(seen[0].activations, seen[1].activations);
-    assert!(close(&logits(&shuffled.vectors_of_layer(&[], &seen[1].activations).unwrap()), &whole[1]));
+    let head = Head::load(&model, &shuffled).unwrap();
+    assert!(close(&logits(&head.vectors(&[], &seen[1].activations.values).unwrap()), &whole[1]));
     let large: Vec<f32> = (0..4).flat_map(|_| picture()).collect();
-    let [ours, theirs] = [&tower, &shuffled].map(|tower| logits(&tower.finer().unwrap().vectors(&large).unwrap()));
-    assert!(!close(&ours, &theirs));
+    let finer = |key: &TowerKey| TowerKey { size: INPUT.times(2), ..key.clone() };
+    let large =
+        [plain, shuffled].map(|key| logits(&ImageTower::load(&model, &finer(&key)).unwrap().vectors(&large).unwrap()));
+    assert!(!close(&large[0], &large[1]));
 }
 
 // Dual encoders.
@@ -600,9 +585,7 @@ fn prompts_go_through_a_tokenizer_of_hugging_face() {
 
     let report = explained(place.path(), &["--text", "cat", "--versus", "dog"]);
     assert!(report["parts"].as_array().is_some_and(|parts| !parts.is_empty()));
-    let output = explain(place.path(), &[]);
-    assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("--text is required"));
+    explain(place.path(), &[]).misused(&["--text is required"]);
 }
 
 // Run as an integer device does.
@@ -610,17 +593,19 @@ fn prompts_go_through_a_tokenizer_of_hugging_face() {
 #[test]
 fn a_faithful_capsule_holds_the_networks_own_steps() {
     let place = TempDir::new().unwrap();
-    let (photo, capsule) = (root("tests/photos/chelsea.png"), place.path().join("cat.capsule"));
-    let (photo, path) = (photo.to_str().unwrap(), capsule.to_str().unwrap());
-    let common = ["capture", photo, "--text", "a cat", "--size", "96", "--layer", "block10", "--out", path];
+    let capsule = place.path().join("cat.capsule");
+    let capture = || {
+        let args = ["capture", "--text", "a cat", "--size", "96", "--layer", "block10"];
+        decomcam(args).arg(cat()).path("--out", &capsule)
+    };
     let model = Model::bundled("lite").unwrap().faithful();
-    let tower = ImageTower::load(&model, "block10", (96, 96)).unwrap();
-    let steps = tower.explain(&vec![0.25; 3 * 96 * 96], &[0.0; 1000]).unwrap().steps.expect("a quantised layer");
+    let tower = tower(&model, "block10", Size::square(96)).unwrap();
+    let seen = tower.see(&vec![0.25; 3 * 96 * 96]).unwrap();
+    let steps = seen.activations.steps.expect("a quantised layer");
     let recorded = |more: &[&str]| {
-        let output = decomcam(&[&common, more].concat());
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        capture().args(more).ok();
         let bytes = std::fs::read(&capsule).unwrap();
-        assert!(String::from_utf8(decomcam(&["replay", path]).stdout).unwrap().matches(" equal\n").count() == 10);
+        assert_eq!(decomcam(["replay"]).arg(&capsule).ok().stdout.matches(" equal\n").count(), 10);
         // Behind 12 bytes of beginning: channels, height, width, element, order, scale, zero point.
         let word = |at: usize| <[u8; 4]>::try_from(&bytes[12 + 4 * at..][..4]).unwrap();
         (f32::from_le_bytes(word(5)), u32::from_le_bytes(word(6)))
@@ -637,9 +622,7 @@ fn a_faithful_capsule_holds_the_networks_own_steps() {
 fn refusal(onnx: &[u8]) -> String {
     let (_place, path) = written(onnx);
     let opened = open(&path, &ModelOptions::new());
-    let loaded = opened
-        .map_err(anyhow::Error::from)
-        .and_then(|model| ImageTower::load(&model, &model.manifest.image.default_layer, (16, 16)));
+    let loaded = opened.and_then(|model| tower(&model, &model.manifest.image.default_layer, INPUT));
     format!("{:#}", loaded.expect_err("a refusal"))
 }
 

@@ -1,9 +1,12 @@
-//! `decomcam eval` and `compare` from end to end, on the repository's own photo.
+//! `decomcam eval` from end to end, on the repository's own photo.
 
-mod common;
-
-use common::run::{Said, decomcam};
-use common::{cat, json, npy, numbers, root};
+use crate::common::measure::measured;
+use crate::common::run::{Said, decomcam};
+use crate::common::{cat, json, numbers, root};
+use decomcam::dataset::{self, Truth};
+use decomcam::metrics::Metric;
+use decomcam::photo::Fit;
+use decomcam::{Method, Options, Photo, Session, SessionOptions, Size};
 use serde_json::Value;
 use std::fs;
 use std::path::PathBuf;
@@ -166,11 +169,18 @@ fn bad_annotations_are_counted_named_and_skipped() {
         ("{\"image\": \"a.png\"}\n", &[], "line 1"),
         ("{\"images\": [], \"annotations\": 7}", &[], "COCO"),
         ("<annotation></annotation>", &[], "<size>"),
-        (&annotations[0][..], &["--prompt", "a cat"], "--prompt"),
-        (&annotations[0][..], &["--layer", "nowhere"], "nowhere"),
     ] {
         let place = Place::new(annotations);
         place.eval("out", more).exits_with(1).complains(&[expected]);
+        assert!(!place.0.path().join("out/results.json").exists());
+    }
+    for (more, expected) in [
+        (["--prompt", "a cat"], "--prompt"),
+        (["--layer", "nowhere"], "nowhere"),
+        (["--least-mask", "0.9"], "--most-mask"),
+    ] {
+        let place = Place::new(&annotations[0]);
+        place.eval("out", &more).exits_with(2).complains(&[expected]);
         assert!(!place.0.path().join("out/results.json").exists());
     }
     let damaged = Place::new(&annotations[0]);
@@ -193,38 +203,62 @@ fn labels_by_folder_have_no_masks() {
     let results = json(out.join("results.json"));
     assert!(results["methods"]["grad-cam"]["insertion"]["mean"].is_f64());
     assert!(results["methods"]["grad-cam"]["pxap"].is_null() && results["categories"]["tabby cat"].is_object());
-    eval().args(["--metrics", "pxap"]).refused(&["--annotations"]);
-}
-
-#[test]
-fn explain_by_another_method() {
-    let place = TempDir::new().unwrap();
-    let explain = |method| decomcam(["explain", "--text", "a cat", "--size", "96", "--method", method]).arg(cat());
-    explain("ablation-cam").path("--out", place.path()).ok();
-    let report = json(place.path().join("explanation.json"));
-    assert_eq!((report["method"].as_str(), report["text"].as_str()), (Some("ablation-cam"), Some("a cat")));
-    let (shape, values) = npy(place.path().join("saliency.npy"));
-    assert_eq!(shape, [300, 451]);
-    assert!(values.contains(&1.0) && values.iter().all(|value| (0.0..=1.0).contains(value)));
-    assert_eq!(image::open(place.path().join("overlay.png")).unwrap().width(), 451);
-    // A recipe's name is a method's too.
-    assert_eq!(explain("paper").args(["--out", "-"]).ok().json()["recipe"]["name"], "paper");
-}
-
-#[test]
-fn compare_draws_and_tabulates() {
-    let place = TempDir::new().unwrap();
-    let out = place.path().join("out");
-    let compare = || decomcam(["compare", "--text", "a cat", "--size", "96"]).arg(cat()).path("--out", &out);
-    let output = compare().args(["--method", "aligned", "--method", "grad-cam,rise", "--rise-masks", "8"]).ok();
-    let report = json(out.join("comparison.json"));
-    let rows = report["methods"].as_array().unwrap();
-    let names: Vec<&str> = rows.iter().map(|row| row["method"].as_str().unwrap()).collect();
-    assert_eq!(names, ["aligned", "grad-cam", "rise"]);
-    for row in rows {
-        assert!(["deletion", "insertion", "average_drop", "ms"].iter().all(|key| row[key].is_f64()), "{row}");
-        assert!(output.stdout.contains(row["method"].as_str().unwrap()), "{output}");
+    // What needs masks is refused without them, alone or beside what does not, and so is what shapes them; of all metrics those are meant that there can be.
+    for more in [&["--metrics", "pxap"][..], &["--metrics", "pxap,deletion"], &["--least-mask", "0.1"], &["--parts"]] {
+        eval().args(more).misused(&[more[0], "--annotations"]);
     }
-    assert!(image::open(out.join("comparison.png")).unwrap().width() > 600);
-    compare().args(["--method", "magic"]).misused(&["gscore-cam"]);
+    eval().args(["--metrics", "all"]).ok();
+}
+
+/// One pipeline and one framing: every number of `records.jsonl` is that of the map which `explain` gives, at one size and at two, whatever of the photo is
+/// seen. And no metric stands under another's name.
+#[test]
+fn every_record_is_of_explain_s_map() {
+    type Case = (&'static str, &'static [&'static str], fn(SessionOptions) -> SessionOptions, fn(Options) -> Options);
+    let same: fn(SessionOptions) -> SessionOptions = |session| session;
+    let cases: [Case; 5] = [
+        ("two sizes", &[], same, |options| options),
+        ("one size", &["--scales", "1"], same, |options| options.scales(1)),
+        ("a margin", &["--margin", "24"], |session| session.margin(24), |options| options),
+        ("not refined", &["--refine", "off"], same, |options| options.refine(false)),
+        (
+            "padded, few parts",
+            &["--fit", "pad", "--components", "3"],
+            |session| session.fit(Fit::Pad),
+            |options| options.components(3),
+        ),
+    ];
+    let place = Place::new(&line("chelsea.png", &["cat"]));
+    let annotated = dataset::read(&place.0.path().join("annotations.jsonl")).unwrap();
+    let photo = Photo::open(cat()).unwrap();
+    let mut of_exact = Vec::new();
+    for (name, args, view, tuning) in cases {
+        let methods = ["--method", "exact,layer-cam", "--metrics", "all", "--step", "2048"];
+        place.eval(name, &[&methods, args].concat()).exits_with(0);
+        let session = Session::open_with("lite", &view(SessionOptions::new().size(Size::square(96)))).unwrap();
+        let prompt = session.prompt("a cat").unwrap();
+        let records = place.read(&format!("{name}/records.jsonl"));
+        let records: Vec<Value> = records.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(records.len(), 2);
+        for record in records {
+            let method: Method = record["method"].as_str().unwrap().parse().unwrap();
+            let options = tuning(Options::new()).of_method(method);
+            let explanation = session.explain(&photo, &prompt, &options).unwrap();
+            let objects = annotated.photos[0].objects.iter();
+            let truth = Truth::new(objects, explanation.framing, photo.size(), explanation.input_size);
+            assert_eq!(record["mask"].as_f64(), Some(truth.share()));
+            for metric in Metric::ALL {
+                let expected = measured(metric, (&session, &photo, &prompt), &explanation, Some(&truth), 2048);
+                assert_eq!(record["metrics"][metric.name()], expected, "{name}, {}, {}", method.name(), metric.name());
+            }
+            assert_eq!(record["metrics"].as_object().unwrap().len(), Metric::ALL.len());
+            if method == Method::default() {
+                of_exact.push(record["metrics"].clone());
+            }
+        }
+    }
+    for (at, metrics) in of_exact.iter().enumerate() {
+        assert!(!of_exact[..at].contains(metrics), "the case makes no difference: {}", cases[at].0);
+        assert_ne!(metrics["deletion"], metrics["insertion"]);
+    }
 }
