@@ -1,7 +1,8 @@
 //! `decomcam compare`.
 
 use super::model::ModelArgs;
-use super::output::{print, wrote};
+use super::headings::{METRICS, OUTPUT, WHAT};
+use super::output::{QuietArgs, print, wrote};
 use super::request::{MethodsArgs, TuningArgs};
 use anyhow::Result;
 use clap::Args;
@@ -9,23 +10,34 @@ use decomcam::compare::{self, CompareOptions};
 use decomcam::{Photo, Question, files};
 use std::path::PathBuf;
 
+/// What the end of `compare --help` shows.
+pub const EXAMPLES: &str = "\
+Examples:
+  decomcam compare photo.jpg -t \"a cat\"
+      The default recipe beside the methods that need one pass of the network.
+  decomcam compare photo.jpg -t \"a cat\" --method exact,grad-cam,score-cam
+      These three; score-cam needs a pass for each channel and takes minutes.";
+
 /// Arguments of `compare`.
 #[derive(Debug, Args)]
 pub struct CompareArgs {
-    /// JPEG, PNG, WebP, BMP or GIF
+    /// The photo: JPEG, PNG, WebP, BMP or GIF
     pub photo: PathBuf,
-    /// What the score is of, such as "a cat"
-    #[arg(long, visible_alias = "class")]
+    /// What to explain: words such as "a cat", or a class of a classifier, by name or number
+    #[arg(short, long, visible_alias = "class", help_heading = WHAT)]
     pub text: String,
-    /// Explain the difference of two scores: why --text and not this
-    #[arg(long, value_name = "TEXT")]
+    /// Explain why --text and not this: the difference of the two scores
+    #[arg(long, value_name = "TEXT", help_heading = WHAT)]
     pub versus: Option<String>,
     /// Directory for comparison.png and comparison.json
-    #[arg(long, value_name = "DIR", default_value = "comparison")]
+    #[arg(short, long, value_name = "DIR", default_value = "comparison", help_heading = OUTPUT)]
     pub out: PathBuf,
-    /// Pixels that deletion and insertion change at a step [default: a 32nd of the input]
-    #[arg(long, value_name = "PIXELS", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    /// Pixels that deletion and insertion change at each step [default: a 32nd of the input]
+    #[arg(long, value_name = "PIXELS", help_heading = METRICS, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     pub step: Option<usize>,
+    /// How much is said.
+    #[command(flatten)]
+    pub quiet: QuietArgs,
     /// The methods.
     #[command(flatten)]
     pub methods: MethodsArgs,
@@ -46,11 +58,14 @@ pub fn run(args: &CompareArgs) -> Result<()> {
     asked.options.check_used(&asked.methods)?;
     files::prepare_directory(&args.out)?;
     let photo = Photo::open(&args.photo)?;
-    let session = args.model.open(args.tuning.layer.as_deref())?;
+    let session = args.model.open(args.tuning.layer.as_deref(), args.quiet.quiet)?;
     let score = args.tuning.score.as_deref();
     let prompt = session.prompt(Question { text: &args.text, versus: args.versus.as_deref(), score })?;
     session.forget_text();
     let comparison = compare::compare(&session, &photo, &prompt, &asked)?;
     let files = comparison.write(&photo, &args.out)?;
+    if args.quiet.quiet {
+        return Ok(());
+    }
     print(&(comparison.table() + "\n" + &wrote(&files)))
 }

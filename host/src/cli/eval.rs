@@ -1,6 +1,8 @@
 //! `decomcam eval`.
 
+use super::headings::{METRICS, OUTPUT, PHOTOS};
 use super::model::ModelArgs;
+use super::output::QuietArgs;
 use super::request::{MethodsArgs, TuningArgs};
 use super::selection::{SelectionArgs, print_outcome};
 use super::values::MetricArg;
@@ -9,30 +11,47 @@ use clap::Args;
 use decomcam::eval::{self, EvalOptions};
 use std::path::PathBuf;
 
+/// What the end of `eval --help` shows.
+pub const EXAMPLES: &str = "\
+Examples:
+  decomcam eval --photos images --annotations instances.json
+      Does each method's map lie on the objects of a COCO file?
+  decomcam eval --photos images --annotations instances.json --method exact,grad-cam,layer-cam
+      The same for three methods; the second and third are compared with the first.
+  decomcam eval --photos images --annotations instances.json --metrics faithfulness --step 1792
+      Does the score depend on what the maps mark? Larger steps are faster.
+  decomcam eval --photos animals
+      Without masks: the photos of animals/cat show a cat, those of animals/dog a dog.
+
+A run that was stopped goes on from records.jsonl when the same command is given again.";
+
 /// Arguments of `eval`.
 #[derive(Debug, Args)]
 pub struct EvalArgs {
     /// Which photos.
     #[command(flatten)]
     pub selection: SelectionArgs,
-    /// Categories that are not counted, several times or with commas
-    #[arg(long, value_name = "CATEGORY", value_delimiter = ',')]
+    /// Categories that are not counted, separated by commas
+    #[arg(long, value_name = "CATEGORY", help_heading = PHOTOS, value_delimiter = ',')]
     pub leave_out: Vec<String>,
-    /// Metrics, by name or group; faithfulness needs many passes a map [default: localisation; without masks, faithfulness]
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    /// Metrics, separated by commas; those of faithfulness need many passes of the network for each map [default: localisation; without masks, faithfulness]
+    #[arg(long, value_name = "NAME", help_heading = METRICS, value_delimiter = ',')]
     pub metrics: Vec<MetricArg>,
-    /// Directory for results.json, .csv, .md and records.jsonl; a stopped run goes on there
-    #[arg(long, value_name = "DIR", default_value = "evaluation")]
+    /// Directory for results.json, results.csv, results.md and records.jsonl; a run that was stopped goes on there
+    #[arg(short, long, value_name = "DIR", default_value = "evaluation", help_heading = OUTPUT)]
     pub out: PathBuf,
-    /// Pixels that deletion and insertion change at a step [default: one row, 224 at 224]
-    #[arg(long, value_name = "PIXELS", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    /// Pixels that deletion and insertion change at each step [default: one row of the input]
+    #[arg(long, value_name = "PIXELS", help_heading = METRICS, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     pub step: Option<usize>,
-    /// Also measure whether OSSMs, k-means and NMF pick out objects, on pairs whose photo shows two objects or more
-    #[arg(long)]
+    /// Also measure whether parts pick out objects, beside those of k-means and NMF, on photos with two objects or more
+    #[arg(long, help_heading = METRICS)]
     pub parts: bool,
-    /// Also correlate the maps of the first N pairs with those of the network with its weights shuffled, from the top down
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    /// Also measure whether the maps of the first N pairs change when the network's weights are shuffled, from the score downwards
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = METRICS)]
     pub randomise: usize,
+    /// How much is said.
+    #[command(flatten)]
+    pub quiet: QuietArgs,
     /// The methods.
     #[command(flatten)]
     pub methods: MethodsArgs,
@@ -58,6 +77,6 @@ pub fn run(args: &EvalArgs) -> Result<()> {
     asked.randomise = args.randomise;
     asked.selection.check()?;
     asked.options.check_used(&asked.methods)?;
-    let session = args.model.open(args.tuning.layer.as_deref())?;
-    print_outcome(&eval::evaluate(&session, &asked)?)
+    let session = args.model.open(args.tuning.layer.as_deref(), args.quiet.quiet)?;
+    print_outcome(&eval::evaluate(&session, &asked)?, args.quiet.quiet)
 }

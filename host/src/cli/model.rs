@@ -1,9 +1,11 @@
 //! The model and how it is run.
 
-use super::output::progress_bar;
+use super::headings::{ADVANCED, MODEL, ONNX, OUTPUT};
+use super::output::{progress_bar, usage};
 use super::values::{FitArg, PresetArg};
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
+use clap::error::ErrorKind;
 use decomcam::model::ModelOptions;
 use decomcam::{Session, SessionOptions, Size};
 use std::path::PathBuf;
@@ -12,22 +14,22 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, Args)]
 pub struct ModelArgs {
     /// A bundled model's name, a directory with a model.toml, or a classifier's ONNX file
-    #[arg(long, value_name = "NAME|DIR|FILE", default_value = "lite")]
+    #[arg(short, long, value_name = "NAME|DIR|FILE", default_value = "lite", help_heading = MODEL)]
     pub model: String,
-    /// Side of the network's input, in pixels [default: the model's own]
-    #[arg(long, value_name = "PX")]
+    /// Height and width of the network's input, in pixels [default: the model's own]
+    #[arg(long, value_name = "PX", help_heading = MODEL)]
     pub size: Option<usize>,
     /// How the photo is made to fit the network's square input [default: the model's own]
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, help_heading = MODEL)]
     pub fit: Option<FitArg>,
-    /// With crop: pixels of the input cut off in total along the shorter side, beyond the square [default: the model's own]
-    #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u16).range(..=2048))]
+    /// With --fit crop: pixels cut off the shorter side of the photo, both ends together, after resizing it to --size plus this [default: the model's own]
+    #[arg(long, value_name = "PX", help_heading = ADVANCED, hide_short_help = true, value_parser = clap::value_parser!(u16).range(..=2048))]
     pub margin: Option<u16>,
-    /// Round activations as an integer device does, instead of only clamping them: slower
-    #[arg(long)]
+    /// Round the activations of a quantised network as an integer device does, instead of only clamping them; slower
+    #[arg(long, help_heading = ADVANCED, hide_short_help = true)]
     pub faithful: bool,
-    /// Worker threads [default: one per core]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    /// Number of worker threads [default: one per core]
+    #[arg(long, value_name = "N", help_heading = OUTPUT, hide_short_help = true, value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
     /// What an ONNX file does not say.
     #[command(flatten)]
@@ -36,22 +38,22 @@ pub struct ModelArgs {
 
 /// What an ONNX file without a manifest does not say.
 #[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Options for an ONNX file without a model.toml")]
+#[command(next_help_heading = ONNX)]
 pub struct OnnxArgs {
-    /// Names of the classes, one a line [default: their numbers]
+    /// A text file with the name of one class on each line [default: classes are called by their numbers]
     #[arg(long, value_name = "FILE")]
     pub labels: Option<PathBuf>,
-    /// How the network wants its pictures
-    #[arg(long, value_enum)]
+    /// How the colours of the photo become the network's input [default: imagenet]
+    #[arg(long, value_enum, value_name = "NAME")]
     pub preset: Option<PresetArg>,
     /// Mean of red, green and blue on a scale of 0 to 1, such as 0.485,0.456,0.406 [default: the preset's]
-    #[arg(long, value_name = "R,G,B", value_delimiter = ',', num_args = 1..=3)]
+    #[arg(long, value_name = "R,G,B", hide_short_help = true, value_delimiter = ',', num_args = 1..=3)]
     pub mean: Option<Vec<f32>>,
     /// Standard deviation of red, green and blue on a scale of 0 to 1 [default: the preset's]
-    #[arg(long, value_name = "R,G,B", value_delimiter = ',', num_args = 1..=3)]
+    #[arg(long, value_name = "R,G,B", hide_short_help = true, value_delimiter = ',', num_args = 1..=3)]
     pub std: Option<Vec<f32>>,
-    /// The output that scores the classes [default: the one of 1 x classes]
-    #[arg(long, value_name = "NAME")]
+    /// The output that holds the scores of the classes [default: the only output of shape 1 x classes]
+    #[arg(long, value_name = "NAME", hide_short_help = true)]
     pub output: Option<String>,
 }
 
@@ -62,14 +64,15 @@ fn levels(name: &str, given: Option<&[f32]>) -> Result<Option<[f32; 3]>> {
         Some(&[grey]) => Some([grey; 3]),
         Some(&[red, green, blue]) => Some([red, green, blue]),
         Some(other) => {
-            bail!("{name}: expected one number, or three for red, green and blue; found {}", other.len())
+            let message = format!("{name}: expected one number, or three for red, green and blue; found {}", other.len());
+            return Err(usage(ErrorKind::WrongNumberOfValues, &message));
         }
     })
 }
 
 impl ModelArgs {
-    /// Opens the model, with a progress bar; `layer` is the one that will be explained.
-    pub fn open(&self, layer: Option<&str>) -> Result<Session> {
+    /// Opens the model, with a progress bar unless `quiet`; `layer` is the one that will be explained.
+    pub fn open(&self, layer: Option<&str>, quiet: bool) -> Result<Session> {
         let onnx = &self.onnx;
         let mut model = ModelOptions::new().faithful(self.faithful);
         model.labels.clone_from(&onnx.labels);
@@ -83,6 +86,7 @@ impl ModelArgs {
         options.fit = self.fit.map(|fit| fit.0);
         options.margin = self.margin.map(usize::from);
         options.threads = self.threads.map(usize::from);
-        Ok(Session::open_with(&self.model, &options)?.watching(progress_bar()))
+        let session = Session::open_with(&self.model, &options)?;
+        Ok(if quiet { session } else { session.watching(progress_bar()) })
     }
 }

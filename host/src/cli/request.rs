@@ -1,33 +1,35 @@
 //! What is explained, and how.
 
+use super::headings::{ADVANCED, METHOD, WHAT};
 use super::model::ModelArgs;
+use super::output::usage;
 use super::values::{IntegrateArg, MethodArg, RecipeArg, SignArg, SwitchArg};
 use anyhow::Result;
+use clap::Args;
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory as _};
 use decomcam::{Method, Options, Photo, Prompt, Question, Session};
 
 /// What is decomposed, and how far.
 #[derive(Clone, Debug, Args)]
 pub struct TuningArgs {
-    /// Sizes of the photo that the maps are taken from: the network's own, or also twice that [default: the model's own for exact, else 1]
-    #[arg(long, value_name = "1|2", value_parser = clap::value_parser!(u8).range(1..=2))]
-    pub scales: Option<u8>,
-    /// Whether each map is averaged over positions with similar activations [default: on for exact, else off]
-    #[arg(long, value_enum)]
-    pub affinity: Option<SwitchArg>,
-    /// P, the channels with the largest weight that are used [default: all for exact and aligned, 500 for v25, else 100]
-    #[arg(long, value_name = "P")]
-    pub channels: Option<usize>,
-    /// Q, the parts that the maps are decomposed into [default: 10; of pool 5]
-    #[arg(long, value_name = "Q")]
-    pub components: Option<usize>,
     /// The layer that is explained [default: the model's own]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = METHOD)]
     pub layer: Option<String>,
     /// The score that is explained [default: the model's own]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = METHOD)]
     pub score: Option<String>,
+    /// Q, the number of parts [default: 10]
+    #[arg(long, value_name = "Q", help_heading = METHOD)]
+    pub components: Option<usize>,
+    /// P, the number of channels that are used, those with the largest weights [default: all for exact and aligned, 500 for v25, else 100]
+    #[arg(long, value_name = "P", help_heading = ADVANCED, hide_short_help = true)]
+    pub channels: Option<usize>,
+    /// 1: take the maps at the network's own input size; 2: also at twice that size [default: the model's own for exact, else 1]
+    #[arg(long, value_name = "1|2", help_heading = ADVANCED, hide_short_help = true, value_parser = clap::value_parser!(u8).range(1..=2))]
+    pub scales: Option<u8>,
+    /// Whether to average each map over positions with similar activations [default: on for exact, else off]
+    #[arg(long, value_enum, value_name = "SWITCH", help_heading = ADVANCED, hide_short_help = true)]
+    pub affinity: Option<SwitchArg>,
 }
 
 impl TuningArgs {
@@ -46,20 +48,20 @@ impl TuningArgs {
 /// The explanation that is asked for.
 #[derive(Clone, Debug, Args)]
 pub struct RequestArgs {
-    /// What the score is of: words such as "a cat"; for a classifier, a class's name or number [default: the predicted class]
-    #[arg(long, visible_alias = "class")]
+    /// What to explain: words such as "a cat", or a class of a classifier, by name or number [default: the class that a classifier predicts]
+    #[arg(short, long, visible_alias = "class", help_heading = WHAT)]
     pub text: Option<String>,
-    /// Explain the difference of two scores: why --text and not this
-    #[arg(long, value_name = "TEXT")]
+    /// Explain why --text and not this: the difference of the two scores
+    #[arg(long, value_name = "TEXT", help_heading = WHAT)]
     pub versus: Option<String>,
-    /// Variant of the method: how parts are weighed [default: exact; for capture, aligned]
-    #[arg(long, value_enum)]
+    /// Variant of DecomCAM, which decides how parts are weighed [default: exact; for capture, aligned]
+    #[arg(long, value_enum, value_name = "NAME", help_heading = METHOD)]
     pub recipe: Option<RecipeArg>,
-    /// Which side of a component is kept [default: score for exact and aligned, else loading]
-    #[arg(long, value_enum)]
+    /// Which side of a component the picture shows as its part [default: score for exact and aligned, else loading]
+    #[arg(long, value_enum, value_name = "RULE", help_heading = ADVANCED, hide_short_help = true)]
     pub sign: Option<SignArg>,
-    /// Where OSSMs are masked to measure what they contribute [default: features for exact, if nothing bypasses the layer; else photo]
-    #[arg(long, value_enum)]
+    /// Where contributions are measured, by hiding everything but one part [default: features for exact where nothing bypasses the layer, else photo]
+    #[arg(long, value_enum, value_name = "PLACE", help_heading = ADVANCED, hide_short_help = true)]
     pub integrate: Option<IntegrateArg>,
     /// What is decomposed, and how far.
     #[command(flatten)]
@@ -81,8 +83,8 @@ impl RequestArgs {
     }
 
     /// Opens the model.
-    pub fn open(&self) -> Result<Session> {
-        self.model.open(self.tuning.layer.as_deref())
+    pub fn open(&self, quiet: bool) -> Result<Session> {
+        self.model.open(self.tuning.layer.as_deref(), quiet)
     }
 
     /// What is asked, encoded: the text, or of a classifier the predicted class.
@@ -92,8 +94,7 @@ impl RequestArgs {
         let text = match &self.text {
             Some(text) => text,
             None if session.model().manifest.classes.is_none() => {
-                let message = "--text is required: what the score is of";
-                super::Cli::command().error(ErrorKind::MissingRequiredArgument, message).exit()
+                return Err(usage(ErrorKind::MissingRequiredArgument, "--text is required: say what to explain, such as --text \"a cat\""));
             }
             None => {
                 predicted = session.predicted_class(photo, options, score)?.to_string();
@@ -111,14 +112,14 @@ impl RequestArgs {
 /// Methods that are set side by side.
 #[derive(Clone, Debug, Args)]
 pub struct MethodsArgs {
-    /// Methods, several times or with commas; of eval, differences are to the first [default: exact and all that need one pass]
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    /// Methods, separated by commas; the others are compared with the first [default: exact, and all that need one pass of the network]
+    #[arg(long, value_name = "NAME", value_delimiter = ',', help_heading = METHOD)]
     pub method: Vec<MethodArg>,
-    /// Masks of RISE [default: 1000]
-    #[arg(long, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    /// Number of random masks that rise draws [default: 1000]
+    #[arg(long, value_name = "N", help_heading = ADVANCED, hide_short_help = true, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     pub rise_masks: Option<usize>,
-    /// Seed of whatever is drawn: RISE's masks, ROAD's noise, shuffled weights, the bootstrap
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    /// Seed of everything random: the masks of rise, the noise of road, shuffled weights, the bootstrap
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = ADVANCED, hide_short_help = true)]
     pub seed: u64,
 }
 

@@ -68,6 +68,22 @@ impl Metric {
         }
     }
 
+    /// What it is, in one line.
+    pub const fn help(self) -> &'static str {
+        match self {
+            Self::Pointing => "Whether the maximum of the map lies on the object; higher is better",
+            Self::Energy => "Share of the map's sum on the object; higher is better, and any sharpening raises it",
+            Self::BestIou => "Intersection over union at the best threshold; higher is better",
+            Self::MaxBoxAcc => "Share of maps whose box fits that of an object; higher is better",
+            Self::Pxap => "Average precision of the pixels ranked by the map; higher is better",
+            Self::Deletion => "Mean score while the most salient pixels are removed first; lower is better",
+            Self::Insertion => "Mean score while the most salient pixels are added first; higher is better",
+            Self::AverageDrop => "Share of the score that is lost when the photo is multiplied by the map; lower is better",
+            Self::AverageIncrease => "How often the score rises when the photo is multiplied by the map; higher is better",
+            Self::Road => "Score without the least salient pixels less that without the most salient; higher is better",
+        }
+    }
+
     /// Whether it compares the map with a mask; the others run the network.
     pub const fn needs_mask(self) -> bool {
         matches!(self, Self::Pointing | Self::Energy | Self::BestIou | Self::MaxBoxAcc | Self::Pxap)
