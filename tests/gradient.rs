@@ -2,7 +2,7 @@
 
 use decomcam::onnx::gradient::append_gradient;
 use decomcam::onnx::guard::contained;
-use decomcam::onnx::quantised::{self, Pairs, Wanted};
+use decomcam::onnx::quantised::{self, Form, Pairs, Wanted};
 use serde::Deserialize;
 use std::path::Path;
 use tract_onnx::prelude::*;
@@ -33,6 +33,7 @@ fn compute(onnx: &[u8], reference: &Reference, pairs: Pairs) -> anyhow::Result<[
         outputs: &["layer", "y"],
         pairs,
         folder: None,
+        form: Form::default(),
     };
     // As `quantised::read`, but the layer stays in front of its rounding, where the reference has it.
     let mut model = quantised::read_with_pairs(onnx, &wanted)?;

@@ -10,7 +10,7 @@ use decomcam::model::{Model, ModelOptions};
 use decomcam::onnx::gradient::append_gradient;
 use decomcam::onnx::inspect::{Inspection, Look, inspect};
 use decomcam::onnx::layout::LayerLayout;
-use decomcam::onnx::quantised::{self, Pairs, Wanted};
+use decomcam::onnx::quantised::{self, Form, Pairs, Wanted};
 use decomcam::onnx::shuffle::Shuffle;
 use prost::Message;
 use serde_json::Value;
@@ -333,7 +333,7 @@ fn obstructed() -> Onnx {
     let mut onnx = convolutional();
     let place = onnx.graph.node.iter().position(|node| node.output[0] == "conv2").unwrap();
     onnx.graph.node[place].input[0] = "summed".into();
-    onnx.node("LRN", &["maps1"], "summed", &[Int("size", 3)]);
+    onnx.node("Asinh", &["maps1"], "summed", &[]);
     let node = onnx.graph.node.pop().unwrap();
     onnx.graph.node.insert(place, node);
     onnx
@@ -341,7 +341,7 @@ fn obstructed() -> Onnx {
 
 const REFUSAL: [&str; 4] = [
     "\"maps1\" cannot be explained",
-    "operator LRN ",
+    "operator Asinh ",
     "\"node_summed\"",
     "the nearest layer that can be explained is \"summed\"",
 ];
@@ -449,6 +449,7 @@ fn tokens_and_gradient(onnx: &[u8], layer: &str, text: &[f32]) -> [Vec<f32>; 2] 
         outputs: &["logits", layer],
         pairs: Pairs::Clamp,
         folder: None,
+        form: Form::default(),
     };
     let mut model = quantised::read(onnx, &wanted).unwrap();
     let (logits, layer) = (model.outputs[0], model.outputs[1]);

@@ -6,7 +6,7 @@ use decomcam::encoders::legacy::{Explained, ImageTower};
 use decomcam::encoders::text::{TextTower, Tokenizer};
 use decomcam::model::{Manifest, Model, ModelOptions, Score, ScoreKind};
 use decomcam::onnx::gradient::append_gradient;
-use decomcam::onnx::quantised::{self, Pairs, Wanted};
+use decomcam::onnx::quantised::{self, Form, Pairs, Wanted};
 use std::path::{Path, PathBuf};
 use tract_onnx::prelude::{Framework, InferenceModelExt};
 use tract_onnx::tract_core::internal::*;
@@ -70,7 +70,15 @@ fn image_network(model: &Model, outputs: &[&str]) -> TypedModel {
 
 fn wanted<'a>(outputs: &'a [&'a str]) -> Wanted<'a> {
     const SHAPE: [Option<usize>; 4] = [Some(1), Some(3), Some(SIDE.0), Some(SIDE.1)];
-    Wanted { input: "image", datum_type: f32::datum_type(), shape: &SHAPE, outputs, pairs: Pairs::Clamp, folder: None }
+    Wanted {
+        input: "image",
+        datum_type: f32::datum_type(),
+        shape: &SHAPE,
+        outputs,
+        pairs: Pairs::Clamp,
+        folder: None,
+        form: Form::default(),
+    }
 }
 
 /// The part of the network from a layer to one output, as a function of the layer.

@@ -74,7 +74,16 @@ fn rough() -> Photo {
 fn every_format_is_told_by_its_content() {
     let files = Files::new();
     let original = quarters(16, 32);
-    for format in [ImageFormat::Png, ImageFormat::WebP, ImageFormat::Bmp, ImageFormat::Gif, ImageFormat::Jpeg] {
+    let formats = [
+        ImageFormat::Png,
+        ImageFormat::WebP,
+        ImageFormat::Bmp,
+        ImageFormat::Gif,
+        ImageFormat::Jpeg,
+        ImageFormat::Tiff,
+        ImageFormat::Ico,
+    ];
+    for format in formats {
         let photo = files.open("wrong.name", &encoded(original.clone(), format));
         assert_eq!(photo.pixels.dimensions(), (32, 16), "{format:?}");
         let tolerance = if format == ImageFormat::Jpeg { 3 } else { 0 };
@@ -124,36 +133,164 @@ fn transparency_shows_white() {
     assert_eq!(grey.pixels.as_raw(), &[255, 255, 255, 128, 128, 128]);
 }
 
+/// What EXIF says when it holds nothing but the orientation.
+fn exif(orientation: u8) -> Vec<u8> {
+    let mut exif = b"MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0".to_vec();
+    exif.extend([orientation, 0, 0, 0, 0, 0, 0]);
+    exif
+}
+
+/// XMP that says the same.
+fn xmp(orientation: u8) -> String {
+    format!(
+        "<x:xmpmeta xmlns:x=\"adobe:ns:meta/\"><rdf:RDF xmlns:rdf=\"http://www.w3.org/1999/02/22-rdf-syntax-ns#\"><rdf:Description \
+         xmlns:tiff=\"http://ns.adobe.com/tiff/1.0/\" tiff:Orientation=\"{orientation}\"/></rdf:RDF></x:xmpmeta>"
+    )
+}
+
+/// The JPEG file with a segment APP1.
+fn with_segment(jpeg: &[u8], content: &[u8]) -> Vec<u8> {
+    let length = (content.len() as u16 + 2).to_be_bytes();
+    [&jpeg[..2], &[0xff, 0xe1], &length, content, &jpeg[2..]].concat()
+}
+
 /// The JPEG file with an EXIF segment that holds nothing but the orientation, and then `extra`.
 fn oriented(jpeg: &[u8], orientation: u8, extra: &[u8]) -> Vec<u8> {
-    let mut segment = b"Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0".to_vec();
-    segment.extend([orientation, 0, 0, 0, 0, 0, 0]);
-    segment.extend(extra);
-    let length = (segment.len() as u16 + 2).to_be_bytes();
-    [&jpeg[..2], &[0xff, 0xe1], &length, &segment, &jpeg[2..]].concat()
+    with_segment(jpeg, &[b"Exif\0\0", &exif(orientation)[..], extra].concat())
 }
+
+/// The PNG file with a chunk before its pixels, or else after them.
+fn with_chunk(png: &[u8], kind: &[u8; 4], content: &[u8], before: bool) -> Vec<u8> {
+    let chunk = [&kind[..], content].concat();
+    let chunk = [&(content.len() as u32).to_be_bytes()[..], &chunk, &crc(&chunk).to_be_bytes()].concat();
+    let at = if before { 33 } else { png.len() - 12 };
+    [&png[..at], &chunk, &png[at..]].concat()
+}
+
+fn crc(bytes: &[u8]) -> u32 {
+    let mut crc = !0_u32;
+    for byte in bytes {
+        crc ^= u32::from(*byte);
+        for _ in 0..8 {
+            crc = (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg());
+        }
+    }
+    !crc
+}
+
+/// The lossless WebP file, extended, with a chunk after its pixels.
+fn with_riff_chunk(webp: &[u8], (height, width): (u32, u32), kind: &[u8; 4], content: &[u8]) -> Vec<u8> {
+    let flags = if kind == b"EXIF" { 8 } else { 4 };
+    let padded = if content.len() % 2 == 1 { &[0][..] } else { &[] };
+    let side = |side: u32| (side - 1).to_le_bytes()[..3].to_vec();
+    let extended = [b"VP8X\x0a\0\0\0", &[flags, 0, 0, 0][..], &side(width), &side(height)].concat();
+    let chunk = [&kind[..], &(content.len() as u32).to_le_bytes(), content, padded].concat();
+    let body = [b"WEBP", &extended[..], &webp[12..], &chunk].concat();
+    [b"RIFF", &(body.len() as u32).to_le_bytes()[..], &body].concat()
+}
+
+/// An uncompressed TIFF file with its orientation.
+fn oriented_tiff(picture: &RgbImage, orientation: u16) -> Vec<u8> {
+    let (width, height) = picture.dimensions();
+    let entries = [
+        (256, 4, 1, width),
+        (257, 4, 1, height),
+        (258, 3, 3, 8 + picture.as_raw().len() as u32),
+        (259, 3, 1, 1),
+        (262, 3, 1, 2),
+        (273, 4, 1, 8),
+        (274, 3, 1, orientation.into()),
+        (277, 3, 1, 3),
+        (278, 4, 1, height),
+        (279, 4, 1, picture.as_raw().len() as u32),
+    ];
+    let directory = 8 + picture.as_raw().len() as u32 + 6;
+    let mut tiff = [b"II*\0", &directory.to_le_bytes()[..], picture.as_raw(), &[8, 0, 8, 0, 8, 0]].concat();
+    tiff.extend((entries.len() as u16).to_le_bytes());
+    for (tag, kind, count, value) in entries {
+        tiff.extend([&(tag as u16).to_le_bytes()[..], &(kind as u16).to_le_bytes()].concat());
+        tiff.extend([u32::to_le_bytes(count), u32::to_le_bytes(value)].concat());
+    }
+    [&tiff[..], &[0; 4]].concat()
+}
+
+/// The colours of the four quarters.
+fn four(pixels: &RgbImage) -> String {
+    let (width, height) = pixels.dimensions();
+    let places = [(1, 1), (3, 1), (1, 3), (3, 3)];
+    let letter =
+        |(x, y): &(u32, u32)| match pixels.get_pixel(width * x / 4, height * y / 4).0.map(|sample| sample > 128) {
+            [true, false, false] => 'r',
+            [false, true, false] => 'g',
+            [false, false, true] => 'b',
+            [true, true, true] => 'w',
+            _ => '?',
+        };
+    places.iter().map(letter).collect()
+}
+
+const TURNED: [(u8, &str); 8] =
+    [(1, "rgbw"), (2, "grwb"), (3, "wbgr"), (4, "bwrg"), (5, "rbgw"), (6, "brwg"), (7, "wgbr"), (8, "gwrb")];
 
 #[test]
 fn exif_orientation_is_applied() {
     let files = Files::new();
     let jpeg = encoded(quarters(32, 64), ImageFormat::Jpeg);
-    let turned =
-        [(1, "rgbw"), (2, "grwb"), (3, "wbgr"), (4, "bwrg"), (5, "rbgw"), (6, "brwg"), (7, "wgbr"), (8, "gwrb")];
-    for (orientation, expected) in turned {
+    for (orientation, expected) in TURNED {
         let pixels = files.open("turned.jpg", &oriented(&jpeg, orientation, &[])).pixels;
-        let (width, height) = pixels.dimensions();
-        assert_eq!((height, width), if orientation < 5 { (32, 64) } else { (64, 32) }, "orientation {orientation}");
-        let places = [(1, 1), (3, 1), (1, 3), (3, 3)];
-        let found: String = (places.iter())
-            .map(|(x, y)| match pixels.get_pixel(width * x / 4, height * y / 4).0.map(|sample| sample > 128) {
-                [true, false, false] => 'r',
-                [false, true, false] => 'g',
-                [false, false, true] => 'b',
-                [true, true, true] => 'w',
-                _ => '?',
-            })
-            .collect();
-        assert_eq!(found, expected, "orientation {orientation}");
+        let upright = if orientation < 5 { (64, 32) } else { (32, 64) };
+        assert_eq!(pixels.dimensions(), upright, "orientation {orientation}");
+        assert_eq!(four(&pixels), expected, "orientation {orientation}");
+    }
+}
+
+#[test]
+fn orientation_is_found_wherever_a_file_has_it() {
+    let files = Files::new();
+    let picture = quarters(32, 64);
+    let jpeg = encoded(picture.clone(), ImageFormat::Jpeg);
+    let png = encoded(picture.clone(), ImageFormat::Png);
+    let webp = encoded(picture.clone(), ImageFormat::WebP);
+    for (orientation, expected) in TURNED {
+        let bare = exif(orientation);
+        let led = [b"Exif\0\0", &bare[..]].concat();
+        let xmp = xmp(orientation);
+        let digits: String = led.iter().map(|byte| format!("{byte:02x}")).collect();
+        let profile = format!("\nexif\n{:8}\n{digits}\n", led.len());
+        let plain = [b"Raw profile type exif\0", profile.as_bytes()].concat();
+        // One stored block of zlib: 7801, a last block, its length and the complement, and Adler's sum.
+        let sum = profile.bytes().fold((1_u32, 0_u32), |(a, b), byte| {
+            let a = (a + u32::from(byte)) % 65_521;
+            (a, (a + b) % 65_521)
+        });
+        let length = profile.len() as u16;
+        let block = [&[0x78, 1, 1][..], &length.to_le_bytes(), &(!length).to_le_bytes(), profile.as_bytes()].concat();
+        let deflated = [&block[..], &(sum.1 << 16 | sum.0).to_be_bytes()].concat();
+        let compressed = [b"Raw profile type exif\0\0", &deflated[..]].concat();
+        let international = [b"XML:com.adobe.xmp\0\0\0\0\0", xmp.as_bytes()].concat();
+        let cases = [
+            ("WebP, EXIF", with_riff_chunk(&webp, (32, 64), b"EXIF", &bare)),
+            ("WebP, EXIF as JPEG has it", with_riff_chunk(&webp, (32, 64), b"EXIF", &led)),
+            ("WebP, XMP", with_riff_chunk(&webp, (32, 64), b"XMP ", xmp.as_bytes())),
+            ("PNG, EXIF", with_chunk(&png, b"eXIf", &bare, true)),
+            ("PNG, EXIF as JPEG has it", with_chunk(&png, b"eXIf", &led, true)),
+            ("PNG, EXIF after the pixels", with_chunk(&png, b"eXIf", &bare, false)),
+            ("PNG, profile", with_chunk(&png, b"tEXt", &plain, true)),
+            ("PNG, compressed profile", with_chunk(&png, b"zTXt", &compressed, true)),
+            ("PNG, compressed profile after the pixels", with_chunk(&png, b"zTXt", &compressed, false)),
+            ("PNG, XMP", with_chunk(&png, b"iTXt", &international, true)),
+            ("JPEG, XMP", with_segment(&jpeg, &[b"http://ns.adobe.com/xap/1.0/\0", xmp.as_bytes()].concat())),
+            ("TIFF", oriented_tiff(&picture, orientation.into())),
+        ];
+        for (name, bytes) in cases {
+            assert_eq!(four(&files.open("turned", &bytes).pixels), expected, "{name}, orientation {orientation}");
+        }
+        // EXIF counts before XMP.
+        let both = with_chunk(&with_chunk(&png, b"eXIf", &bare, true), b"iTXt", &international, true);
+        assert_eq!(four(&files.open("turned", &both).pixels), expected);
+    }
+    for odd in [0, 9, 255] {
+        assert_eq!(four(&files.open("odd.png", &with_chunk(&png, b"eXIf", &exif(odd), true)).pixels), "rgbw");
     }
 }
 
@@ -199,19 +336,172 @@ fn a_jpeg_counts_as_whole_by_its_own_end_marker() {
     assert_eq!(files.open("trailed.jpg", &trailed).pixels.dimensions(), (13, 9));
 }
 
+/// A photo of three colours full of edges, as `jpeg-encoder` writes it.
+fn jpeg(set: impl FnOnce(&mut jpeg_encoder::Encoder<&mut Vec<u8>>)) -> Vec<u8> {
+    let picture = RgbImage::from_fn(75, 50, |x, y| Rgb([(3 * x) as u8, (5 * y) as u8, ((7 * x) ^ (9 * y)) as u8]));
+    let mut bytes = Vec::new();
+    let mut encoder = jpeg_encoder::Encoder::new(&mut bytes, 90);
+    set(&mut encoder);
+    encoder.encode(picture.as_raw(), 75, 50, jpeg_encoder::ColorType::Rgb).unwrap();
+    bytes
+}
+
+/// Every way to write one: subsampling, restart markers, progressive scans, optimised codes.
+fn jpegs() -> Vec<(String, Vec<u8>)> {
+    use jpeg_encoder::SamplingFactor as Factor;
+    let mut files = Vec::new();
+    for factor in [Factor::F_1_1, Factor::F_2_1, Factor::F_2_2] {
+        let ways = [
+            (false, 0, false),
+            (false, 0, true),
+            (false, 4, false),
+            (false, 1, false),
+            (true, 0, false),
+            (true, 3, false),
+        ];
+        for (progressive, restarts, optimised) in ways {
+            let bytes = jpeg(|encoder| {
+                encoder.set_sampling_factor(factor);
+                encoder.set_progressive(progressive);
+                encoder.set_optimized_huffman_tables(optimised);
+                if restarts > 0 {
+                    encoder.set_restart_interval(restarts);
+                }
+            });
+            files.push((
+                format!("{factor:?}, progressive {progressive}, restarts {restarts}, optimised {optimised}"),
+                bytes,
+            ));
+        }
+    }
+    files
+}
+
+/// Where the coded data of the last scan begins.
+fn last_scan(jpeg: &[u8]) -> usize {
+    let at = jpeg.windows(2).rposition(|pair| pair == [0xff, 0xda]).unwrap();
+    at + 2 + usize::from(u16::from_be_bytes([jpeg[at + 2], jpeg[at + 3]]))
+}
+
+#[test]
+fn a_jpeg_of_which_a_piece_is_missing_is_refused() {
+    let files = Files::new();
+    for (name, whole) in jpegs() {
+        assert_eq!(files.open("whole.jpg", &whole).pixels.dimensions(), (75, 50), "{name}");
+        let (start, end) = (last_scan(&whole), whole.len() - 2);
+        for cut in (start..end - 2).step_by(((end - start) / 23).max(1)) {
+            // Cut short, with an end marker of its own, and with one inside.
+            let marked = [&whole[..cut], &[0xff, 0xd9]].concat();
+            assert!(files.refusal("cut.jpg", &marked).contains("data ends before the picture does"), "{name}, {cut}");
+            files.refusal("cut.jpg", &whole[..cut]);
+            files.refusal("inside.jpg", &[&whole[..cut], &[0xff, 0xd9], &whole[cut..]].concat());
+        }
+    }
+}
+
+#[test]
+fn restart_markers_come_in_turn() {
+    let files = Files::new();
+    let whole = jpeg(|encoder| encoder.set_restart_interval(4));
+    let markers: Vec<usize> =
+        (last_scan(&whole)..whole.len()).filter(|at| matches!(whole[*at..], [0xff, 0xd0..=0xd7, ..])).collect();
+    assert!(markers.len() > 8);
+    for (number, at) in markers.iter().enumerate() {
+        assert_eq!(whole[at + 1], 0xd0 + (number % 8) as u8);
+        let mut wrong = whole.clone();
+        wrong[at + 1] = 0xd0 + ((number + 3) % 8) as u8;
+        assert!(files.refusal("wrong.jpg", &wrong).contains("restart markers are out of turn"));
+        if let Some(next) = markers.get(number + 1) {
+            let missing = [&whole[..*at], &whole[*next..]].concat();
+            assert!(files.refusal("missing.jpg", &missing).contains("restart markers are out of turn"));
+            let doubled = [&whole[..*next], &whole[*at..]].concat();
+            files.refusal("doubled.jpg", &doubled);
+        }
+    }
+}
+
+#[test]
+fn odd_jpegs_that_are_whole_are_read() {
+    let files = Files::new();
+    let whole = jpeg(|_| ());
+    let expected = files.open("whole.jpg", &whole).pixels;
+    // Bytes between segments, a comment, a padded end: what cameras and editors write.
+    let start = whole.windows(2).position(|pair| pair == [0xff, 0xdb]).unwrap();
+    let (head, tail, end) = (&whole[..start], &whole[start..whole.len() - 2], &[0xff, 0xd9][..]);
+    let cases = [
+        [head, &[0; 9], tail, end].concat(),
+        [head, b"\xff\xfe\0\x07hello", tail, end].concat(),
+        [head, tail, &[0; 512], end].concat(),
+        [head, tail, end, b"appended", end].concat(),
+    ];
+    for bytes in cases {
+        assert_eq!(files.open("odd.jpg", &bytes).pixels, expected);
+    }
+}
+
+#[test]
+fn arithmetic_coding_is_named() {
+    let mut whole = jpeg(|_| ());
+    let at = whole.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
+    whole[at + 1] = 0xc9;
+    assert!(Files::new().refusal("arithmetic.jpg", &whole).contains("found a JPEG with arithmetic coding"));
+}
+
+#[test]
+fn a_gif_s_frame_may_be_smaller_or_larger_than_its_screen_or_off_it() {
+    let frame = |screen: (u16, u16), at: (u16, u16), size: (u16, u16)| {
+        let mut gif = Vec::new();
+        let mut encoder = gif::Encoder::new(&mut gif, screen.1, screen.0, &[200, 0, 0]).unwrap();
+        let buffer = vec![0; usize::from(size.0) * usize::from(size.1)].into();
+        let frame =
+            gif::Frame { top: at.0, left: at.1, height: size.0, width: size.1, buffer, ..gif::Frame::default() };
+        encoder.write_frame(&frame).unwrap();
+        drop(encoder);
+        let pixels = Files::new().open("frame.gif", &gif).pixels;
+        let letter = |(x, y): (u32, u32)| match pixels.get_pixel(x, y).0 {
+            [200, 0, 0] => 'r',
+            [255, 255, 255] => '.',
+            _ => '?',
+        };
+        let row = |y: u32| (0..pixels.width()).map(|x| letter((x, y))).collect();
+        (0..pixels.height()).map(row).collect::<Vec<String>>().join(" ")
+    };
+    assert_eq!(frame((2, 3), (0, 0), (2, 3)), "rrr rrr");
+    assert_eq!(frame((3, 4), (1, 1), (1, 2)), ".... .rr. ....");
+    assert_eq!(frame((2, 2), (0, 0), (3, 4)), "rrrr rrrr rrrr");
+    assert_eq!(frame((2, 2), (1, 1), (2, 2)), "... .rr .rr");
+    assert_eq!(frame((1, 1), (1, 2), (1, 1)), "... ..r");
+    assert_eq!(frame((0, 0), (0, 0), (1, 2)), "rr");
+}
+
+#[test]
+fn what_the_run_lengths_of_a_bmp_leave_open_is_white() {
+    // 4 x 3 pixels, from the bottom: two black ones, an end of line; a step of two to the right and one up; a red one; the end.
+    let runs = [2, 0, 0, 0, 0, 2, 2, 1, 1, 1, 0, 1];
+    let palette = [0, 0, 0, 0, 0, 0, 255, 0];
+    let mut bmp = b"BM".to_vec();
+    for number in [54 + 8 + runs.len() as u32, 0, 62, 40, 4, 3, 8 << 16 | 1, 1, runs.len() as u32, 0, 0, 2, 2] {
+        bmp.extend(number.to_le_bytes());
+    }
+    bmp.extend(palette);
+    bmp.extend(runs);
+    let pixels = Files::new().open("holes.bmp", &bmp).pixels;
+    let letter = |pixel: &Rgb<u8>| match pixel.0 {
+        [0, 0, 0] => 'b',
+        [255, 0, 0] => 'r',
+        [255, 255, 255] => '.',
+        _ => '?',
+    };
+    let rows: Vec<String> = pixels.rows().map(|row| row.map(letter).collect()).collect();
+    assert_eq!(rows, ["..r.", "....", "bb.."]);
+}
+
 fn png_header(height: u32, width: u32) -> Vec<u8> {
     let mut chunk = b"IHDR".to_vec();
     chunk.extend(width.to_be_bytes());
     chunk.extend(height.to_be_bytes());
     chunk.extend([8, 2, 0, 0, 0]);
-    let mut crc = !0_u32;
-    for byte in &chunk {
-        crc ^= u32::from(*byte);
-        for _ in 0..8 {
-            crc = (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg());
-        }
-    }
-    [&b"\x89PNG\r\n\x1a\n\0\0\0\x0d"[..], &chunk, &(!crc).to_be_bytes(), b"\0\0\0\x08IDAT"].concat()
+    [&b"\x89PNG\r\n\x1a\n\0\0\0\x0d"[..], &chunk, &crc(&chunk).to_be_bytes(), b"\0\0\0\x08IDAT"].concat()
 }
 
 #[test]
@@ -228,18 +518,19 @@ fn absurd_sizes_are_refused_by_the_header_alone() {
     assert!(files.refusal("cut.png", &png_header(10_000, 10_000)).contains("cut short"));
     files.refusal("none.png", &png_header(0, 5));
     let empty_frame = b"GIF89a\0\0\0\0\0\0\0,\0\0\0\0\0\0\0\0\0\x02\x01\x05\0;";
-    let message = files.refusal("none.gif", empty_frame);
-    assert!(message.contains("announces 0 x 0 pixels"), "{message}");
+    files.refusal("none.gif", empty_frame);
 }
 
 #[test]
 fn what_is_no_photo_is_refused_by_name() {
     let files = Files::new();
-    let cases: [(&str, &[u8], &str); 6] = [
+    let cases: [(&str, &[u8], &str); 8] = [
         ("empty.jpg", b"", "found an empty file"),
         ("words.jpg", b"hello world\n", "found 12 bytes that are none of these; convert it first"),
-        ("scan.png", b"II*\0abcd", "found 8 bytes of TIFF; convert it to JPEG or PNG first"),
-        ("phone.jpg", b"\0\0\0\x18ftypheic", "found 12 bytes of HEIC, AVIF or video"),
+        ("scan.png", b"II*\0abcd", "complete TIFF image, found 8 bytes that are damaged"),
+        ("phone.jpg", b"\0\0\0\x18ftypheic", "found 12 bytes of HEIC; convert it to JPEG or PNG first"),
+        ("web.jpg", b"\0\0\0\x18ftypavif", "found 12 bytes of AVIF; convert it to JPEG or PNG first"),
+        ("film.jpg", b"\0\0\0\x18ftypisom", "found 12 bytes of HEIC, AVIF or video"),
         ("bare.jpg", b"\xff\xd8\xff\xd9", "damaged, cut short or unusual"),
         ("noise.webp", b"RIFF\x10\0\0\0WEBPVP8 \x04\0\0\0abcd", "damaged, cut short or unusual"),
     ];

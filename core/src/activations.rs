@@ -125,7 +125,8 @@ impl<'a> Maps<'a> {
     /// A view of floats. The buffer may be longer than the layout needs.
     ///
     /// # Errors
-    /// [`Error::Shape`] if a size is zero, if the layout reaches beyond the buffer, or if it has more values than the buffer (a stride of zero).
+    /// [`Error::Shape`] if a size is zero, if the layout reaches beyond the buffer, if it has more values than the buffer, or a stride of zero between
+    /// columns.
     pub fn f32(values: &'a [f32], layout: Layout) -> Result<Self, Error> {
         Self::within(values.len(), Values::F32(values), layout)
     }
@@ -162,7 +163,9 @@ impl<'a> Maps<'a> {
     fn within(len: usize, values: Values<'a>, layout: Layout) -> Result<Self, Error> {
         // No more values than the buffer has: what a call costs is bounded by the lengths that it gets.
         match layout.extent() {
-            Some(extent) if extent.max(layout.count()) <= len => Ok(Self { values, layout }),
+            Some(extent) if extent.max(layout.count()) <= len && (layout.column_stride > 0 || layout.width == 1) => {
+                Ok(Self { values, layout })
+            }
             _ => Err(Error::Shape),
         }
     }
@@ -264,20 +267,14 @@ impl<'a> Maps<'a> {
         if channel >= self.layout.channels {
             return Err(Error::Shape);
         }
-        let sum = |add: &mut dyn FnMut(&mut [f32; LANES], &[f32])| {
-            let mut lanes = [0.0; LANES];
-            match self.visit(channel, &mut |run| add(&mut lanes, run)) {
-                Ok(()) => maths::tree(lanes),
-                // The channel exists.
-                Err(_) => f32::NAN,
-            }
-        };
-        Ok(maths::mean_by(
-            self.positions(),
-            |offset| sum(&mut |lanes, run| maths::add_less(lanes, run, offset)),
-            || self.largest_magnitude(channel),
-            |unit, offset| sum(&mut |lanes, run| maths::add_less_in_unit(lanes, run, unit, offset)),
-        ))
+        if let (Values::F32(values), true) = (self.values, self.layout.is_contiguous()) {
+            let start = channel * self.layout.channel_stride;
+            return Ok(maths::mean(values.get(start..start + self.positions()).ok_or(Error::Shape)?));
+        }
+        Ok(maths::mean_of_runs(self.positions(), &|see| {
+            // The channel exists.
+            let _ = self.visit(channel, see);
+        }))
     }
 
     /// sum over positions of value times `other`, in lane order: the bits of [`crate::sums::dot`].
@@ -347,19 +344,26 @@ fn visit<T: Copy>(
     let mut run = [0.0; RUN];
     let mut len = 0;
     for y in 0..layout.height {
-        let mut index = channel * layout.channel_stride + y * layout.row_stride;
-        for _ in 0..layout.width {
-            let value = number(*values.get(index).ok_or(Error::Shape)?);
-            // Behind the last value, so that it need not exist.
-            index = index.wrapping_add(layout.column_stride);
-            if let Some(place) = run.get_mut(len) {
-                *place = value;
+        // From the first value of the row to the last one; a stride of zero is that of one column.
+        let start = channel * layout.channel_stride + y * layout.row_stride;
+        let row = values.get(start..=start + (layout.width - 1) * layout.column_stride).ok_or(Error::Shape)?;
+        let mut row = row.chunks(layout.column_stride.max(1));
+        loop {
+            let free = run.get_mut(len..).ok_or(Error::Shape)?;
+            let room = free.len();
+            let mut taken = 0;
+            for (place, values) in free.iter_mut().zip(&mut row) {
+                if let [value, ..] = values {
+                    *place = number(*value);
+                }
+                taken += 1;
             }
-            len += 1;
-            if len == RUN {
-                f(&run);
-                len = 0;
+            if taken < room {
+                len += taken;
+                break;
             }
+            f(&run);
+            len = 0;
         }
     }
     f(run.get(..len).ok_or(Error::Shape)?);

@@ -15,6 +15,7 @@ pub(crate) type Column = Quad;
 
 /// Reduces R, of as many rows of `width` quads as B has columns, and three rows of zeros behind, so that fours of rows can start anywhere.
 /// `left` and `sums` are scratch, a row each.
+#[inline(never)]
 pub(crate) fn reduce(
     b: &mut [Column],
     factor: &mut [Quad],

@@ -63,78 +63,74 @@ pub fn top_into(weights: &[f32], top: &mut [Channel]) -> Result<(), Error> {
     if weights.iter().any(|weight| !weight.is_finite()) {
         return Err(Error::NonFinite);
     }
-    let mut heap = Heap { weights, top };
-    for (place, channel) in heap.top.iter_mut().zip(0..) {
+    for (place, channel) in top.iter_mut().zip(0..) {
         *place = channel;
     }
     for place in (0..count / 2).rev() {
-        heap.sink(place, count);
+        sink(weights, top, place);
     }
-    let mut worst = heap.weight(0);
+    let mut worst = weight_at(weights, top, 0);
     for (channel, weight) in weights.iter().enumerate().skip(count) {
         // Among equals the earlier one stays.
         if *weight > worst {
-            heap.set_first(channel as Channel);
-            heap.sink(0, count);
-            worst = heap.weight(0);
+            set(top, 0, channel as Channel);
+            sink(weights, top, 0);
+            worst = weight_at(weights, top, 0);
         }
     }
     for end in (1..count).rev() {
-        heap.exchange(0, end);
-        heap.sink(0, end);
+        let Some((heap, [last, ..])) = top.split_at_mut_checked(end) else {
+            return Err(Error::Channels);
+        };
+        if let Some(first) = heap.first_mut() {
+            core::mem::swap(first, last);
+        }
+        sink(weights, heap, 0);
     }
     Ok(())
 }
 
-/// The best channels so far, the worst of them first: no channel is better than the two that hang on it, those at 2 k + 1 and 2 k + 2.
-struct Heap<'a> {
-    weights: &'a [f32],
-    top: &'a mut [Channel],
+// The heap is the best channels so far, the worst of them first: none is better than the two that hang on it, those at 2 k + 1 and 2 k + 2.
+
+/// Lets the channel at `place` sink until none of those that hang on it is worse. One level of the heap a round.
+#[inline(never)]
+fn sink(weights: &[f32], heap: &mut [Channel], place: usize) {
+    let (mut place, Some(&channel)) = (place, heap.get(place)) else {
+        return;
+    };
+    let weight = weight_of(weights, channel);
+    let is_worse = |(a, weight_a): (Channel, f32), (b, weight_b): (Channel, f32)| {
+        weight_a < weight_b || (weight_a == weight_b && a > b)
+    };
+    while let Some(&left) = heap.get(2 * place + 1) {
+        let mut child = (left, weight_of(weights, left));
+        let mut below = 2 * place + 1;
+        if let Some(&right) = heap.get(below + 1) {
+            let right = (right, weight_of(weights, right));
+            if is_worse(right, child) {
+                child = right;
+                below += 1;
+            }
+        }
+        if !is_worse(child, (channel, weight)) {
+            break;
+        }
+        set(heap, place, child.0);
+        place = below;
+    }
+    set(heap, place, channel);
 }
 
-impl Heap<'_> {
-    fn channel(&self, place: usize) -> Channel {
-        self.top.get(place).copied().unwrap_or(0)
+fn set(heap: &mut [Channel], place: usize, channel: Channel) {
+    if let Some(place) = heap.get_mut(place) {
+        *place = channel;
     }
+}
 
-    fn weight(&self, place: usize) -> f32 {
-        self.weights.get(usize::from(self.channel(place))).copied().unwrap_or(0.0)
-    }
+fn weight_of(weights: &[f32], channel: Channel) -> f32 {
+    weights.get(usize::from(channel)).copied().unwrap_or(0.0)
+}
 
-    fn is_worse(&self, place: usize, other: usize) -> bool {
-        let (a, b) = (self.weight(place), self.weight(other));
-        a < b || (a == b && self.channel(place) > self.channel(other))
-    }
-
-    fn set_first(&mut self, channel: Channel) {
-        if let Some(first) = self.top.first_mut() {
-            *first = channel;
-        }
-    }
-
-    fn exchange(&mut self, a: usize, b: usize) {
-        let (channel_a, channel_b) = (self.channel(a), self.channel(b));
-        for (place, channel) in [(a, channel_b), (b, channel_a)] {
-            if let Some(place) = self.top.get_mut(place) {
-                *place = channel;
-            }
-        }
-    }
-
-    /// Lets the channel at `place` sink until none of those that hang on it is worse. The heap is the first `len` places.
-    fn sink(&mut self, place: usize, len: usize) {
-        let mut place = place;
-        loop {
-            let (left, right) = (2 * place + 1, 2 * place + 2);
-            if left >= len {
-                return;
-            }
-            let child = if right < len && self.is_worse(right, left) { right } else { left };
-            if !self.is_worse(child, place) {
-                return;
-            }
-            self.exchange(place, child);
-            place = child;
-        }
-    }
+fn weight_at(weights: &[f32], heap: &[Channel], place: usize) -> f32 {
+    heap.get(place).map_or(0.0, |channel| weight_of(weights, *channel))
 }

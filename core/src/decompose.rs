@@ -210,6 +210,7 @@ pub fn decompose<'w>(
 }
 
 /// [`decompose`] of any maps, each known by an index in `channels`: `read` writes one of them and returns its weight.
+#[inline(never)]
 pub(crate) fn decompose_maps<'w>(
     positions: usize,
     channels: impl ExactSizeIterator<Item = usize> + Clone,
@@ -309,13 +310,19 @@ pub(crate) struct Centre {
 
 impl Centre {
     /// Of a map that is brought near one. An error if a value or the weight is not finite.
+    #[inline(never)]
     pub(crate) fn of(map: &mut [f32], weight: f32) -> Result<Self, Error> {
         let largest = maths::largest_magnitude(map);
         if !(largest.is_finite() && weight.is_finite()) {
             return Err(Error::NonFinite);
         }
-        let (of_map, of_weight) = (maths::unit_exponent(largest), maths::unit_exponent(weight));
-        maths::scale(map, maths::power_of_two(-of_map));
+        let (mut of_map, of_weight) = (maths::unit_exponent(largest), maths::unit_exponent(weight));
+        // Numbers that are as near to one as that lose nothing.
+        if of_map.abs() <= 30 {
+            of_map = 0;
+        } else {
+            maths::scale(map, maths::power_of_two(-of_map));
+        }
         let [high, low] = maths::mean_in_parts(map);
         Ok(Self { high, low, weight: weight * maths::power_of_two(-of_weight), exponent: of_map + of_weight })
     }
@@ -379,13 +386,12 @@ fn few_rows(
     let (left, sums) = rows.split_at_mut_checked(width)?;
     bidiagonal::reduce(b, factor.get_mut(..(rank + 3) * width)?, width, left, sums)?;
 
-    let mut squares = [0.0; FEW];
-    let squares = squares.get_mut(..lengths.len())?;
-    leading::largest_squares(b, norm * norm, squares);
+    // In the place of the lengths, until these are known.
+    leading::largest_squares(b, norm * norm, lengths);
     let (pairs, _) = notes.as_flattened_mut().as_chunks_mut::<2>();
     let (top, bottom) = pairs.split_at_mut_checked(4 * width)?;
     let rows = rows.get_mut(..lengths.len().next_multiple_of(4) * width)?;
-    leading::leading_rows(b, squares, rows, width, top.get_mut(..rank)?, bottom.get_mut(..rank)?)?;
+    leading::leading_rows(b, lengths, rows, width, top.get_mut(..rank)?, bottom.get_mut(..rank)?)?;
     bidiagonal::back(b, factor, width, rows)?;
     let rows = rows.as_flattened_mut().get_mut(..lengths.len() * 4 * width)?;
     Columns::new(rows, 4 * width, lengths)?.orthogonalise(None)

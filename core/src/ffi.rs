@@ -16,6 +16,8 @@ use crate::activations::{Layout, Maps, Quantisation};
 use crate::cams::{self, Cam};
 use crate::channels::{self, Channel};
 use crate::decompose::{self, Parts, SignRule};
+use crate::draw::{self, Overlay};
+use crate::frame::Record;
 use crate::head::{self, LinearHead, Question};
 use crate::integrate::{self, ScoreFormula};
 use crate::mask::{self, Mask, Range};
@@ -67,11 +69,17 @@ pub enum Status {
     CapsuleVersion = 9,
     /// Reserved.
     CapsuleDamaged = 10,
+    /// Reserved, as are the next two.
+    NotAFrame = 11,
+    /// Reserved.
+    FrameVersion = 12,
+    /// Reserved.
+    FrameDamaged = 13,
     /// A pointer is null. (Numbers from 100 on are the C interface's own.)
     NullPointer = 100,
     /// A pointer is not aligned for what it points to.
     Misaligned = 101,
-    /// The caller's scorer failed.
+    /// The caller's scorer or sink failed.
     Callback = 102,
     /// There is no element type, sign rule, formula or method of this number.
     UnknownOption = 103,
@@ -94,6 +102,9 @@ impl From<Error> for Status {
             Error::NotACapsule => Status::NotACapsule,
             Error::CapsuleVersion => Status::CapsuleVersion,
             Error::CapsuleDamaged => Status::CapsuleDamaged,
+            Error::NotAFrame => Status::NotAFrame,
+            Error::FrameVersion => Status::FrameVersion,
+            Error::FrameDamaged => Status::FrameDamaged,
         }
     }
 }
@@ -298,6 +309,24 @@ pub struct CRange {
     pub high: f32,
 }
 
+/// A saliency map over a picture. Filled by decomcam_overlay_init().
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct COverlay {
+    /// From the layer's size to the picture's.
+    pub bicubic: *const CBicubic,
+    /// H x W of the layer.
+    pub saliency: *const f32,
+    /// H W.
+    pub saliency_len: usize,
+    /// Of the resampled saliency, negatives cut off.
+    pub range: CRange,
+}
+
+/// Where the bytes of a frame go: a serial port, a socket, a file. Called with a few bytes at a time, in order. Returns 0 on success; any other number ends
+/// the frame.
+pub type Sink = Option<unsafe extern "C" fn(context: *mut c_void, bytes: *const u8, len: usize) -> i32>;
+
 /// The mask of one OSSM at the size of the network's input, given to a scorer. Its rows are made when decomcam_mask_row() asks for them.
 #[derive(Debug)]
 pub struct MaskRows<'a> {
@@ -427,15 +456,24 @@ pub extern "C" fn decomcam_status_name(status: StatusNumber) -> *const c_char {
         8 => c"not a capsule",
         9 => c"a capsule of another version",
         10 => c"a damaged capsule",
+        11 => c"not a frame",
+        12 => c"a frame of another version",
+        13 => c"a damaged frame",
         100 => c"a pointer is null",
         101 => c"a pointer is misaligned",
-        102 => c"the scorer failed",
+        102 => c"the scorer or sink failed",
         103 => c"no such element type, sign rule, formula or method",
         104 => c"the parts have been rectified",
         105 => c"buffers overlap",
         _ => c"unknown status",
     };
     name.as_ptr()
+}
+
+/// 1 if the arithmetic is as the same bits everywhere need it: rounded to nearest, subnormal numbers kept (on Arm: FPSCR bits 22 to 24 zero); else 0.
+#[unsafe(no_mangle)]
+pub extern "C" fn decomcam_environment_ok() -> u32 {
+    crate::environment_ok().into()
 }
 
 /// Maps of floats or bytes in the order channels x height x width, row-major: ONNX, PyTorch. len is the number of elements in data. Scale is 1 and zero
@@ -892,6 +930,124 @@ pub unsafe extern "C" fn decomcam_mask_row(mask: *mut MaskRows<'_>, y: usize, ro
     status(|lent| unsafe {
         let MaskRows { mask, scratch } = lent.borrow_mut(mask)?;
         Ok(mask.row(y, scratch, lent.slice_mut(row, len)?)?)
+    })
+}
+
+/// Floats of workspace for the functions of an overlay: DECOMCAM_OVERLAY_WORKSPACE_LEN() as a function.
+#[unsafe(no_mangle)]
+pub extern "C" fn decomcam_overlay_workspace_len(width: usize, out_width: usize) -> usize {
+    draw::workspace_len(width, out_width)
+}
+
+/// Prepares the drawing of a saliency map (H x W of the layer, as decomcam_explain() gives it) over a picture of bicubic's size, row by row: goes over the
+/// resampled map once to find its range. bicubic and saliency must live as long as the overlay.
+///
+/// The workspace takes DECOMCAM_OVERLAY_WORKSPACE_LEN(width, out_width) floats.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn decomcam_overlay_init(
+    overlay: *mut COverlay,
+    bicubic: *const CBicubic,
+    saliency: *const f32,
+    saliency_len: usize,
+    workspace: *mut f32,
+    workspace_len: usize,
+) -> Status {
+    // SAFETY: the header's contract.
+    status(|lent| unsafe {
+        lent.writable(overlay)?;
+        let (view, map) = (lent.borrow(bicubic)?.view(lent)?, lent.slice(saliency, saliency_len)?);
+        let Range { low, high } = Overlay::new(&view, map, lent.slice_mut(workspace, workspace_len)?)?.range();
+        overlay.write(COverlay { bicubic, saliency, saliency_len, range: CRange { low, high } });
+        Ok(())
+    })
+}
+
+/// Row y of the overlay, in place of that row of the picture: red, green and blue of each pixel, a byte each. len is 3 * out_width.
+///
+/// A pixel becomes (1 - a) picture + a colour(s), with s the saliency in 0..1, its colour in inferno, and a = 0.85 s^0.7. Pixels are those of the desktop.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn decomcam_overlay_rgb888(
+    overlay: *const COverlay,
+    y: usize,
+    workspace: *mut f32,
+    workspace_len: usize,
+    pixels: *mut u8,
+    len: usize,
+) -> Status {
+    // SAFETY: the header's contract.
+    status(|lent| unsafe {
+        let COverlay { bicubic, saliency, saliency_len, range } = *lent.borrow(overlay)?;
+        let (view, map) = (lent.borrow(bicubic)?.view(lent)?, lent.slice(saliency, saliency_len)?);
+        let (workspace, bytes) = (lent.slice_mut(workspace, workspace_len)?, lent.slice_mut(pixels, len)?);
+        let (pixels, []) = bytes.as_chunks_mut::<3>() else {
+            return Err(Status::Shape);
+        };
+        Ok(Overlay::with_range(&view, map, range.view()?).rgb888(y, workspace, pixels)?)
+    })
+}
+
+/// The same for pixels of 16 bits, five of red, six of green, five of blue from the highest bit down, in the machine's byte order. len is out_width.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn decomcam_overlay_rgb565(
+    overlay: *const COverlay,
+    y: usize,
+    workspace: *mut f32,
+    workspace_len: usize,
+    pixels: *mut u16,
+    len: usize,
+) -> Status {
+    // SAFETY: the header's contract.
+    status(|lent| unsafe {
+        let COverlay { bicubic, saliency, saliency_len, range } = *lent.borrow(overlay)?;
+        let (view, map) = (lent.borrow(bicubic)?.view(lent)?, lent.slice(saliency, saliency_len)?);
+        let (workspace, pixels) = (lent.slice_mut(workspace, workspace_len)?, lent.slice_mut(pixels, len)?);
+        Ok(Overlay::with_range(&view, map, range.view()?).rgb565(y, workspace, pixels)?)
+    })
+}
+
+/// Bytes of a frame of H x W positions and Q parts; 0 if there is none of this size.
+#[unsafe(no_mangle)]
+pub extern "C" fn decomcam_frame_len(height: usize, width: usize, components: usize) -> usize {
+    crate::frame::len(height, width, components).unwrap_or(0)
+}
+
+/// Packs what decomcam_explain() found into a frame, which `decomcam show` draws: decomcam_frame_len() bytes, given to sink a few at a time.
+///
+/// question is what was asked; height and width are H and W of the layer; context is handed to sink. Numbers that are not finite are refused before the
+/// first byte.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn decomcam_frame_write(
+    explanation: *const CExplanation,
+    question: *const CQuestion,
+    height: usize,
+    width: usize,
+    sink: Sink,
+    context: *mut c_void,
+) -> Status {
+    // SAFETY: the header's contract.
+    status(|lent| unsafe {
+        let (why, question) = (lent.borrow(explanation)?, lent.borrow(question)?);
+        let sink = sink.ok_or(Status::NullPointer)?;
+        let class = |index: usize| u32::try_from(index).map_err(|_| Status::Shape);
+        let versus = if question.versus.is_null() { None } else { Some(class(*lent.borrow(question.versus)?)?) };
+        let CParts { components, count, positions, singular_values, singular_values_len, .. } = why.parts;
+        let record = Record {
+            height,
+            width,
+            class: class(question.class_index)?,
+            versus,
+            score: why.score,
+            saliency: lent.slice(why.saliency, positions)?,
+            ossms: lent.slice(components.cast_const(), why.parts.len()?)?,
+            singular_values: lent.slice(singular_values, singular_values_len)?,
+            predicted: lent.slice(why.predicted, count)?,
+            measured: lent.slice(why.measured, count)?,
+            weights: lent.slice(why.weights, count)?,
+        };
+        record.write(|bytes| {
+            // SAFETY: the caller's function, by the header's contract.
+            if sink(context, bytes.as_ptr(), bytes.len()) == 0 { Ok(()) } else { Err(Status::Callback) }
+        })
     })
 }
 

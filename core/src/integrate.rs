@@ -222,7 +222,7 @@ pub fn sum(ossms: &[f32], weights: &[f32], saliency: &mut [f32]) -> Result<(), E
     let exponent = of_maps + of_weights;
     let at = |position: usize| {
         let mut total = 0.0;
-        for (weight, value) in weights.iter().zip(ossms.iter().skip(position).step_by(positions)) {
+        for (weight, value) in weights.iter().zip(ossms.iter().skip(position).step_by(positions.max(1))) {
             total += (weight * weight_unit) * (value * map_unit);
         }
         let mut total = [total];

@@ -15,6 +15,7 @@
 //!
 //! [`head`] replaces gradients and masked photos where the network ends in average pooling and a linear layer: an explanation wholly on the device.
 //! [`cams`] holds the other methods' maps: Grad-CAM and its kin. [`affinity`] lets positions that look alike share what they have.
+//! [`draw`] lays the saliency over rows of a picture, and [`frame`] packs an explanation into a few hundred bytes, to be sent.
 //! [`capsule`] records an explanation, so that another machine can compute it again and compare the bits.
 //! [`svd`] is the Jacobi SVD with which `decompose` ends, public on its own. [`sums`] are the sums of everything, for programs whose numbers must have the
 //! same bits.
@@ -23,6 +24,8 @@
 //! Every sum has one written order (eight fixed lanes, see [`sums`]; four inside the decomposition), nothing is fused, square roots are correctly rounded, and no platform maths
 //! library is called: the same buffers give the same bits on x86-64, Cortex-M and RISC-V. (The `micromath` feature trades this crate's exact
 //! square root and exponential for approximate ones: same bits among builds with the feature, other bits than without.)
+//!
+//! This needs the arithmetic that every machine has unless it is changed: rounded to nearest, subnormal numbers kept. [`environment_ok`] tells.
 //!
 //! # No heap, no panic, no unsafe
 //! Callers own every buffer; `const fn`s state the sizes; lengths are checked once, before anything is written. (The C interface, feature `capi`, is
@@ -61,8 +64,11 @@ pub mod cams;
 pub mod capsule;
 pub mod channels;
 pub mod decompose;
+pub mod draw;
+mod environment;
 #[cfg(feature = "capi")]
 pub mod ffi;
+pub mod frame;
 pub mod head;
 pub mod integrate;
 mod leading;
@@ -78,6 +84,7 @@ mod triangle;
 
 pub use activations::{Layout, Maps, Quantisation};
 pub use decompose::{Components, Ossms, Parts, SignRule};
+pub use environment::environment_ok;
 pub use integrate::{ScoreFormula, Weighing};
 
 /// Why a call was refused. Nothing has been written to the caller's outputs when a shape or size is refused.
@@ -106,6 +113,12 @@ pub enum Error {
     CapsuleVersion = 9,
     /// The capsule is cut short, changed, or contradicts itself.
     CapsuleDamaged = 10,
+    /// The bytes do not begin like a frame.
+    NotAFrame = 11,
+    /// The frame is of a version that this build does not read.
+    FrameVersion = 12,
+    /// The frame is cut short, changed, or contradicts itself.
+    FrameDamaged = 13,
 }
 
 impl core::fmt::Display for Error {
@@ -120,6 +133,9 @@ impl core::fmt::Display for Error {
             Error::NotACapsule => "the bytes are no capsule",
             Error::CapsuleVersion => "the capsule is of another version",
             Error::CapsuleDamaged => "the capsule is damaged",
+            Error::NotAFrame => "the bytes are no frame",
+            Error::FrameVersion => "the frame is of another version",
+            Error::FrameDamaged => "the frame is damaged",
             Error::Components => "the number of components is zero or more than exist",
         })
     }

@@ -67,7 +67,9 @@ pub(crate) fn tree(l: [f32; LANES]) -> f32 {
 /// sum_i x_i, in lane order.
 #[inline]
 pub fn sum(x: &[f32]) -> f32 {
-    sum_less(x, 0.0)
+    let mut lanes = [0.0; LANES];
+    add(&mut lanes, x);
+    tree(lanes)
 }
 
 /// sum_i (x_i - offset), in lane order.
@@ -77,11 +79,33 @@ fn sum_less(x: &[f32], offset: f32) -> f32 {
     tree(lanes)
 }
 
-/// Adds each x_i - offset to its lane. A sum may be made of several runs, if all but the last are whole numbers of lanes long.
+/// Adds each x_i to its lane. A sum may be made of several runs, if all but the last are whole numbers of lanes long.
+#[inline(never)]
+pub(crate) fn add(lanes: &mut [f32; LANES], x: &[f32]) {
+    let (chunks, rest) = x.as_chunks::<LANES>();
+    // Written out, so that the lanes are in registers also where loops are not unrolled (opt-level "s").
+    let [mut l0, mut l1, mut l2, mut l3, mut l4, mut l5, mut l6, mut l7] = *lanes;
+    for [x0, x1, x2, x3, x4, x5, x6, x7] in chunks {
+        l0 += x0;
+        l1 += x1;
+        l2 += x2;
+        l3 += x3;
+        l4 += x4;
+        l5 += x5;
+        l6 += x6;
+        l7 += x7;
+    }
+    *lanes = [l0, l1, l2, l3, l4, l5, l6, l7];
+    for (lane, value) in lanes.iter_mut().zip(rest) {
+        *lane += value;
+    }
+}
+
+/// Adds each x_i - offset to its lane. Runs as for [`add`].
 #[inline(never)]
 pub(crate) fn add_less(lanes: &mut [f32; LANES], x: &[f32], offset: f32) {
     let (chunks, rest) = x.as_chunks::<LANES>();
-    // Written out, so that the lanes are in registers also where loops are not unrolled (opt-level "s").
+    // Written out as in `add`.
     let [mut l0, mut l1, mut l2, mut l3, mut l4, mut l5, mut l6, mut l7] = *lanes;
     for [x0, x1, x2, x3, x4, x5, x6, x7] in chunks {
         l0 += x0 - offset;
@@ -112,7 +136,7 @@ pub fn dot(x: &[f32], y: &[f32]) -> f32 {
 pub(crate) fn add_products(lanes: &mut [f32; LANES], x: &[f32], y: &[f32]) {
     let (x_chunks, x_rest) = x.as_chunks::<LANES>();
     let (y_chunks, y_rest) = y.as_chunks::<LANES>();
-    // Written out as in `add_less`.
+    // Written out as in `add`.
     let [mut l0, mut l1, mut l2, mut l3, mut l4, mut l5, mut l6, mut l7] = *lanes;
     for ([a0, a1, a2, a3, a4, a5, a6, a7], [b0, b1, b2, b3, b4, b5, b6, b7]) in x_chunks.iter().zip(y_chunks) {
         l0 += a0 * b0;
@@ -131,6 +155,7 @@ pub(crate) fn add_products(lanes: &mut [f32; LANES], x: &[f32], y: &[f32]) {
 }
 
 /// [`dot`] of `x` and `y` multiplied by powers of two beforehand, in the same order.
+#[inline(never)]
 pub(crate) fn dot_in_units(x: &[f32], x_unit: f32, y: &[f32], y_unit: f32) -> f32 {
     let mut lanes = [0.0; LANES];
     for (x, y) in x.chunks(LANES).zip(y.chunks(LANES)) {
@@ -143,47 +168,54 @@ pub(crate) fn dot_in_units(x: &[f32], x_unit: f32, y: &[f32], y_unit: f32) -> f3
 
 /// Mean of x, corrected once by the mean of what it leaves: within two units in the last place of the largest |x_i|, however long x is and whatever its
 /// scale. Infinite or NaN only if a value is.
-#[inline]
+#[inline(never)]
 pub fn mean(x: &[f32]) -> f32 {
-    mean_by(
-        x.len(),
-        |offset| sum_less(x, offset),
-        || largest_magnitude(x),
-        |unit, offset| {
-            let mut lanes = [0.0; LANES];
-            for chunk in x.chunks(LANES) {
-                add_less_in_unit(&mut lanes, chunk, unit, offset);
-            }
-            tree(lanes)
-        },
-    )
+    let count = x.len() as f32;
+    if let Some(first) = quotient(sum(x), count)
+        && let Some(correction) = quotient(sum_less(x, first), count)
+    {
+        return first + correction;
+    }
+    mean_of_runs(x.len(), &|see| see(x))
 }
 
-/// [`mean`] of `count` numbers that are known by their sums only: `sum_less(offset)` is that of x_i - offset, `sum_in_unit(unit, offset)` that of
-/// unit x_i - offset.
-#[inline]
-pub(crate) fn mean_by(
-    count: usize,
-    mut sum_less: impl FnMut(f32) -> f32,
-    mut largest: impl FnMut() -> f32,
-    mut sum_in_unit: impl FnMut(f32, f32) -> f32,
-) -> f32 {
+/// [`mean`] of `count` numbers that are shown in runs, as for [`add`], as often as wanted.
+#[inline(never)]
+pub(crate) fn mean_of_runs(count: usize, show: &dyn Fn(&mut dyn FnMut(&[f32]))) -> f32 {
     let count = count as f32;
-    // A quotient that is neither beyond the range of `f32` nor so small that it has lost bits.
-    let divide = |sum: f32| {
-        let quotient = sum / count;
-        let kept = sum == 0.0 || (quotient.is_finite() && quotient.abs() >= f32::MIN_POSITIVE);
-        if kept { Some(quotient) } else { None }
-    };
-    if let Some(first) = divide(sum_less(0.0))
-        && let Some(correction) = divide(sum_less(first))
+    if let Some(first) = quotient(sum_of_runs(show, 1.0, 0.0), count)
+        && let Some(correction) = quotient(sum_of_runs(show, 1.0, first), count)
     {
         return first + correction;
     }
     // The same operations on numbers near one.
-    let unit = power_of_two_unit(largest());
-    let first = sum_in_unit(unit, 0.0) / count;
-    (first + sum_in_unit(unit, first) / count) / unit
+    let mut largest = 0.0;
+    show(&mut |run| largest = greater(largest_magnitude(run), largest));
+    let unit = power_of_two_unit(largest);
+    let first = sum_of_runs(show, unit, 0.0) / count;
+    (first + sum_of_runs(show, unit, first) / count) / unit
+}
+
+/// sum_i (unit x_i - offset)
+#[inline(never)]
+fn sum_of_runs(show: &dyn Fn(&mut dyn FnMut(&[f32])), unit: f32, offset: f32) -> f32 {
+    let mut lanes = [0.0; LANES];
+    show(&mut |run| {
+        if unit == 1.0 {
+            add_less(&mut lanes, run, offset);
+        } else {
+            add_less_in_unit(&mut lanes, run, unit, offset);
+        }
+    });
+    tree(lanes)
+}
+
+/// A quotient that is neither beyond the range of `f32` nor so small that it has lost bits.
+#[inline]
+fn quotient(sum: f32, count: f32) -> Option<f32> {
+    let quotient = sum / count;
+    let kept = sum == 0.0 || (quotient.is_finite() && quotient.abs() >= f32::MIN_POSITIVE);
+    if kept { Some(quotient) } else { None }
 }
 
 /// Adds each unit x_i - offset to its lane. Runs as for [`add_less`].

@@ -326,11 +326,8 @@ impl<'a> Columns<'a> {
             return Some(maths::dot(a, b) / product);
         }
         let (a_unit, b_unit) = (maths::power_of_two_unit(a_length), maths::power_of_two_unit(b_length));
-        let mut total = 0.0;
-        for (a, b) in a.iter().zip(b.iter()) {
-            total += (a * a_unit) * (b * b_unit);
-        }
-        Some(total / ((a_length * a_unit) * (b_length * b_unit)))
+        let product = (a_length * a_unit) * (b_length * b_unit);
+        Some(maths::dot_in_units(a, a_unit, b, b_unit) / product)
     }
 
     /// Turns two vectors with this cosine so that they become orthogonal and the longer one longer, and updates their lengths.
@@ -413,10 +410,5 @@ fn norm(vector: &[f32]) -> f32 {
         return 0.0;
     }
     let unit = maths::power_of_two_unit(largest);
-    let mut total = 0.0;
-    for value in vector {
-        let scaled = value * unit;
-        total += scaled * scaled;
-    }
-    maths::sqrt(total) / unit
+    maths::sqrt(maths::dot_in_units(vector, unit, vector, unit)) / unit
 }

@@ -495,15 +495,18 @@ fn errors_have_their_numbers() {
         (Error::NotACapsule, Status::NotACapsule),
         (Error::CapsuleVersion, Status::CapsuleVersion),
         (Error::CapsuleDamaged, Status::CapsuleDamaged),
+        (Error::NotAFrame, Status::NotAFrame),
+        (Error::FrameVersion, Status::FrameVersion),
+        (Error::FrameDamaged, Status::FrameDamaged),
     ] {
         assert_eq!(Status::from(error), status);
         assert_eq!(error as i32, status as i32);
     }
     let name = |number| unsafe { std::ffi::CStr::from_ptr(decomcam_status_name(number)) }.to_str().unwrap();
-    for number in (0..=10).chain(100..=104) {
+    for number in (0..=13).chain(100..=105) {
         assert_ne!(name(number), name(-1), "{number}");
     }
-    assert_eq!(name(11), name(-1));
+    assert_eq!(name(14), name(-1));
 }
 
 /// FNV-1a, 64 bits, as in `tests/c/explain.c`.

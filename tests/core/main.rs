@@ -4,8 +4,11 @@
 mod cams;
 mod capsule;
 mod decompose;
+mod draw;
+mod environment;
 #[cfg(feature = "capi")]
 mod ffi;
+mod frame;
 mod golden;
 #[cfg(feature = "capi")]
 mod hostile;

@@ -2,11 +2,11 @@
 
 use super::image::TowerKey;
 use crate::Size;
-use crate::model::{Layer, Model, Score, ScoreKind};
+use crate::model::{ChannelOrder, Layer, Model, Score, ScoreKind};
 use crate::onnx::gradient::append_gradient;
 use crate::onnx::inspect::{self, Look};
 use crate::onnx::places::Grid;
-use crate::onnx::quantised::{self, Steps, Wanted};
+use crate::onnx::quantised::{self, Form, Steps, Wanted};
 use anyhow::{Context, Result, anyhow, ensure};
 use tract_onnx::tract_core::ops::math;
 use tract_onnx::tract_core::ops::nn::{Reduce, Reducer};
@@ -80,6 +80,7 @@ impl Wiring {
             outputs: &names,
             pairs: model.pairs(),
             folder: model.folder(),
+            form: Form { reversed: side.channels == ChannelOrder::Bgr, mean: side.mean, std: side.std },
         };
         let (mut network, grids) = quantised::read_with_grids(model.file(&side.file)?, &wanted)?;
         let layer = network.outputs[self.outputs.len()];

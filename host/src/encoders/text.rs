@@ -4,7 +4,7 @@ use crate::Error;
 use crate::error::Sorted as _;
 use crate::model::{Model, Score, ScoreKind, TokenizerKind};
 use crate::onnx::guard::{contained, finite};
-use crate::onnx::quantised::{self, Pairs, Wanted};
+use crate::onnx::quantised::{self, Form, Pairs, Wanted};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use std::collections::{BTreeMap, HashMap};
 use tract_onnx::tract_hir::internal::*;
@@ -212,6 +212,7 @@ impl TextTower {
                 outputs: &names,
                 pairs: Pairs::Clamp,
                 folder: model.folder(),
+                form: Form::default(),
             };
             let mut network = quantised::read(model.file(&text.file)?, &wanted)?;
             network.optimize()?;

@@ -1,10 +1,11 @@
 //! A network without a manifest: what a manifest would say is found by looking into the file.
 
-use super::manifest::{ClassSide, Explain, Filter, ImageSide, Layer, Manifest, SCHEMA, Score, ScoreKind};
+use super::manifest::{ChannelOrder, ClassSide, Explain, Filter, ImageSide, Layer, Manifest, SCHEMA, Score, ScoreKind};
 use super::options::{ModelOptions, Preprocessing};
-use super::{Model, hex_sha256};
+use super::{Model, hex_sha256, hub};
 use crate::onnx::ends::{Answer, Squash};
 use crate::onnx::inspect::{self, FoundLayer, Inspection, Look};
+use crate::onnx::normal::{Picture, Scale};
 use crate::onnx::quantised::Pairs;
 use crate::photo::Fit;
 use anyhow::{Context, Result, ensure};
@@ -18,18 +19,27 @@ pub(super) fn open(path: &Path, options: &ModelOptions) -> Result<Model> {
     let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new(".")).to_owned();
     let given = options.labels.as_deref().map(read).transpose()?;
     let classes = given.as_ref().map(|labels| String::from_utf8_lossy(labels).lines().count());
-    let look = Look { folder: Some(&folder), size: options.size, output: options.output.as_deref(), classes };
+    // What the hub keeps beside a network.
+    let beside = hub::preparation_beside(path);
+    let size = options.size.or(beside.as_ref().and_then(|beside| beside.size));
+    let look = Look { folder: Some(&folder), size, output: options.output.as_deref(), classes };
     let found = inspect::inspect(&onnx, &look).with_context(|| origin.clone())?;
     let answer = found.class_answer(look.output, classes).with_context(|| origin.clone())?;
     let layer = default_layer(&found, options, &origin)?;
     let labels = labels(options, given, answer, &origin)?;
     let name = path.file_stem().map_or_else(|| "model".to_owned(), |stem| stem.to_string_lossy().into_owned());
+    let given = options.preset.is_some() || options.mean.is_some() || options.std.is_some();
+    let prepared = match &beside {
+        Some(beside) if !given => Preprocessing { mean: beside.mean, std: beside.std, cut: 0 },
+        _ => preprocessing(options, &found.picture)?,
+    };
+    let channels = options.channels.or(beside.map(|beside| beside.channels)).unwrap_or_default();
     let manifest = Manifest {
         schema: SCHEMA,
         name,
         description: "a network without a manifest".into(),
         licence: "unknown".into(),
-        image: image_side(&found, layer, preprocessing(options)?, hex_sha256(&onnx)),
+        image: image_side(&found, layer, prepared, channels, hex_sha256(&onnx)),
         text: None,
         classes: Some(ClassSide { labels: "labels.txt".into(), labels_sha256: hex_sha256(&labels) }),
         scores: scores(answer),
@@ -39,21 +49,26 @@ pub(super) fn open(path: &Path, options: &ModelOptions) -> Result<Model> {
     manifest.check().with_context(|| origin.clone())?;
     let files = [("image.onnx", onnx), ("labels.txt", labels)];
     Ok(Model {
-        sha256: hex_sha256(serde_json::to_string(&manifest)?.as_bytes()),
+        sha256: super::sha256_of(
+            &serde_json::to_string(&manifest)?,
+            files.iter().map(|(_, bytes)| &bytes[..]),
+            &folder,
+        )?,
         manifest,
         files: files.map(|(name, bytes)| (name.to_owned(), Cow::Owned(bytes))).into(),
         origin,
         folder: Some(folder),
+        has_manifest: false,
         pairs: Pairs::default(),
     })
 }
 
-fn read(path: &Path) -> Result<Vec<u8>> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).with_context(|| format!("{}: could not read the file", path.display()))
 }
 
 /// The layer asked for, or the suggested one.
-fn default_layer<'f>(found: &'f Inspection, options: &ModelOptions, origin: &str) -> Result<&'f FoundLayer> {
+pub(super) fn default_layer<'f>(found: &'f Inspection, options: &ModelOptions, origin: &str) -> Result<&'f FoundLayer> {
     let suggested = || {
         let none = || format!("{origin}: {}", found.refusal.as_deref().unwrap_or("no layer that can be explained"));
         found.suggested.as_deref().with_context(none)
@@ -89,7 +104,7 @@ fn reported_name(squash: Option<Squash>) -> &'static str {
 }
 
 /// What is explained, and what is reported where that is something else.
-fn scores(answer: &Answer) -> Vec<Score> {
+pub(super) fn scores(answer: &Answer) -> Vec<Score> {
     let end = &answer.end;
     let score = |name: &str, image: &str, description: String| Score {
         name: name.into(),
@@ -107,9 +122,23 @@ fn scores(answer: &Answer) -> Vec<Score> {
     scores
 }
 
-/// Mean and deviation as shares of 1 become those of values from 0 to 255.
-fn preprocessing(options: &ModelOptions) -> Result<Preprocessing> {
-    let preset = options.preset.unwrap_or_default();
+/// Mean and deviation as shares of 1 become those of values from 0 to 255. A network that prepares its pictures itself gets them as it wants them.
+fn preprocessing(options: &ModelOptions, picture: &Picture) -> Result<Preprocessing> {
+    let own = picture.scale.map(|scale| match scale {
+        Scale::Bytes => Preprocessing::RAW,
+        Scale::Signed => Preprocessing { mean: [128.0; 3], ..Preprocessing::RAW },
+        Scale::Shares => Preprocessing { std: [255.0; 3], ..Preprocessing::RAW },
+    });
+    let given = options.preset.is_some() || options.mean.is_some() || options.std.is_some();
+    if let Some(own) = own.filter(|_| picture.is_whole()) {
+        ensure!(
+            !given || options.preset == Some(Preprocessing::RAW),
+            "preset, mean and std would have no effect: the network takes pictures as {}, and prepares them itself; leave them out",
+            picture.numbers
+        );
+        return Ok(own);
+    }
+    let preset = options.preset.or(own).unwrap_or_default();
     let levels = |name: &str, given: Option<[f32; 3]>, preset: [f32; 3]| -> Result<[f32; 3]> {
         let Some(given) = given else { return Ok(preset) };
         ensure!(
@@ -122,7 +151,13 @@ fn preprocessing(options: &ModelOptions) -> Result<Preprocessing> {
     Ok(Preprocessing { mean, std, ..preset })
 }
 
-fn image_side(found: &Inspection, default: &FoundLayer, prepared: Preprocessing, sha256: String) -> ImageSide {
+pub(super) fn image_side(
+    found: &Inspection,
+    default: &FoundLayer,
+    prepared: Preprocessing,
+    channels: ChannelOrder,
+    sha256: String,
+) -> ImageSide {
     let size = found.size;
     ImageSide {
         file: "image.onnx".into(),
@@ -136,6 +171,7 @@ fn image_side(found: &Inspection, default: &FoundLayer, prepared: Preprocessing,
         filter: Filter::Bicubic,
         mean: prepared.mean,
         std: prepared.std,
+        channels,
         default_layer: default.name.clone(),
         layers: found.explainable().map(|layer| manifest_layer(found, layer)).collect(),
     }

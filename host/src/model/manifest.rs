@@ -75,10 +75,24 @@ pub struct ImageSide {
     pub mean: [f32; 3],
     /// What red, green and blue are divided by after that.
     pub std: [f32; 3],
+    /// The order of the channels that the network wants.
+    #[serde(default)]
+    pub channels: ChannelOrder,
     /// Layer that is explained unless another is asked for.
     pub default_layer: String,
     /// Inner tensors that can be explained.
     pub layers: Vec<Layer>,
+}
+
+/// The order of a picture's channels.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChannelOrder {
+    /// Red, green, blue.
+    #[default]
+    Rgb,
+    /// Blue, green, red, as OpenCV has them.
+    Bgr,
 }
 
 /// A resampling filter.
@@ -87,6 +101,8 @@ pub struct ImageSide {
 pub enum Filter {
     /// Cubic convolution.
     Bicubic,
+    /// A straight line between neighbours.
+    Bilinear,
 }
 
 /// An inner tensor of the image tower: maps of height/stride x width/stride positions.

@@ -6,17 +6,20 @@
 
 mod bare;
 mod bundled;
+mod hub;
 pub mod manifest;
 mod options;
 
 pub use bundled::bundled_names;
 pub use manifest::{
-    ClassSide, Explain, Filter, ImageSide, LARGEST_SIDE, LONGEST_CONTEXT, Layer, Manifest, Notice, SCHEMA, Score,
-    ScoreKind, TextSide, TokenizerKind,
+    ChannelOrder, ClassSide, Explain, Filter, ImageSide, LARGEST_SIDE, LONGEST_CONTEXT, Layer, Manifest, Notice,
+    SCHEMA, Score, ScoreKind, TextSide, TokenizerKind,
 };
 pub use options::{ModelOptions, Preprocessing};
 
 use crate::error::Sorted as _;
+use crate::onnx::inspect;
+use crate::onnx::normal::data_file;
 use crate::onnx::quantised::Pairs;
 use crate::{Error, Result};
 use anyhow::{Context, bail, ensure};
@@ -28,16 +31,27 @@ use std::path::{Path, PathBuf};
 const MANIFEST: &str = "model.toml";
 
 /// A manifest and the bytes of its files.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Model {
     /// What the manifest says.
     pub manifest: Manifest,
     sha256: String,
     files: BTreeMap<String, Cow<'static, [u8]>>,
     origin: String,
-    /// Where a bare ONNX file lies, which may have its weights beside it.
+    /// Where the networks lie, which may have their weights beside them.
     folder: Option<PathBuf>,
+    /// Whether it was opened by a manifest that someone wrote.
+    has_manifest: bool,
     pairs: Pairs,
+}
+
+impl std::fmt::Debug for Model {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Model")
+            .field("manifest", &self.manifest)
+            .field("origin", &self.origin)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Model {
@@ -53,12 +67,14 @@ impl Model {
         let model = if bundled_names().contains(&name) {
             Model::bundled(name)?
         } else if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx")) {
+            refuse_options_without_effect(name, &options.of_hub_folders()).kind(Error::Options)?;
             bare::open(path, options).kind(Error::Model)?
         } else {
-            Model::from_named_dir(name, path)?
+            Model::from_named_dir(name, path, options)?
         };
-        if model.has_manifest_file() {
-            refuse_options_without_effect(name, options).kind(Error::Options)?;
+        if model.has_manifest {
+            refuse_options_without_effect(name, &[options.of_bare_networks(), options.of_hub_folders()].concat())
+                .kind(Error::Options)?;
         }
         if let Some(layer) = &options.layer {
             model.manifest.layer(layer)?;
@@ -87,6 +103,7 @@ impl Model {
             files: files.collect(),
             origin,
             folder: None,
+            has_manifest: true,
             pairs: Pairs::default(),
         })
     }
@@ -109,22 +126,27 @@ impl Model {
         })?;
         let manifest = Manifest::parse(&text)
             .with_context(|| format!("{}: expected a manifest of schema {SCHEMA}; correct it", path.display()))?;
-        let mut files = BTreeMap::new();
+        let mut files: BTreeMap<String, Cow<'static, [u8]>> = BTreeMap::new();
         for (name, _) in manifest.files() {
             let bytes = read_regular(&directory.join(&name))?;
             files.insert(name, Cow::Owned(bytes));
         }
         Ok(Model {
             manifest,
-            sha256: hex_sha256(text.as_bytes()),
+            sha256: sha256_of(&text, files.values().map(|bytes| &bytes[..]), directory)?,
             files,
             origin: directory.display().to_string(),
-            folder: None,
+            folder: Some(directory.to_owned()),
+            has_manifest: true,
             pairs: Pairs::default(),
         })
     }
 
-    fn from_named_dir(name: &str, directory: &Path) -> Result<Model> {
+    fn from_named_dir(name: &str, directory: &Path, options: &ModelOptions) -> Result<Model> {
+        if hub::is_one(directory) && !directory.join(MANIFEST).is_file() {
+            refuse_options_without_effect(name, &options.of_bare_networks()).kind(Error::Options)?;
+            return hub::open(directory, options).kind(Error::Model);
+        }
         if directory.is_dir() {
             return Model::from_dir(directory);
         }
@@ -135,10 +157,6 @@ impl Model {
             )
         };
         neither().kind(Error::Model)
-    }
-
-    fn has_manifest_file(&self) -> bool {
-        self.folder.is_none()
     }
 
     /// Checks every file against the SHA-256 in the manifest.
@@ -192,7 +210,7 @@ impl Model {
         self.pairs
     }
 
-    /// Where weights may lie that are in files of their own; none for models with a manifest, which would not pin them.
+    /// Where weights may lie that are in files of their own; none for models in the program.
     pub fn folder(&self) -> Option<&Path> {
         self.folder.as_deref()
     }
@@ -216,14 +234,27 @@ fn read_regular(path: &Path) -> anyhow::Result<Vec<u8>> {
     })
 }
 
-fn refuse_options_without_effect(name: &str, options: &ModelOptions) -> anyhow::Result<()> {
-    let given = options.of_bare_networks();
+fn refuse_options_without_effect(name: &str, given: &[&str]) -> anyhow::Result<()> {
     ensure!(
         given.is_empty(),
-        "{} would have no effect: the manifest of \"{name}\" says this itself; leave it out, or change its {MANIFEST}",
+        "{} would have no effect: the files of \"{name}\" say this themselves; leave it out, or change them",
         given.join(", ")
     );
     Ok(())
+}
+
+/// SHA-256 of what a manifest says, and of the weights that lie in files of their own beside the networks.
+fn sha256_of<'f>(text: &str, files: impl Iterator<Item = &'f [u8]>, folder: &Path) -> anyhow::Result<String> {
+    let mut all = text.to_owned();
+    for file in files {
+        for name in inspect::data_files(file).unwrap_or_default() {
+            let path = data_file(folder, &name)?;
+            let data =
+                std::fs::read(&path).with_context(|| format!("{}: could not read the weights", path.display()))?;
+            all += &format!("\n{name} {}", hex_sha256(&data));
+        }
+    }
+    Ok(hex_sha256(all.as_bytes()))
 }
 
 fn hex_sha256(bytes: &[u8]) -> String {

@@ -1,5 +1,6 @@
 //! What a caller may choose when a model is opened.
 
+use super::manifest::ChannelOrder;
 use crate::Size;
 use std::path::PathBuf;
 
@@ -17,8 +18,12 @@ pub struct ModelOptions {
     pub mean: Option<[f32; 3]>,
     /// Of a network without a manifest: standard deviation of red, green and blue as shares of 1, instead of the preset's.
     pub std: Option<[f32; 3]>,
+    /// Of a network without a manifest: the order of the channels that it wants; red, green, blue if not given.
+    pub channels: Option<ChannelOrder>,
     /// Of a network without a manifest: the output that scores the classes; the only one that can be if not given.
     pub output: Option<String>,
+    /// Of a folder of Hugging Face's: which of its files are taken, such as fp16, int8 or q4; the first that is there if not given.
+    pub precision: Option<String>,
     /// Size of the input that the model will be used with, in pixels; the model's own if not given.
     pub size: Option<Size>,
     /// The layer that will be explained; the model's default if not given.
@@ -56,9 +61,19 @@ impl ModelOptions {
         Self { std: Some(std), ..self }
     }
 
+    /// The order of the channels that the network wants.
+    pub fn channels(self, channels: ChannelOrder) -> Self {
+        Self { channels: Some(channels), ..self }
+    }
+
     /// The output that scores the classes.
     pub fn output(self, output: impl Into<String>) -> Self {
         Self { output: Some(output.into()), ..self }
+    }
+
+    /// Which of a folder's files are taken, such as `fp16`.
+    pub fn precision(self, precision: impl Into<String>) -> Self {
+        Self { precision: Some(precision.into()), ..self }
     }
 
     /// Size of the input, in pixels.
@@ -71,6 +86,11 @@ impl ModelOptions {
         Self { layer: Some(layer.into()), ..self }
     }
 
+    /// Names of the options given that only a folder of Hugging Face's heeds.
+    pub(super) fn of_hub_folders(&self) -> Vec<&'static str> {
+        if self.precision.is_some() { vec!["precision"] } else { Vec::new() }
+    }
+
     /// Names of the options given that only a network without a manifest heeds.
     pub(super) fn of_bare_networks(&self) -> Vec<&'static str> {
         let given = [
@@ -78,6 +98,7 @@ impl ModelOptions {
             ("preset", self.preset.is_some()),
             ("mean", self.mean.is_some()),
             ("std", self.std.is_some()),
+            ("channels", self.channels.is_some()),
             ("output", self.output.is_some()),
         ];
         given.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect()
@@ -111,6 +132,9 @@ impl Preprocessing {
     pub const HALF: Self = Self { mean: [127.5; 3], std: [127.5; 3], cut: 32 };
     /// TensorFlow Lite's: (value - 127) / 128.
     pub const TF: Self = Self { mean: [127.0; 3], std: [128.0; 3], cut: 32 };
+
+    /// As the pixels are, 0 to 255: for a network that prepares its pictures itself.
+    pub const RAW: Self = Self { mean: [0.0; 3], std: [1.0; 3], cut: 32 };
 
     /// Pixels cut off the shorter side of an input of so many pixels.
     pub(super) fn margin(&self, shorter: usize) -> usize {

@@ -6,9 +6,10 @@ use crate::onnx::evidence::{self, Reach};
 use crate::onnx::gradient::{self, Obstacles};
 use crate::onnx::guard::contained;
 use crate::onnx::layout::LayerLayout;
+use crate::onnx::normal::{MADE, Normal, Picture};
 use crate::onnx::path::only_ways;
 use crate::onnx::places::Places;
-use crate::onnx::quantised::{self, Pairs, Wanted};
+use crate::onnx::quantised::{self, Form, Pairs, Wanted};
 use crate::onnx::validate;
 use crate::{Error, Size};
 use anyhow::{Context, Result, bail};
@@ -38,6 +39,8 @@ pub struct Inspection {
     pub quantised: bool,
     /// The input that takes a picture.
     pub input: Port,
+    /// How it takes it.
+    pub picture: Picture,
     /// The outputs.
     pub outputs: Vec<Port>,
     /// What the outputs are made of.
@@ -139,15 +142,40 @@ pub fn inspect(onnx: &[u8], look: &Look) -> crate::Result<Inspection> {
     contained(|| inspected(onnx, look)).kind(Error::Model)
 }
 
+/// Names of a file's outputs.
+///
+/// # Errors
+/// Bytes that are no ONNX network.
+pub fn outputs(mut onnx: &[u8]) -> crate::Result<Vec<String>> {
+    let proto =
+        tract_onnx::onnx().proto_model_for_read(&mut onnx).context("expected an ONNX file").kind(Error::Model)?;
+    Ok(own(&proto).output.iter().map(|output| output.name.clone()).collect())
+}
+
+/// Names of the files that hold weights of a network.
+///
+/// # Errors
+/// Bytes that are no ONNX network.
+pub fn data_files(mut onnx: &[u8]) -> crate::Result<Vec<String>> {
+    let proto =
+        tract_onnx::onnx().proto_model_for_read(&mut onnx).context("expected an ONNX file").kind(Error::Model)?;
+    let entries = own(&proto).initializer.iter().flat_map(|tensor| &tensor.external_data);
+    let mut names: Vec<String> =
+        entries.filter(|entry| entry.key == "location").map(|entry| entry.value.clone()).collect();
+    names.sort();
+    names.dedup();
+    Ok(names)
+}
+
 fn inspected(onnx: &[u8], look: &Look) -> Result<Inspection> {
     let mut bytes = onnx;
     let proto = tract_onnx::onnx().proto_model_for_read(&mut bytes).context("expected an ONNX file")?;
-    let graph = proto.graph.as_ref().context("the file holds no graph")?;
-    let input = picture_input(graph)?;
-    let fixed = input.shape[2].zip(input.shape[3]);
-    let size = look.size.or(fixed.map(|(height, width)| Size::new(height, width))).unwrap_or(Size::square(224));
+    let normal = Normal::read(onnx, look.folder)?;
+    let graph = normal.graph();
+    let picture = normal.picture()?;
+    let input = graph.input.iter().find(|input| input.name == picture.name).map(port).context("no input")?;
+    let (seen, size) = Seen::at_some_size(onnx, graph, &picture, look)?;
     let names = computed_tensors(graph);
-    let seen = Seen::of(onnx, graph, &input.name, size, look.folder)?;
     let mut outputs: Vec<Port> = graph.output.iter().map(port).collect();
     // What the file declares may be open, or left over from before it was changed.
     for output in &mut outputs {
@@ -163,12 +191,10 @@ fn inspected(onnx: &[u8], look: &Look) -> Result<Inspection> {
         bytes: onnx.len(),
         producer: [&*proto.producer_name, &*proto.producer_version].join(" ").trim().to_owned(),
         opsets: proto.opset_import.iter().map(|set| (set.domain.clone(), set.version)).collect(),
-        parameters: graph.initializer.iter().map(|tensor| tensor.dims.iter().product::<i64>().max(0) as usize).sum(),
-        quantised: graph
-            .node
-            .iter()
-            .any(|node| node.op_type.ends_with("quantizeLinear") || node.op_type == "QuantizeLinear"),
+        parameters: own(&proto).initializer.iter().map(|tensor| numbers_in(&tensor.dims)).sum(),
+        quantised: own(&proto).node.iter().any(|node| QUANTISED.iter().any(|word| node.op_type.contains(word))),
         input,
+        picture,
         outputs,
         answers,
         size,
@@ -192,10 +218,49 @@ struct Seen {
     places: Places,
 }
 
+/// Sides that are tried where the file leaves them open.
+const SIDES: [usize; 9] = [224, 256, 384, 299, 128, 96, 64, 32, 512];
+
+/// What names of operators hold that are on integers.
+const QUANTISED: [&str; 4] = ["QuantizeLinear", "QLinear", "Integer", "QGemm"];
+
+fn own(proto: &pb::ModelProto) -> &pb::GraphProto {
+    static EMPTY: std::sync::LazyLock<pb::GraphProto> = std::sync::LazyLock::new(Default::default);
+    proto.graph.as_ref().unwrap_or(&EMPTY)
+}
+
+fn numbers_in(dims: &[i64]) -> usize {
+    dims.iter().fold(1, |numbers: i64, length| numbers.saturating_mul(*length)).max(0) as usize
+}
+
 impl Seen {
+    /// At the size asked for, at the file's own, or at the first usual one that the network can take.
+    fn at_some_size(onnx: &[u8], graph: &pb::GraphProto, picture: &Picture, look: &Look) -> Result<(Self, Size)> {
+        let at = |size| Ok((Self::of(onnx, graph, &picture.name, size, look.folder)?, size));
+        if let Some(size) = look.size.or(picture.size()) {
+            return at(size);
+        }
+        let first = match at(Size::square(SIDES[0])) {
+            Err(error) => error,
+            found => return found,
+        };
+        let found = SIDES[1..].iter().find_map(|&side| contained(|| at(Size::square(side))).ok());
+        found.ok_or_else(|| {
+            first.context(
+                "the file leaves the size of its pictures open, and could not take the usual ones; give --size",
+            )
+        })
+    }
+
     fn of(onnx: &[u8], graph: &pb::GraphProto, input: &str, size: Size, folder: Option<&Path>) -> Result<Self> {
         let names = computed_tensors(graph);
-        let wanted: Vec<&str> = names.iter().map(|(name, _)| *name).collect();
+        let ends: Vec<End> = graph.output.iter().map(|output| End::of(graph, &output.name)).collect();
+        let needed: Vec<&str> = ends.iter().flat_map(|end| [&*end.output, &*end.reported, &*end.explained]).collect();
+        let leads = prune_names(graph, &needed);
+        let mut wanted: Vec<&str> = names.iter().map(|(name, _)| *name).filter(|name| leads.contains(name)).collect();
+        let more: Vec<&str> = needed.into_iter().filter(|name| !wanted.contains(name)).collect();
+        wanted.extend(more);
+        wanted.dedup();
         let request = Wanted {
             input,
             datum_type: f32::datum_type(),
@@ -203,6 +268,7 @@ impl Seen {
             outputs: &wanted,
             pairs: Pairs::Clamp,
             folder,
+            form: Form::default(),
         };
         let mut network = quantised::read_with_pairs(onnx, &request)?;
         quantised::undo_pairs(&mut network, Pairs::Clamp)?;
@@ -266,6 +332,22 @@ impl Seen {
     }
 }
 
+/// Names of the tensors that some tensors need, themselves included.
+fn prune_names<'g>(graph: &'g pb::GraphProto, wanted: &[&'g str]) -> HashSet<&'g str> {
+    let producers: HashMap<&str, &pb::NodeProto> =
+        graph.node.iter().flat_map(|node| node.output.iter().map(move |name| (name.as_str(), node))).collect();
+    let mut needed = HashSet::new();
+    let mut open = wanted.to_vec();
+    while let Some(name) = open.pop() {
+        if needed.insert(name)
+            && let Some(node) = producers.get(name)
+        {
+            open.extend(node.input.iter().map(String::as_str));
+        }
+    }
+    needed
+}
+
 /// Operator and name that the file gives a node. tract makes several nodes of one, "NAME.what".
 fn named(operators: &HashMap<&str, &str>, node: &TypedNode) -> String {
     let mut name = node.name.as_str();
@@ -277,22 +359,6 @@ fn named(operators: &HashMap<&str, &str>, node: &TypedNode) -> String {
             return format!("operator {} of node \"{}\"", node.op.name(), node.name);
         };
         name = shorter;
-    }
-}
-
-/// The one input that is no weight, if it can take a picture.
-fn picture_input(graph: &pb::GraphProto) -> Result<Port> {
-    let weights: Vec<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
-    let inputs: Vec<Port> =
-        graph.input.iter().filter(|input| !weights.contains(&input.name.as_str())).map(port).collect();
-    match &inputs[..] {
-        [input] if input.shape.len() == 4 && input.shape[1].is_none_or(|channels| channels == 3) => Ok(input.clone()),
-        [input] => bail!(
-            "expected an input of 1 x 3 x height x width, found \"{}\" of {:?}; transpose it while exporting",
-            input.name,
-            input.shape
-        ),
-        _ => bail!("expected one input, a picture; found {}", inputs.len()),
     }
 }
 
@@ -329,7 +395,7 @@ fn sums(graph: &pb::GraphProto) -> HashSet<&str> {
 fn computed_tensors(graph: &pb::GraphProto) -> Vec<(&str, &str)> {
     let nodes = graph.node.iter().filter(|node| node.op_type != "Constant");
     let outputs = nodes.filter_map(|node| Some((node.output.first()?.as_str(), node.op_type.as_str())));
-    outputs.filter(|(name, _)| !name.is_empty()).collect()
+    outputs.filter(|(name, _)| !name.is_empty() && !name.starts_with(MADE)).collect()
 }
 
 impl Inspection {
@@ -438,6 +504,7 @@ impl Inspection {
             outputs: &[explained, &layer.name],
             pairs: Pairs::Clamp,
             folder: look.folder,
+            form: Form::default(),
         };
         contained(|| evidence::reach(quantised::read(onnx, &wanted)?, &|tensor| layer.maps(tensor), layer.size.area()))
     }

@@ -6,6 +6,8 @@ pub mod gradient;
 pub mod guard;
 pub mod inspect;
 pub mod layout;
+pub mod normal;
+mod operators;
 pub mod path;
 pub mod places;
 pub mod quantised;

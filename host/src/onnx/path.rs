@@ -10,10 +10,13 @@ use tract_onnx::tract_hir::internal::*;
 pub fn only_ways(network: &TypedModel, output: OutletId) -> TractResult<HashSet<OutletId>> {
     let Some(&picture) = network.inputs.first() else { return Ok(HashSet::new()) };
     let order = network.eval_order()?;
-    let is_float = |outlet: &OutletId| network.outlet_fact(*outlet).is_ok_and(|fact| fact.datum_type.is_float());
+    // Numbers of a picture may be integers at first; whether something is larger than something else is no way, and neither is a shape.
+    let is_number = |outlet: &OutletId| {
+        network.outlet_fact(*outlet).is_ok_and(|fact| fact.konst.is_none() && fact.datum_type.is_number())
+    };
     let mut from_picture = HashSet::from([picture.node]);
     for &id in &order {
-        let mut inputs = network.node(id).inputs.iter().filter(|input| is_float(input));
+        let mut inputs = network.node(id).inputs.iter().filter(|input| is_number(input));
         if inputs.any(|input| from_picture.contains(&input.node)) {
             from_picture.insert(id);
         }
@@ -21,7 +24,7 @@ pub fn only_ways(network: &TypedModel, output: OutletId) -> TractResult<HashSet<
     let mut to_output = HashSet::from([output.node]);
     for &id in order.iter().rev() {
         if to_output.contains(&id) {
-            to_output.extend(network.node(id).inputs.iter().filter(|input| is_float(input)).map(|input| input.node));
+            to_output.extend(network.node(id).inputs.iter().filter(|input| is_number(input)).map(|input| input.node));
         }
     }
     let way: Vec<usize> = order.into_iter().filter(|id| from_picture.contains(id) && to_output.contains(id)).collect();

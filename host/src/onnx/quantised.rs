@@ -20,13 +20,16 @@
 //! never flow through the graph. tract 0.23.9 would fold what lies between a `DequantizeLinear` and a `QuantizeLinear`
 //! into a table of 256 entries, even a Softmax, which does not work on one element at a time; it cannot fold this.
 
+pub use crate::onnx::normal::Form;
+use crate::onnx::normal::Normal;
+use crate::onnx::operators::{self, DynamicRounding};
 use crate::onnx::places::{Grid, Places};
 use crate::onnx::validate;
 use anyhow::{Context, ensure};
+use std::collections::HashSet;
 use std::path::Path;
 use tract_onnx::model::ParseResult;
 use tract_onnx::pb;
-use tract_onnx::prelude::Framework;
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::element_wise::{ElementWiseMiniOp, ElementWiseOp};
 use tract_onnx::tract_core::ops::konst::Const;
@@ -50,6 +53,15 @@ pub struct Wanted<'a> {
     pub pairs: Pairs,
     /// Where the file lies, if weights may lie beside it in files of their own.
     pub folder: Option<&'a Path>,
+    /// Of a network of pictures: what those that it is given are made of.
+    pub form: Form,
+}
+
+impl Wanted<'_> {
+    /// Whether the input is a picture of red, green and blue planes.
+    fn is_picture(&self) -> bool {
+        self.datum_type == f32::datum_type() && matches!(self.shape, [Some(1), Some(3), _, _])
+    }
 }
 
 /// What becomes of an activation's `QuantizeLinear` -> `DequantizeLinear` pair.
@@ -109,15 +121,18 @@ fn declutter(model: &mut TypedModel) -> TractResult<()> {
 /// that contradict the pinned input, an operator unknown to tract. A damaged file can make tract panic, so call this
 /// inside [`contained`](crate::onnx::guard::contained).
 pub fn read_with_pairs(onnx: &[u8], wanted: &Wanted) -> TractResult<TypedModel> {
-    // Quantisers leave value_info with a symbolic batch behind, which contradicts a pinned input.
-    let framework = tract_onnx::onnx().with_ignore_value_info(true);
-    let mut bytes = onnx;
-    let mut proto = framework.proto_model_for_read(&mut bytes)?;
-    let folder =
-        wanted.folder.map(|folder| folder.to_str().context("expected a folder whose name is UTF-8")).transpose()?;
+    let framework = operators::framework();
+    let mut normal = Normal::read(onnx, wanted.folder)?;
+    ensure_wanted(&normal, wanted)?;
+    normal.keep(wanted.outputs);
+    match normal.picture().ok().filter(|picture| picture.name == wanted.input && wanted.is_picture()) {
+        Some(picture) => drop(normal.take_picture(&picture, &wanted.form)),
+        None => drop(normal.take_tokens(wanted.input)),
+    }
+    let mut proto = normal.proto;
     let graph = proto.graph.as_ref().context("the file holds no graph")?;
-    validate::check(&framework, graph, wanted.folder)?;
-    let parsed = framework.parse(&proto, folder)?;
+    validate::check(&framework, graph)?;
+    let parsed = framework.parse(&proto, None)?;
     // The tensors have been copied out: free the file's own copy of them before the graph grows.
     if let Some(graph) = &mut proto.graph {
         graph.initializer = Vec::new();
@@ -137,16 +152,28 @@ pub fn read_with_pairs(onnx: &[u8], wanted: &Wanted) -> TractResult<TypedModel> 
         })
         .collect();
     model.set_input_fact(0, wanted.datum_type.fact(shape).into())?;
-    for output in wanted.outputs {
-        ensure!(
-            model.outlet_labels.values().any(|label| label == output),
-            "expected a tensor named \"{output}\"; the file's outputs are {}",
-            named(model.outputs.iter().filter_map(|&outlet| model.outlet_label(outlet)))
-        );
-    }
     model.select_outputs_by_name(wanted.outputs)?;
     validate::bound(&mut model, &graph);
     model.into_typed()
+}
+
+fn ensure_wanted(normal: &Normal, wanted: &Wanted) -> TractResult<()> {
+    let graph = normal.graph();
+    let made: HashSet<&str> = graph.node.iter().flat_map(|node| &node.output).map(String::as_str).collect();
+    for output in wanted.outputs {
+        ensure!(
+            made.contains(output) || graph.input.iter().any(|input| input.name == *output),
+            "expected a tensor named \"{output}\"; the file's outputs are {}",
+            named(graph.output.iter().map(|output| output.name.as_str()))
+        );
+    }
+    ensure!(
+        graph.input.iter().any(|input| input.name == wanted.input),
+        "expected an input named \"{}\", found {}",
+        wanted.input,
+        named(graph.input.iter().map(|input| input.name.as_str()))
+    );
+    Ok(())
 }
 
 fn named<'a>(names: impl Iterator<Item = &'a str>) -> String {
@@ -264,7 +291,17 @@ where
 pub fn undo_pairs(model: &mut TypedModel, pairs: Pairs) -> TractResult<usize> {
     let mut undone = 0;
     for id in 0..model.nodes.len() {
-        let Some((quantise, rounding)) = pair_ending_at(model, id) else { continue };
+        if pairs == Pairs::Clamp && model.node(id).op_is::<DynamicRounding>() {
+            // Its range is that of the numbers themselves: nothing is clamped.
+            let mut patch = TypedModelPatch::default();
+            let wire = patch.tap_model(model, model.node(id).inputs[0])?;
+            patch.shunt_outside(model, id.into(), wire)?;
+            patch.apply(model)?;
+            continue;
+        }
+        let alone =
+            rounding_of(model.node(id)).filter(|_| pairs == Pairs::Clamp).map(|rounding| (id, rounding.clone()));
+        let Some((quantise, rounding)) = alone.or_else(|| pair_ending_at(model, id)) else { continue };
         // Read here, not in a list made beforehand: an earlier replacement may have moved this edge.
         let input = model.node(quantise).inputs[0];
         let rank = model.outlet_fact(input)?.rank();
@@ -309,6 +346,11 @@ pub struct Rounding {
 impl Eq for Rounding {}
 
 impl Rounding {
+    /// Of a pair whose halves agree.
+    pub fn new(scale: f32, zero_point: i32, smallest: i32, largest: i32) -> Self {
+        Self { scale, zero_point, smallest, largest, out_scale: scale, out_zero_point: zero_point }
+    }
+
     /// The values of x that round into the integers' range, not onto its ends from beyond.
     pub(crate) fn unsaturated(&self) -> (f32, f32) {
         let at = |q: f32| (q - self.zero_point as f32) * self.scale;

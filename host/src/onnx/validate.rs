@@ -5,7 +5,8 @@
 //! whose own words contradict each other, [`bound`] stops shapes that multiply past memory before anything of that shape is
 //! computed: tract evaluates what follows from constants while it infers shapes, so a file of 200 bytes may ask for all there is.
 
-use anyhow::{Context, Result, ensure};
+use super::normal::REFUSED;
+use anyhow::{Context, Result, bail, ensure};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -40,21 +41,19 @@ const LONGEST_DIMENSION: usize = 128;
 ///
 /// # Errors
 /// The first tensor whose size is not that of its data, name that is given twice, unknown operator, subgraph, or cycle.
-pub fn check(framework: &Onnx, graph: &pb::GraphProto, folder: Option<&Path>) -> Result<()> {
-    ensure!(graph.node.len() <= MOST_NODES, "expected at most {MOST_NODES} nodes, found {}", graph.node.len());
-    for input in &graph.input {
-        check_dimensions(input)?;
-    }
-    for tensor in &graph.initializer {
-        check_tensor(tensor, folder).with_context(|| format!("weight \"{}\"", tensor.name))?;
-    }
+pub fn check(framework: &Onnx, graph: &pb::GraphProto) -> Result<()> {
+    check_tensors(graph, None)?;
     for node in &graph.node {
         let place = || format!("node \"{}\"", name_of(node));
+        if let Some(refusal) = node.doc_string.strip_prefix(REFUSED) {
+            bail!("{refusal}");
+        }
         ensure!(
-            framework.op_register.0.contains_key(&node.op_type),
-            "{}: expected an operator that tract knows, found {}; export the network with operators of opset 9 to 21",
+            framework.op_register.0.contains_key(&node.op_type) && is_known(&node.domain),
+            "{}: expected an operator that is known, found {}{}",
             place(),
-            node.op_type
+            node.op_type,
+            cause(&node.domain)
         );
         for attribute in &node.attribute {
             // What is inside would have to be checked and bounded likewise, and no gradient gets through.
@@ -65,13 +64,46 @@ pub fn check(framework: &Onnx, graph: &pb::GraphProto, folder: Option<&Path>) ->
                 node.op_type
             );
             check_numbers(attribute).with_context(place)?;
-            for tensor in attribute.t.iter().chain(&attribute.tensors) {
-                check_tensor(tensor, folder).with_context(place)?;
-            }
         }
     }
     check_names(graph)?;
     check_order(graph)
+}
+
+/// Refuses tensors whose size is not that of their data, before anything reads them.
+///
+/// # Errors
+/// The first such tensor, and too many nodes.
+pub fn check_tensors(graph: &pb::GraphProto, folder: Option<&Path>) -> Result<()> {
+    ensure!(graph.node.len() <= MOST_NODES, "expected at most {MOST_NODES} nodes, found {}", graph.node.len());
+    for input in &graph.input {
+        check_dimensions(input)?;
+    }
+    for tensor in &graph.initializer {
+        check_tensor(tensor, folder).with_context(|| format!("weight \"{}\"", tensor.name))?;
+    }
+    for node in &graph.node {
+        for tensor in node.attribute.iter().flat_map(|attribute| attribute.t.iter().chain(&attribute.tensors)) {
+            check_tensor(tensor, folder).with_context(|| format!("node \"{}\"", name_of(node)))?;
+        }
+    }
+    check_names(graph)
+}
+
+fn is_known(domain: &str) -> bool {
+    matches!(domain, "" | "ai.onnx" | "com.microsoft" | "com.microsoft.experimental")
+}
+
+/// Why an operator is not known, and what to do.
+fn cause(domain: &str) -> String {
+    match domain {
+        "" | "ai.onnx" => "; export the network with operators of opset 9 to 24".into(),
+        "com.microsoft.nchwc" => {
+            ": the file was optimised by ONNX Runtime for one kind of processor; use the original file, or save it at the basic level".into()
+        }
+        "com.microsoft" => " of ONNX Runtime: use the file that it was made from, or save it at the basic level".into(),
+        other => format!(" of domain {other}; export the network with ONNX's own operators"),
+    }
 }
 
 /// A node's name, or that of its first output: exporters may leave the node's own out.
@@ -125,12 +157,12 @@ fn check_numbers(attribute: &pb::AttributeProto) -> Result<()> {
 /// A tensor must hold as many numbers as it says.
 fn check_tensor(tensor: &pb::TensorProto, folder: Option<&Path>) -> Result<()> {
     let size = match DataType::try_from(tensor.data_type) {
-        Ok(DataType::Uint8 | DataType::Int8 | DataType::Bool) => 1,
-        Ok(DataType::Uint16 | DataType::Int16 | DataType::Float16) => 2,
+        Ok(DataType::Uint8 | DataType::Int8 | DataType::Bool | DataType::Uint4 | DataType::Int4) => 1,
+        Ok(DataType::Uint16 | DataType::Int16 | DataType::Float16 | DataType::Bfloat16) => 2,
         Ok(DataType::Uint32 | DataType::Int32 | DataType::Float) => 4,
         Ok(DataType::Uint64 | DataType::Int64 | DataType::Double) => 8,
         other => anyhow::bail!(
-            "expected numbers of 8 to 64 bits or f16, found {}",
+            "expected numbers of 4 to 64 bits, found {}",
             other.map_or_else(|_| format!("type {}", tensor.data_type), |kind| format!("{kind:?}"))
         ),
     };
@@ -139,6 +171,9 @@ fn check_tensor(tensor: &pb::TensorProto, folder: Option<&Path>) -> Result<()> {
         numbers.checked_mul(usize::try_from(length).ok()?.max(1)).filter(|&numbers| numbers <= isize::MAX as usize / 8)
     });
     let numbers = if tensor.dims.contains(&0) { numbers.map(|_| 0) } else { numbers };
+    // Two numbers of four bits in a byte.
+    let packed = matches!(DataType::try_from(tensor.data_type), Ok(DataType::Uint4 | DataType::Int4));
+    let numbers = if packed { numbers.map(|numbers| numbers.div_ceil(2)) } else { numbers };
     let bytes = numbers.and_then(|numbers| numbers.checked_mul(size));
     let (numbers, bytes) =
         numbers.zip(bytes).with_context(|| format!("expected a shape that fits memory, found {:?}", tensor.dims))?;
@@ -171,7 +206,7 @@ fn check_external(tensor: &pb::TensorProto, bytes: usize, folder: Option<&Path>)
     let folder = folder.with_context(|| {
         format!("its data lie in another file, \"{location}\"; a model with a manifest needs them in one file: export it anew")
     })?;
-    let path = folder.join(location);
+    let path = super::normal::data_file(folder, location)?;
     // Opening a pipe would wait for ever.
     let length =
         std::fs::metadata(&path).ok().filter(|found| found.is_file()).map(|found| found.len()).with_context(|| {

@@ -1,13 +1,12 @@
 //! A file's bytes become upright 8-bit pixels.
 
-use super::Photo;
+use super::orientation::orientation;
+use super::{Photo, bmp, gif, ico, jpeg};
 use crate::error::Sorted as _;
 use crate::hash::sha256_hex;
 use crate::{Error, Size};
 use anyhow::anyhow;
-use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder as _, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
-use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Cursor, Read as _};
 use std::path::Path;
@@ -20,17 +19,18 @@ pub const MAX_PIXELS: usize = 100_000_000;
 pub const MAX_FILE_BYTES: u64 = 1 << 30;
 
 // A 16-bit RGBA photo of MAX_PIXELS, and as much again for the decoder's own buffers.
-const MAX_DECODER_BYTES: u64 = 2 * 8 * MAX_PIXELS as u64;
-const KINDS: &str = "a JPEG, PNG, WebP, BMP or GIF image";
+pub(super) const MAX_DECODER_BYTES: u64 = 2 * 8 * MAX_PIXELS as u64;
+const KINDS: &str = "a JPEG, PNG, WebP, BMP, GIF, TIFF or ICO image";
 
 impl Photo {
-    /// Reads a JPEG, PNG, WebP, BMP or GIF file.
+    /// Reads a JPEG, PNG, WebP, BMP, GIF, TIFF or ICO file.
     ///
     /// # Conventions
-    /// The format follows from the file's content, never from its name. Of an animation the first frame is taken. 16-bit
-    /// samples are rounded to 8 bits, grey is repeated three times, EXIF orientation is applied, and transparent pixels
+    /// The format follows from the file's content, never from its name. Of an animation the first frame is taken, of an icon the largest picture. 16-bit
+    /// samples are rounded to 8 bits, grey is repeated three times, the orientation that EXIF or XMP states is applied, and transparent pixels
     /// are composited over white, the page that such pictures are drawn for (Pillow's `convert("RGB")` would show
-    /// whatever colour the transparent pixels hide).
+    /// whatever colour the transparent pixels hide). What a GIF's first frame or a BMP's run lengths leave open is transparent; a frame that is larger than
+    /// the GIF's screen is shown whole, as browsers do.
     ///
     /// # Errors
     /// [`Error::Photo`]: one sentence naming the file, what was expected, what was found and what to do, when the path is missing or a
@@ -78,6 +78,46 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
+/// Why bytes do not become a photo.
+pub(super) enum Refusal {
+    /// In the decoder's words.
+    Damaged(String),
+    /// The size that was found.
+    TooLarge(String),
+}
+
+impl From<ImageError> for Refusal {
+    fn from(error: ImageError) -> Self {
+        match error {
+            ImageError::Limits(_) => {
+                Self::TooLarge(format!("more pixels than fit into {} MB", MAX_DECODER_BYTES / 1_000_000))
+            }
+            error => Self::Damaged(error.to_string()),
+        }
+    }
+}
+
+impl Refusal {
+    /// A sentence for the user.
+    fn words(self, kind: &str, bytes: &[u8]) -> String {
+        match self {
+            Self::Damaged(cause) => {
+                // Some decoders break their messages into lines.
+                let cause = cause.split_whitespace().collect::<Vec<_>>().join(" ");
+                let count = bytes.len();
+                format!(
+                    "expected a complete {kind} image, found {count} bytes that are damaged, cut short or unusual ({cause}); get it \
+                     again, or open it in an image editor and save it as PNG"
+                )
+            }
+            Self::TooLarge(found) => format!(
+                "expected at most {} megapixels and {MAX_SIDE} pixels a side, found a {kind} image of {found}; scale it down first",
+                MAX_PIXELS / 1_000_000
+            ),
+        }
+    }
+}
+
 fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
     let guessed = image::guess_format(bytes).ok();
     let (format, kind) = match guessed {
@@ -86,95 +126,80 @@ fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
         Some(format @ ImageFormat::WebP) => (format, "WebP"),
         Some(format @ ImageFormat::Bmp) => (format, "BMP"),
         Some(format @ ImageFormat::Gif) => (format, "GIF"),
+        Some(format @ ImageFormat::Tiff) => (format, "TIFF"),
+        Some(format @ ImageFormat::Ico) => (format, "ICO"),
         other => return Err(not_a_photo(bytes, other)),
     };
-    let damaged = |cause: &dyn fmt::Display| {
-        let count = bytes.len();
-        // Some decoders break their messages into lines.
-        let cause = cause.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
-        format!(
-            "expected a complete {kind} image, found {count} bytes that are damaged, cut short or unusual ({cause}); get it \
-             again, or open it in an image editor and save it as PNG"
-        )
+    if format == ImageFormat::Jpeg && jpeg::is_arithmetic(bytes) {
+        return Err(format!(
+            "expected {KINDS}, found a JPEG with arithmetic coding, which few programs read; convert it first, with `djpeg` or \
+             `magick FILE photo.png`"
+        ));
+    }
+    let decoded = match format {
+        ImageFormat::Gif => gif::first_frame(bytes).map(DynamicImage::ImageRgba8),
+        ImageFormat::Ico => match ico::largest_as_png(bytes) {
+            Some(png) => still(png, ImageFormat::Png),
+            None => still(bytes, format),
+        },
+        _ => still(bytes, format),
     };
-    let too_large = |found: &dyn fmt::Display| {
-        let megapixels = MAX_PIXELS / 1_000_000;
-        format!(
-            "expected at most {megapixels} megapixels and {MAX_SIDE} pixels a side, found a {kind} image of {found}; scale it \
-             down first"
-        )
-    };
-    let refused = |error| match error {
-        ImageError::Limits(_) => {
-            too_large(&format_args!("more pixels than fit into {} MB", MAX_DECODER_BYTES / 1_000_000))
-        }
-        error => damaged(&error),
-    };
+    decoded.map(over_white).map_err(|refusal| refusal.words(kind, bytes))
+}
+
+/// Anything but a GIF, upright.
+fn still(bytes: &[u8], format: ImageFormat) -> Result<DynamicImage, Refusal> {
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(MAX_DECODER_BYTES);
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     reader.limits(limits);
-    let mut decoder = reader.into_decoder().map_err(refused)?;
-
+    let mut decoder = reader.into_decoder()?;
     let (width, height) = decoder.dimensions();
-    let size = Size::new(height as usize, width as usize);
+    check_size(Size::new(height as usize, width as usize))?;
+    if format == ImageFormat::Jpeg
+        && let Some(damage) = jpeg::damage(bytes)
+    {
+        return Err(Refusal::Damaged(damage.to_string()));
+    }
+    let orientation = orientation(&mut decoder, bytes);
+    let mut decoded = DynamicImage::from_decoder(decoder)?;
+    if format == ImageFormat::Bmp {
+        decoded = bmp::without_holes(decoded, bytes);
+    }
+    decoded.apply_orientation(orientation);
+    Ok(decoded)
+}
+
+/// Refuses what has no pixels or too many, before any is decoded.
+pub(super) fn check_size(size: Size) -> Result<(), Refusal> {
     if size.area() == 0 {
-        return Err(damaged(&format_args!("its header announces {size} pixels")));
+        return Err(Refusal::Damaged(format!("its header announces {size} pixels")));
     }
     if size.area() > MAX_PIXELS || size.height.max(size.width) > MAX_SIDE {
-        return Err(too_large(&format_args!("{size} pixels (height x width)")));
+        return Err(Refusal::TooLarge(format!("{size} pixels (height x width)")));
     }
-    if kind == "JPEG" && !jpeg_reaches_its_end(bytes) {
-        return Err(damaged(&"its end-of-image marker is missing"));
-    }
-
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let decoded = DynamicImage::from_decoder(decoder).map_err(refused)?;
-    let mut upright = DynamicImage::ImageRgb8(over_white(decoded));
-    upright.apply_orientation(orientation);
-    Ok(upright.into_rgb8())
+    Ok(())
 }
 
 fn not_a_photo(bytes: &[u8], format: Option<ImageFormat>) -> String {
     let count = bytes.len();
     let kind = match format {
+        Some(ImageFormat::Avif) => "AVIF".to_owned(),
         Some(format) => format!("{format:?}").to_uppercase(),
         // The container of what phones write; its brand tells HEIC from AVIF.
-        None if bytes.get(4..8) == Some(b"ftyp") => "HEIC, AVIF or video".to_owned(),
-        None if bytes.is_empty() => {
-            return format!("expected {KINDS}, found an empty file; get it again");
-        }
-        None => {
-            return format!("expected {KINDS}, found {count} bytes that are none of these; convert it first");
-        }
+        None => match (bytes.get(4..8), bytes.get(8..12)) {
+            (Some(b"ftyp"), Some(b"avif" | b"avis")) => "AVIF".to_owned(),
+            (Some(b"ftyp"), Some(b"heic" | b"heix" | b"hevc" | b"heim" | b"heis" | b"mif1" | b"msf1")) => {
+                "HEIC".to_owned()
+            }
+            (Some(b"ftyp"), _) => "HEIC, AVIF or video".to_owned(),
+            (_, None) if bytes.is_empty() => {
+                return format!("expected {KINDS}, found an empty file; get it again");
+            }
+            _ => return format!("expected {KINDS}, found {count} bytes that are none of these; convert it first"),
+        },
     };
     format!("expected {KINDS}, found {count} bytes of {kind}; convert it to JPEG or PNG first")
-}
-
-// The JPEG decoder paints what is missing grey and reports success, so the markers are walked here. Segments are stepped
-// over by their length: an embedded thumbnail has an end marker of its own. What follows the end marker does not count
-// (phones append videos).
-fn jpeg_reaches_its_end(bytes: &[u8]) -> bool {
-    const RESTARTS_AND_START: std::ops::RangeInclusive<u8> = 0xD0..=0xD8;
-    let mut at = 2;
-    while let Some(skipped) = bytes.get(at..).and_then(|rest| rest.iter().position(|&byte| byte == 0xFF)) {
-        at += skipped + 1;
-        let Some(&marker) = bytes.get(at) else {
-            return false;
-        };
-        match marker {
-            0xD9 => return true,
-            // A fill byte may be the first half of the next marker.
-            0xFF => continue,
-            0x00 | 0x01 => at += 1,
-            _ if RESTARTS_AND_START.contains(&marker) => at += 1,
-            _ => match bytes.get(at + 1..at + 3) {
-                Some(&[high, low]) => at += 1 + usize::from(u16::from_be_bytes([high, low])),
-                _ => return false,
-            },
-        }
-    }
-    false
 }
 
 fn over_white(decoded: DynamicImage) -> RgbImage {

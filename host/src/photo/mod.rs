@@ -3,8 +3,13 @@
 //! Samples stay sRGB-encoded throughout, as in the Python pipelines whose models are explained; ICC profiles are ignored.
 
 mod blur;
+mod bmp;
 mod decode;
 mod framing;
+mod gif;
+mod ico;
+mod jpeg;
+mod orientation;
 mod placement;
 mod planes;
 mod rect;

@@ -8,7 +8,7 @@
 use anyhow::{Context, Result, ensure};
 use decomcam::onnx::gradient::append_gradient;
 use decomcam::onnx::guard::contained;
-use decomcam::onnx::quantised::{self, Pairs, Wanted};
+use decomcam::onnx::quantised::{self, Form, Pairs, Wanted};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
 use prost::Message;
 use tract_onnx::pb::{self, tensor_shape_proto::dimension};
@@ -47,7 +47,7 @@ fn compute(bytes: &[u8], pairs: Pairs) -> Result<()> {
     let mut outputs: Vec<&str> = vec!["layer"];
     outputs.extend(graph.output.iter().map(|output| output.name.as_str()));
     let wanted =
-        Wanted { input: &name, datum_type: f32::datum_type(), shape: &shape, outputs: &outputs, pairs, folder: None };
+        Wanted { input: &name, datum_type: f32::datum_type(), shape: &shape, outputs: &outputs, pairs, folder: None, form: Form::default() };
     let mut model = quantised::read(bytes, &wanted)?;
     let small =
         |fact: &TypedFact| fact.shape.as_concrete().is_some_and(|s| s.iter().product::<usize>() <= MOST_NUMBERS);

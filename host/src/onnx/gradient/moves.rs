@@ -39,7 +39,7 @@ pub(super) fn rule_for(op: &dyn TypedOp) -> Option<Rule> {
         return Some(resize);
     }
     // tract has no operator of that kind left behind a tensor that is kept, but one of ours.
-    if op.is::<Identity>() || op.name() == "Kept" {
+    if op.is::<Identity>() || matches!(&*op.name(), "Kept" | "DynamicRounding") {
         return Some(identity);
     }
     if op.is::<Iff>() {

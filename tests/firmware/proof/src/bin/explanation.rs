@@ -16,7 +16,8 @@ extern "C" fn _start() -> ! {
 fn explain() -> Result<(), Error> {
     let (activations, weights) = (Maps::chw(buffer(), any(), any(), any())?, buffer());
     channels::weights(&Maps::chw(buffer(), any(), any(), any())?, weights)?;
-    let top = channels::top::<100>(weights, any())?;
+    let mut top = [0; 100];
+    channels::top_into(weights, &mut top)?;
     let components = decompose::decompose(&activations, weights, &top, any(), SignRule::Score, buffer())?;
     let part_weights = buffer();
     integrate::aligned_weights(&components, part_weights)?;

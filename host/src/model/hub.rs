@@ -1,0 +1,381 @@
+//! Folders as Hugging Face's hub has them: `config.json`, `preprocessor_config.json`, `tokenizer.json` and networks in `onnx/`. What a manifest would say is read from there.
+
+use super::bare::{default_layer, image_side, read, scores};
+use super::manifest::{
+    ChannelOrder, ClassSide, Explain, Filter, ImageSide, Manifest, SCHEMA, Score, ScoreKind, TextSide, TokenizerKind,
+};
+use super::options::{ModelOptions, Preprocessing};
+use super::{Model, hex_sha256};
+use crate::Size;
+use crate::onnx::inspect::{self, Inspection, Look};
+use crate::onnx::quantised::Pairs;
+use crate::photo::Fit;
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Number formats, and how the names of their files end.
+const PRECISIONS: [(&str, &str); 9] = [
+    ("fp32", ""),
+    ("fp16", "_fp16"),
+    ("int8", "_int8"),
+    ("uint8", "_uint8"),
+    ("q8", "_quantized"),
+    ("quantized", "_quantized"),
+    ("q4", "_q4"),
+    ("q4f16", "_q4f16"),
+    ("bnb4", "_bnb4"),
+];
+
+/// Text vectors of CLIP are compared with this factor, if the folder does not say another one.
+const CLIP_SCALE: f32 = 100.0;
+
+/// Whether a folder is one of these.
+pub(super) fn is_one(folder: &Path) -> bool {
+    folder.join("config.json").is_file()
+}
+
+/// Opens such a folder.
+pub(super) fn open(folder: &Path, options: &ModelOptions) -> Result<Model> {
+    let folder = Folder::read(folder, options.precision.as_deref())?;
+    if folder.is_classifier() { folder.classifier(options) } else { folder.dual_encoder(options) }
+}
+
+/// How a network beside a `preprocessor_config.json` wants its pictures.
+pub(super) fn preparation_beside(network: &Path) -> Option<Preparation> {
+    let folder = network.parent()?;
+    let above = folder.parent().filter(|_| folder.ends_with("onnx"));
+    let found = [Some(folder), above].into_iter().flatten().map(|folder| folder.join("preprocessor_config.json"));
+    let path = found.into_iter().find(|path| path.is_file())?;
+    Some(Preparation::of(&serde_json::from_slice(&std::fs::read(path).ok()?).ok()?))
+}
+
+/// A folder's own words.
+struct Folder {
+    path: PathBuf,
+    config: Value,
+    preparation: Preparation,
+    precision: Option<(&'static str, &'static str)>,
+}
+
+/// How a picture becomes the network's input.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Preparation {
+    /// If it says one.
+    pub(super) size: Option<Size>,
+    pub(super) fit: Fit,
+    /// Pixels cut off the shorter side.
+    pub(super) margin: usize,
+    pub(super) filter: Filter,
+    pub(super) mean: [f32; 3],
+    pub(super) std: [f32; 3],
+    pub(super) channels: ChannelOrder,
+}
+
+impl Preparation {
+    /// Reads a `preprocessor_config.json`; what it leaves out is what transformers does then.
+    fn of(config: &Value) -> Self {
+        let length = |value: &Value| value.as_u64().map(|length| length as usize);
+        let sides = |value: &Value| {
+            let both =
+                length(&value["height"]).zip(length(&value["width"])).map(|(height, width)| Size::new(height, width));
+            both.or(length(value).map(Size::square))
+        };
+        let flag = |name: &str, default: bool| config[name].as_bool().unwrap_or(default);
+        let shortest = length(&config["size"]["shortest_edge"]).or(length(&config["size"]));
+        let crop = sides(&config["crop_size"]).filter(|_| flag("do_center_crop", true));
+        let whole = sides(&config["size"]).filter(|_| config["size"].is_object());
+        let size = crop.or(whole).or(shortest.map(Size::square));
+        let resized = shortest.or(whole.map(|size| size.height.min(size.width)));
+        let margin = match (crop, resized) {
+            (Some(crop), Some(resized)) => resized.saturating_sub(crop.height.min(crop.width)),
+            _ => 0,
+        };
+        let three = |name: &str, default: f32| -> [f32; 3] {
+            let given = config[name].as_array().filter(|given| given.len() == 3);
+            std::array::from_fn(|at| given.and_then(|given| given[at].as_f64()).map_or(default, |level| level as f32))
+        };
+        let factor =
+            config["rescale_factor"].as_f64().filter(|_| flag("do_rescale", true)).unwrap_or(1.0 / 255.0) as f32;
+        let normalised = flag("do_normalize", config["image_mean"].is_array());
+        let (mean, std) =
+            if normalised { (three("image_mean", 0.5), three("image_std", 0.5)) } else { ([0.0; 3], [1.0; 3]) };
+        let bilinear = config["resample"].as_u64() == Some(2);
+        Self {
+            size,
+            fit: if crop.is_none() && whole.is_some() { Fit::Stretch } else { Fit::Crop },
+            margin,
+            filter: if bilinear { Filter::Bilinear } else { Filter::Bicubic },
+            mean: mean.map(|level| level / factor),
+            std: std.map(|level| level / factor),
+            channels: if flag("do_flip_channel_order", false) { ChannelOrder::Bgr } else { ChannelOrder::Rgb },
+        }
+    }
+}
+
+impl Folder {
+    fn read(path: &Path, precision: Option<&str>) -> Result<Self> {
+        let json = |name: &str| -> Result<Value> {
+            let path = path.join(name);
+            let text = std::fs::read(&path).with_context(|| {
+                format!("{}: expected this file in a folder of Hugging Face's; fetch it too", path.display())
+            })?;
+            serde_json::from_slice(&text)
+                .with_context(|| format!("{}: expected JSON; fetch the file again", path.display()))
+        };
+        let precision = precision.map(|wanted| {
+            let known = || PRECISIONS.map(|(name, _)| name).join(", ");
+            PRECISIONS
+                .into_iter()
+                .find(|(name, _)| *name == wanted)
+                .with_context(|| format!("no number format \"{wanted}\"; expected one of {}", known()))
+        });
+        Ok(Self {
+            path: path.to_owned(),
+            config: json("config.json")?,
+            preparation: Preparation::of(&json("preprocessor_config.json")?),
+            precision: precision.transpose()?,
+        })
+    }
+
+    fn kind(&self) -> &str {
+        self.config["model_type"].as_str().unwrap_or("unknown")
+    }
+
+    fn is_classifier(&self) -> bool {
+        let architectures = self.config["architectures"].as_array();
+        let named = architectures.into_iter().flatten().filter_map(Value::as_str);
+        named
+            .into_iter()
+            .any(|name| name.ends_with("ForImageClassification") || name.ends_with("ForImageClassificationWithTeacher"))
+    }
+
+    fn name(&self) -> String {
+        let path = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
+        path.file_name().map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into_owned())
+    }
+
+    /// Where the networks are.
+    fn networks(&self) -> PathBuf {
+        let own = self.path.join("onnx");
+        if own.is_dir() { own } else { self.path.clone() }
+    }
+
+    /// The first of these networks that is there in the number format asked for, else in the first usual one.
+    fn network(&self, names: &[&str]) -> Result<String> {
+        let folder = self.networks();
+        let wanted = self.precision.map_or_else(|| PRECISIONS.to_vec(), |one| vec![one]);
+        for (_, suffix) in &wanted {
+            for name in names {
+                let file = format!("{name}{suffix}.onnx");
+                if folder.join(&file).is_file() {
+                    return Ok(file);
+                }
+            }
+        }
+        let mut there: Vec<String> = std::fs::read_dir(&folder)
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok().filter(|name| name.ends_with(".onnx")))
+            .collect();
+        there.sort();
+        bail!(
+            "{}: expected {}.onnx{}, found {}; fetch it too, or choose another --precision",
+            folder.display(),
+            names.join(".onnx or "),
+            self.precision.map_or_else(String::new, |(name, _)| format!(" in {name}")),
+            if there.is_empty() { "no network".into() } else { there.join(", ") }
+        )
+    }
+
+    fn look(
+        &self,
+        onnx: &[u8],
+        options: &ModelOptions,
+        output: Option<&str>,
+        classes: Option<usize>,
+    ) -> Result<Inspection> {
+        let folder = self.networks();
+        let size = options.size.or(self.preparation.size);
+        Ok(inspect::inspect(onnx, &Look { folder: Some(&folder), size, output, classes })?)
+    }
+
+    fn image_side(&self, found: &Inspection, options: &ModelOptions, onnx: &[u8], file: String) -> Result<ImageSide> {
+        let layer = default_layer(found, options, &file)?;
+        let prepared = Preprocessing { mean: self.preparation.mean, std: self.preparation.std, cut: 0 };
+        let preparation = &self.preparation;
+        Ok(ImageSide {
+            file,
+            fit: preparation.fit,
+            margin: preparation.margin,
+            filter: preparation.filter,
+            ..image_side(found, layer, prepared, preparation.channels, hex_sha256(onnx))
+        })
+    }
+
+    fn classifier(&self, options: &ModelOptions) -> Result<Model> {
+        let file = self.network(&["model"])?;
+        let path = self.networks().join(&file);
+        let onnx = read(&path)?;
+        let labels = self.labels()?;
+        let classes = labels.as_ref().map(Vec::len);
+        let found = self.look(&onnx, options, None, classes).with_context(|| path.display().to_string())?;
+        let answer = found.class_answer(None, classes).with_context(|| path.display().to_string())?;
+        let count = answer.classes().context("expected an output of 1 x classes")?;
+        let labels = labels.unwrap_or_else(|| (0..count).map(|class| class.to_string()).collect());
+        ensure!(
+            labels.len() == count,
+            "{}: expected {count} names in id2label, found {}",
+            self.path.display(),
+            labels.len()
+        );
+        let labels = labels.iter().map(|label| label.replace('\n', " ") + "\n").collect::<String>().into_bytes();
+        let image = self.image_side(&found, options, &onnx, file.clone())?;
+        let scores = scores(answer);
+        let reported = scores.last().map(|score| score.name.clone()).unwrap_or_default();
+        let manifest = Manifest {
+            classes: Some(ClassSide { labels: "labels.txt".into(), labels_sha256: hex_sha256(&labels) }),
+            explain: Explain { reported, explained: "logit".into(), scales: 1 },
+            ..self.manifest(image, scores)
+        };
+        self.model(manifest, vec![(file, onnx), ("labels.txt".to_owned(), labels)])
+    }
+
+    /// The names of the classes, in order.
+    fn labels(&self) -> Result<Option<Vec<String>>> {
+        let Some(labels) = self.config["id2label"].as_object() else { return Ok(None) };
+        let ordered: BTreeMap<usize, &str> =
+            labels.iter().filter_map(|(id, label)| Some((id.parse().ok()?, label.as_str()?))).collect();
+        ensure!(
+            ordered.len() == labels.len() && ordered.keys().copied().eq(0..labels.len()),
+            "{}: expected id2label to number the classes from 0 on",
+            self.path.join("config.json").display()
+        );
+        Ok(Some(ordered.into_values().map(str::to_owned).collect()))
+    }
+
+    fn dual_encoder(&self, options: &ModelOptions) -> Result<Model> {
+        let image_file = self.network(&["vision_model", "model"])?;
+        let text_file = self.network(&["text_model", "model"])?;
+        let onnx = read(&self.networks().join(&image_file))?;
+        let text_onnx = if text_file == image_file { None } else { Some(read(&self.networks().join(&text_file))?) };
+        let place = || self.networks().join(&image_file).display().to_string();
+        let image_output = embedding(&onnx, &["image_embeds", "pooler_output"]).with_context(place)?;
+        let text_output = embedding(text_onnx.as_deref().unwrap_or(&onnx), &["text_embeds", "pooler_output"])
+            .with_context(|| self.networks().join(&text_file).display().to_string())?;
+        let found = self.look(&onnx, options, Some(&image_output), None).with_context(place)?;
+        let tokenizer_path = self.path.join("tokenizer.json");
+        let tokenizer = read(&tokenizer_path)?;
+        let image = self.image_side(&found, options, &onnx, image_file.clone())?;
+        let sigmoid = self.kind().starts_with("siglip");
+        let text = TextSide {
+            file: text_file.clone(),
+            sha256: hex_sha256(text_onnx.as_deref().unwrap_or(&onnx)),
+            input: "input_ids".into(),
+            vocabulary: "tokenizer.json".into(),
+            vocabulary_sha256: hex_sha256(&tokenizer),
+            tokenizer: TokenizerKind::HuggingFace,
+            // SigLIP was trained with prompts that are filled up, and sees no difference between words and filling.
+            context: sigmoid
+                .then(|| self.config["text_config"]["max_position_embeddings"].as_u64().unwrap_or(64) as usize),
+            pad: self.config["text_config"]["pad_token_id"].as_i64().unwrap_or(i64::from(sigmoid)),
+            template: "{}".into(),
+        };
+        let scale = if sigmoid { None } else { Some(CLIP_SCALE) };
+        let cosine = Score {
+            name: "cosine".into(),
+            kind: ScoreKind::Cosine,
+            image: image_output,
+            text: text_output,
+            scale,
+            description: "cosine of the two embeddings".into(),
+        };
+        let manifest = Manifest {
+            text: Some(text),
+            explain: Explain { reported: "cosine".into(), explained: "cosine".into(), scales: 1 },
+            ..self.manifest(image, vec![cosine])
+        };
+        let mut files = vec![(image_file, onnx), ("tokenizer.json".to_owned(), tokenizer)];
+        files.extend(text_onnx.map(|onnx| (text_file, onnx)));
+        self.model(manifest, files)
+    }
+
+    fn manifest(&self, image: ImageSide, scores: Vec<Score>) -> Manifest {
+        Manifest {
+            schema: SCHEMA,
+            name: self.name(),
+            description: format!("{} in Hugging Face's layout", self.kind()),
+            licence: "unknown".into(),
+            image,
+            text: None,
+            classes: None,
+            scores,
+            explain: Explain { reported: String::new(), explained: String::new(), scales: 1 },
+            notices: Vec::new(),
+        }
+    }
+
+    fn model(&self, manifest: Manifest, files: Vec<(String, Vec<u8>)>) -> Result<Model> {
+        let origin = self.path.display().to_string();
+        manifest.check().with_context(|| origin.clone())?;
+        let folder = self.networks();
+        Ok(Model {
+            sha256: super::sha256_of(
+                &serde_json::to_string(&manifest)?,
+                files.iter().map(|(_, bytes)| &bytes[..]),
+                &folder,
+            )?,
+            manifest,
+            files: files.into_iter().map(|(name, bytes)| (name, Cow::Owned(bytes))).collect(),
+            origin,
+            folder: Some(folder),
+            has_manifest: false,
+            pairs: Pairs::default(),
+        })
+    }
+}
+
+/// The first of these outputs that a network has.
+fn embedding(onnx: &[u8], names: &[&str]) -> Result<String> {
+    let outputs = inspect::outputs(onnx)?;
+    let found = names.iter().find(|name| outputs.iter().any(|output| output == *name));
+    found
+        .map(|name| (*name).to_owned())
+        .with_context(|| format!("expected an output named {}, found {}", names.join(" or "), outputs.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn preparation(json: &str) -> Preparation {
+        Preparation::of(&serde_json::from_str(json).unwrap())
+    }
+
+    #[test]
+    fn clip_crops_and_siglip_stretches() {
+        let clip = preparation(
+            r#"{"crop_size": 224, "do_center_crop": true, "size": {"shortest_edge": 256}, "image_mean": [0.5, 0.4, 0.3],
+                "image_std": [0.2, 0.2, 0.2], "rescale_factor": 0.00392156862745098, "resample": 3}"#,
+        );
+        assert_eq!(
+            (clip.size, clip.fit, clip.margin, clip.filter),
+            (Some(Size::square(224)), Fit::Crop, 32, Filter::Bicubic)
+        );
+        assert!((clip.mean[1] - 102.0).abs() < 1e-3 && (clip.std[0] - 51.0).abs() < 1e-3);
+        let siglip = preparation(
+            r#"{"do_center_crop": false, "size": {"height": 256, "width": 192}, "resample": 2, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}"#,
+        );
+        assert_eq!(
+            (siglip.size, siglip.fit, siglip.filter),
+            (Some(Size::new(256, 192)), Fit::Stretch, Filter::Bilinear)
+        );
+        let mobile = preparation(
+            r#"{"size": {"shortest_edge": 288}, "crop_size": {"height": 256, "width": 256}, "do_flip_channel_order": true}"#,
+        );
+        assert_eq!((mobile.channels, mobile.margin, mobile.mean), (ChannelOrder::Bgr, 32, [0.0; 3]));
+        assert!(mobile.std.iter().all(|std| (std - 255.0).abs() < 1e-3));
+    }
+}

@@ -1,0 +1,114 @@
+//! Operators of old and new versions of ONNX that tract has no, or no differentiable, form of.
+
+use super::edit::{Asked, Constants, Emit, int, ints, rewrite, text};
+use super::fused;
+use anyhow::{Result, bail, ensure};
+use tract_onnx::pb::{GraphProto, NodeProto};
+
+/// Rewrites the graph.
+pub fn expand(graph: &mut GraphProto, opset: i64) -> Result<()> {
+    rewrite(graph, opset, |node, constants, emit| match node.op_type.as_str() {
+        "Upsample" => upsample(node, constants, emit),
+        "Dropout" => dropout(node, emit),
+        "BatchNormalization" => batch_normalisation(node, constants, emit),
+        "LRN" => local_response(node, emit),
+        "RMSNormalization" | "SimplifiedLayerNormalization" => root_mean_square(node, emit),
+        _ => Ok(false),
+    })
+}
+
+/// Upsampling as opset 10 resizes: see [`super::super::operators`].
+pub const UPSAMPLE: &str = "DecomcamUpsample";
+
+fn upsample(node: &NodeProto, constants: &Constants, emit: &mut Emit) -> Result<bool> {
+    let scales = match (node.attribute("scales"), node.given(1)) {
+        (Some(scales), _) => scales.floats.clone(),
+        (None, Some(scales)) => constants.floats(scales)?,
+        (None, None) => bail!("expected scales; export with a fixed scale"),
+    };
+    let scales = emit.floats(&[scales.len()], &scales);
+    let mode = if node.text("mode").is_empty() { "nearest" } else { node.text("mode") };
+    let attributes = vec![text("mode", mode), text("nearest_mode", "floor")];
+    emit.op_to(UPSAMPLE, &[node.needed(0)?, &scales], attributes, node.out()?);
+    Ok(true)
+}
+
+/// Nothing is dropped when a network is used.
+fn dropout(node: &NodeProto, emit: &mut Emit) -> Result<bool> {
+    emit.rename(node.needed(0)?, node.out()?);
+    Ok(true)
+}
+
+/// Normalisation by the batch's own mean and variance, or by ones that are computed.
+fn batch_normalisation(node: &NodeProto, constants: &Constants, emit: &mut Emit) -> Result<bool> {
+    let training = node.int("training_mode", 0) == 1;
+    let known = (1..5).all(|at| node.given(at).is_some_and(|name| constants.get(name).is_some()));
+    if !training && known {
+        return Ok(false);
+    }
+    let input = node.needed(0)?;
+    // Batch x channels x all positions.
+    let flat = emit.reshape(input, &[0, 0, -1]);
+    let column = |at: usize, emit: &mut Emit| -> Result<String> { Ok(emit.reshape(node.needed(at)?, &[1, -1, 1])) };
+    let mean = if training { emit.reduce("ReduceMean", &flat, &[0, 2]) } else { column(3, emit)? };
+    let centred = emit.op("Sub", &[&flat, &mean], vec![]);
+    let variance = if training {
+        let square = emit.op("Mul", &[&centred, &centred], vec![]);
+        emit.reduce("ReduceMean", &square, &[0, 2])
+    } else {
+        column(4, emit)?
+    };
+    let epsilon = emit.number(node.float("epsilon", 1e-5));
+    let sum = emit.op("Add", &[&variance, &epsilon], vec![]);
+    let root = emit.op("Sqrt", &[&sum], vec![]);
+    let normal = emit.op("Div", &[&centred, &root], vec![]);
+    let (scale, shift) = (column(1, emit)?, column(2, emit)?);
+    let scaled = emit.op("Mul", &[&normal, &scale], vec![]);
+    let shifted = emit.op("Add", &[&scaled, &shift], vec![]);
+    let shape = emit.op("Shape", &[input], vec![]);
+    emit.op_to("Reshape", &[&shifted, &shape], vec![], node.out()?);
+    // The running mean and variance are of no use outside training; what reads them gets those of the file.
+    for (output, at) in node.output.iter().skip(1).zip([3, 4]).filter(|(output, _)| !output.is_empty()) {
+        emit.rename(node.needed(at)?, output);
+    }
+    Ok(true)
+}
+
+/// x / (bias + alpha * mean of squares of `size` channels)^beta, where channels beyond the ends are zero.
+fn local_response(node: &NodeProto, emit: &mut Emit) -> Result<bool> {
+    let size = node.int("size", 0);
+    ensure!((1..=4096).contains(&size), "expected a size of 1 to 4096, found {size}");
+    let input = node.needed(0)?;
+    let square = emit.op("Mul", &[input, input], vec![]);
+    let flat = emit.reshape(&square, &[0, 0, -1]);
+    let plane = emit.unsqueeze(&flat, &[1]);
+    let (before, after) = ((size - 1) / 2, size / 2);
+    let attributes = vec![
+        ints("kernel_shape", &[size, 1]),
+        ints("strides", &[1, 1]),
+        ints("pads", &[before, 0, after, 0]),
+        int("count_include_pad", 1),
+    ];
+    let mean = emit.op("AveragePool", &[&plane], attributes);
+    let shape = emit.op("Shape", &[input], vec![]);
+    let mean = emit.op("Reshape", &[&mean, &shape], vec![]);
+    let [alpha, bias, beta] = [("alpha", 1e-4), ("bias", 1.0), ("beta", -0.75)].map(|(name, default)| {
+        let value = if name == "beta" { -node.float(name, -default) } else { node.float(name, default) };
+        emit.number(value)
+    });
+    let scaled = emit.op("Mul", &[&mean, &alpha], vec![]);
+    let sum = emit.op("Add", &[&scaled, &bias], vec![]);
+    let power = emit.op("Pow", &[&sum, &beta], vec![]);
+    emit.op_to("Mul", &[input, &power], vec![], node.out()?);
+    Ok(true)
+}
+
+fn root_mean_square(node: &NodeProto, emit: &mut Emit) -> Result<bool> {
+    if node.int("axis", -1) != -1 {
+        return Ok(false);
+    }
+    let epsilon = node.float("epsilon", 1e-5);
+    let normal = fused::root_mean_square(node.needed(0)?, epsilon, emit);
+    emit.op_to("Mul", &[&normal, node.needed(1)?], vec![], node.out()?);
+    Ok(true)
+}

@@ -1,0 +1,114 @@
+//! Files as people have them, read into the one graph that the rest knows.
+//!
+//! Networks come in many number formats and dialects: halves, doubles, integers of four to sixteen bits, operators of ONNX Runtime, functions, pictures of one
+//! channel or with the channels last. All of that is undone here, once, in the file's own terms, before tract sees it: what comes out has one input of
+//! 1 x 3 x height x width in f32, numbers of 32 bits, and plain operators with `QuantizeLinear` -> `DequantizeLinear` pairs for what integers hold.
+//!
+//! Tensors that are made on the way have names that begin with [`MADE`]; all others keep theirs.
+
+mod attention;
+mod blocked;
+mod branches;
+mod dialect;
+mod edit;
+mod functions;
+mod fused;
+mod inputs;
+mod integers;
+mod numbers;
+mod picture;
+mod prune;
+
+pub use dialect::UPSAMPLE;
+pub use edit::REFUSED;
+pub use fused::SWAP;
+pub use inputs::Constant;
+pub use integers::{DYNAMIC, WIDE};
+pub use numbers::inside as data_file;
+pub use picture::{Channels, Form, Picture, Scale};
+
+use anyhow::{Context, Result};
+use std::path::Path;
+use tract_onnx::pb;
+use tract_onnx::prelude::Framework;
+
+/// How names of tensors begin that are in no file.
+pub const MADE: &str = "decomcam/";
+
+/// A file in plain terms.
+#[derive(Debug, Clone)]
+pub struct Normal {
+    /// The graph, with the file's own inputs.
+    pub proto: pb::ModelProto,
+}
+
+impl Normal {
+    /// Reads a file. `folder` is where weights may lie beside it.
+    ///
+    /// # Errors
+    /// Bytes that are no ONNX file, weights that are missing or damaged, a part of ONNX Runtime's dialect that is not known.
+    pub fn read(bytes: &[u8], folder: Option<&Path>) -> Result<Self> {
+        let mut reader = bytes;
+        let mut proto = tract_onnx::onnx().proto_model_for_read(&mut reader).context("expected an ONNX file")?;
+        let functions = functions::of(bytes)?;
+        let opset = opset(&proto);
+        let graph = proto.graph.as_mut().context("the file holds no graph")?;
+        // Quantisers leave shapes behind that contradict a pinned input.
+        graph.value_info.clear();
+        let weights: std::collections::HashSet<String> =
+            graph.initializer.iter().map(|tensor| tensor.name.clone()).collect();
+        // Before IR version 4 weights were inputs, too.
+        graph.input.retain(|input| !weights.contains(&input.name));
+        super::validate::check_tensors(graph, folder)?;
+        numbers::load(graph, folder)?;
+        functions::inline(graph, &functions)?;
+        branches::choose(graph)?;
+        numbers::widen(graph)?;
+        blocked::dequantise(graph)?;
+        fused::expand(graph, opset)?;
+        integers::make_pairs(graph, opset)?;
+        attention::expand(graph, opset)?;
+        dialect::expand(graph, opset)?;
+        Ok(Self { proto })
+    }
+
+    /// The graph.
+    pub fn graph(&self) -> &pb::GraphProto {
+        static EMPTY: std::sync::LazyLock<pb::GraphProto> = std::sync::LazyLock::new(Default::default);
+        self.proto.graph.as_ref().unwrap_or(&EMPTY)
+    }
+
+    /// The input that takes a picture.
+    ///
+    /// # Errors
+    /// No input that can, or several.
+    pub fn picture(&self) -> Result<Picture> {
+        Picture::of(self.graph())
+    }
+
+    /// Keeps what the tensors wanted need; they become the outputs.
+    pub fn keep(&mut self, wanted: &[&str]) {
+        if let Some(graph) = &mut self.proto.graph {
+            prune::keep(graph, wanted);
+        }
+    }
+
+    /// Makes the picture's input one of 1 x 3 x height x width in f32, with red, green and blue planes; and the inputs that something reads besides constants.
+    pub fn take_picture(&mut self, picture: &Picture, form: &Form) -> Vec<Constant> {
+        let opset = opset(&self.proto);
+        let Some(graph) = &mut self.proto.graph else { return Vec::new() };
+        picture.adapt(graph, form, opset);
+        inputs::fill(graph, &picture.name)
+    }
+
+    /// Makes the inputs that something reads, besides the one of token ids, what they are for whole prompts: ones for a mask, else zeros.
+    pub fn take_tokens(&mut self, ids: &str) -> Vec<Constant> {
+        self.proto.graph.as_mut().map_or_else(Vec::new, |graph| inputs::fill(graph, ids))
+    }
+}
+
+/// Version of ONNX's own operators.
+pub(crate) fn opset(proto: &pb::ModelProto) -> i64 {
+    let own = proto.opset_import.iter().find(|set| set.domain.is_empty() || set.domain == "ai.onnx");
+    own.map_or(0, |set| set.version)
+}

@@ -1,0 +1,199 @@
+//! Operators that no ONNX file has: what [`super::normal`] writes where ONNX has no words for it.
+
+use super::normal::{DYNAMIC, SWAP, UPSAMPLE, WIDE};
+use super::quantised::Rounding;
+use anyhow::Context;
+use tract_onnx::model::{Onnx, ParsingContext};
+use tract_onnx::pb::NodeProto;
+use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
+use tract_onnx::tract_hir::internal::*;
+
+type Built = TractResult<(Box<dyn InferenceOp>, Vec<String>)>;
+
+/// tract's ONNX, and the operators of ours.
+pub fn framework() -> Onnx {
+    let mut framework = tract_onnx::onnx().with_ignore_value_info(true);
+    framework.op_register.insert(SWAP, |_, _| Ok((expand(SwapLast), vec![])));
+    framework.op_register.insert(DYNAMIC, |_, _| Ok((expand(RoundDynamically), vec![])));
+    framework.op_register.insert(WIDE, wide);
+    framework.op_register.insert(UPSAMPLE, upsample);
+    framework
+}
+
+/// As opset 10 resizes.
+fn upsample(context: &ParsingContext, node: &NodeProto) -> Built {
+    let resize = context.framework.op_register.0.get("Resize").context("no Resize")?;
+    resize(&ParsingContext { onnx_operator_set_version: 10, ..context.clone() }, node)
+}
+
+fn wide(_: &ParsingContext, node: &NodeProto) -> Built {
+    let number = |name: &str| node.get_attr::<f32>(name);
+    let rounding =
+        Rounding::new(number("scale")?, number("zero")? as i32, number("low")? as i32, number("high")? as i32);
+    Ok((expand(Round(rounding)), vec![]))
+}
+
+/// The last two axes change places.
+#[derive(Debug, Clone)]
+struct SwapLast;
+
+impl Expansion for SwapLast {
+    fn name(&self) -> StaticName {
+        "SwapLast".into()
+    }
+
+    fn rules<'r, 'p: 'r, 's: 'r>(
+        &'s self,
+        solver: &mut Solver<'r>,
+        inputs: &'p [TensorProxy],
+        outputs: &'p [TensorProxy],
+    ) -> InferenceResult {
+        check_input_arity(inputs, 1)?;
+        check_output_arity(outputs, 1)?;
+        solver.equals(&inputs[0].datum_type, &outputs[0].datum_type)?;
+        solver.equals(&inputs[0].rank, &outputs[0].rank)?;
+        solver.given(&inputs[0].shape, move |solver, shape| {
+            let mut shape = shape;
+            ensure!(shape.len() >= 2, "expected two axes or more, found {shape:?}");
+            let last = shape.len() - 1;
+            shape.swap(last, last - 1);
+            solver.equals(&outputs[0].shape, shape)
+        })
+    }
+
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
+        let rank = model.outlet_fact(inputs[0])?.rank();
+        ensure!(rank >= 2, "expected two axes or more");
+        model.wire_node(prefix, AxisOp::Move(rank - 1, rank - 2), inputs)
+    }
+}
+
+fn same_rules<'r, 'p: 'r>(
+    solver: &mut Solver<'r>,
+    inputs: &'p [TensorProxy],
+    outputs: &'p [TensorProxy],
+) -> InferenceResult {
+    check_input_arity(inputs, 1)?;
+    check_output_arity(outputs, 1)?;
+    solver.equals(&inputs[0].datum_type, &outputs[0].datum_type)?;
+    solver.equals(&inputs[0].shape, &outputs[0].shape)
+}
+
+/// A pair of `QuantizeLinear` and `DequantizeLinear`.
+#[derive(Debug, Clone)]
+struct Round(Rounding);
+
+impl Expansion for Round {
+    fn name(&self) -> StaticName {
+        "Rounding".into()
+    }
+
+    fn rules<'r, 'p: 'r, 's: 'r>(
+        &'s self,
+        solver: &mut Solver<'r>,
+        inputs: &'p [TensorProxy],
+        outputs: &'p [TensorProxy],
+    ) -> InferenceResult {
+        same_rules(solver, inputs, outputs)
+    }
+
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
+        model.wire_node(prefix, ElementWiseOp(Box::new(self.0.clone()), None), inputs)
+    }
+}
+
+/// A pair whose range is that of the numbers themselves.
+#[derive(Debug, Clone)]
+struct RoundDynamically;
+
+impl Expansion for RoundDynamically {
+    fn name(&self) -> StaticName {
+        "DynamicRounding".into()
+    }
+
+    fn rules<'r, 'p: 'r, 's: 'r>(
+        &'s self,
+        solver: &mut Solver<'r>,
+        inputs: &'p [TensorProxy],
+        outputs: &'p [TensorProxy],
+    ) -> InferenceResult {
+        same_rules(solver, inputs, outputs)
+    }
+
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
+        model.wire_node(prefix, DynamicRounding, inputs)
+    }
+}
+
+/// q = round(x / s) + z in 0..=255, y = (q - z) s, where s and z follow from the smallest and the largest x and zero.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct DynamicRounding;
+
+impl DynamicRounding {
+    fn round(values: &mut [f32]) {
+        let (low, high) = values.iter().fold((0f32, 0f32), |(low, high), value| (low.min(*value), high.max(*value)));
+        let scale = (high - low) / 255.0;
+        if scale == 0.0 || !scale.is_finite() {
+            return;
+        }
+        let zero = (-low / scale).round_ties_even().clamp(0.0, 255.0);
+        for value in values {
+            let rounded = ((*value / scale).round_ties_even() + zero).clamp(0.0, 255.0);
+            *value = (rounded - zero) * scale;
+        }
+    }
+}
+
+impl Op for DynamicRounding {
+    fn name(&self) -> StaticName {
+        "DynamicRounding".into()
+    }
+
+    op_as_typed_op!();
+}
+
+impl EvalOp for DynamicRounding {
+    op_out_of_plan!();
+
+    fn eval(&self, _context: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        let mut tensor = args_1!(inputs).into_tensor();
+        if tensor.datum_type() == f32::datum_type() {
+            Self::round(tensor.try_as_plain_ram_mut()?.as_slice_mut::<f32>()?);
+        }
+        Ok(tvec!(tensor.into_tvalue()))
+    }
+}
+
+impl TypedOp for DynamicRounding {
+    fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
+        Ok(tvec!(inputs[0].without_value()))
+    }
+
+    fn axes_mapping(&self, inputs: &[&TypedFact], outputs: &[&TypedFact]) -> TractResult<AxesMapping> {
+        AxesMapping::natural(inputs, outputs)
+    }
+
+    as_op!();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_range_of_dynamic_rounding_holds_zero() {
+        let mut values = [1.0, 2.0, 255.0, 3.4];
+        DynamicRounding::round(&mut values);
+        assert_eq!(values, [1.0, 2.0, 255.0, 3.0]);
+        let mut values = [-1.0f32, 0.0, 0.3];
+        DynamicRounding::round(&mut values);
+        let step = 1.3 / 255.0;
+        assert!(
+            values
+                .iter()
+                .zip([-1.0, 0.0, 0.3])
+                .all(|(found, given): (&f32, f32)| (found - given).abs() <= step / 2.0 + 1e-6)
+        );
+        assert_eq!(values[1], 0.0);
+    }
+}
