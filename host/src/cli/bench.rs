@@ -22,7 +22,7 @@ Examples:
 /// Arguments of `bench`.
 #[derive(Debug, Args)]
 pub struct BenchArgs {
-    /// The photo: JPEG, PNG, WebP, BMP or GIF
+    /// The photo: JPEG, PNG, WebP, BMP, GIF, TIFF or ICO
     pub photo: PathBuf,
     /// Number of explanations that the median is taken of, after one that is not counted
     #[arg(long, value_name = "N", help_heading = OUTPUT, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]

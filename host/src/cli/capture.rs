@@ -28,7 +28,7 @@ Examples:
 /// Arguments of `capture`.
 #[derive(Debug, Args)]
 pub struct CaptureArgs {
-    /// The photo: JPEG, PNG, WebP, BMP or GIF
+    /// The photo: JPEG, PNG, WebP, BMP, GIF, TIFF or ICO
     pub photo: PathBuf,
     /// Record the activations as floats instead of the bytes that an int8 board holds
     #[arg(long, help_heading = OUTPUT)]

@@ -21,7 +21,7 @@ Examples:
 /// Arguments of `compare`.
 #[derive(Debug, Args)]
 pub struct CompareArgs {
-    /// The photo: JPEG, PNG, WebP, BMP or GIF
+    /// The photo: JPEG, PNG, WebP, BMP, GIF, TIFF or ICO
     pub photo: PathBuf,
     /// What to explain: words such as "a cat", or a class of a classifier, by name or number
     #[arg(short, long, visible_alias = "class", help_heading = WHAT)]

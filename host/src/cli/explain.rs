@@ -31,7 +31,7 @@ Examples:
 /// Arguments of `explain`.
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
-    /// The photo: JPEG, PNG, WebP, BMP or GIF
+    /// The photo: JPEG, PNG, WebP, BMP, GIF, TIFF or ICO
     pub photo: PathBuf,
     /// A recipe of DecomCAM, or another method, which gives one map without parts [default: exact]
     #[arg(long, value_name = "NAME", conflicts_with = "recipe", help_heading = METHOD)]

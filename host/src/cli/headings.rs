@@ -15,4 +15,4 @@ pub const MODEL: &str = "Model";
 /// Choices that the defaults make well.
 pub const ADVANCED: &str = "Advanced";
 /// What an ONNX file alone does not say.
-pub const ONNX: &str = "ONNX file without a model.toml";
+pub const ONNX: &str = "Network without a model.toml";

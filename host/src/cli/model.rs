@@ -2,7 +2,7 @@
 
 use super::headings::{ADVANCED, MODEL, ONNX, OUTPUT};
 use super::output::{progress_bar, usage};
-use super::values::{FitArg, PresetArg};
+use super::values::{ChannelOrderArg, FitArg, PresetArg};
 use anyhow::Result;
 use clap::Args;
 use clap::error::ErrorKind;
@@ -13,7 +13,7 @@ use std::path::PathBuf;
 /// The model and how it is run.
 #[derive(Clone, Debug, Args)]
 pub struct ModelArgs {
-    /// A bundled model's name, a directory with a model.toml, or a classifier's ONNX file
+    /// The name of a bundled model, a directory with a model.toml, a folder of Hugging Face's hub, or the ONNX file of a classifier
     #[arg(short, long, value_name = "NAME|DIR|FILE", default_value = "lite", help_heading = MODEL)]
     pub model: String,
     /// Height and width of the network's input, in pixels [default: the model's own]
@@ -52,6 +52,12 @@ pub struct OnnxArgs {
     /// Standard deviation of red, green and blue on a scale of 0 to 1 [default: the preset's]
     #[arg(long, value_name = "R,G,B", hide_short_help = true, value_delimiter = ',', num_args = 1..=3)]
     pub std: Option<Vec<f32>>,
+    /// The order of the colour channels that the network wants [default: rgb]
+    #[arg(long, value_enum, value_name = "ORDER", hide_short_help = true)]
+    pub channel_order: Option<ChannelOrderArg>,
+    /// Of a folder of Hugging Face's hub: the number format whose files are used, such as fp16, int8 or q4 [default: the first that is there]
+    #[arg(long, value_name = "NAME", hide_short_help = true)]
+    pub precision: Option<String>,
     /// The output that holds the scores of the classes [default: the only output of shape 1 x classes]
     #[arg(long, value_name = "NAME", hide_short_help = true)]
     pub output: Option<String>,
@@ -79,6 +85,8 @@ impl ModelArgs {
         model.preset = onnx.preset.map(|preset| preset.0);
         model.mean = levels("--mean", onnx.mean.as_deref())?;
         model.std = levels("--std", onnx.std.as_deref())?;
+        model.channels = onnx.channel_order.map(|order| order.0);
+        model.precision.clone_from(&onnx.precision);
         model.output.clone_from(&onnx.output);
         model.layer = layer.map(str::to_owned);
         let mut options = SessionOptions::new().model(model);

@@ -19,7 +19,7 @@ Examples:
 /// Arguments of `rank`.
 #[derive(Debug, Args)]
 pub struct RankArgs {
-    /// The photo: JPEG, PNG, WebP, BMP or GIF
+    /// The photo: JPEG, PNG, WebP, BMP, GIF, TIFF or ICO
     pub photo: PathBuf,
     /// A text to score; give this option several times
     #[arg(short, long, required = true, help_heading = WHAT)]

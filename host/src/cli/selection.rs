@@ -13,7 +13,8 @@ pub struct SelectionArgs {
     /// Directory of the photos
     #[arg(long, value_name = "DIR", help_heading = PHOTOS)]
     pub photos: PathBuf,
-    /// Annotations: JSON lines, COCO's JSON, or Pascal VOC's XML, one file or a directory of them [default: none; the folder of a photo is its category]
+    /// Annotations, a file or a directory: COCO, LabelMe, CreateML, JSON lines, Pascal VOC, CVAT, OpenImages or YOLO [default: none; the folder that a photo
+    /// lies in is its category]
     #[arg(long, value_name = "FILE|DIR", help_heading = PHOTOS)]
     pub annotations: Option<PathBuf>,
     /// The prompt of a category; {} stands for its name [default: "a {}"; for a classifier "{}"]

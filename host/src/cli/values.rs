@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
 use decomcam::metrics::Metric;
-use decomcam::model::Preprocessing;
+use decomcam::model::{ChannelOrder, Preprocessing};
 use decomcam::photo::Fit;
 use decomcam::{Integrate, Method, Recipe};
 use decomcam_core::SignRule;
@@ -141,7 +141,16 @@ named_values! {
         Preprocessing::IMAGENET => "imagenet", "ImageNet's mean and deviation, as in torchvision and most of timm";
         Preprocessing::CLIP => "clip", "The mean and deviation of OpenAI's CLIP";
         Preprocessing::HALF => "half", "Values from -1 to 1: mean and deviation of one half";
+        Preprocessing::RAW => "raw", "Pixels from 0 to 255 as they are, for a network that prepares its photos itself";
         Preprocessing::TF => "tf", "(value - 127) / 128, as in TensorFlow Lite";
+    }
+}
+
+named_values! {
+    /// `--channel-order`.
+    ChannelOrderArg(ChannelOrder) {
+        ChannelOrder::Rgb => "rgb", "Red, green, blue";
+        ChannelOrder::Bgr => "bgr", "Blue, green, red, as in OpenCV";
     }
 }
 
