@@ -24,15 +24,15 @@ Examples:
 pub struct BenchArgs {
     /// The photo: JPEG, PNG, WebP, BMP, GIF, TIFF or ICO
     pub photo: PathBuf,
+    /// The explanation that is asked for.
+    #[command(flatten)]
+    pub request: RequestArgs,
     /// Number of explanations that the median is taken of, after one that is not counted
     #[arg(long, value_name = "N", help_heading = OUTPUT, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
     pub repeat: u16,
     /// Print JSON
     #[arg(long, help_heading = OUTPUT)]
     pub json: bool,
-    /// The explanation that is asked for.
-    #[command(flatten)]
-    pub request: RequestArgs,
 }
 
 /// Measures repeated explanations.

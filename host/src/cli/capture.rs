@@ -30,18 +30,18 @@ Examples:
 pub struct CaptureArgs {
     /// The photo: JPEG, PNG, WebP, BMP, GIF, TIFF or ICO
     pub photo: PathBuf,
-    /// Record the activations as floats instead of the bytes that an int8 board holds
-    #[arg(long, help_heading = OUTPUT)]
-    pub floats: bool,
-    /// The file to write
-    #[arg(short, long, value_name = "FILE", default_value = "explanation.capsule", help_heading = OUTPUT)]
-    pub out: PathBuf,
-    /// How much is said.
-    #[command(flatten)]
-    pub quiet: QuietArgs,
     /// The explanation that is asked for.
     #[command(flatten)]
     pub request: RequestArgs,
+    /// The file to write
+    #[arg(short, long, value_name = "FILE", default_value = "explanation.capsule", help_heading = OUTPUT)]
+    pub out: PathBuf,
+    /// Record the activations as floats instead of the bytes of an int8 board
+    #[arg(long, help_heading = OUTPUT)]
+    pub floats: bool,
+    /// How much is said.
+    #[command(flatten)]
+    pub quiet: QuietArgs,
 }
 
 /// Records an explanation.

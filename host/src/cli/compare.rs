@@ -1,9 +1,9 @@
 //! `decomcam compare`.
 
-use super::model::ModelArgs;
 use super::headings::{METRICS, OUTPUT, WHAT};
+use super::model::ModelArgs;
 use super::output::{QuietArgs, print, wrote};
-use super::request::{MethodsArgs, TuningArgs};
+use super::request::{MethodsArgs, RandomArgs, TuningArgs};
 use anyhow::Result;
 use clap::Args;
 use decomcam::compare::{self, CompareOptions};
@@ -23,37 +23,42 @@ Examples:
 pub struct CompareArgs {
     /// The photo: JPEG, PNG, WebP, BMP, GIF, TIFF or ICO
     pub photo: PathBuf,
-    /// What to explain: words such as "a cat", or a class of a classifier, by name or number
+    /// What to explain: words such as "a cat", or a class of a classifier
+    ///
+    /// A class is given by its name or its number.
     #[arg(short, long, visible_alias = "class", help_heading = WHAT)]
     pub text: String,
-    /// Explain why --text and not this: the difference of the two scores
+    /// Explain the score of --text less that of this text
     #[arg(long, value_name = "TEXT", help_heading = WHAT)]
     pub versus: Option<String>,
-    /// Directory for comparison.png and comparison.json
-    #[arg(short, long, value_name = "DIR", default_value = "comparison", help_heading = OUTPUT)]
-    pub out: PathBuf,
-    /// Pixels that deletion and insertion change at each step [default: a 32nd of the input]
-    #[arg(long, value_name = "PIXELS", help_heading = METRICS, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
-    pub step: Option<usize>,
-    /// How much is said.
-    #[command(flatten)]
-    pub quiet: QuietArgs,
     /// The methods.
     #[command(flatten)]
     pub methods: MethodsArgs,
-    /// What is decomposed, and how far.
+    /// Pixels that deletion and insertion change at each step [default: a 32nd of the input]
+    #[arg(long, value_name = "PIXELS", help_heading = METRICS, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    pub step: Option<usize>,
+    /// Directory for comparison.png and comparison.json
+    #[arg(short, long, value_name = "DIR", default_value = "comparison", help_heading = OUTPUT)]
+    pub out: PathBuf,
+    /// How much is said.
     #[command(flatten)]
-    pub tuning: TuningArgs,
+    pub quiet: QuietArgs,
     /// The model and how it is run.
     #[command(flatten)]
     pub model: ModelArgs,
+    /// What is decomposed, and how far.
+    #[command(flatten)]
+    pub tuning: TuningArgs,
+    /// What random choices depend on.
+    #[command(flatten)]
+    pub random: RandomArgs,
 }
 
 /// Compares methods on a photo.
 pub fn run(args: &CompareArgs) -> Result<()> {
     let mut asked = CompareOptions::default();
     asked.methods = args.methods.chosen();
-    asked.options = args.methods.options(&args.tuning);
+    asked.options = args.random.options(&args.tuning);
     asked.step = args.step;
     asked.options.check_used(&asked.methods)?;
     files::prepare_directory(&args.out)?;

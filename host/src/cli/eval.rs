@@ -3,7 +3,7 @@
 use super::headings::{METRICS, OUTPUT, PHOTOS};
 use super::model::ModelArgs;
 use super::output::QuietArgs;
-use super::request::{MethodsArgs, TuningArgs};
+use super::request::{MethodsArgs, RandomArgs, TuningArgs};
 use super::selection::{SelectionArgs, print_outcome};
 use super::values::MetricArg;
 use anyhow::Result;
@@ -34,33 +34,40 @@ pub struct EvalArgs {
     /// Categories that are not counted, separated by commas
     #[arg(long, value_name = "CATEGORY", help_heading = PHOTOS, value_delimiter = ',')]
     pub leave_out: Vec<String>,
-    /// Metrics, separated by commas; those of faithfulness need many passes of the network for each map [default: localisation; without masks, faithfulness]
-    #[arg(long, value_name = "NAME", help_heading = METRICS, value_delimiter = ',')]
-    pub metrics: Vec<MetricArg>,
-    /// Directory for results.json, results.csv, results.md and records.jsonl; a run that was stopped goes on there
-    #[arg(short, long, value_name = "DIR", default_value = "evaluation", help_heading = OUTPUT)]
-    pub out: PathBuf,
-    /// Pixels that deletion and insertion change at each step [default: one row of the input]
-    #[arg(long, value_name = "PIXELS", help_heading = METRICS, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
-    pub step: Option<usize>,
-    /// Also measure whether parts pick out objects, beside those of k-means and NMF, on photos with two objects or more
-    #[arg(long, help_heading = METRICS)]
-    pub parts: bool,
-    /// Also measure whether the maps of the first N pairs change when the network's weights are shuffled, from the score downwards
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = METRICS)]
-    pub randomise: usize,
-    /// How much is said.
-    #[command(flatten)]
-    pub quiet: QuietArgs,
     /// The methods.
     #[command(flatten)]
     pub methods: MethodsArgs,
-    /// What is decomposed, and how far.
+    /// Metrics, separated by commas [default: localisation; without masks, faithfulness]
+    ///
+    /// Those of faithfulness need many passes of the network for each map.
+    #[arg(long, value_name = "NAME", help_heading = METRICS, value_delimiter = ',')]
+    pub metrics: Vec<MetricArg>,
+    /// Pixels that deletion and insertion change at each step [default: one row]
+    #[arg(long, value_name = "PIXELS", help_heading = METRICS, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    pub step: Option<usize>,
+    /// Also measure whether parts pick out objects, beside those of k-means and NMF, on photos with two objects or more
+    #[arg(long, hide_short_help = true, help_heading = METRICS)]
+    pub parts: bool,
+    /// Also measure whether the maps of the first N pairs change when the network's weights are shuffled, from the score downwards
+    #[arg(long, value_name = "N", default_value_t = 0, hide_short_help = true, help_heading = METRICS)]
+    pub randomise: usize,
+    /// Directory for results.json, .csv, .md and records.jsonl
+    ///
+    /// A run that was stopped goes on from the records in this directory.
+    #[arg(short, long, value_name = "DIR", default_value = "evaluation", help_heading = OUTPUT)]
+    pub out: PathBuf,
+    /// How much is said.
     #[command(flatten)]
-    pub tuning: TuningArgs,
+    pub quiet: QuietArgs,
     /// The model and how it is run.
     #[command(flatten)]
     pub model: ModelArgs,
+    /// What is decomposed, and how far.
+    #[command(flatten)]
+    pub tuning: TuningArgs,
+    /// What random choices depend on.
+    #[command(flatten)]
+    pub random: RandomArgs,
 }
 
 /// Evaluates methods on annotated photos.
@@ -69,7 +76,7 @@ pub fn run(args: &EvalArgs) -> Result<()> {
     selection.leave_out.clone_from(&args.leave_out);
     let mut asked = EvalOptions::new(selection, &args.out);
     asked.methods = args.methods.chosen();
-    asked.options = args.methods.options(&args.tuning);
+    asked.options = args.random.options(&args.tuning);
     asked.score.clone_from(&args.tuning.score);
     asked.metrics = args.metrics.iter().flat_map(|metric| metric.metrics()).collect();
     asked.step = args.step;

@@ -1,6 +1,6 @@
 //! `decomcam explain`.
 
-use super::headings::{ADVANCED, METHOD, OUTPUT};
+use super::headings::{ADVANCED, METHOD, OUTPUT, WHAT};
 use super::output::{QuietArgs, print, print_json, wrote};
 use super::request::RequestArgs;
 use super::values::MethodArg;
@@ -33,18 +33,15 @@ Examples:
 pub struct ExplainArgs {
     /// The photo: JPEG, PNG, WebP, BMP, GIF, TIFF or ICO
     pub photo: PathBuf,
-    /// A recipe of DecomCAM, or another method, which gives one map without parts [default: exact]
+    /// Name each part by that one of these texts whose score it raises most
+    #[arg(long, value_name = "TEXT", num_args = 1.., help_heading = WHAT, display_order = 3)]
+    pub name_parts: Vec<String>,
+    /// A recipe, or another method, which gives no parts [default: exact]
     #[arg(long, value_name = "NAME", conflicts_with = "recipe", help_heading = METHOD)]
     pub method: Option<MethodArg>,
-    /// Number of random masks that --method rise draws [default: 1000]
-    #[arg(long, value_name = "N", help_heading = ADVANCED, hide_short_help = true, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
-    pub rise_masks: Option<usize>,
-    /// Directory for the pictures, the maps and the report; - prints the report alone, as JSON
+    /// Directory for pictures, maps and report; - prints the report as JSON
     #[arg(short, long, value_name = "DIR", default_value = "explanation", help_heading = OUTPUT)]
     pub out: PathBuf,
-    /// Name each part by that one of these texts whose score it raises most
-    #[arg(long, value_name = "TEXT", num_args = 1.., help_heading = super::headings::WHAT)]
-    pub name_parts: Vec<String>,
     /// Also print the time of each stage
     #[arg(long, help_heading = OUTPUT, conflicts_with = "quiet")]
     pub timings: bool,
@@ -54,6 +51,9 @@ pub struct ExplainArgs {
     /// The explanation that is asked for.
     #[command(flatten)]
     pub request: RequestArgs,
+    /// Number of random masks that --method rise draws [default: 1000]
+    #[arg(long, value_name = "N", help_heading = ADVANCED, hide_short_help = true, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    pub rise_masks: Option<usize>,
 }
 
 /// Explains a photo and writes what came of it.

@@ -22,9 +22,9 @@ use clap::{Parser, Subcommand};
 
 const AFTER: &str = "\
 Examples:
-  decomcam explain photo.jpg -t \"a cat\"             Which parts of the photo speak for \"a cat\"?
+  decomcam explain photo.jpg -t \"a cat\"           Which parts of the photo speak for \"a cat\"?
   decomcam rank photo.jpg -t \"a cat\" -t \"a dog\"    Which of these texts fits the photo best?
-  decomcam explain photo.jpg -m resnet50.onnx        Why the class that the classifier predicts?
+  decomcam explain photo.jpg -m resnet50.onnx      Why the class that the classifier predicts?
 
 Each command has examples of its own: decomcam COMMAND --help
 

@@ -1,6 +1,6 @@
 //! The model and how it is run.
 
-use super::headings::{ADVANCED, MODEL, ONNX, OUTPUT};
+use super::headings::{ADVANCED, MODEL, ONNX};
 use super::output::{progress_bar, usage};
 use super::values::{ChannelOrderArg, FitArg, PresetArg};
 use anyhow::Result;
@@ -13,23 +13,25 @@ use std::path::PathBuf;
 /// The model and how it is run.
 #[derive(Clone, Debug, Args)]
 pub struct ModelArgs {
-    /// The name of a bundled model, a directory with a model.toml, a folder of Hugging Face's hub, or the ONNX file of a classifier
+    /// A bundled model, a directory, or the ONNX file of a classifier
+    ///
+    /// A directory holds a model.toml, or is a folder of Hugging Face's hub with networks in onnx/. `decomcam models` lists the bundled models.
     #[arg(short, long, value_name = "NAME|DIR|FILE", default_value = "lite", help_heading = MODEL)]
     pub model: String,
-    /// Height and width of the network's input, in pixels [default: the model's own]
+    /// Height and width of the network's input [default: the model's own]
     #[arg(long, value_name = "PX", help_heading = MODEL)]
     pub size: Option<usize>,
-    /// How the photo is made to fit the network's square input [default: the model's own]
+    /// How the photo is made to fit the input [default: the model's own]
     #[arg(long, value_enum, help_heading = MODEL)]
     pub fit: Option<FitArg>,
-    /// With --fit crop: pixels cut off the shorter side of the photo, both ends together, after resizing it to --size plus this [default: the model's own]
+    /// With --fit crop: pixels of the input that are cut off the shorter side as well, both ends together [default: the model's own]
     #[arg(long, value_name = "PX", help_heading = ADVANCED, hide_short_help = true, value_parser = clap::value_parser!(u16).range(..=2048))]
     pub margin: Option<u16>,
     /// Round the activations of a quantised network as an integer device does, instead of only clamping them; slower
     #[arg(long, help_heading = ADVANCED, hide_short_help = true)]
     pub faithful: bool,
     /// Number of worker threads [default: one per core]
-    #[arg(long, value_name = "N", help_heading = OUTPUT, hide_short_help = true, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", help_heading = ADVANCED, hide_short_help = true, value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
     /// What an ONNX file does not say.
     #[command(flatten)]
@@ -40,10 +42,10 @@ pub struct ModelArgs {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = ONNX)]
 pub struct OnnxArgs {
-    /// A text file with the name of one class on each line [default: classes are called by their numbers]
+    /// A file with the name of one class on each line [default: numbers]
     #[arg(long, value_name = "FILE")]
     pub labels: Option<PathBuf>,
-    /// How the colours of the photo become the network's input [default: imagenet]
+    /// How the network wants its colours [default: imagenet]
     #[arg(long, value_enum, value_name = "NAME")]
     pub preset: Option<PresetArg>,
     /// Mean of red, green and blue on a scale of 0 to 1, such as 0.485,0.456,0.406 [default: the preset's]
@@ -70,7 +72,8 @@ fn levels(name: &str, given: Option<&[f32]>) -> Result<Option<[f32; 3]>> {
         Some(&[grey]) => Some([grey; 3]),
         Some(&[red, green, blue]) => Some([red, green, blue]),
         Some(other) => {
-            let message = format!("{name}: expected one number, or three for red, green and blue; found {}", other.len());
+            let message =
+                format!("{name}: expected one number, or three for red, green and blue; found {}", other.len());
             return Err(usage(ErrorKind::WrongNumberOfValues, &message));
         }
     })

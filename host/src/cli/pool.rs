@@ -27,21 +27,9 @@ pub struct PoolArgs {
     /// Which photos.
     #[command(flatten)]
     pub selection: SelectionArgs,
-    /// Directory for CATEGORY.png and CATEGORY.json
-    #[arg(short, long, value_name = "DIR", default_value = "pool", help_heading = OUTPUT)]
-    pub out: PathBuf,
-    /// Number of photos that the picture shows of each shared part
-    #[arg(long, value_name = "N", help_heading = OUTPUT, default_value_t = 5, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=12))]
-    pub typical: usize,
     /// Name each shared part by that one of these texts whose score it raises most
     #[arg(long, value_name = "TEXT", num_args = 1.., help_heading = WHAT)]
     pub name_parts: Vec<String>,
-    /// 1: take the maps at the network's own input size; 2: also at twice that size [default: the model's own]
-    #[arg(long, value_name = "1|2", help_heading = ADVANCED, hide_short_help = true, value_parser = clap::value_parser!(u8).range(1..=2))]
-    pub scales: Option<u8>,
-    /// Whether to average each map over positions with similar activations [default: on]
-    #[arg(long, value_enum, value_name = "SWITCH", help_heading = ADVANCED, hide_short_help = true)]
-    pub affinity: Option<SwitchArg>,
     /// Q, the number of shared parts [default: 5]
     #[arg(long, value_name = "Q", help_heading = METHOD)]
     pub components: Option<usize>,
@@ -51,12 +39,24 @@ pub struct PoolArgs {
     /// The score that is explained [default: the model's own]
     #[arg(long, value_name = "NAME", help_heading = METHOD)]
     pub score: Option<String>,
+    /// Directory for CATEGORY.png and CATEGORY.json
+    #[arg(short, long, value_name = "DIR", default_value = "pool", help_heading = OUTPUT)]
+    pub out: PathBuf,
+    /// Number of photos that the picture shows of each shared part
+    #[arg(long, value_name = "N", help_heading = OUTPUT, default_value_t = 5, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=12))]
+    pub typical: usize,
     /// How much is said.
     #[command(flatten)]
     pub quiet: QuietArgs,
     /// The model and how it is run.
     #[command(flatten)]
     pub model: ModelArgs,
+    /// 1: take the maps at the network's own input size; 2: also at twice that size [default: the model's own]
+    #[arg(long, value_name = "1|2", help_heading = ADVANCED, hide_short_help = true, value_parser = clap::value_parser!(u8).range(1..=2))]
+    pub scales: Option<u8>,
+    /// Whether to average each map over positions with similar activations [default: on]
+    #[arg(long, value_enum, value_name = "SWITCH", help_heading = ADVANCED, hide_short_help = true)]
+    pub affinity: Option<SwitchArg>,
 }
 
 /// Decomposes the photos of each category together.

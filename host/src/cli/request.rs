@@ -48,27 +48,29 @@ impl TuningArgs {
 /// The explanation that is asked for.
 #[derive(Clone, Debug, Args)]
 pub struct RequestArgs {
-    /// What to explain: words such as "a cat", or a class of a classifier, by name or number [default: the class that a classifier predicts]
-    #[arg(short, long, visible_alias = "class", help_heading = WHAT)]
+    /// What to explain: words such as "a cat", or a class of a classifier
+    ///
+    /// A class is given by its name or its number. If nothing is given, the class that the classifier predicts is explained.
+    #[arg(short, long, visible_alias = "class", help_heading = WHAT, display_order = 1)]
     pub text: Option<String>,
-    /// Explain why --text and not this: the difference of the two scores
-    #[arg(long, value_name = "TEXT", help_heading = WHAT)]
+    /// Explain the score of --text less that of this text
+    #[arg(long, value_name = "TEXT", help_heading = WHAT, display_order = 2)]
     pub versus: Option<String>,
-    /// Variant of DecomCAM, which decides how parts are weighed [default: exact; for capture, aligned]
+    /// Recipe: how parts are weighted [default: exact; for capture, aligned]
     #[arg(long, value_enum, value_name = "NAME", help_heading = METHOD)]
     pub recipe: Option<RecipeArg>,
+    /// The model and how it is run.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// What is decomposed, and how far.
+    #[command(flatten)]
+    pub tuning: TuningArgs,
     /// Which side of a component the picture shows as its part [default: score for exact and aligned, else loading]
     #[arg(long, value_enum, value_name = "RULE", help_heading = ADVANCED, hide_short_help = true)]
     pub sign: Option<SignArg>,
     /// Where contributions are measured, by hiding everything but one part [default: features for exact where nothing bypasses the layer, else photo]
     #[arg(long, value_enum, value_name = "PLACE", help_heading = ADVANCED, hide_short_help = true)]
     pub integrate: Option<IntegrateArg>,
-    /// What is decomposed, and how far.
-    #[command(flatten)]
-    pub tuning: TuningArgs,
-    /// The model and how it is run.
-    #[command(flatten)]
-    pub model: ModelArgs,
 }
 
 impl RequestArgs {
@@ -94,7 +96,10 @@ impl RequestArgs {
         let text = match &self.text {
             Some(text) => text,
             None if session.model().manifest.classes.is_none() => {
-                return Err(usage(ErrorKind::MissingRequiredArgument, "--text is required: say what to explain, such as --text \"a cat\""));
+                return Err(usage(
+                    ErrorKind::MissingRequiredArgument,
+                    "--text is required: say what to explain, such as --text \"a cat\"",
+                ));
             }
             None => {
                 predicted = session.predicted_class(photo, options, score)?.to_string();
@@ -112,9 +117,16 @@ impl RequestArgs {
 /// Methods that are set side by side.
 #[derive(Clone, Debug, Args)]
 pub struct MethodsArgs {
-    /// Methods, separated by commas; the others are compared with the first [default: exact, and all that need one pass of the network]
+    /// Methods, separated by commas [default: exact, and all that need one pass]
+    ///
+    /// In the tables of eval the others are compared with the first.
     #[arg(long, value_name = "NAME", value_delimiter = ',', help_heading = METHOD)]
     pub method: Vec<MethodArg>,
+}
+
+/// What random choices depend on.
+#[derive(Clone, Debug, Args)]
+pub struct RandomArgs {
     /// Number of random masks that rise draws [default: 1000]
     #[arg(long, value_name = "N", help_heading = ADVANCED, hide_short_help = true, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     pub rise_masks: Option<usize>,
@@ -134,7 +146,9 @@ impl MethodsArgs {
         }
         if chosen.is_empty() { Method::usual() } else { chosen }
     }
+}
 
+impl RandomArgs {
     /// The library's options, from these and `tuning`.
     pub fn options(&self, tuning: &TuningArgs) -> Options {
         let mut options = tuning.options().seed(self.seed);

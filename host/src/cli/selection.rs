@@ -13,18 +13,19 @@ pub struct SelectionArgs {
     /// Directory of the photos
     #[arg(long, value_name = "DIR", help_heading = PHOTOS)]
     pub photos: PathBuf,
-    /// Annotations, a file or a directory: COCO, LabelMe, CreateML, JSON lines, Pascal VOC, CVAT, OpenImages or YOLO [default: none; the folder that a photo
-    /// lies in is its category]
+    /// Annotations [default: none; the folder that a photo lies in is its category]
+    ///
+    /// A file or a directory of COCO, LabelMe, CreateML, JSON lines, Pascal VOC, CVAT, OpenImages or YOLO. The content decides which.
     #[arg(long, value_name = "FILE|DIR", help_heading = PHOTOS)]
     pub annotations: Option<PathBuf>,
-    /// The prompt of a category; {} stands for its name [default: "a {}"; for a classifier "{}"]
+    /// Prompt of a category, {} being its name [default: "a {}", for a classifier "{}"]
     #[arg(long, value_name = "TEXT", help_heading = PHOTOS)]
     pub prompt: Option<String>,
     /// Smallest mask that counts, as a share of the network's input
-    #[arg(long, value_name = "SHARE", default_value_t = 0.02, help_heading = PHOTOS)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.02, hide_short_help = true, help_heading = PHOTOS)]
     pub least_mask: f64,
     /// Largest mask that counts, as a share of the network's input
-    #[arg(long, value_name = "SHARE", default_value_t = 0.7, help_heading = PHOTOS)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.7, hide_short_help = true, help_heading = PHOTOS)]
     pub most_mask: f64,
 }
 

@@ -84,7 +84,9 @@ impl ValueEnum for MetricArg {
     fn to_possible_value(&self) -> Option<PossibleValue> {
         Some(match self {
             Self::Localisation => PossibleValue::new("localisation").help("The five that compare a map with a mask"),
-            Self::Faithfulness => PossibleValue::new("faithfulness").help("The five that run the network on changed photos"),
+            Self::Faithfulness => {
+                PossibleValue::new("faithfulness").help("The five that run the network on changed photos")
+            }
             Self::All => PossibleValue::new("all").help("All ten"),
             Self::One(metric) => PossibleValue::new(metric.name()).help(metric.help()),
         })

@@ -78,8 +78,12 @@ impl Metric {
             Self::Pxap => "Average precision of the pixels ranked by the map; higher is better",
             Self::Deletion => "Mean score while the most salient pixels are removed first; lower is better",
             Self::Insertion => "Mean score while the most salient pixels are added first; higher is better",
-            Self::AverageDrop => "Share of the score that is lost when the photo is multiplied by the map; lower is better",
-            Self::AverageIncrease => "How often the score rises when the photo is multiplied by the map; higher is better",
+            Self::AverageDrop => {
+                "Share of the score that is lost when the photo is multiplied by the map; lower is better"
+            }
+            Self::AverageIncrease => {
+                "How often the score rises when the photo is multiplied by the map; higher is better"
+            }
             Self::Road => "Score without the least salient pixels less that without the most salient; higher is better",
         }
     }

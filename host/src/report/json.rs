@@ -14,7 +14,7 @@ pub const SCHEMA_VERSION: u32 = 2;
 /// Name and version of this program, as JSON files have it.
 pub const PROGRAM: &str = concat!("decomcam ", env!("CARGO_PKG_VERSION"));
 
-/// What `explanation.json` says.
+/// What `explanation.json` holds.
 #[derive(Debug, Serialize)]
 pub struct ExplanationReport {
     schema_version: u32,
@@ -25,7 +25,7 @@ pub struct ExplanationReport {
     text: String,
     versus: Option<String>,
     scores: Scores,
-    /// None for methods without parts.
+    /// None for methods that give no parts.
     decomposition: Option<DecompositionReport>,
     parts: Vec<PartReport>,
     warnings: Vec<String>,
@@ -56,7 +56,7 @@ struct PhotoReport {
 
 #[derive(Debug, Serialize)]
 struct DecompositionReport {
-    /// Of the positions that were decomposed.
+    /// Height of the maps that were decomposed.
     grid_height: usize,
     grid_width: usize,
     scales: usize,
@@ -64,13 +64,13 @@ struct DecompositionReport {
     /// P, the channels that were selected.
     channels: usize,
     sign: &'static str,
-    /// What the weighted sum of the parts starts from.
+    /// The mean of the first-order map, to which the weighted parts are added; zero for recipes that do not use it.
     mean: f32,
-    /// Of the parts, and the next one if it exists.
+    /// Those of the parts, and the next one if it exists.
     singular_values: Vec<f32>,
     /// Where contributions were measured.
     integrate: &'static str,
-    /// What contributions are differences to.
+    /// The score that contributions are differences to.
     baseline: BaselineReport,
 }
 
