@@ -62,6 +62,7 @@ fn run(path: &Path, expected: &Expected, photo: &Photo) -> Result<String> {
         score: manifest.explain.explained.clone(),
         size,
         shuffle: Shuffle::default(),
+        guide: None,
     };
     let tower = ImageTower::load(&model, &key)?;
     let framing = Framing::new(Fit::Stretch, photo.size(), size, 0);

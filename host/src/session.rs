@@ -265,12 +265,17 @@ impl Session {
         let layer = requests.first().map_or(&self.model.manifest.image.default_layer, |request| &request.layer);
         let scales = requests.iter().map(|request| request.scales).max().unwrap_or(1);
         let need = requests.iter().map(|request| purpose.need_of_head(request)).max().unwrap_or(Need::No);
-        let key = TowerKey { layer: layer.clone(), score: score.to_owned(), size, shuffle: self.shuffle };
+        // Each size sees the guide if a request is refined there.
+        let guide = |scales: usize| {
+            requests.iter().filter(|request| request.scales == scales).find_map(|request| request.guide.clone())
+        };
+        let (layer, score, shuffle) = (layer.clone(), score.to_owned(), self.shuffle);
+        let key = TowerKey { layer, score, size, shuffle, guide: guide(1) };
         let finer = || -> Result<Option<Arc<ImageTower>>> {
             if scales < 2 {
                 return Ok(None);
             }
-            let finer = self.tower(&TowerKey { size: size.times(scales), ..key.clone() });
+            let finer = self.tower(&TowerKey { size: size.times(scales), guide: guide(scales), ..key.clone() });
             let finer = finer.context("--scales: could not load the network at the larger size; take --scales 1");
             finer.kind(Error::Options).map(Some)
         };

@@ -210,7 +210,7 @@ def manifest(out: Path, scale: float) -> str:
                 text="evidence",
                 description="how much of what the photo shows is what the prompt may mean",
             ),
-            table("[explain]", reported="cosine", explained="posterior", scales=2),
+            table("[explain]", reported="cosine", explained="posterior", scales=2, guide=f"block{INNER_BLOCK}"),
             table("[[notices]]", file=image.name, licence="Apache-2.0", source=weights),
             table("[[notices]]", file=image.name, licence="LicenseRef-WordNet-3.0", source=f"class vectors {nouns}"),
             table("[[notices]]", file=text.name, licence="Apache-2.0", source=teacher),

@@ -30,6 +30,10 @@ pub struct TuningArgs {
     /// Whether to average each map over positions with similar activations [default: on for exact, else off]
     #[arg(long, value_enum, value_name = "SWITCH", help_heading = ADVANCED, hide_short_help = true)]
     pub affinity: Option<SwitchArg>,
+    /// Whether to refine the finished map: average it over near positions with similar activations at the model's guide layer, whose positions are finer
+    /// [default: on for exact if the model names such a layer, else off]
+    #[arg(long, value_enum, value_name = "SWITCH", help_heading = ADVANCED, hide_short_help = true)]
+    pub refine: Option<SwitchArg>,
 }
 
 impl TuningArgs {
@@ -38,6 +42,7 @@ impl TuningArgs {
         let mut options = Options::new();
         options.scales = self.scales.map(usize::from);
         options.affinity = self.affinity.map(|switch| switch.0);
+        options.refine = self.refine.map(|switch| switch.0);
         options.channels = self.channels;
         options.components = self.components;
         options.layer.clone_from(&self.layer);

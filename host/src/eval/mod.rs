@@ -113,7 +113,7 @@ fn settings(session: &Session, asked: &EvalOptions, annotations_sha256: Option<S
     let (model, view) = (session.model(), session.view());
     let explained = asked.score.as_ref().unwrap_or(&model.manifest.explain.explained);
     let explained = model.manifest.score(explained)?.name.clone();
-    let Options { channels, components, scales, affinity, rise_masks, seed, .. } = asked.options;
+    let Options { channels, components, scales, affinity, refine, rise_masks, seed, .. } = asked.options;
     let first = asked.options.of_method(asked.methods.first().copied().unwrap_or_default());
     Ok(Settings {
         schema_version: crate::report::SCHEMA_VERSION,
@@ -134,6 +134,7 @@ fn settings(session: &Session, asked: &EvalOptions, annotations_sha256: Option<S
         components,
         scales,
         affinity,
+        refine,
         rise_masks: rise_masks.unwrap_or(RISE_MASKS),
         seed,
     })

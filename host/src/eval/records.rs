@@ -34,6 +34,7 @@ pub(super) struct Settings {
     pub(super) components: Option<usize>,
     pub(super) scales: Option<usize>,
     pub(super) affinity: Option<bool>,
+    pub(super) refine: Option<bool>,
     pub(super) rise_masks: usize,
     pub(super) seed: u64,
 }

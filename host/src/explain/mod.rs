@@ -9,6 +9,7 @@
 //! | `grid` | activations | the maps that are decomposed |
 //! | [`parts`] | maps, channel weights | components, their weights, the map that they sum to |
 //! | [`masks`] | OSSMs | the measured contribution of each |
+//! | [`refine`] | a map, a layer with finer positions | the map at those positions |
 //! | `names`, `warnings` | parts | their names, and warnings about what could mislead a reader |
 
 pub(crate) mod grid;
@@ -17,6 +18,7 @@ pub mod masks;
 pub(crate) mod names;
 pub mod options;
 pub mod parts;
+pub mod refine;
 pub mod view;
 pub(crate) mod warnings;
 
@@ -24,6 +26,7 @@ pub use look::{Layers, Look, Towers};
 pub use names::Name;
 pub use options::{Integrate, Options, Request};
 pub use parts::{CHANNELS_MAX, Component, Decomposition};
+pub use refine::Refinement;
 pub use view::View;
 
 use crate::encoders::image::Explained;
@@ -61,6 +64,8 @@ pub struct Part {
 pub struct Parts {
     /// By falling singular value.
     pub list: Vec<Part>,
+    /// Height and width of the grid that was decomposed.
+    pub size: Size,
     /// The recipe that gave them their weights.
     pub recipe: Recipe,
     /// Where their contributions were measured.
@@ -93,6 +98,8 @@ pub struct Explanation {
     pub map: Map,
     /// The parts, if the method is DecomCAM.
     pub parts: Option<Parts>,
+    /// What took the map, and takes the parts' maps, to finer positions; none if nothing did.
+    pub refinement: Option<Refinement>,
     /// The layer's name.
     pub layer: String,
     /// Channels of the layer.
@@ -113,6 +120,18 @@ impl Explanation {
     /// The maps on the photo.
     pub fn placement(&self, photo: &Photo) -> Placement {
         Placement::new(self.map.size, self.framing, photo.size())
+    }
+
+    /// A part's map, of the grid's size, as it goes into the saliency map: refined, if the map is.
+    ///
+    /// # Errors
+    /// A map whose values are not finite.
+    pub fn refined(&self, map: &[f32]) -> Result<Map> {
+        let size = self.parts.as_ref().map_or(self.map.size, |parts| parts.size);
+        match &self.refinement {
+            Some(refinement) => refinement.apply(map, size),
+            None => Ok(Map { values: map.to_vec(), size }),
+        }
     }
 
     /// The saliency at the photo's size: upsampled, negative values set to zero, scaled to 0..=1; zero where the network did not see the photo.
@@ -140,13 +159,17 @@ impl Map {
 /// P or Q out of range, values of the network that are not finite, failures of the network itself, and [`crate::Error::Cancelled`].
 pub fn explain(look: &Look<'_>, request: &Request, names: &[Prompt], watch: &Watch<'_>) -> Result<Explanation> {
     let mut timings = Timings::default();
-    let (map, parts) = match request.method.recipe() {
+    let (mut map, parts) = match request.method.recipe() {
         Some(recipe) => {
             let (map, parts) = explained_parts(look, recipe, request, names, watch, &mut timings)?;
             (map, Some(parts))
         }
         None => (timings.measure("map", || other_map(look, request))?, None),
     };
+    let refinement = refinement(look, request, &mut timings)?;
+    if let Some(refinement) = &refinement {
+        map = refinement.apply(&map.values, map.size)?;
+    }
     let layer = match &parts {
         Some(parts) => Some(&parts.layer),
         None if request.method.needs_gradient() => Some(look.layer()?),
@@ -165,6 +188,7 @@ pub fn explain(look: &Look<'_>, request: &Request, names: &[Prompt], watch: &Wat
         warnings: look.prompt().warnings(),
         timings,
         parts: None,
+        refinement,
     };
     let layer = layer.map(Arc::clone);
     explanation.parts = parts;
@@ -178,10 +202,27 @@ pub fn explain(look: &Look<'_>, request: &Request, names: &[Prompt], watch: &Wat
 /// # Errors
 /// Those of [`explain`].
 pub fn map(look: &Look<'_>, request: &Request) -> Result<Map> {
-    let Some(recipe) = request.method.recipe() else { return other_map(look, request) };
-    let quiet: &Watch<'_> = &|_| ControlFlow::Continue(());
-    let measured = Measure::IfNeeded;
-    Ok(decomposed(look, recipe, request, measured, quiet, &mut Timings::default())?.integration.map)
+    let timings = &mut Timings::default();
+    let map = match request.method.recipe() {
+        Some(recipe) => {
+            let quiet: &Watch<'_> = &|_| ControlFlow::Continue(());
+            decomposed(look, recipe, request, Measure::IfNeeded, quiet, timings)?.integration.map
+        }
+        None => other_map(look, request)?,
+    };
+    match refinement(look, request, timings)? {
+        Some(refinement) => refinement.apply(&map.values, map.size),
+        None => Ok(map),
+    }
+}
+
+/// What takes the map to finer positions, if that was asked for.
+fn refinement(look: &Look<'_>, request: &Request, timings: &mut Timings) -> Result<Option<Refinement>> {
+    if request.guide.is_none() {
+        return Ok(None);
+    }
+    let layers = look.layers(request.scales)?;
+    timings.measure("refine", || Refinement::new(layers))
 }
 
 /// The decomposition of activations and gradients that were computed before, of one size or of two.
@@ -309,6 +350,7 @@ fn explained_parts(
     });
     let parts = Parts {
         list: list.collect(),
+        size: decomposition.size,
         recipe,
         integrate: place(look, recipe, request),
         baseline,

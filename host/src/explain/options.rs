@@ -25,6 +25,8 @@ pub struct Options {
     pub scales: Option<usize>,
     /// Whether each map is averaged over positions with similar activations before the maps are decomposed.
     pub affinity: Option<bool>,
+    /// Whether the finished map is averaged over near positions with similar activations at the model's guide layer, whose positions are finer.
+    pub refine: Option<bool>,
     /// P: how many channels are used, those with the largest weights.
     pub channels: Option<usize>,
     /// Q: the number of parts.
@@ -86,6 +88,11 @@ impl Options {
         Self { affinity: Some(affinity), ..self }
     }
 
+    /// Sets whether the finished map is refined by the model's guide layer.
+    pub fn refine(self, refine: bool) -> Self {
+        Self { refine: Some(refine), ..self }
+    }
+
     /// Sets P.
     pub fn channels(self, channels: usize) -> Self {
         Self { channels: Some(channels), ..self }
@@ -131,6 +138,7 @@ impl Options {
             (self.layer.is_some(), "layer", layer, "it looks at no layer"),
             (self.scales.is_some(), "scales", parts, "it takes its map at the network's own size"),
             (self.affinity.is_some(), "affinity", parts, "it decomposes nothing"),
+            (self.refine.is_some(), "refine", layer, "it looks at no layer"),
             (self.channels.is_some(), "channels", parts, "it selects no channels"),
             (self.components.is_some(), "components", parts, PARTS),
             (self.sign.is_some(), "sign", parts, PARTS),
@@ -163,6 +171,7 @@ impl Options {
             layer: self.layer.clone(),
             scales: self.scales.filter(|_| parts),
             affinity: self.affinity.filter(|_| parts),
+            refine: self.refine.filter(|_| !matches!(method, Method::Rise | Method::Uniform)),
             channels: self.channels.filter(|_| parts),
             components: self.components.filter(|_| parts),
             sign: self.sign.filter(|_| parts),
@@ -189,11 +198,19 @@ impl Options {
         let exact = recipe == Some(Recipe::Exact);
         let scales = self.scales.unwrap_or(if exact { manifest.explain.scales } else { 1 });
         ensure!((1..=2).contains(&scales), "--scales {scales} is out of range: expected 1 or 2");
+        // A layer refines none as fine as itself.
+        let guide = manifest.explain.guide.as_ref().filter(|guide| *guide != layer);
+        ensure!(
+            guide.is_some() || self.refine != Some(true),
+            "--refine on: model \"{}\" has no guide layer whose positions are finer than those of layer \"{layer}\"; leave it out",
+            manifest.name
+        );
         Ok(Request {
             method: self.method,
             layer: layer.clone(),
             scales,
             affinity: self.affinity.unwrap_or(exact),
+            guide: guide.filter(|_| self.refine.unwrap_or(exact)).cloned(),
             channels: self.channels,
             components: self.components,
             sign: self.sign.unwrap_or(recipe.unwrap_or_default().sign()),
@@ -216,6 +233,8 @@ pub struct Request {
     pub scales: usize,
     /// Whether maps are averaged over positions with similar activations.
     pub affinity: bool,
+    /// The layer that refines the finished map, if one does.
+    pub guide: Option<String>,
     /// P; the recipe's own number if not given.
     pub channels: Option<usize>,
     /// Q; 10 if not given, or all if fewer exist.

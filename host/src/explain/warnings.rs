@@ -23,6 +23,11 @@ pub(crate) fn of(explanation: &Explanation, layer: Option<&Explained>) -> Vec<St
         warnings.extend(spectrum(&parts.singular_values, parts.list.len()));
         warnings.extend(layer.filter(|_| !dead).and_then(|layer| saturation(explanation, parts, layer)));
     }
+    if let (Some(guide), None) = (&explanation.request.guide, &explanation.refinement) {
+        warnings.push(format!(
+            "layer \"{guide}\" has too many positions at this size to refine the map: it was left as it is"
+        ));
+    }
     if !dead && explanation.map.values.iter().all(|value| *value <= 0.0) {
         warnings.push(
             "no place in the photo raises the score, so the saliency map is empty: the model does not see this here"

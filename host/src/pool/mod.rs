@@ -141,7 +141,8 @@ impl<'a> Pool<'a> {
     fn new(session: &'a Session, asked: &'a PoolOptions) -> Result<Self> {
         let manifest = &session.model().manifest;
         let exact = Method::DecomCam(Recipe::Exact);
-        let request = Options { method: exact, ..asked.options.clone() }.resolve(manifest)?;
+        // Maps of several photos are decomposed as they are; none is refined.
+        let request = Options { method: exact, refine: Some(false), ..asked.options.clone() }.resolve(manifest)?;
         let score = asked.score.as_ref().unwrap_or(&manifest.explain.explained);
         let score = manifest.score(score)?.name.clone();
         let name = |text: &String| session.prompt(Question { text, versus: None, score: Some(&score) });

@@ -25,6 +25,7 @@ pub struct ExplanationReport {
     text: String,
     versus: Option<String>,
     scores: Scores,
+    map: MapReport,
     /// None for methods that give no parts.
     decomposition: Option<DecompositionReport>,
     parts: Vec<PartReport>,
@@ -52,6 +53,14 @@ struct PhotoReport {
     width: usize,
     /// The part that the model saw, in pixels of the photo.
     seen: Rect,
+}
+
+#[derive(Debug, Serialize)]
+struct MapReport {
+    height: usize,
+    width: usize,
+    /// The layer that refined it, if one did.
+    refined_by: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -136,6 +145,11 @@ impl Answer<'_> {
             text: self.prompt.text().into(),
             versus: self.prompt.versus().map(Into::into),
             scores: e.scores.clone(),
+            map: MapReport {
+                height: e.map.size.height,
+                width: e.map.size.width,
+                refined_by: e.request.guide.clone().filter(|_| e.refinement.is_some()),
+            },
             decomposition: e.parts.as_ref().map(|parts| self.decomposition(parts)),
             parts: e.parts.as_ref().map_or_else(Vec::new, parts),
             warnings: e.warnings.clone(),
@@ -146,8 +160,8 @@ impl Answer<'_> {
     fn decomposition(&self, parts: &Parts) -> DecompositionReport {
         let e = self.explanation;
         DecompositionReport {
-            grid_height: e.map.size.height,
-            grid_width: e.map.size.width,
+            grid_height: parts.size.height,
+            grid_width: parts.size.width,
             scales: e.request.scales,
             affinity: e.request.affinity,
             channels: parts.selected,

@@ -11,7 +11,7 @@ pub use models::describe;
 pub use words::{named, ranking, timing_table};
 
 use crate::draw;
-use crate::explain::{Explanation, Part, Parts};
+use crate::explain::{Explanation, Part};
 use crate::files::{self, Files};
 use crate::methods::Recipe;
 use crate::model::Model;
@@ -55,11 +55,17 @@ impl Answer<'_> {
         files.add("saliency.npy", |out| files::write_npy(out, &[size.height, size.width], |push| push(&saliency)))?;
         drop(saliency);
         if let Some(parts) = &self.explanation.parts {
-            let sheet = self.sheet(parts, &placement)?;
+            let refined = |map: &[f32]| -> Result<Vec<f32>> { Ok(self.explanation.refined(map)?.values) };
+            let maps = |map: fn(&Part) -> &[f32]| -> Result<Vec<Vec<f32>>> {
+                parts.list.iter().map(|part| refined(map(part))).collect()
+            };
+            let ossms = maps(|part| &part.component.ossm)?;
+            let sheet = self.sheet(parts, &ossms, &placement)?;
             files.add("ossms.png", |out| files::write_png(out, &sheet))?;
-            self.add_maps(&mut files, "ossms.npy", parts, |part| &part.component.ossm)?;
+            self.add_maps(&mut files, "ossms.npy", &ossms)?;
             if parts.recipe == Recipe::Exact {
-                self.add_maps(&mut files, "components.npy", parts, |part| &part.component.values)?;
+                let components = maps(|part| &part.component.values)?;
+                self.add_maps(&mut files, "components.npy", &components)?;
             }
         }
         let report = self.report();
@@ -68,13 +74,13 @@ impl Answer<'_> {
     }
 
     /// A map of every part on the photo: parts x height x width.
-    fn add_maps(&self, files: &mut Files<'_>, name: &str, parts: &Parts, map: fn(&Part) -> &[f32]) -> Result<()> {
+    fn add_maps(&self, files: &mut Files<'_>, name: &str, maps: &[Vec<f32>]) -> Result<()> {
         let placement = self.explanation.placement(self.photo);
         let Size { height, width } = self.photo.size();
         files.add(name, |out| {
-            files::write_npy(out, &[parts.list.len(), height, width], |push| {
-                for part in &parts.list {
-                    placement.rows(map(part), |_, row| push(row))?;
+            files::write_npy(out, &[maps.len(), height, width], |push| {
+                for map in maps {
+                    placement.rows(map, |_, row| push(row))?;
                 }
                 Ok(())
             })

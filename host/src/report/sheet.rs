@@ -9,16 +9,16 @@ use crate::photo::Placement;
 use image::RgbImage;
 
 impl Answer<'_> {
-    pub(super) fn sheet(&self, parts: &Parts, placement: &Placement) -> Result<RgbImage> {
+    pub(super) fn sheet(&self, parts: &Parts, ossms: &[Vec<f32>], placement: &Placement) -> Result<RgbImage> {
         let photo = &self.photo.pixels;
         let tile = placement.on_copy(draw::tile_size(self.photo.size()));
         let saliency = tile.saliency(&self.explanation.map.values)?;
-        let rectified = |part: &Part| -> Result<Vec<f32>> {
-            let mut map = tile.upsampled(&part.component.ossm)?;
+        let rectified = |ossm: &Vec<f32>| -> Result<Vec<f32>> {
+            let mut map = tile.upsampled(ossm)?;
             map.iter_mut().for_each(|value| *value = value.max(0.0));
             Ok(map)
         };
-        let maps: Vec<Vec<f32>> = parts.list.iter().map(rectified).collect::<Result<_>>()?;
+        let maps: Vec<Vec<f32>> = ossms.iter().map(rectified).collect::<Result<_>>()?;
         let strongest = parts.list.iter().map(|part| part.contribution.abs()).fold(0.0, f32::max);
         let ossms = parts.list.iter().zip(&maps).enumerate().map(|(q, (part, map))| part_tile(q, part, map, strongest));
         draw::sheet(&Sheet {

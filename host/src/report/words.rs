@@ -38,7 +38,7 @@ impl Answer<'_> {
                 component.predicted,
                 part.weight,
                 100.0 * component.explained_variance,
-                place(&component.ossm, self.explanation.map.size),
+                place(&component.ossm, parts.size),
                 part.name.as_ref().map_or_else(String::new, |name| format!("  {}", named(name))),
             );
         }
@@ -56,7 +56,8 @@ impl Answer<'_> {
 
     pub(super) fn method_line(&self) -> String {
         let e = self.explanation;
-        let model = format!("model {}, layer {} ({})", self.model.manifest.name, e.layer, e.map.size);
+        let grid = e.parts.as_ref().map_or(e.layer_size, |parts| parts.size);
+        let model = format!("model {}, layer {} ({grid})", self.model.manifest.name, e.layer);
         let method = e.request.method.name();
         match &e.parts {
             Some(parts) => {
