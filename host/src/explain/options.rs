@@ -198,7 +198,7 @@ impl Options {
         let exact = recipe == Some(Recipe::Exact);
         let scales = self.scales.unwrap_or(if exact { manifest.explain.scales } else { 1 });
         ensure!((1..=2).contains(&scales), "--scales {scales} is out of range: expected 1 or 2");
-        // A layer refines none as fine as itself.
+        // A layer cannot refine its own maps.
         let guide = manifest.explain.guide.as_ref().filter(|guide| *guide != layer);
         ensure!(
             guide.is_some() || self.refine != Some(true),

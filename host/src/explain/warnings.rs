@@ -25,7 +25,7 @@ pub(crate) fn of(explanation: &Explanation, layer: Option<&Explained>) -> Vec<St
     }
     if let (Some(guide), None) = (&explanation.request.guide, &explanation.refinement) {
         warnings.push(format!(
-            "layer \"{guide}\" has too many positions at this size to refine the map: it was left as it is"
+            "layer \"{guide}\" has too many positions at this size to refine the map, so the map is not refined"
         ));
     }
     if !dead && explanation.map.values.iter().all(|value| *value <= 0.0) {

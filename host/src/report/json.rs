@@ -59,7 +59,7 @@ struct PhotoReport {
 struct MapReport {
     height: usize,
     width: usize,
-    /// The layer that refined it, if one did.
+    /// The guide layer that refined the map, if one did.
     refined_by: Option<String>,
 }
 
