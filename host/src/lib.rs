@@ -11,8 +11,9 @@
 //! let photo = Photo::open(path)?;
 //! let prompt = session.prompt("a cat")?;
 //! let why = session.explain(&photo, &prompt, &Options::new())?;
-//! let parts = why.parts.as_ref().map_or(&[][..], |parts| &parts.list);
-//! assert!(parts.iter().any(|part| part.contribution > 0.0));
+//! for part in why.parts.iter().flat_map(|parts| &parts.list) {
+//!     println!("{:+.3}", part.contribution);
+//! }
 //! # Ok::<(), decomcam::Error>(())
 //! ```
 //!
@@ -24,7 +25,7 @@
 //! | room | what goes in | what comes out |
 //! |---|---|---|
 //! | [`session`] | the name of a model | an open model, its towers loaded when they are first needed |
-//! | [`model`] | a directory or an ONNX file | a manifest as data, and the bytes of the files that it names |
+//! | [`model`] | a directory, a folder of Hugging Face's hub, or an ONNX file | a manifest as data, and the bytes of the files that it names |
 //! | [`onnx`] | the bytes of a network | a checked graph of floats; its layers, and the gradient back to any of them |
 //! | [`encoders`] | the graph, an input or a prompt | image and text vectors, activations, gradients; the network from a layer on |
 //! | [`score`] | image and text vectors | the reported score, the explained score, texts in order |
@@ -46,7 +47,7 @@
 //!
 //! | floor | rooms |
 //! |---|---|
-//! | 7 | [`eval`], [`compare`], [`pool`], [`report`] |
+//! | 7 | [`report`], [`eval`], [`compare`], [`pool`] |
 //! | 6 | [`board`], [`dataset`] |
 //! | 5 | [`explain`], [`session`] |
 //! | 4 | [`metrics`], [`methods`] |

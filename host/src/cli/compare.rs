@@ -23,7 +23,7 @@ Examples:
 pub struct CompareArgs {
     /// The photo: JPEG, PNG, WebP, BMP, GIF, TIFF or ICO
     pub photo: PathBuf,
-    /// What to explain: words such as "a cat", or a class of a classifier
+    /// Words such as "a cat", or a class of a classifier
     ///
     /// A class is given by its name or its number.
     #[arg(short, long, visible_alias = "class", help_heading = WHAT)]

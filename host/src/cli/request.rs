@@ -53,7 +53,7 @@ impl TuningArgs {
 /// The explanation that is asked for.
 #[derive(Clone, Debug, Args)]
 pub struct RequestArgs {
-    /// What to explain: words such as "a cat", or a class of a classifier
+    /// Words such as "a cat", or a class of a classifier
     ///
     /// A class is given by its name or its number. If nothing is given, the class that the classifier predicts is explained.
     #[arg(short, long, visible_alias = "class", help_heading = WHAT, display_order = 1)]

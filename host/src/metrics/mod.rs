@@ -1,6 +1,6 @@
 //! How good a saliency map is: whether it lies on the object, and whether the score depends on what it marks.
 //!
-//! Maps and masks are height x width, row-major, on the network's input. Maps are not negative, as [`crate::photo::Placement::saliency`] makes them.
+//! Maps and masks are height x width, row-major, on the network's input. Maps have no negative values, as [`crate::photo::Placement::saliency`] makes them.
 //! Inputs are three planes in normalised space, where zero is the mean colour. Everything is in `f64`, in one written order, and checked against numpy,
 //! scipy, scikit-learn and grad-cam by `tests/metrics.rs`.
 
@@ -12,7 +12,7 @@ pub use faithfulness::{Scorer, average_drop, average_increase, blurred, deletion
 pub use localisation::{BOX_THRESHOLDS, POINTING_TOLERANCE, best_iou, box_hits, energy, pointing, pxap};
 pub use road::{ROAD_NOISE, filled_in, road};
 
-/// A number that judges a map.
+/// A metric: a number that says how good a map is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Metric {
     /// [`pointing`].
