@@ -1,14 +1,13 @@
 //! Photos decomposed together (`decomcam eval --pool`): on matrices, against the core's SVD of them side by side; and from end to end.
 
-mod program;
+mod common;
 
+use common::random::Random;
+use common::run::decomcam;
+use common::{json, names, numbers};
 use decomcam::pool::{self, Shared};
-use decomcam::random::Random;
 use decomcam_core::svd;
-use program::{decomcam, numbers, said};
-use serde_json::Value;
 use std::fs;
-use std::path::Path;
 use tempfile::TempDir;
 
 /// What the core promises of a component (`decompose`, Accuracy), relative to the largest entry, which is below one here as every photo has norm one.
@@ -152,7 +151,7 @@ fn folders() -> TempDir {
     for folder in ["photos/cat", "photos/tabby_cat", "photos/qzxvw"] {
         fs::create_dir_all(place.path().join(folder)).unwrap();
     }
-    let cat = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/photos/chelsea.png");
+    let cat = common::cat();
     fs::copy(&cat, place.path().join("photos/tabby_cat/only.png")).unwrap();
     fs::copy(&cat, place.path().join("photos/cat/whole.png")).unwrap();
     fs::copy(&cat, place.path().join("photos/qzxvw/whole.png")).unwrap();
@@ -161,32 +160,20 @@ fn folders() -> TempDir {
     place
 }
 
-fn json(path: &Path) -> Value {
-    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
-}
-
 #[test]
 fn eval_pools_a_category() {
     let place = folders();
     let (photos, out) = (place.path().join("photos"), place.path().join("out"));
-    let paths = [("--photos", photos.as_path()), ("--out", &out)];
-    let run = |more: &[&str]| decomcam(&[&["eval", "--size", "96"], more].concat(), &paths);
+    let run = |more: &[&str]| {
+        decomcam(["eval", "--size", "96"]).args(more).path("--photos", &photos).path("--out", &out).said()
+    };
     // 6 x 6 positions of two photos, each centred: 70 components are all there are.
     let all =
         ["--pool", "cat,Cat", "--pool", "unicorn,qzxvw", "--components", "70", "--typical", "1", "--name-parts", "fur"];
-    let output = run(&all);
-    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
-    for named in ["broken.png, cat", "--pool unicorn", "cat, qzxvw, tabby cat", "qzxvw/whole.png, qzxvw", "wrote"] {
-        assert!(said(&output).contains(named), "{named} is missing in: {}", said(&output));
-    }
-    let names = |folder: &Path| -> Vec<String> {
-        let mut names: Vec<String> =
-            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
-    };
-    assert_eq!(names(&out.join("pool")), ["cat.json", "cat.png"]);
-    let report = json(&out.join("pool/cat.json"));
+    let named = ["broken.png, cat", "--pool unicorn", "cat, qzxvw, tabby cat", "qzxvw/whole.png, qzxvw"];
+    run(&all).exits_with(1).complains(&named).prints(&["wrote"]);
+    assert_eq!(names(out.join("pool")), ["cat.json", "cat.png"]);
+    let report = json(out.join("pool/cat.json"));
     assert_eq!((report["photos"].as_u64(), report["skipped_count"].as_u64()), (Some(2), Some(1)));
     let components = report["components"].as_array().unwrap();
     assert_eq!(components.len(), 70);
@@ -208,13 +195,10 @@ fn eval_pools_a_category() {
     assert_eq!(image::open(out.join("pool/cat.png")).unwrap().width(), 640);
 
     // One photo alone: what `explain` finds in it, of the same part of the photo.
-    let output = run(&["--pool", "tabby cat", "--margin", "14"]);
-    assert!(output.status.success(), "{}", said(&output));
-    let pooled = json(&out.join("pool/tabby cat.json"));
-    let photo = photos.join("tabby_cat/only.png");
-    let args = ["explain", photo.to_str().unwrap(), "--text", "a tabby cat", "--size", "96", "--components", "5"];
-    let output = decomcam(&[&args[..], &["--out", "-"]].concat(), &[]);
-    let explained: Value = serde_json::from_slice(&output.stdout).unwrap();
+    run(&["--pool", "tabby cat", "--margin", "14"]).exits_with(0);
+    let pooled = json(out.join("pool/tabby cat.json"));
+    let explain = decomcam(["explain", "--text", "a tabby cat", "--size", "96", "--components", "5", "--out", "-"]);
+    let explained = explain.arg(photos.join("tabby_cat/only.png")).ok().json();
     for key in ["explained_variance", "contribution"] {
         let (found, expected) = (numbers(&pooled["components"], key), numbers(&explained["parts"], key));
         assert_eq!(found.len(), expected.len());
@@ -232,9 +216,7 @@ fn eval_pools_a_category() {
         (&["--pool", "cat", "--method", "aligned"], 2, "--method"),
         (&["--typical", "2"], 2, "--pool"),
     ] {
-        let output = run(more);
-        assert_eq!(output.status.code(), Some(code), "{more:?}: {}", said(&output));
-        assert!(said(&output).contains(expected), "{expected} is missing in: {}", said(&output));
-        assert!(!out.exists() || names(&out.join("pool")).is_empty(), "{more:?}");
+        run(more).exits_with(code).complains(&[expected]);
+        assert!(!out.exists() || names(out.join("pool")).is_empty(), "{more:?}");
     }
 }

@@ -1,16 +1,16 @@
 //! `decomcam eval` and `compare` from end to end, on the repository's own photo.
 
-mod program;
+mod common;
 
-use program::{decomcam, numbers, said};
+use common::run::{Said, decomcam};
+use common::{cat, json, npy, numbers, root};
 use serde_json::Value;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::path::PathBuf;
 use tempfile::TempDir;
 
 fn photos() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/photos")
+    root("tests/photos")
 }
 
 /// The middle of the cat, as shares of the photo, called this.
@@ -34,12 +34,15 @@ impl Place {
         Self(place)
     }
 
-    fn eval(&self, out: &str, more: &[&str]) -> Output {
+    fn eval(&self, out: &str, more: &[&str]) -> Said {
         let size: &[&str] = if more.contains(&"--size") { &[] } else { &["--size", "96"] };
-        let args = [&["eval"], size, more].concat();
-        let (photos, annotations) = (photos(), self.0.path().join("annotations.jsonl"));
-        let out = self.0.path().join(out);
-        decomcam(&args, &[("--photos", &photos), ("--annotations", &annotations), ("--out", &out)])
+        decomcam(["eval"])
+            .args(size)
+            .args(more)
+            .path("--photos", photos())
+            .path("--annotations", self.0.path().join("annotations.jsonl"))
+            .path("--out", self.0.path().join(out))
+            .said()
     }
 
     fn read(&self, file: &str) -> String {
@@ -47,7 +50,7 @@ impl Place {
     }
 
     fn results(&self, out: &str) -> Value {
-        serde_json::from_str(&self.read(&format!("{out}/results.json"))).unwrap()
+        json(self.0.path().join(out).join("results.json"))
     }
 }
 
@@ -57,8 +60,7 @@ const METHODS: [&str; 2] = ["--method", "aligned,grad-cam,uniform"];
 fn eval_writes_everything_and_goes_on_where_it_was_stopped() {
     let place = Place::new(&line("chelsea.png", &["cat", "sofa", "person"]));
     let all = [&METHODS[..], &["--metrics", "all", "--step", "1024", "--leave-out", "person"]].concat();
-    let output = place.eval("whole", &all);
-    assert!(output.status.success(), "{}", said(&output));
+    place.eval("whole", &all).exits_with(0);
     let results = place.results("whole");
     assert_eq!((results["pairs"].as_u64(), results["left_out"]["by_category"].as_u64()), (Some(2), Some(1)));
     for metric in [
@@ -90,8 +92,8 @@ fn eval_writes_everything_and_goes_on_where_it_was_stopped() {
     }
 
     // At a size at which the model knows a cat, the explanation is on it.
-    let known = place.eval("known", &["--size", "224", "--method", "aligned,uniform", "--leave-out", "sofa,person"]);
-    assert!(known.status.success(), "{}", said(&known));
+    let args = ["--size", "224", "--method", "aligned,uniform", "--leave-out", "sofa,person"];
+    place.eval("known", &args).exits_with(0);
     let known = place.results("known");
     let cat = |method: &str, metric: &str| known["methods"][method][metric]["mean"].as_f64().unwrap();
     assert!(cat("aligned", "pointing") == 1.0 && cat("aligned", "pxap") > 1.5 * cat("uniform", "pxap"));
@@ -99,7 +101,7 @@ fn eval_writes_everything_and_goes_on_where_it_was_stopped() {
     // The maps of a network with shuffled weights are other maps.
     let more =
         ["--size", "96", "--method", "grad-cam,eigen-cam", "--leave-out", "sofa,person", "--randomise", "5", "--parts"];
-    assert!(place.eval("shuffled", &more).status.success());
+    place.eval("shuffled", &more).exits_with(0);
     let shuffled = place.results("shuffled");
     let stages = |method: &str| numbers(&shuffled["randomisation"][method], "mean");
     assert!(stages("grad-cam").len() > 3 && stages("grad-cam").iter().all(|rho| rho.abs() < 0.999));
@@ -112,27 +114,21 @@ fn eval_writes_everything_and_goes_on_where_it_was_stopped() {
     }
 
     // First less of it; then a stop in the middle of a line; then all: the same bytes, and nothing is computed twice.
-    let first = place.eval("parts", &["--method", "grad-cam", "--step", "1024", "--leave-out", "person"]);
-    assert!(first.status.success(), "{}", said(&first));
+    place.eval("parts", &["--method", "grad-cam", "--step", "1024", "--leave-out", "person"]).exits_with(0);
     let records = place.0.path().join("parts/records.jsonl");
     let before = fs::read_to_string(&records).unwrap();
     assert_eq!(before.lines().count(), 2);
     fs::write(&records, &before[..before.len() - 20]).unwrap();
-    assert!(place.eval("parts", &[&all[..], &["--threads", "1"]].concat()).status.success());
+    place.eval("parts", &[&all[..], &["--threads", "1"]].concat()).exits_with(0);
     let files = |out: &str| ["results.json", "results.md", "results.csv"].map(|f| place.read(&format!("{out}/{f}")));
     assert_eq!(files("parts"), files("whole"));
     let after = fs::read_to_string(&records).unwrap();
     assert!(after.starts_with(before.lines().next().unwrap()) && after.lines().count() == 1 + 6);
-    assert!(place.eval("parts", &all).status.success());
+    place.eval("parts", &all).exits_with(0);
     assert_eq!(fs::read_to_string(&records).unwrap(), after);
     assert_eq!(files("parts"), files("whole"));
     // Other settings do not take these records for theirs.
-    assert!(
-        place
-            .eval("parts", &[&METHODS[..], &["--layer", "block10", "--leave-out", "person"]].concat())
-            .status
-            .success()
-    );
+    place.eval("parts", &[&METHODS[..], &["--layer", "block10", "--leave-out", "person"]].concat()).exits_with(0);
     assert_eq!(fs::read_to_string(&records).unwrap().lines().count(), 1 + 6 + 6);
 }
 
@@ -146,8 +142,7 @@ fn bad_annotations_are_counted_named_and_skipped() {
         line("chelsea-ossms.png", &[r#"{"category": "cat", "polygon": [0.5, 0.5, 0.51, 0.5, 0.51, 0.51]}"#]),
     ];
     let place = Place::new(&annotations.concat());
-    let output = place.eval("out", &METHODS);
-    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    let output = place.eval("out", &METHODS).exits_with(1).complains(&["4 skipped, as named above"]);
     let results = place.results("out");
     assert_eq!((results["pairs"].as_u64(), results["skipped_count"].as_u64()), (Some(1), Some(4)));
     assert_eq!(results["left_out"]["mask_too_small"], 1);
@@ -159,9 +154,8 @@ fn bad_annotations_are_counted_named_and_skipped() {
     ] {
         let skipped = results["skipped"].as_array().unwrap().iter().find(|skipped| skipped["problem"] == problem);
         assert!(skipped.is_some_and(|skipped| skipped.to_string().contains(name)), "{problem}");
-        assert!(said(&output).contains(name), "{}", said(&output));
+        assert!(output.stderr.contains(name), "{output}");
     }
-    assert!(said(&output).contains("4 skipped, as named above"), "{}", said(&output));
 
     // Nothing to measure, and things that are no annotations: refused, and no results appear.
     for (annotations, more, expected) in [
@@ -176,15 +170,13 @@ fn bad_annotations_are_counted_named_and_skipped() {
         (&annotations[0][..], &["--layer", "nowhere"], "nowhere"),
     ] {
         let place = Place::new(annotations);
-        let output = place.eval("out", more);
-        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
-        assert!(said(&output).contains(expected), "{expected} is missing in: {}", said(&output));
+        place.eval("out", more).exits_with(1).complains(&[expected]);
         assert!(!place.0.path().join("out/results.json").exists());
     }
     let damaged = Place::new(&annotations[0]);
     fs::create_dir(damaged.0.path().join("out")).unwrap();
     fs::write(damaged.0.path().join("out/records.jsonl"), "words\n").unwrap();
-    assert!(said(&damaged.eval("out", &METHODS)).contains("records.jsonl`, line 1"));
+    damaged.eval("out", &METHODS).exits_with(1).complains(&["records.jsonl`, line 1"]);
 }
 
 #[test]
@@ -193,55 +185,46 @@ fn labels_by_folder_have_no_masks() {
     fs::create_dir_all(place.path().join("photos/tabby_cat")).unwrap();
     fs::copy(photos().join("chelsea.png"), place.path().join("photos/tabby_cat/a.png")).unwrap();
     let (photos, out) = (place.path().join("photos"), place.path().join("out"));
-    let paths = [("--photos", photos.as_path()), ("--out", &out)];
-    let args = ["eval", "--size", "96", "--method", "grad-cam", "--step", "4096"];
-    let output = decomcam(&args, &paths);
-    assert!(output.status.success(), "{}", said(&output));
-    let results: Value = serde_json::from_slice(&fs::read(out.join("results.json")).unwrap()).unwrap();
+    let eval = || {
+        let run = decomcam(["eval", "--size", "96", "--method", "grad-cam", "--step", "4096"]);
+        run.path("--photos", &photos).path("--out", &out)
+    };
+    eval().ok();
+    let results = json(out.join("results.json"));
     assert!(results["methods"]["grad-cam"]["insertion"]["mean"].is_f64());
     assert!(results["methods"]["grad-cam"]["pxap"].is_null() && results["categories"]["tabby cat"].is_object());
-    let output = decomcam(&[&args[..], &["--metrics", "pxap"]].concat(), &paths);
-    assert!(output.status.code() == Some(1) && said(&output).contains("--annotations"), "{}", said(&output));
+    eval().args(["--metrics", "pxap"]).refused(&["--annotations"]);
 }
 
 #[test]
 fn explain_by_another_method() {
     let place = TempDir::new().unwrap();
-    let cat = photos().join("chelsea.png");
-    let args = ["explain", cat.to_str().unwrap(), "--text", "a cat", "--size", "96", "--method"];
-    let output = decomcam(&[&args[..], &["ablation-cam"]].concat(), &[("--out", place.path())]);
-    assert!(output.status.success(), "{}", said(&output));
-    let report: Value = serde_json::from_slice(&fs::read(place.path().join("explanation.json")).unwrap()).unwrap();
+    let explain = |method| decomcam(["explain", "--text", "a cat", "--size", "96", "--method", method]).arg(cat());
+    explain("ablation-cam").path("--out", place.path()).ok();
+    let report = json(place.path().join("explanation.json"));
     assert_eq!((report["method"].as_str(), report["text"].as_str()), (Some("ablation-cam"), Some("a cat")));
-    let file = npyz::NpyFile::new(fs::File::open(place.path().join("saliency.npy")).unwrap()).unwrap();
-    assert_eq!(file.shape(), [300, 451]);
-    let values: Vec<f32> = file.into_vec().unwrap();
+    let (shape, values) = npy(place.path().join("saliency.npy"));
+    assert_eq!(shape, [300, 451]);
     assert!(values.contains(&1.0) && values.iter().all(|value| (0.0..=1.0).contains(value)));
     assert_eq!(image::open(place.path().join("overlay.png")).unwrap().width(), 451);
     // A recipe's name is a method's too.
-    let output = decomcam(&[&args[..], &["paper", "--out", "-"]].concat(), &[]);
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(report["recipe"]["name"], "paper");
+    assert_eq!(explain("paper").args(["--out", "-"]).ok().json()["recipe"]["name"], "paper");
 }
 
 #[test]
 fn compare_draws_and_tabulates() {
     let place = TempDir::new().unwrap();
-    let cat = photos().join("chelsea.png");
     let out = place.path().join("out");
-    let args = ["compare", cat.to_str().unwrap(), "--text", "a cat", "--size", "96"];
-    let methods = ["--method", "aligned", "--method", "grad-cam,rise", "--rise-masks", "8"];
-    let output = decomcam(&[&args[..], &methods].concat(), &[("--out", &out)]);
-    assert!(output.status.success(), "{}", said(&output));
-    let report: Value = serde_json::from_slice(&fs::read(out.join("comparison.json")).unwrap()).unwrap();
+    let compare = || decomcam(["compare", "--text", "a cat", "--size", "96"]).arg(cat()).path("--out", &out);
+    let output = compare().args(["--method", "aligned", "--method", "grad-cam,rise", "--rise-masks", "8"]).ok();
+    let report = json(out.join("comparison.json"));
     let rows = report["methods"].as_array().unwrap();
     let names: Vec<&str> = rows.iter().map(|row| row["method"].as_str().unwrap()).collect();
     assert_eq!(names, ["aligned", "grad-cam", "rise"]);
     for row in rows {
         assert!(["deletion", "insertion", "average_drop", "ms"].iter().all(|key| row[key].is_f64()), "{row}");
-        assert!(said(&output).contains(row["method"].as_str().unwrap()));
+        assert!(output.stdout.contains(row["method"].as_str().unwrap()), "{output}");
     }
     assert!(image::open(out.join("comparison.png")).unwrap().width() > 600);
-    let output = decomcam(&[&args[..], &["--method", "magic"]].concat(), &[("--out", &out)]);
-    assert!(output.status.code() == Some(2) && said(&output).contains("gscore-cam"), "{}", said(&output));
+    compare().args(["--method", "magic"]).misused(&["gscore-cam"]);
 }

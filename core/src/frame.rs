@@ -21,7 +21,7 @@
 use crate::{Error, maths};
 
 /// The version that this build writes and reads.
-pub const VERSION: u8 = 1;
+pub const FORMAT_VERSION: u8 = 1;
 
 /// Bytes before the saliency.
 pub const HEADER_LEN: usize = 24;
@@ -74,7 +74,7 @@ impl Header {
         if [m0, m1, m2, m3] != MAGIC {
             return Err(Error::NotAFrame);
         }
-        if version != VERSION {
+        if version != FORMAT_VERSION {
             return Err(Error::FrameVersion);
         }
         let size = |low, high| usize::from(u16::from_le_bytes([low, high]));
@@ -146,7 +146,7 @@ impl Record<'_> {
             sink(bytes)
         };
         put(&MAGIC)?;
-        put(&[VERSION, 0])?;
+        put(&[FORMAT_VERSION, 0])?;
         for size in [self.height, self.width, parts] {
             put(&(size as u16).to_le_bytes())?;
         }

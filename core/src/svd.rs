@@ -300,13 +300,10 @@ impl<'a> Columns<'a> {
             }
         }
         if longest != first {
-            let (a, b) = pair(self.norms, 1, first, longest)?;
-            exchange(a, b);
-            let (a, b) = pair(self.data, self.len, first, longest)?;
-            exchange(a, b);
+            exchange(self.norms, 1, first, longest)?;
+            exchange(self.data, self.len, first, longest)?;
             if let Some((data, len)) = follow {
-                let (a, b) = pair(data, *len, first, longest)?;
-                exchange(a, b);
+                exchange(data, *len, first, longest)?;
             }
         }
         Some(())
@@ -383,11 +380,14 @@ fn turn(a: &mut [f32], b: &mut [f32], half: f32, s: f32) {
     }
 }
 
-/// Two vectors change places. (`swap_with_slice` panics if the lengths differ.)
-fn exchange(a: &mut [f32], b: &mut [f32]) {
+/// Vectors `first` < `second` change places. (`swap_with_slice` panics if the lengths differ.)
+#[inline(never)]
+fn exchange(data: &mut [f32], len: usize, first: usize, second: usize) -> Option<()> {
+    let (a, b) = pair(data, len, first, second)?;
     for (a, b) in a.iter_mut().zip(b) {
         core::mem::swap(a, b);
     }
+    Some(())
 }
 
 /// Vectors `first` < `second` of those stored one after the other.
