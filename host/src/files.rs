@@ -1,4 +1,4 @@
-//! Files that are written aside and appear under their names together, and what is written into them.
+//! Files that are written under temporary names and renamed together, and the formats that are written.
 
 use crate::error::Sorted as _;
 use crate::{Error, Result};
@@ -9,7 +9,7 @@ use serde::Serialize;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-/// Files that are written aside and appear under their names together.
+/// Files that are written under temporary names and renamed together once all are complete.
 pub struct Files<'a> {
     directory: &'a Path,
     written: Vec<(tempfile::NamedTempFile, PathBuf)>,
@@ -21,10 +21,10 @@ impl<'a> Files<'a> {
         Self { directory, written: Vec::new() }
     }
 
-    /// Writes one file aside.
+    /// Writes one file under a temporary name.
     ///
     /// # Errors
-    /// Those of `write`; what has no kind yet becomes [`Error::Output`].
+    /// Those of `write`; an error without a kind becomes [`Error::Output`].
     pub fn add<E: Into<anyhow::Error>>(
         &mut self,
         name: &str,
@@ -43,7 +43,7 @@ impl<'a> Files<'a> {
         Ok(())
     }
 
-    /// Lets all appear under their names, in the order in which they were added.
+    /// Renames all files to their own names, in the order in which they were added.
     ///
     /// # Errors
     /// [`Error::Output`]. If a directory stands where a file is to go, no file appears.
@@ -69,7 +69,7 @@ impl<'a> Files<'a> {
     }
 }
 
-/// A file aside, with the permissions that a new file gets (temporary files are private otherwise).
+/// A temporary file with the permissions of an ordinary new file. Temporary files are private otherwise.
 fn temporary(directory: &Path) -> anyhow::Result<tempfile::NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".decomcam-");
@@ -86,7 +86,7 @@ fn temporary(directory: &Path) -> anyhow::Result<tempfile::NamedTempFile> {
     })
 }
 
-/// Makes the directory if need be, and finds out whether it can be written to: before the work, not after it.
+/// Creates the directory if it does not exist, and checks that it can be written to, before the work starts.
 ///
 /// # Errors
 /// [`Error::Output`].
@@ -135,7 +135,7 @@ fn write_samples(
     encoder.write_image(samples, width, height, kind).map_err(Into::into).kind(Error::Output)
 }
 
-/// Takes the next values of an array.
+/// A function that takes the next values of an array.
 pub type Push<'a> = dyn FnMut(&[f32]) -> Result<()> + 'a;
 
 /// A row-major little-endian f32 array of this shape, its values as `fill` gives them.

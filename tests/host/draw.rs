@@ -2,7 +2,7 @@
 
 use decomcam::Size;
 use decomcam::draw::{
-    ColourMap, Style, PARTS_A_PAGE, Sheet, Tile, Titled, copy, heatmap, overlay, pages, regions, sheet, tile_size,
+    ColourMap, PARTS_A_PAGE, Sheet, Style, Tile, Titled, copy, heatmap, overlay, pages, regions, sheet, tile_size,
     titled,
 };
 use decomcam::photo::{Framing, Placement, Rect};

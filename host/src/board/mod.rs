@@ -1,4 +1,4 @@
-//! Explanations on boards: what they cost, and recordings that a board computes again.
+//! Explanations on boards: the memory that they need, and recordings that a board computes again.
 
 pub mod budget;
 pub mod capsule;

@@ -122,7 +122,7 @@ impl Wiring {
         Ok(network.outputs[at])
     }
 
-    /// Why no gradient gets to the layer, if that is what is wrong.
+    /// Why the gradient of the layer cannot be computed, if that is the reason.
     pub(super) fn refusal(&self, model: &Model) -> Result<Option<String>> {
         let file = model.file(&model.manifest.image.file)?;
         let look =

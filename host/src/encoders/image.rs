@@ -135,8 +135,8 @@ impl ImageTower {
     /// Loads the image tower of a model.
     ///
     /// # Errors
-    /// An unknown layer or score (the message lists those there are), a size the tower cannot take, a file that is no such network, a layer that no
-    /// gradient gets to.
+    /// An unknown layer or score (the message lists those there are), a size the tower cannot take, a file that is no such network, or a layer
+    /// whose gradient cannot be computed.
     pub fn load(model: &Model, key: &TowerKey) -> Result<Self> {
         let wiring = Wiring::new(model, key)?;
         let plans = contained(|| wiring.plans(model)).map_err(|error| {

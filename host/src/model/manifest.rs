@@ -224,7 +224,7 @@ pub struct Explain {
     pub reported: String,
     /// The score whose gradient is taken.
     pub explained: String,
-    /// Sizes of the photo that the maps are taken from: 1, the network's own; 2, also twice that.
+    /// 1: maps are taken at the network's own input size; 2: also at twice that size.
     #[serde(default = "one")]
     pub scales: usize,
     /// A layer whose positions are finer than those of the default layer, at which finished maps are averaged over near positions with similar
@@ -298,7 +298,7 @@ impl ImageSide {
         finer.max_by_key(|layer| layer.stride)
     }
 
-    /// The 8-bit colour that becomes zero, the mean: the padding that says least.
+    /// The 8-bit colour that becomes zero, which is the mean; padding has this colour.
     pub fn padding(&self) -> [u8; 3] {
         self.mean.map(|level| level.round().clamp(0.0, 255.0) as u8)
     }
