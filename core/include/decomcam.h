@@ -8,12 +8,13 @@
 // - Every buffer is the caller's. Nothing is allocated, kept or freed; pointers in results are into the caller's workspace.
 // - A length counts elements, not bytes. Maps are one after the other, row by row. C channels, H height, W width, P selected channels, Q components.
 // - A pointer must be null or point to as many elements as its length says, alive during the call. Null is refused unless its text allows it, and so
-//   are a misaligned pointer and a length that does not fit. Buffers of one call must not overlap, except where it only reads both.
+//   are a misaligned pointer, a length that does not fit, and a buffer that is written and overlaps with another one of the call.
+// - What a call costs is bounded by the lengths that it gets.
 // - Outputs are written only if the status is DECOMCAM_STATUS_OK. A workspace, scratch or taps buffer, and what a call changes in place, has unspecified
 //   content after any other status.
-// - NaN and infinity are refused wherever they come in. Only the functions for a single row (bicubic, range, blend) pass them on.
+// - NaN and infinity are refused wherever they come in, and no result is NaN or infinite if the status is DECOMCAM_STATUS_OK.
 // - No function panics, throws, prints or uses global state: calls on different buffers may run at the same time.
-// - The same buffers give the same bits on every target.
+// - The same buffers give the same bits on every target, if decomcam_environment_ok().
 
 
 #ifndef DECOMCAM_H
@@ -49,6 +50,9 @@
 
 // Scratch of decomcam_bicubic_row(), of the width (W) of the maps.
 #define DECOMCAM_BICUBIC_SCRATCH_LEN(width) ((size_t)(width) + 4)
+
+// Workspace of an overlay, of the width (W) of the map and that of the picture.
+#define DECOMCAM_OVERLAY_WORKSPACE_LEN(width, out_width) (DECOMCAM_BICUBIC_SCRATCH_LEN(width) + (size_t)(out_width))
 
 // Workspace of decomcam_mask_scores(), of the width (W) of the OSSMs, that of the masks, and the number of OSSMs (Q).
 #define DECOMCAM_MASK_WORKSPACE_LEN(width, out_width, components) \
@@ -88,14 +92,24 @@ enum decomcam_status
   DECOMCAM_STATUS_CAPSULE_VERSION = 9,
   // Reserved.
   DECOMCAM_STATUS_CAPSULE_DAMAGED = 10,
+  // Reserved, as are the next two.
+  DECOMCAM_STATUS_NOT_A_FRAME = 11,
+  // Reserved.
+  DECOMCAM_STATUS_FRAME_VERSION = 12,
+  // Reserved.
+  DECOMCAM_STATUS_FRAME_DAMAGED = 13,
   // A pointer is null. (Numbers from 100 on are the C interface's own.)
   DECOMCAM_STATUS_NULL_POINTER = 100,
   // A pointer is not aligned for what it points to.
   DECOMCAM_STATUS_MISALIGNED = 101,
-  // The caller's scorer failed.
+  // The caller's scorer or sink failed.
   DECOMCAM_STATUS_CALLBACK = 102,
-  // There is no element type, sign rule, recipe or method of this number.
+  // There is no element type, sign rule, formula or method of this number.
   DECOMCAM_STATUS_UNKNOWN_OPTION = 103,
+  // The parts have been rectified: closed forms need the signs.
+  DECOMCAM_STATUS_RECTIFIED = 104,
+  // A buffer that is written overlaps with another one.
+  DECOMCAM_STATUS_OVERLAP = 105,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -147,26 +161,26 @@ typedef uint32_t decomcam_sign;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
-// How contributions become weights.
-enum decomcam_recipe
+// How the scores of masked photos become weights.
+enum decomcam_formula
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : uint32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
   // The paper's overview figure: min-max of the contributions.
-  DECOMCAM_RECIPE_PAPER = 0,
+  DECOMCAM_FORMULA_PAPER = 0,
   // The released notebook: contributions over their maximum, zero below 0.01.
-  DECOMCAM_RECIPE_NOTEBOOK = 1,
+  DECOMCAM_FORMULA_NOTEBOOK = 1,
   // The first release: contributions times their softmax.
-  DECOMCAM_RECIPE_V1 = 2,
+  DECOMCAM_FORMULA_V1 = 2,
   // The last release: scores over their maximum, zero below 0.001.
-  DECOMCAM_RECIPE_V25 = 3,
+  DECOMCAM_FORMULA_V25 = 3,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
-typedef enum decomcam_recipe decomcam_recipe;
+typedef enum decomcam_formula decomcam_formula;
 #else
-typedef uint32_t decomcam_recipe;
+typedef uint32_t decomcam_formula;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
@@ -197,9 +211,6 @@ typedef uint32_t decomcam_method;
 
 // The mask of one OSSM at the size of the network's input, given to a scorer. Its rows are made when decomcam_mask_row() asks for them.
 typedef struct decomcam_mask decomcam_mask;
-
-// The range of a map's values, gathered row by row, for min-max scaling.
-typedef struct Range Range;
 
 // Borrowed maps: channels x height x width numbers in memory that somebody else owns. Value (c, y, x) is element
 // c * channel_stride + y * row_stride + x * column_stride of data.
@@ -262,11 +273,11 @@ typedef struct decomcam_question {
 typedef struct decomcam_convergence {
   // Sweeps done, the last one (which only confirmed) included.
   uint32_t sweeps;
-  // Rotations in the last sweep: zero if converged.
+  // Rotations in the last sweep. A few may be left when the sweeps have converged: those of pairs that were orthogonal but for rounding.
   uint32_t rotations;
   // Largest |cosine| between two columns met in the last sweep.
   float largest_cosine;
-  // 1 if every pair is orthogonal, else 0.
+  // 1 if in the last sweep no pair was further from orthogonal than rounding explains, largest_cosine <= 4 sqrt(rows) 2^-23; else 0.
   uint32_t converged;
 } decomcam_convergence;
 
@@ -282,8 +293,10 @@ typedef struct decomcam_parts {
   const float *singular_values;
   // How many singular values.
   size_t singular_values_len;
-  // L, H x W: the first-order map of the score, over the selected channels.
-  const float *first_order;
+  // H x W: the first-order map of the score over the selected channels, less its mean over positions.
+  const float *centred_first_order;
+  // 0 for signed components, 1 after decomcam_rectify(): the closed forms, which need the signs, are refused then.
+  uint32_t rectified;
   // How far the sweeps got.
   struct decomcam_convergence convergence;
 } decomcam_parts;
@@ -295,7 +308,7 @@ typedef uint16_t decomcam_channel;
 typedef struct decomcam_explanation {
   // The logit of the class, less that of the other if there is one: what is explained.
   float score;
-  // OSSMs (components, after decomcam_rectify()) and singular values.
+  // OSSMs (components, rectified) and singular values.
   struct decomcam_parts parts;
   // Q: the contribution of each OSSM that the gradient predicts, over the largest: -1..1.
   const float *predicted;
@@ -305,13 +318,29 @@ typedef struct decomcam_explanation {
   const float *weights;
   // H x W: the weighted sum of the OSSMs, not scaled.
   const float *saliency;
-  // H x W: L over all channels, the plain class activation map less its mean.
-  const float *first_order;
+  // H x W: the plain class activation map less its mean over positions, over all channels.
+  const float *centred_first_order;
   // P: the selected channels, largest weight first.
   const decomcam_channel *channels;
   // P.
   size_t channels_len;
 } decomcam_explanation;
+
+// What decomcam_decompose() is asked: which channels, with which weights, and how many components.
+typedef struct decomcam_selection {
+  // The weight of every channel of the layer, C.
+  const float *weights;
+  // C.
+  size_t weights_len;
+  // The selected channels, P, as decomcam_top_channels() gives them.
+  const decomcam_channel *channels;
+  // P.
+  size_t channels_len;
+  // Q, the components.
+  size_t components;
+  // Which side of a component is kept.
+  decomcam_sign sign;
+} decomcam_selection;
 
 // The four weights of one output column, and where on the source they start.
 typedef struct decomcam_tap {
@@ -346,6 +375,36 @@ typedef struct decomcam_range {
 // C++ exception nor longjmp() may leave it.
 typedef int32_t (*decomcam_scorer)(void *context, struct decomcam_mask *mask, float *score);
 
+// What decomcam_mask_scores() is asked: the maps that mask, and the network that scores.
+typedef struct decomcam_masking {
+  // Q x H x W.
+  const float *ossms;
+  // Q H W.
+  size_t ossms_len;
+  // From H x W to the size of the network's input.
+  const struct decomcam_bicubic *bicubic;
+  // The network, called 1 + Q times.
+  decomcam_scorer scorer;
+  // Handed to the scorer.
+  void *context;
+} decomcam_masking;
+
+// A saliency map over a picture. Filled by decomcam_overlay_init().
+typedef struct decomcam_overlay {
+  // From the layer's size to the picture's.
+  const struct decomcam_bicubic *bicubic;
+  // H x W of the layer.
+  const float *saliency;
+  // H W.
+  size_t saliency_len;
+  // Of the resampled saliency, negatives cut off.
+  struct decomcam_range range;
+} decomcam_overlay;
+
+// Where the bytes of a frame go: a serial port, a socket, a file. Called with a few bytes at a time, in order. Returns 0 on success; any other number ends
+// the frame.
+typedef int32_t (*decomcam_sink)(void *context, const uint8_t *bytes, size_t len);
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -355,6 +414,9 @@ uint32_t decomcam_version(void);
 
 // The status in words, for any number; never null.
 const char *decomcam_status_name(decomcam_status status);
+
+// 1 if the arithmetic is as the same bits everywhere need it: rounded to nearest, subnormal numbers kept (on Arm: FPSCR bits 22 to 24 zero); else 0.
+uint32_t decomcam_environment_ok(void);
 
 // Maps of floats or bytes in the order channels x height x width, row-major: ONNX, PyTorch. len is the number of elements in data. Scale is 1 and zero
 // point 0 at first. Nothing is checked here: the functions that read the maps do.
@@ -426,43 +488,42 @@ decomcam_status decomcam_top_channels(const float *weights,
 
 // The first components of the weighted, centred maps of the selected channels: matrix X = U diag(s) V' of positions x channels, components U diag(s).
 //
-// activations C x H x W; weights C; channels P. The workspace takes DECOMCAM_WORKSPACE_LEN(H * W, P) floats; parts points into it.
+// activations C x H x W. The workspace takes DECOMCAM_WORKSPACE_LEN(H * W, P) floats; parts points into it.
 decomcam_status decomcam_decompose(const struct decomcam_maps *activations,
-                                   const float *weights,
-                                   size_t weights_len,
-                                   const decomcam_channel *channels,
-                                   size_t channels_len,
-                                   size_t components,
-                                   decomcam_sign sign,
+                                   const struct decomcam_selection *selection,
                                    float *workspace,
                                    size_t workspace_len,
                                    struct decomcam_parts *parts);
 
-// The share of component q in the first-order map: the closed form of its contribution.
-decomcam_status decomcam_alignment(const struct decomcam_parts *parts, size_t q, float *alignment);
+// The share of component q in the centred first-order map: the closed form of its contribution. Refused after decomcam_rectify().
+decomcam_status decomcam_alignment(const struct decomcam_parts *parts,
+                                   size_t q,
+                                   float *alignment);
 
-// The contributions that the gradient predicts, over the largest among them: -1..1. Take it before decomcam_rectify(). len at most Q.
+// The contributions that the gradient predicts, over the largest among them: -1..1. Refused after decomcam_rectify(). len at
+// most Q.
 decomcam_status decomcam_predicted(const struct decomcam_parts *parts,
                                    float *predicted,
                                    size_t len);
 
-// The weights of the closed form: what decomcam_predicted() says, zero where that is negative. Take it before decomcam_rectify(). len at most Q.
+// The weights of the closed form: what decomcam_predicted() says, zero where that is negative. Refused after decomcam_rectify(). len at most
+// Q.
 decomcam_status decomcam_aligned_weights(const struct decomcam_parts *parts,
                                          float *weights,
                                          size_t len);
 
-// Weights with which the signed components sum to the first-order map, if all that exist are there, and to the nearest that so many come to it
-// otherwise: decomcam_integrate_sum() without decomcam_rectify(). Zero for a component below 1e-6 of the largest. Take it before decomcam_rectify().
-// len at most Q.
+// Weights with which the signed components sum to the centred first-order map, if all that exist are there, and to the nearest that so many come to it
+// otherwise: decomcam_integrate_sum() of the components, to which decomcam_first_order_mean() is added. Zero for a component below 1e-6 of the largest.
+// Refused after decomcam_rectify(). len at most Q.
 decomcam_status decomcam_exact_weights(const struct decomcam_parts *parts,
                                        float *weights,
                                        size_t len);
 
 // Cuts negatives off: the components become OSSMs.
-decomcam_status decomcam_rectify(const struct decomcam_parts *parts);
+decomcam_status decomcam_rectify(struct decomcam_parts *parts);
 
 // Weights of the OSSMs from the scores of the photos that they mask and the score of the wholly blurred photo. scores and weights len each.
-decomcam_status decomcam_score_weights(decomcam_recipe recipe,
+decomcam_status decomcam_score_weights(decomcam_formula formula,
                                        const float *scores,
                                        float blurred,
                                        float *weights,
@@ -502,8 +563,10 @@ struct decomcam_range decomcam_range_empty(void);
 // Widens the range to hold these values.
 decomcam_status decomcam_range_include(struct decomcam_range *range, const float *values, size_t len);
 
-// (value - low) / (high - low) in place, 0..1; all zero where the range is empty or one value.
-decomcam_status decomcam_range_scale(const struct decomcam_range *range, float *values, size_t len);
+// (value - low) / (high - low) in place, 0..1; all zero where the range is empty or one value. What is outside of the range becomes 0 or 1.
+decomcam_status decomcam_range_scale(const struct decomcam_range *range,
+                                     float *values,
+                                     size_t len);
 
 // out = max(photo * mask, blurred * (1 - mask)): the photo where the mask is high, the blurred photo where it is low. All len long.
 decomcam_status decomcam_blend(const float *photo,
@@ -514,13 +577,8 @@ decomcam_status decomcam_blend(const float *photo,
 
 // Scores of the photo masked by each OSSM, and of the wholly blurred photo, by a network that the caller runs.
 //
-// ossms Q x H x W; scores Q. The workspace takes DECOMCAM_MASK_WORKSPACE_LEN(width, out_width, Q) floats. context is handed to the scorer, which is called
-// 1 + Q times.
-decomcam_status decomcam_mask_scores(const float *ossms,
-                                     size_t ossms_len,
-                                     const struct decomcam_bicubic *bicubic,
-                                     decomcam_scorer scorer,
-                                     void *context,
+// scores Q. The workspace takes DECOMCAM_MASK_WORKSPACE_LEN(width, out_width, Q) floats.
+decomcam_status decomcam_mask_scores(const struct decomcam_masking *masking,
                                      float *workspace,
                                      size_t workspace_len,
                                      float *scores,
@@ -529,6 +587,52 @@ decomcam_status decomcam_mask_scores(const float *ossms,
 
 // Row y of a mask, 0..1. row as long as the mask is wide. Only in a scorer, with the mask that it was given.
 decomcam_status decomcam_mask_row(struct decomcam_mask *mask, size_t y, float *row, size_t len);
+
+// Floats of workspace for the functions of an overlay: DECOMCAM_OVERLAY_WORKSPACE_LEN() as a function.
+size_t decomcam_overlay_workspace_len(size_t width, size_t out_width);
+
+// Prepares the drawing of a saliency map (H x W of the layer, as decomcam_explain() gives it) over a picture of bicubic's size, row by row: goes over the
+// resampled map once to find its range. bicubic and saliency must live as long as the overlay.
+//
+// The workspace takes DECOMCAM_OVERLAY_WORKSPACE_LEN(width, out_width) floats.
+decomcam_status decomcam_overlay_init(struct decomcam_overlay *overlay,
+                                      const struct decomcam_bicubic *bicubic,
+                                      const float *saliency,
+                                      size_t saliency_len,
+                                      float *workspace,
+                                      size_t workspace_len);
+
+// Row y of the overlay, in place of that row of the picture: red, green and blue of each pixel, a byte each. len is 3 * out_width.
+//
+// A pixel becomes (1 - a) picture + a colour(s), with s the saliency in 0..1, its colour in inferno, and a = 0.85 s^0.7. Pixels are those of the desktop.
+decomcam_status decomcam_overlay_rgb888(const struct decomcam_overlay *overlay,
+                                        size_t y,
+                                        float *workspace,
+                                        size_t workspace_len,
+                                        uint8_t *pixels,
+                                        size_t len);
+
+// The same for pixels of 16 bits, five of red, six of green, five of blue from the highest bit down, in the machine's byte order. len is out_width.
+decomcam_status decomcam_overlay_rgb565(const struct decomcam_overlay *overlay,
+                                        size_t y,
+                                        float *workspace,
+                                        size_t workspace_len,
+                                        uint16_t *pixels,
+                                        size_t len);
+
+// Bytes of a frame of H x W positions and Q parts; 0 if there is none of this size.
+size_t decomcam_frame_len(size_t height, size_t width, size_t components);
+
+// Packs what decomcam_explain() found into a frame, which `decomcam show` draws: decomcam_frame_len() bytes, given to sink a few at a time.
+//
+// question is what was asked; height and width are H and W of the layer; context is handed to sink. Numbers that are not finite are refused before the
+// first byte.
+decomcam_status decomcam_frame_write(const struct decomcam_explanation *explanation,
+                                     const struct decomcam_question *question,
+                                     size_t height,
+                                     size_t width,
+                                     decomcam_sink sink,
+                                     void *context);
 
 // pooled_c = mean over positions of activation_c. activations C x H x W; pooled C.
 decomcam_status decomcam_pool(const struct decomcam_maps *activations, float *pooled, size_t len);
@@ -548,22 +652,41 @@ decomcam_status decomcam_head_channel_weights(const struct decomcam_head *head,
                                               float *weights,
                                               size_t len);
 
-// L = sum over all channels of weight_c * (activation_c - its mean): the first-order map of the score. activations C x H x W; weights C; map H x W;
-// scratch 2 H W.
-decomcam_status decomcam_first_order(const struct decomcam_maps *activations,
-                                     const float *weights,
-                                     size_t weights_len,
-                                     float *scratch,
-                                     size_t scratch_len,
-                                     float *map,
-                                     size_t map_len);
+// map = sum over all channels of weight_c * activation_c: the first-order map of the score, its mean included; the plain class activation map.
+//
+// activations C x H x W; weights C; map H x W; scratch 2 H W.
+decomcam_status decomcam_uncentred_first_order(const struct decomcam_maps *activations,
+                                               const float *weights,
+                                               size_t weights_len,
+                                               float *scratch,
+                                               size_t scratch_len,
+                                               float *map,
+                                               size_t map_len);
+
+// map = sum over all channels of weight_c * (activation_c - its mean): the first-order map of the score less its mean over positions.
+//
+// activations C x H x W; weights C; map H x W; scratch 2 H W.
+decomcam_status decomcam_centred_first_order(const struct decomcam_maps *activations,
+                                             const float *weights,
+                                             size_t weights_len,
+                                             float *scratch,
+                                             size_t scratch_len,
+                                             float *map,
+                                             size_t map_len);
+
+// The mean over positions of decomcam_uncentred_first_order(): add it to the sum of components weighted by decomcam_exact_weights().
+decomcam_status decomcam_first_order_mean(const struct decomcam_maps *activations,
+                                          const float *weights,
+                                          size_t weights_len,
+                                          float *mean);
 
 // The measured contribution of each OSSM on a linear head: the score of the features kept where the OSSM is high and blended towards their mean
-// elsewhere, less the score of the features wholly blended. ossms Q x H x W; first_order H x W; scratch H W; contributions Q.
+// elsewhere, less the score of the features wholly blended. ossms Q x H x W; centred_first_order H x W (decomcam_centred_first_order()); scratch H W;
+// contributions Q.
 decomcam_status decomcam_contributions(const float *ossms,
                                        size_t ossms_len,
-                                       const float *first_order,
-                                       size_t first_order_len,
+                                       const float *centred_first_order,
+                                       size_t centred_first_order_len,
                                        float *scratch,
                                        size_t scratch_len,
                                        float *contributions,

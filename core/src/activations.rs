@@ -5,6 +5,7 @@ use crate::maths::{self, LANES};
 
 /// Where value (c, y, x) of `channels` x `height` x `width` maps lies: element `c * channel_stride + y * row_stride + x * column_stride`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Layout {
     channels: usize,
     height: usize,
@@ -32,6 +33,16 @@ impl Layout {
         Self { channels, height, width, channel_stride, row_stride, column_stride }
     }
 
+    /// Whether a map lies row by row without a gap.
+    const fn is_contiguous(&self) -> bool {
+        self.column_stride == 1 && self.row_stride == self.width
+    }
+
+    /// Values. To be asked only if there is an extent.
+    const fn count(&self) -> usize {
+        self.channels.wrapping_mul(self.height).wrapping_mul(self.width)
+    }
+
     /// Elements from the first to the last value, both included; None if there is no value or the number does not fit.
     fn extent(&self) -> Option<usize> {
         let last = |count: usize, stride: usize| count.checked_sub(1)?.checked_mul(stride);
@@ -49,14 +60,14 @@ impl Layout {
 pub enum Quantisation<'a> {
     /// One scale and zero point for all values.
     PerTensor {
-        /// Finite.
+        /// Finite, and 255 times it as well.
         scale: f32,
         /// In the range of the bytes.
         zero_point: i16,
     },
     /// Each channel its own.
     PerChannel {
-        /// One for each channel, finite.
+        /// One for each channel, finite, and 255 times it as well.
         scales: &'a [f32],
         /// One for each channel, in the range of the bytes; or none, if all are zero.
         zero_points: &'a [i16],
@@ -82,7 +93,8 @@ impl Quantisation<'_> {
         }
         for channel in 0..channels {
             let (scale, zero_point) = self.of_channel(channel).ok_or(Error::Shape)?;
-            if !scale.is_finite() || !bytes.contains(&zero_point) {
+            // A byte and its zero point are at most 255 apart.
+            if !(255.0 * scale).is_finite() || !bytes.contains(&zero_point) {
                 return Err(Error::Quantisation);
             }
             if let Self::PerTensor { .. } = self {
@@ -113,7 +125,8 @@ impl<'a> Maps<'a> {
     /// A view of floats. The buffer may be longer than the layout needs.
     ///
     /// # Errors
-    /// [`Error::Shape`] if a size is zero or the layout reaches beyond the buffer.
+    /// [`Error::Shape`] if a size is zero, if the layout reaches beyond the buffer, if it has more values than the buffer, or a stride of zero between
+    /// columns.
     pub fn f32(values: &'a [f32], layout: Layout) -> Result<Self, Error> {
         Self::within(values.len(), Values::F32(values), layout)
     }
@@ -129,8 +142,8 @@ impl<'a> Maps<'a> {
     /// A view of signed bytes.
     ///
     /// # Errors
-    /// [`Error::Shape`] as for floats, or if a per-channel quantisation has another number of channels; [`Error::Quantisation`] if a scale is not
-    /// finite or a zero point is no byte.
+    /// [`Error::Shape`] as for floats, or if a per-channel quantisation has another number of channels; [`Error::Quantisation`] if a zero point is no
+    /// byte, or a scale is not finite or so large that a value would not be.
     pub fn i8(values: &'a [i8], layout: Layout, quantisation: Quantisation<'a>) -> Result<Self, Error> {
         let maps = Self::within(values.len(), Values::I8(values, quantisation), layout)?;
         quantisation.is_for(layout.channels, -128..=127)?;
@@ -148,8 +161,11 @@ impl<'a> Maps<'a> {
     }
 
     fn within(len: usize, values: Values<'a>, layout: Layout) -> Result<Self, Error> {
+        // No more values than the buffer has: what a call costs is bounded by the lengths that it gets.
         match layout.extent() {
-            Some(extent) if extent <= len => Ok(Self { values, layout }),
+            Some(extent) if extent.max(layout.count()) <= len && (layout.column_stride > 0 || layout.width == 1) => {
+                Ok(Self { values, layout })
+            }
             _ => Err(Error::Shape),
         }
     }
@@ -232,91 +248,126 @@ impl<'a> Maps<'a> {
         if channel >= self.layout.channels || out.len() != self.positions() {
             return Err(Error::Shape);
         }
-        let mut places = out.iter_mut();
-        self.visit(channel, |value| {
-            if let Some(place) = places.next() {
-                *place = value;
+        let mut rest = out;
+        self.visit(channel, &mut |run| {
+            if let Some((places, others)) = core::mem::take(&mut rest).split_at_mut_checked(run.len()) {
+                for (place, value) in places.iter_mut().zip(run) {
+                    *place = *value;
+                }
+                rest = others;
             }
         })
     }
 
-    /// Mean of one channel's map: the bits of [`maths::mean`] of what [`Maps::read`] copies, without a copy.
+    /// Mean of one channel's map: the bits of [`crate::sums::mean`] of what [`Maps::read`] copies, without a copy.
     ///
     /// # Errors
     /// [`Error::Shape`] if there is no such channel.
     pub fn mean(&self, channel: usize) -> Result<f32, Error> {
-        let count = self.positions() as f32;
-        let first = self.sum_less(channel, 0.0)? / count;
-        Ok(first + self.sum_less(channel, first)? / count)
-    }
-
-    /// sum over positions of value times `other`, in lane order: the bits of [`maths::dot`].
-    pub(crate) fn dot(&self, channel: usize, other: &[f32]) -> Result<f32, Error> {
-        let mut lanes = [0.0; LANES];
-        let mut position = 0;
-        let mut others = other.iter();
-        self.visit(channel, |value| {
-            if let (Some(lane), Some(other)) = (lanes.get_mut(position % LANES), others.next()) {
-                *lane += value * other;
-            }
-            position += 1;
-        })?;
-        Ok(maths::tree(lanes))
-    }
-
-    /// sum over positions of (value - offset), in lane order.
-    fn sum_less(&self, channel: usize, offset: f32) -> Result<f32, Error> {
-        let mut lanes = [0.0; LANES];
-        let mut position = 0;
-        self.visit(channel, |value| {
-            if let Some(lane) = lanes.get_mut(position % LANES) {
-                *lane += value - offset;
-            }
-            position += 1;
-        })?;
-        Ok(maths::tree(lanes))
-    }
-
-    /// Calls `f` with each value of one channel, row by row.
-    #[inline]
-    pub(crate) fn visit(&self, channel: usize, f: impl FnMut(f32)) -> Result<(), Error> {
         if channel >= self.layout.channels {
             return Err(Error::Shape);
         }
+        if let (Values::F32(values), true) = (self.values, self.layout.is_contiguous()) {
+            let start = channel * self.layout.channel_stride;
+            return Ok(maths::mean(values.get(start..start + self.positions()).ok_or(Error::Shape)?));
+        }
+        Ok(maths::mean_of_runs(self.positions(), &|see| {
+            // The channel exists.
+            let _ = self.visit(channel, see);
+        }))
+    }
+
+    /// sum over positions of value times `other`, in lane order: the bits of [`crate::sums::dot`].
+    pub(crate) fn dot(&self, channel: usize, other: &[f32]) -> Result<f32, Error> {
+        let mut lanes = [0.0; LANES];
+        let mut rest = other;
+        self.visit(channel, &mut |run| {
+            if let Some((others, more)) = rest.split_at_checked(run.len()) {
+                maths::add_products(&mut lanes, run, others);
+                rest = more;
+            }
+        })?;
+        Ok(maths::tree(lanes))
+    }
+
+    /// Largest |value| of one channel; infinity if any is infinite or NaN, or there is no such channel.
+    pub(crate) fn largest_magnitude(&self, channel: usize) -> f32 {
+        let mut largest = 0.0_f32;
+        let seen = self.visit(channel, &mut |run| largest = maths::greater(maths::largest_magnitude(run), largest));
+        if seen.is_ok() { largest } else { f32::INFINITY }
+    }
+
+    /// Whether no value is NaN or infinite. Bytes need no look: their scales have been checked.
+    #[cfg(feature = "capi")]
+    pub(crate) fn is_finite(&self) -> bool {
         match self.values {
-            Values::F32(values) => visit(values, &self.layout, channel, |value| value, f),
-            Values::F32Words(words) => visit(words, &self.layout, channel, f32::from_le_bytes, f),
+            Values::F32(_) | Values::F32Words(_) => (0..self.channels()).all(|c| self.largest_magnitude(c).is_finite()),
+            Values::I8(..) | Values::U8(..) => true,
+        }
+    }
+
+    /// Calls `f` with the values of one channel, row by row, in runs of which all but the last are a whole number of lanes long.
+    pub(crate) fn visit(&self, channel: usize, f: &mut dyn FnMut(&[f32])) -> Result<(), Error> {
+        if channel >= self.layout.channels {
+            return Err(Error::Shape);
+        }
+        let mut run = [0.0; RUN];
+        let run = &mut run;
+        match self.values {
+            Values::F32(values) if self.layout.is_contiguous() => {
+                let start = channel * self.layout.channel_stride;
+                f(values.get(start..start + self.positions()).ok_or(Error::Shape)?);
+                Ok(())
+            }
+            Values::F32(values) => visit(values, &self.layout, channel, run, |value| value, f),
+            Values::F32Words(words) => visit(words, &self.layout, channel, run, f32::from_le_bytes, f),
             Values::I8(values, quantisation) => {
                 let (scale, zero_point) = quantisation.of_channel(channel).ok_or(Error::Shape)?;
-                visit(values, &self.layout, channel, |byte| f32::from(i16::from(byte) - zero_point) * scale, f)
+                visit(values, &self.layout, channel, run, |byte| f32::from(i16::from(byte) - zero_point) * scale, f)
             }
             Values::U8(values, quantisation) => {
                 let (scale, zero_point) = quantisation.of_channel(channel).ok_or(Error::Shape)?;
-                visit(values, &self.layout, channel, |byte| f32::from(i16::from(byte) - zero_point) * scale, f)
+                visit(values, &self.layout, channel, run, |byte| f32::from(i16::from(byte) - zero_point) * scale, f)
             }
         }
     }
 }
 
-#[inline]
+/// Values that are converted before they are handed on.
+const RUN: usize = 4 * LANES;
+
 fn visit<T: Copy>(
     values: &[T],
     layout: &Layout,
     channel: usize,
+    run: &mut [f32; RUN],
     number: impl Fn(T) -> f32,
-    mut f: impl FnMut(f32),
+    f: &mut dyn FnMut(&[f32]),
 ) -> Result<(), Error> {
-    let start = channel * layout.channel_stride;
-    if layout.column_stride == 1 && layout.row_stride == layout.width {
-        let end = start + layout.height * layout.width;
-        values.get(start..end).ok_or(Error::Shape)?.iter().for_each(|value| f(number(*value)));
-        return Ok(());
-    }
+    let mut len = 0;
     for y in 0..layout.height {
-        for x in 0..layout.width {
-            let index = start + y * layout.row_stride + x * layout.column_stride;
-            f(number(*values.get(index).ok_or(Error::Shape)?));
+        // From the first value of the row to the last one; a stride of zero is that of one column.
+        let start = channel * layout.channel_stride + y * layout.row_stride;
+        let row = values.get(start..=start + (layout.width - 1) * layout.column_stride).ok_or(Error::Shape)?;
+        let mut row = row.chunks(layout.column_stride.max(1));
+        loop {
+            let free = run.get_mut(len..).ok_or(Error::Shape)?;
+            let room = free.len();
+            let mut taken = 0;
+            for (place, values) in free.iter_mut().zip(&mut row) {
+                if let [value, ..] = values {
+                    *place = number(*value);
+                }
+                taken += 1;
+            }
+            if taken < room {
+                len += taken;
+                break;
+            }
+            f(run);
+            len = 0;
         }
     }
+    f(run.get(..len).ok_or(Error::Shape)?);
     Ok(())
 }

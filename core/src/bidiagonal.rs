@@ -15,6 +15,7 @@ pub(crate) type Column = Quad;
 
 /// Reduces R, of as many rows of `width` quads as B has columns, and three rows of zeros behind, so that fours of rows can start anywhere.
 /// `left` and `sums` are scratch, a row each.
+#[inline(never)]
 pub(crate) fn reduce(
     b: &mut [Column],
     factor: &mut [Quad],
@@ -100,7 +101,8 @@ pub(crate) fn back(b: &[Column], factor: &[Quad], width: usize, rows: &mut [Quad
 
 /// A column of four rows of `width` quads.
 fn column(rows: &[Quad], width: usize, column: usize) -> Quad {
-    [0, 1, 2, 3].map(|row| rows.as_flattened().get(4 * row * width + column).copied().unwrap_or(0.0))
+    let entry = |row: usize| rows.as_flattened().get(4 * row * width + column).copied().unwrap_or(0.0);
+    [entry(0), entry(1), entry(2), entry(3)]
 }
 
 /// Turns the row into the vector of the reflection that leaves only its entry in `column`.

@@ -9,6 +9,7 @@ use crate::{Error, maths};
 
 /// A map that is a sum over channels. A is a channel's activation, G the gradient of the score there, sums run over positions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Cam {
     /// sum_c w_c A_c with w = mean G. Selvaraju et al., ICCV 2017, equations 1 and 2.
@@ -126,8 +127,8 @@ pub fn eigen_grad_cam(
     first_component(activations, workspace, map, |channel, row| {
         activations.read(channel, row)?;
         let mut places = row.iter_mut();
-        gradients.visit(channel, |gradient| {
-            if let Some(place) = places.next() {
+        gradients.visit(channel, &mut |run| {
+            for (gradient, place) in run.iter().zip(&mut places) {
                 *place *= gradient;
             }
         })
@@ -147,9 +148,9 @@ fn first_component(
     let channels = 0..activations.channels();
     let parts = decompose::decompose_maps(positions, channels, 1, SignRule::Score, workspace, |channel, row| {
         read(channel, row)?;
-        Ok(maths::mean(row))
+        Ok(1.0)
     })?;
-    for (place, value) in map.iter_mut().zip(parts.components()) {
+    for (place, value) in map.iter_mut().zip(parts.maps()) {
         *place = *value;
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! A recorded explanation that any machine can compute again and compare, bit by bit.
 //!
-//! A capsule holds the inputs of the core (activations, channel weights, scores of masked photos, recipe) and the bits of every [`Stage`] that the
+//! A capsule holds the inputs of the core (activations, channel weights, scores of masked photos, weighing) and the bits of every [`Stage`] that the
 //! recording machine computed from them. [`compute`] is the one path from inputs to stages: the recorder keeps what it emits, [`Capsule::replay`] compares it.
 //!
 //! # Format, version 1
@@ -10,7 +10,7 @@
 //! |---|---|
 //! | `DECOMCAM` | 2 |
 //! | version | 1 |
-//! | header: channels, height, width, element (0 `f32`, 1 `u8`), order (0 C x H x W, 1 H x W x C), scale (`f32`), zero point, P, Q, recipe, sign, output height, output width | 13 |
+//! | header: channels, height, width, element (0 `f32`, 1 `u8`), order (0 C x H x W, 1 H x W x C), scale (`f32`), zero point, P, Q, weighing (0 to 3 `Paper`, `Notebook`, `V1`, `V25`; 4 `Aligned`; 5 `Exact`), sign (0 `Score`, 1 `LargestLoading`, 2 `LargestEntry`), output height, output width | 13 |
 //! | activations, padded with zeros to a whole word | C H W elements |
 //! | channel weights | C |
 //! | scores: of the blurred photo, then of each masked one; zeros for the closed form | 1 + Q |
@@ -20,7 +20,7 @@
 //! Signed bytes are recorded as unsigned ones, byte and zero point raised by 128: the same values.
 
 use crate::activations::{Layout, Maps, Quantisation};
-use crate::integrate::Recipe;
+use crate::integrate::{ScoreFormula, Weighing};
 use crate::mask::Range;
 use crate::resample::{self, Bicubic, Tap};
 use crate::{Error, SignRule, channels, decompose, head, integrate, maths};
@@ -39,10 +39,11 @@ type Word = [u8; 4];
 
 /// What is computed, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Stage {
     /// Indices of the P selected channels.
     TopChannels,
-    /// L, the first-order map of the selected channels.
+    /// The centred first-order map of the selected channels.
     FirstOrder,
     /// The singular values.
     SingularValues,
@@ -54,7 +55,7 @@ pub enum Stage {
     Ossms,
     /// The contributions measured on a linear head, Q.
     Contributions,
-    /// Weights by the recipe, Q.
+    /// Weights as asked for, Q.
     Weights,
     /// Saliency at the layer's size, not scaled.
     Saliency,
@@ -132,13 +133,14 @@ impl Numbers<'_> {
 
 /// How an explanation is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Settings {
     /// P.
     pub channels: usize,
     /// Q.
     pub components: usize,
-    /// Which weights.
-    pub recipe: Recipe,
+    /// How the weights come about.
+    pub weighing: Weighing,
     /// Which side of a component is kept.
     pub sign: SignRule,
     /// Height of the upsampled saliency.
@@ -158,12 +160,12 @@ pub struct Buffers<'w> {
 
 /// `f32`s that [`compute`] needs for a layer of `height` x `width` positions.
 pub const fn workspace_len(height: usize, width: usize, settings: &Settings) -> usize {
-    let positions = height * width;
+    let positions = height.saturating_mul(width);
     decompose::workspace_len(positions, settings.channels)
-        + 3 * positions
-        + 2 * settings.components
-        + resample::scratch_len(width)
-        + settings.out_width
+        .saturating_add(positions.saturating_mul(3))
+        .saturating_add(settings.components.saturating_mul(2))
+        .saturating_add(resample::scratch_len(width))
+        .saturating_add(settings.out_width)
 }
 
 /// Every stage from the same inputs, each given to `emit` as soon as it is there.
@@ -200,26 +202,35 @@ pub fn compute<const P: usize>(
     let taps = buffers.taps.get_mut(..settings.out_width).ok_or(small)?;
 
     emit(Stage::TopChannels, Numbers::Channels(&top));
-    let mut parts = decompose::decompose(activations, weights, &top, q, settings.sign, workspace)?;
-    emit(Stage::FirstOrder, Numbers::Floats(parts.first_order()));
+    let parts = decompose::decompose(activations, weights, &top, q, settings.sign, workspace)?;
+    emit(Stage::FirstOrder, Numbers::Floats(parts.centred_first_order()));
     emit(Stage::SingularValues, Numbers::Floats(parts.singular_values()));
-    emit(Stage::Components, Numbers::Floats(parts.components()));
+    emit(Stage::Components, Numbers::Floats(parts.maps()));
     integrate::predicted(&parts, predicted)?;
     emit(Stage::Predicted, Numbers::Floats(predicted));
-    if settings.recipe.is_closed_form() {
-        integrate::aligned_weights(&parts, part_weights)?;
-    } else {
-        let (blurred, scores) = scores.split_first().ok_or(Error::Shape)?;
-        integrate::score_weights(settings.recipe, scores, *blurred, part_weights)?;
+    match settings.weighing {
+        Weighing::Exact => {
+            integrate::exact_weights(&parts, part_weights)?;
+            // Only now: the components are about to lose their signs.
+            let mean = head::first_order_mean(activations, weights)?;
+            integrate::exact_sum(mean, parts.maps(), part_weights, saliency)?;
+        }
+        Weighing::Aligned => integrate::aligned_weights(&parts, part_weights)?,
+        Weighing::Scores(formula) => {
+            let (blurred, scores) = scores.split_first().ok_or(Error::Shape)?;
+            integrate::score_weights(formula, scores, *blurred, part_weights)?;
+        }
     }
-    parts.rectify();
-    emit(Stage::Ossms, Numbers::Floats(parts.components()));
-    head::first_order(activations, weights, row, map)?;
+    let ossms = parts.rectify();
+    emit(Stage::Ossms, Numbers::Floats(ossms.maps()));
+    head::centred_first_order(activations, weights, row, map)?;
     // Predicted contributions have been emitted: their place serves the measured ones.
-    head::contributions(parts.components(), map, row, predicted)?;
+    head::contributions(ossms.maps(), map, row, predicted)?;
     emit(Stage::Contributions, Numbers::Floats(predicted));
     emit(Stage::Weights, Numbers::Floats(part_weights));
-    integrate::sum(parts.components(), part_weights, saliency)?;
+    if settings.weighing != Weighing::Exact {
+        integrate::sum(ossms.maps(), part_weights, saliency)?;
+    }
     emit(Stage::Saliency, Numbers::Floats(saliency));
 
     let bicubic = Bicubic::new(height, width, settings.out_height, taps)?;
@@ -260,6 +271,8 @@ impl Hash {
 
 /// Where a replay first differs from the recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct Difference {
     /// Position among the stage's numbers; their count if the lengths differ.
     pub index: usize,
@@ -301,7 +314,7 @@ impl<'a> Capsule<'a> {
         if !odd.is_empty() || hash.0 != u32::from_le_bytes(*checksum) {
             return Err(Error::CapsuleDamaged);
         }
-        let &[c, h, w, element, order, scale, zero_point, p, q, recipe, sign, out_h, out_w] =
+        let &[c, h, w, element, order, scale, zero_point, p, q, weighing, sign, out_h, out_w] =
             reader.take(HEADER_WORDS)?.first_chunk::<HEADER_WORDS>().ok_or(Error::CapsuleDamaged)?;
         let size = |word: Word| u32::from_le_bytes(word) as usize;
         let (channels, height, width) = (size(c), size(h), size(w));
@@ -326,7 +339,7 @@ impl<'a> Capsule<'a> {
         let settings = Settings {
             channels: size(p),
             components: size(q),
-            recipe: *RECIPES.get(size(recipe)).ok_or(damaged)?,
+            weighing: *WEIGHINGS.get(size(weighing)).ok_or(damaged)?,
             sign: *SIGNS.get(size(sign)).ok_or(damaged)?,
             out_height: size(out_h),
             out_width: size(out_w),
@@ -366,7 +379,8 @@ impl<'a> Capsule<'a> {
     /// `f32`s of workspace that [`Capsule::replay`] needs.
     pub const fn workspace_len(&self) -> usize {
         let (height, width) = self.activations.size();
-        workspace_len(height, width, &self.settings) + self.weights.len() + self.scores.len()
+        let inputs = self.weights.len().saturating_add(self.scores.len());
+        workspace_len(height, width, &self.settings).saturating_add(inputs)
     }
 
     /// Computes every stage again and tells `report` of each whether it is equal (None) or where it first differs.
@@ -407,7 +421,14 @@ fn difference(recorded: &[Word], computed: Numbers) -> Option<Difference> {
 }
 
 /// Numbers in the file stand for these.
-const RECIPES: [Recipe; 5] = [Recipe::Paper, Recipe::Notebook, Recipe::V1, Recipe::V25, Recipe::Aligned];
+const WEIGHINGS: [Weighing; 6] = [
+    Weighing::Scores(ScoreFormula::Paper),
+    Weighing::Scores(ScoreFormula::Notebook),
+    Weighing::Scores(ScoreFormula::V1),
+    Weighing::Scores(ScoreFormula::V25),
+    Weighing::Aligned,
+    Weighing::Exact,
+];
 const SIGNS: [SignRule; 3] = [SignRule::Score, SignRule::LargestLoading, SignRule::LargestEntry];
 
 struct Reader<'a>(&'a [Word]);
@@ -482,7 +503,7 @@ impl Recording<'_> {
             return Err(Error::Shape);
         }
         let position = |index: Option<usize>| index.ok_or(Error::Shape);
-        let recipe = position(RECIPES.iter().position(|recipe| *recipe == s.recipe))?;
+        let weighing = position(WEIGHINGS.iter().position(|weighing| *weighing == s.weighing))?;
         let sign = position(SIGNS.iter().position(|sign| *sign == s.sign))?;
         let count = channels * height * width;
 
@@ -497,7 +518,7 @@ impl Recording<'_> {
             put(&word(size)?);
         }
         put(&scale.to_le_bytes());
-        for size in [zero_point.into(), s.channels, s.components, recipe, sign, s.out_height, s.out_width] {
+        for size in [zero_point.into(), s.channels, s.components, weighing, sign, s.out_height, s.out_width] {
             put(&word(size)?);
         }
         match self.elements {

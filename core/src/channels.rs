@@ -1,8 +1,7 @@
 //! Stages 2 and 3: the weight of each channel, and the P channels that speak most for the score.
 
-use crate::{Error, Maps};
+use crate::{Error, Maps, maths};
 use heapless::Vec;
-use heapless::binary_heap::{BinaryHeap, BinaryHeapView, Min};
 
 /// Index of a channel: layers have at most 65,536.
 pub type Channel = u16;
@@ -37,19 +36,11 @@ pub fn weights(gradients: &Maps, weights: &mut [f32]) -> Result<(), Error> {
 /// [`Error::Channels`] if `count` is zero, more than there are weights or more than the capacity `P`; [`Error::NonFinite`] if a weight is NaN or infinite.
 ///
 /// # Cost
-/// One pass over the weights, C log P comparisons; about 12 P bytes on the stack.
+/// That of [`top_into`]; no memory but the result, 2 P bytes.
 pub fn top<const P: usize>(weights: &[f32], count: usize) -> Result<Vec<Channel, P>, Error> {
-    if count > P {
-        return Err(Error::Channels);
-    }
-    check(weights, count)?;
-    let mut best: BinaryHeap<Candidate, Min, P> = BinaryHeap::new();
-    gather(weights, count, None, &mut best)?;
     let mut top = Vec::new();
-    while let Some(candidate) = best.pop() {
-        top.push(candidate.channel).map_err(|_| Error::Channels)?;
-    }
-    top.reverse();
+    top.resize_default(count).map_err(|_| Error::Channels)?;
+    top_into(weights, &mut top)?;
     Ok(top)
 }
 
@@ -59,83 +50,87 @@ pub fn top<const P: usize>(weights: &[f32], count: usize) -> Result<Vec<Channel,
 /// [`Error::Channels`] if there is no place or more places than weights; [`Error::NonFinite`] if a weight is NaN or infinite. `top` is untouched then.
 ///
 /// # Cost
-/// One pass over the weights for every [`ROUND`] channels; 8 [`ROUND`] bytes on the stack, however many channels.
+/// One pass over the weights, and C log P comparisons at most. The result is its own heap: no memory beside it.
+///
+/// # Reference
+/// Williams 1964, Algorithm 232: heapsort.
 pub fn top_into(weights: &[f32], top: &mut [Channel]) -> Result<(), Error> {
-    check(weights, top.len())?;
-    let mut last = None;
-    for places in top.chunks_mut(ROUND) {
-        let mut best: BinaryHeap<Candidate, Min, ROUND> = BinaryHeap::new();
-        gather(weights, places.len(), last, &mut best)?;
-        last = best.peek().copied();
-        for place in places.iter_mut().rev() {
-            *place = best.pop().ok_or(Error::Channels)?.channel;
-        }
-    }
-    Ok(())
-}
-
-/// Channels that [`top_into`] finds in one pass over the weights.
-pub const ROUND: usize = 64;
-
-fn check(weights: &[f32], count: usize) -> Result<(), Error> {
     let indices = usize::from(Channel::MAX) + 1;
+    let count = top.len();
     if count == 0 || count > weights.len() || weights.len() > indices {
         return Err(Error::Channels);
     }
-    if weights.iter().any(|weight| !weight.is_finite()) {
+    if !maths::largest_magnitude(weights).is_finite() {
         return Err(Error::NonFinite);
     }
+    for (place, channel) in top.iter_mut().zip(0..) {
+        *place = channel;
+    }
+    for place in (0..count / 2).rev() {
+        sink(weights, top, place);
+    }
+    let mut worst = weight_at(weights, top, 0);
+    for (channel, weight) in weights.iter().enumerate().skip(count) {
+        // Among equals the earlier one stays.
+        if *weight > worst {
+            set(top, 0, channel as Channel);
+            sink(weights, top, 0);
+            worst = weight_at(weights, top, 0);
+        }
+    }
+    for end in (1..count).rev() {
+        let Some((heap, [last, ..])) = top.split_at_mut_checked(end) else {
+            return Err(Error::Channels);
+        };
+        if let Some(first) = heap.first_mut() {
+            core::mem::swap(first, last);
+        }
+        sink(weights, heap, 0);
+    }
     Ok(())
 }
 
-/// Fills an empty heap with the `count` best candidates of those that come after `last`.
-fn gather(
-    weights: &[f32],
-    count: usize,
-    last: Option<Candidate>,
-    best: &mut BinaryHeapView<Candidate, Min>,
-) -> Result<(), Error> {
-    for (channel, &weight) in weights.iter().enumerate() {
-        let candidate = Candidate { weight, channel: channel as Channel };
-        if last.is_some_and(|last| candidate >= last) {
-            continue;
+// The heap is the best channels so far, the worst of them first: none is better than the two that hang on it, those at 2 k + 1 and 2 k + 2.
+
+/// Lets the channel at `place` sink until none of those that hang on it is worse. One level of the heap a round.
+#[inline(never)]
+fn sink(weights: &[f32], heap: &mut [Channel], place: usize) {
+    let (mut place, Some(&channel)) = (place, heap.get(place)) else {
+        return;
+    };
+    let weight = weight_of(weights, channel);
+    let is_worse = |(a, weight_a): (Channel, f32), (b, weight_b): (Channel, f32)| {
+        weight_a < weight_b || (weight_a == weight_b && a > b)
+    };
+    while let Some(&left) = heap.get(2 * place + 1) {
+        let mut child = (left, weight_of(weights, left));
+        let mut below = 2 * place + 1;
+        if let Some(&right) = heap.get(below + 1) {
+            let right = (right, weight_of(weights, right));
+            if is_worse(right, child) {
+                child = right;
+                below += 1;
+            }
         }
-        if best.len() < count {
-            best.push(candidate).map_err(|_| Error::Channels)?;
-        } else if let Some(mut worst) = best.peek_mut()
-            && candidate > *worst
-        {
-            *worst = candidate;
+        if !is_worse(child, (channel, weight)) {
+            break;
         }
+        set(heap, place, child.0);
+        place = below;
     }
-    Ok(())
+    set(heap, place, channel);
 }
 
-/// A channel and its weight, ordered by weight, and among equals the smaller index first.
-#[derive(Clone, Copy)]
-struct Candidate {
-    weight: f32,
-    channel: Channel,
-}
-
-impl Ord for Candidate {
-    fn cmp(&self, other: &Self) -> core::cmp::Ordering {
-        // -0 and +0 are equal weights: `total_cmp` alone would tell them apart.
-        let (a, b) = (self.weight + 0.0, other.weight + 0.0);
-        a.total_cmp(&b).then(other.channel.cmp(&self.channel))
+fn set(heap: &mut [Channel], place: usize, channel: Channel) {
+    if let Some(place) = heap.get_mut(place) {
+        *place = channel;
     }
 }
 
-impl PartialOrd for Candidate {
-    fn partial_cmp(&self, other: &Self) -> Option<core::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
+fn weight_of(weights: &[f32], channel: Channel) -> f32 {
+    weights.get(usize::from(channel)).copied().unwrap_or(0.0)
 }
 
-impl PartialEq for Candidate {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
+fn weight_at(weights: &[f32], heap: &[Channel], place: usize) -> f32 {
+    heap.get(place).map_or(0.0, |channel| weight_of(weights, *channel))
 }
-
-impl Eq for Candidate {}

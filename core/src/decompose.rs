@@ -13,9 +13,11 @@ use crate::quads::{self, Quad};
 use crate::svd::{Columns, Convergence};
 use crate::triangle::{BLOCK, Triangle};
 use crate::{Error, bidiagonal, leading};
+use core::marker::PhantomData;
 
 /// Which side of a component is kept when negatives are cut off. The sign of a singular vector is free, so a rule must choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum SignRule {
     /// The side that the score rewards: the component agrees with the first-order map of the score, (U s)_q' L >= 0.
@@ -55,24 +57,53 @@ pub const fn components_max(positions: usize, channels: usize) -> usize {
     if centred < channels { centred } else { channels }
 }
 
-/// The components of a layer's weighted maps, in the caller's workspace.
+/// Marks [`Parts`] whose maps are signed components.
+#[derive(Clone, Copy, Debug)]
+pub enum Signed {}
+
+/// Marks [`Parts`] whose negatives have been cut off.
+#[derive(Clone, Copy, Debug)]
+pub enum Rectified {}
+
+/// The signed components (U s)_q of a layer's weighted maps, in the caller's workspace: what [`decompose`] returns.
+///
+/// Weights in closed form need the signs, so they can only be asked of components: [`crate::integrate::predicted`],
+/// [`crate::integrate::aligned_weights`], [`crate::integrate::exact_weights`].
+pub type Components<'w> = Parts<'w, Signed>;
+
+/// The orthogonal sub-saliency maps max(0, (U s)_q): what [`Components::rectify`] makes of the components, in their place.
+pub type Ossms<'w> = Parts<'w, Rectified>;
+
+/// Q maps of H x W in the caller's workspace, and what is known of the whole that they are parts of. `Kind` tells whether the maps are signed
+/// ([`Components`]) or rectified ([`Ossms`]).
 #[derive(Debug)]
-pub struct Decomposition<'w> {
-    components: &'w mut [f32],
+pub struct Parts<'w, Kind> {
+    maps: &'w mut [f32],
     singular_values: &'w [f32],
     norm: f32,
-    first_order: &'w [f32],
-    positions: usize,
+    centred_first_order: &'w [f32],
     convergence: Convergence,
+    kind: PhantomData<Kind>,
 }
 
-impl Decomposition<'_> {
-    /// The signed components (U s)_q, Q x H x W; the OSSMs after [`Decomposition::rectify`].
-    pub fn components(&self) -> &[f32] {
-        self.components
+impl<Kind> Parts<'_, Kind> {
+    /// All maps one after the other, Q x H x W, row-major, the part of the largest singular value first.
+    pub fn maps(&self) -> &[f32] {
+        self.maps
     }
 
-    /// The first Q + 1 singular values, descending (Q, if there are no more): so that the gap behind the last component is known.
+    /// The Q maps, H x W each, in the order of [`Parts::maps`].
+    pub fn iter(&self) -> core::slice::ChunksExact<'_, f32> {
+        // There is at least one position; a compiler must see it.
+        self.maps.chunks_exact(self.positions().max(1))
+    }
+
+    /// The number of parts, Q.
+    pub fn count(&self) -> usize {
+        self.maps.len().checked_div(self.positions()).unwrap_or(0)
+    }
+
+    /// The first Q + 1 singular values, descending (Q, if there are no more): so that the gap behind the last part is known.
     pub fn singular_values(&self) -> &[f32] {
         self.singular_values
     }
@@ -82,41 +113,52 @@ impl Decomposition<'_> {
         self.norm
     }
 
-    /// L = sum over the selected channels of the centred weighted maps, H x W: the first-order map of the score.
-    pub fn first_order(&self) -> &[f32] {
-        self.first_order
+    /// sum over the selected channels of w_c (A_c(p) - mean_c), H x W: the first-order map of the score, less its mean over positions. All channels
+    /// instead of the selected ones, and the mean: [`crate::head`].
+    pub fn centred_first_order(&self) -> &[f32] {
+        self.centred_first_order
     }
 
-    /// Values in one map.
+    /// Values in one map, H W.
     pub fn positions(&self) -> usize {
-        self.positions
+        self.centred_first_order.len()
     }
 
     /// How far the Jacobi sweeps got.
     pub fn convergence(&self) -> Convergence {
         self.convergence
     }
+}
 
-    /// (U s)_q' L = s_q^2 sum_c V_cq for component `q`: its share of the first-order map, the closed form of its contribution. None if there is no
-    /// such component. After [`Decomposition::rectify`] this is the share of the OSSM.
-    pub fn alignment(&self, q: usize) -> Option<f32> {
-        alignment(self.components, self.first_order, q)
-    }
+impl<'p, Kind> IntoIterator for &'p Parts<'_, Kind> {
+    type Item = &'p [f32];
+    type IntoIter = core::slice::ChunksExact<'p, f32>;
 
-    /// Cuts negatives off: components become OSSMs, max(0, (U s)_q).
-    pub fn rectify(&mut self) {
-        rectify(self.components);
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
     }
 }
 
-/// [`Decomposition::alignment`] of components as C holds them.
-pub(crate) fn alignment(components: &[f32], first_order: &[f32], q: usize) -> Option<f32> {
-    let start = q.checked_mul(first_order.len())?;
-    let component = components.get(start..start.checked_add(first_order.len())?)?;
-    Some(maths::dot(component, first_order))
+impl<'w> Components<'w> {
+    /// (U s)_q' L = s_q^2 sum_c V_cq for component `q`, with L the centred first-order map: the share of the component in it, and the closed form of its
+    /// contribution.
+    ///
+    /// # Errors
+    /// [`Error::Components`] if there is no such component; [`Error::NonFinite`] if the number, which is of the order of the maps' square, is beyond the
+    /// range of `f32`: [`crate::integrate::predicted`] gives it relative to the largest.
+    pub fn alignment(&self, q: usize) -> Result<f32, Error> {
+        crate::integrate::alignment(self.maps, self.centred_first_order, q)
+    }
+
+    /// Cuts negatives off, in place: components become OSSMs, max(0, (U s)_q).
+    pub fn rectify(self) -> Ossms<'w> {
+        let Self { maps, singular_values, norm, centred_first_order, convergence, .. } = self;
+        rectify(maps);
+        Parts { maps, singular_values, norm, centred_first_order, convergence, kind: PhantomData }
+    }
 }
 
-/// [`Decomposition::rectify`] of components as C holds them.
+/// [`Components::rectify`] of components as C holds them.
 pub(crate) fn rectify(components: &mut [f32]) {
     for value in components {
         if *value < 0.0 {
@@ -155,18 +197,20 @@ pub fn decompose<'w>(
     components: usize,
     sign: SignRule,
     workspace: &'w mut [f32],
-) -> Result<Decomposition<'w>, Error> {
+) -> Result<Components<'w>, Error> {
     let known = |&channel: &Channel| usize::from(channel) < activations.channels();
     if weights.len() != activations.channels() || !channels.iter().all(known) {
         return Err(Error::Shape);
     }
     let indices = channels.iter().copied().map(usize::from);
     decompose_maps(activations.positions(), indices, components, sign, workspace, |channel, map| {
-        weighted(activations, channel, *weights.get(channel).ok_or(Error::Shape)?, map)
+        activations.read(channel, map)?;
+        weights.get(channel).copied().ok_or(Error::Shape)
     })
 }
 
-/// [`decompose`] of any maps, each known by an index in `channels`: `read` writes one of them and returns its mean.
+/// [`decompose`] of any maps, each known by an index in `channels`: `read` writes one of them and returns its weight.
+#[inline(never)]
 pub(crate) fn decompose_maps<'w>(
     positions: usize,
     channels: impl ExactSizeIterator<Item = usize> + Clone,
@@ -174,7 +218,7 @@ pub(crate) fn decompose_maps<'w>(
     sign: SignRule,
     workspace: &'w mut [f32],
     read: impl Fn(usize, &mut [f32]) -> Result<f32, Error>,
-) -> Result<Decomposition<'w>, Error> {
+) -> Result<Components<'w>, Error> {
     if channels.len() == 0 {
         return Err(Error::Channels);
     }
@@ -200,13 +244,14 @@ pub(crate) fn decompose_maps<'w>(
         row.as_flattened_mut().fill(0.0);
         let mut triangle = Triangle::new(factor, block, channels.len() >= positions);
         for channel in channels.clone() {
-            let mean = read(channel, map)?;
-            shorten(map, mean, row.as_flattened_mut());
-            triangle.push(row, first_order).ok_or(Error::NonFinite)?;
+            let weight = read(channel, map)?;
+            let centre = Centre::of(map, weight)?;
+            centre.shorten(map, row.as_flattened_mut());
+            triangle.push(row, centre.exponent, first_order).ok_or(too_small)?;
         }
         Ok(triangle.finish())
     };
-    let mut unit = stream(factor, block, first_order)?;
+    let mut exponent = stream(factor, block, first_order)?;
     let norm = maths::sqrt(quads::dot(factor, factor));
     lengths.fill(0.0);
     // One more than wanted: its length says how far away the next component is.
@@ -215,7 +260,7 @@ pub(crate) fn decompose_maps<'w>(
     if wanted <= FEW {
         few = few_rows(factor, block, lengths.get_mut(..wanted).ok_or(too_small)?, norm, rank);
         if few.is_none() {
-            unit = stream(factor, block, first_order)?;
+            exponent = stream(factor, block, first_order)?;
         }
     }
     let (rows, convergence) = if let Some(convergence) = few {
@@ -238,29 +283,65 @@ pub(crate) fn decompose_maps<'w>(
     lengthen(first_order, positions, 1, map);
     let components = rows.get_mut(..count * positions).ok_or(Error::Shape)?;
     let lengths = lengths.get_mut(..positions.min(channels.len()).min(count + 1)).ok_or(too_small)?;
-    for values in [&mut *components, &mut *lengths, &mut *first_order] {
-        for value in values {
-            *value /= unit;
+    // While all numbers are near one.
+    choose_signs(components, first_order, exponent, sign, channels, read, map)?;
+    let mut norm = [norm];
+    for values in [&mut *components, &mut *lengths, &mut *first_order, &mut norm] {
+        maths::scale_by_power_of_two(values, exponent);
+        // Entries may be in range and their sum, or the root of the sum of their squares, not.
+        if !maths::largest_magnitude(values).is_finite() {
+            return Err(Error::NonFinite);
         }
     }
-    let norm = norm / unit;
-    // The squares of a map's entries may be in range and their sum's root not.
-    if !(norm.is_finite() && maths::largest_magnitude(first_order).is_finite()) {
-        return Err(Error::NonFinite);
-    }
-    let mut decomposition =
-        Decomposition { components, singular_values: lengths, norm, first_order, positions, convergence };
-    decomposition.choose_signs(sign, channels, read, map)?;
-    Ok(decomposition)
+    let [norm] = norm;
+    let kind = PhantomData;
+    Ok(Parts { maps: components, singular_values: lengths, norm, centred_first_order: first_order, convergence, kind })
 }
 
-/// A map less its mean has one dimension less than positions: the reflection that turns the constant map onto the last axis leaves a zero there, and
-/// x_j - x_n / (sqrt(n) + 1) elsewhere. Lengths and angles stay.
-fn shorten(map: &[f32], mean: f32, row: &mut [f32]) {
-    if let Some((last, others)) = map.split_last() {
-        let offset = mean + (last - mean) / (maths::sqrt(map.len() as f32) + 1.0);
-        for (entry, value) in row.iter_mut().zip(others) {
-            *entry = value - offset;
+/// What makes w_c (A_c - mean_c) of a map near one: its mean in two parts, so that a large one takes no digits of what is left, and the weight over a
+/// power of two.
+pub(crate) struct Centre {
+    high: f32,
+    low: f32,
+    weight: f32,
+    /// Of the power of two that is left out.
+    pub(crate) exponent: i32,
+}
+
+impl Centre {
+    /// Of a map that is brought near one. An error if a value or the weight is not finite.
+    #[inline(never)]
+    pub(crate) fn of(map: &mut [f32], weight: f32) -> Result<Self, Error> {
+        let largest = maths::largest_magnitude(map);
+        if !(largest.is_finite() && weight.is_finite()) {
+            return Err(Error::NonFinite);
+        }
+        let (mut of_map, of_weight) = (maths::unit_exponent(largest), maths::unit_exponent(weight));
+        // Numbers that are as near to one as that lose nothing.
+        if of_map.abs() <= 30 {
+            of_map = 0;
+        } else {
+            maths::scale(map, maths::power_of_two(-of_map));
+        }
+        let [high, low] = maths::mean_in_parts(map);
+        Ok(Self { high, low, weight: weight * maths::power_of_two(-of_weight), exponent: of_map + of_weight })
+    }
+
+    /// w (a - mean)
+    fn centre(&self, map: &mut [f32]) {
+        for value in map {
+            *value = ((*value - self.high) - self.low) * self.weight;
+        }
+    }
+
+    /// A map less its mean has one dimension less than positions: the reflection that turns the constant map onto the last axis leaves a zero there, and
+    /// x_j - x_n / (sqrt(n) + 1) elsewhere. Lengths and angles stay.
+    fn shorten(&self, map: &[f32], row: &mut [f32]) {
+        if let Some((last, others)) = map.split_last() {
+            let offset = self.low + ((last - self.high) - self.low) / (maths::sqrt(map.len() as f32) + 1.0);
+            for (entry, value) in row.iter_mut().zip(others) {
+                *entry = ((value - self.high) - offset) * self.weight;
+            }
         }
     }
 }
@@ -305,74 +386,67 @@ fn few_rows(
     let (left, sums) = rows.split_at_mut_checked(width)?;
     bidiagonal::reduce(b, factor.get_mut(..(rank + 3) * width)?, width, left, sums)?;
 
-    let mut squares = [0.0; FEW];
-    let squares = squares.get_mut(..lengths.len())?;
-    leading::largest_squares(b, norm * norm, squares);
+    // In the place of the lengths, until these are known.
+    leading::largest_squares(b, norm * norm, lengths);
     let (pairs, _) = notes.as_flattened_mut().as_chunks_mut::<2>();
     let (top, bottom) = pairs.split_at_mut_checked(4 * width)?;
     let rows = rows.get_mut(..lengths.len().next_multiple_of(4) * width)?;
-    leading::leading_rows(b, squares, rows, width, top.get_mut(..rank)?, bottom.get_mut(..rank)?)?;
+    leading::leading_rows(b, lengths, rows, width, top.get_mut(..rank)?, bottom.get_mut(..rank)?)?;
     bidiagonal::back(b, factor, width, rows)?;
     let rows = rows.as_flattened_mut().get_mut(..lengths.len() * 4 * width)?;
     Columns::new(rows, 4 * width, lengths)?.orthogonalise(None)
 }
 
-impl Decomposition<'_> {
-    fn choose_signs(
-        &mut self,
-        rule: SignRule,
-        channels: impl Iterator<Item = usize> + Clone,
-        read: impl Fn(usize, &mut [f32]) -> Result<f32, Error>,
-        row: &mut [f32],
-    ) -> Result<(), Error> {
-        let count = self.components.len() / self.positions.max(1);
-        for q in 0..count {
-            let start = q * self.positions;
-            let component = self.components.get_mut(start..start + self.positions).ok_or(Error::Shape)?;
-            let mut witness = 0.0_f32;
-            let mut consider = |value: f32| {
-                if value.abs() > witness.abs() {
-                    witness = value;
-                }
-            };
-            match rule {
-                SignRule::Score => consider(maths::dot(component, self.first_order)),
-                SignRule::LargestEntry => component.iter().copied().for_each(consider),
-                SignRule::LargestLoading => {
-                    for channel in channels.clone() {
-                        let mean = read(channel, row)?;
-                        centre(row, mean);
-                        // A loading is this product over s_q^2: the same for every channel.
-                        consider(maths::dot(component, row));
-                    }
-                }
+fn choose_signs(
+    components: &mut [f32],
+    first_order: &[f32],
+    exponent: i32,
+    rule: SignRule,
+    channels: impl Iterator<Item = usize> + Clone,
+    read: impl Fn(usize, &mut [f32]) -> Result<f32, Error>,
+    row: &mut [f32],
+) -> Result<(), Error> {
+    for component in components.chunks_exact_mut(first_order.len().max(1)) {
+        let mut witness = 0.0_f32;
+        let mut consider = |value: f32| {
+            if value.abs() > witness.abs() {
+                witness = value;
             }
-            if witness < 0.0 {
-                for value in component {
-                    *value = -*value;
+        };
+        match rule {
+            SignRule::Score => consider(maths::dot(component, first_order)),
+            SignRule::LargestEntry => component.iter().copied().for_each(consider),
+            SignRule::LargestLoading => {
+                for channel in channels.clone() {
+                    let weight = read(channel, row)?;
+                    let centre = Centre::of(row, weight)?;
+                    centre.centre(row);
+                    // A loading is this product over s_q^2, which is the same for every channel, as is the power of two of the component.
+                    consider(maths::dot(component, row) * maths::power_of_two(centre.exponent - exponent));
                 }
             }
         }
-        Ok(())
+        if witness < 0.0 {
+            for value in component {
+                *value = -*value;
+            }
+        }
     }
-}
-
-/// w_c A_c, and its mean over positions.
-fn weighted(activations: &Maps, channel: usize, weight: f32, map: &mut [f32]) -> Result<f32, Error> {
-    activations.read(channel, map)?;
-    maths::scale(map, weight);
-    Ok(maths::mean(map))
-}
-
-/// w_c A_c less its mean over positions.
-pub(crate) fn centred(activations: &Maps, channel: usize, weight: f32, map: &mut [f32]) -> Result<(), Error> {
-    let mean = weighted(activations, channel, weight, map)?;
-    centre(map, mean);
     Ok(())
 }
 
-fn centre(map: &mut [f32], mean: f32) {
-    for value in map {
-        *value -= mean;
-    }
+/// w_c A_c less its mean over positions, over two to the power that is returned.
+pub(crate) fn centred(activations: &Maps, channel: usize, weight: f32, map: &mut [f32]) -> Result<i32, Error> {
+    activations.read(channel, map)?;
+    let centre = Centre::of(map, weight)?;
+    centre.centre(map);
+    Ok(centre.exponent)
+}
+
+/// w_c A_c, over two to the power that is returned.
+pub(crate) fn uncentred(activations: &Maps, channel: usize, weight: f32, map: &mut [f32]) -> Result<i32, Error> {
+    activations.read(channel, map)?;
+    let centre = Centre::of(map, weight)?;
+    maths::scale(map, centre.weight);
+    Ok(centre.exponent)
 }

@@ -15,9 +15,11 @@
 use crate::activations::{Layout, Maps, Quantisation};
 use crate::cams::{self, Cam};
 use crate::channels::{self, Channel};
-use crate::decompose::{self, Decomposition, SignRule};
+use crate::decompose::{self, Parts, SignRule};
+use crate::draw::{self, Overlay};
+use crate::frame::Record;
 use crate::head::{self, LinearHead, Question};
-use crate::integrate::{self, Recipe};
+use crate::integrate::{self, ScoreFormula};
 use crate::mask::{self, Mask, Range};
 use crate::resample::{self, Bicubic, Tap};
 use crate::svd::{self, Convergence};
@@ -67,14 +69,24 @@ pub enum Status {
     CapsuleVersion = 9,
     /// Reserved.
     CapsuleDamaged = 10,
+    /// Reserved, as are the next two.
+    NotAFrame = 11,
+    /// Reserved.
+    FrameVersion = 12,
+    /// Reserved.
+    FrameDamaged = 13,
     /// A pointer is null. (Numbers from 100 on are the C interface's own.)
     NullPointer = 100,
     /// A pointer is not aligned for what it points to.
     Misaligned = 101,
-    /// The caller's scorer failed.
+    /// The caller's scorer or sink failed.
     Callback = 102,
-    /// There is no element type, sign rule, recipe or method of this number.
+    /// There is no element type, sign rule, formula or method of this number.
     UnknownOption = 103,
+    /// The parts have been rectified: closed forms need the signs.
+    Rectified = 104,
+    /// A buffer that is written overlaps with another one.
+    Overlap = 105,
 }
 
 impl From<Error> for Status {
@@ -90,6 +102,9 @@ impl From<Error> for Status {
             Error::NotACapsule => Status::NotACapsule,
             Error::CapsuleVersion => Status::CapsuleVersion,
             Error::CapsuleDamaged => Status::CapsuleDamaged,
+            Error::NotAFrame => Status::NotAFrame,
+            Error::FrameVersion => Status::FrameVersion,
+            Error::FrameDamaged => Status::FrameDamaged,
         }
     }
 }
@@ -118,10 +133,10 @@ pub enum Sign {
     LargestEntry = 2,
 }
 
-/// How contributions become weights.
+/// How the scores of masked photos become weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
-pub enum Weighing {
+pub enum Formula {
     /// The paper's overview figure: min-max of the contributions.
     Paper = 0,
     /// The released notebook: contributions over their maximum, zero below 0.01.
@@ -151,7 +166,7 @@ pub enum Method {
 /// Numbers that C passes for the enumerations above: any number may come, so they are no Rust enums until they are checked.
 type ElementNumber = u32;
 type SignNumber = u32;
-type WeighingNumber = u32;
+type FormulaNumber = u32;
 type MethodNumber = u32;
 type StatusNumber = i32;
 
@@ -167,16 +182,16 @@ fn sign_rule(number: SignNumber) -> Result<SignRule, Status> {
     }
 }
 
-fn recipe(number: WeighingNumber) -> Result<Recipe, Status> {
-    const PAPER: u32 = Weighing::Paper as u32;
-    const NOTEBOOK: u32 = Weighing::Notebook as u32;
-    const V1: u32 = Weighing::V1 as u32;
-    const V25: u32 = Weighing::V25 as u32;
+fn score_formula(number: FormulaNumber) -> Result<ScoreFormula, Status> {
+    const PAPER: u32 = Formula::Paper as u32;
+    const NOTEBOOK: u32 = Formula::Notebook as u32;
+    const V1: u32 = Formula::V1 as u32;
+    const V25: u32 = Formula::V25 as u32;
     match number {
-        PAPER => Ok(Recipe::Paper),
-        NOTEBOOK => Ok(Recipe::Notebook),
-        V1 => Ok(Recipe::V1),
-        V25 => Ok(Recipe::V25),
+        PAPER => Ok(ScoreFormula::Paper),
+        NOTEBOOK => Ok(ScoreFormula::Notebook),
+        V1 => Ok(ScoreFormula::V1),
+        V25 => Ok(ScoreFormula::V25),
         _ => Err(Status::UnknownOption),
     }
 }
@@ -238,11 +253,11 @@ pub struct CMaps {
 pub struct CConvergence {
     /// Sweeps done, the last one (which only confirmed) included.
     pub sweeps: u32,
-    /// Rotations in the last sweep: zero if converged.
+    /// Rotations in the last sweep. A few may be left when the sweeps have converged: those of pairs that were orthogonal but for rounding.
     pub rotations: u32,
     /// Largest |cosine| between two columns met in the last sweep.
     pub largest_cosine: f32,
-    /// 1 if every pair is orthogonal, else 0.
+    /// 1 if in the last sweep no pair was further from orthogonal than rounding explains, largest_cosine <= 4 sqrt(rows) 2^-23; else 0.
     pub converged: u32,
 }
 
@@ -260,8 +275,10 @@ pub struct CParts {
     pub singular_values: *const f32,
     /// How many singular values.
     pub singular_values_len: usize,
-    /// L, H x W: the first-order map of the score, over the selected channels.
-    pub first_order: *const f32,
+    /// H x W: the first-order map of the score over the selected channels, less its mean over positions.
+    pub centred_first_order: *const f32,
+    /// 0 for signed components, 1 after decomcam_rectify(): the closed forms, which need the signs, are refused then.
+    pub rectified: u32,
     /// How far the sweeps got.
     pub convergence: CConvergence,
 }
@@ -291,6 +308,24 @@ pub struct CRange {
     /// The largest value.
     pub high: f32,
 }
+
+/// A saliency map over a picture. Filled by decomcam_overlay_init().
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct COverlay {
+    /// From the layer's size to the picture's.
+    pub bicubic: *const CBicubic,
+    /// H x W of the layer.
+    pub saliency: *const f32,
+    /// H W.
+    pub saliency_len: usize,
+    /// Of the resampled saliency, negatives cut off.
+    pub range: CRange,
+}
+
+/// Where the bytes of a frame go: a serial port, a socket, a file. Called with a few bytes at a time, in order. Returns 0 on success; any other number ends
+/// the frame.
+pub type Sink = Option<unsafe extern "C" fn(context: *mut c_void, bytes: *const u8, len: usize) -> i32>;
 
 /// The mask of one OSSM at the size of the network's input, given to a scorer. Its rows are made when decomcam_mask_row() asks for them.
 #[derive(Debug)]
@@ -332,13 +367,47 @@ pub struct CQuestion {
     pub sign: SignNumber,
 }
 
+/// What decomcam_decompose() is asked: which channels, with which weights, and how many components.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct CSelection {
+    /// The weight of every channel of the layer, C.
+    pub weights: *const f32,
+    /// C.
+    pub weights_len: usize,
+    /// The selected channels, P, as decomcam_top_channels() gives them.
+    pub channels: *const Channel,
+    /// P.
+    pub channels_len: usize,
+    /// Q, the components.
+    pub components: usize,
+    /// Which side of a component is kept.
+    pub sign: SignNumber,
+}
+
+/// What decomcam_mask_scores() is asked: the maps that mask, and the network that scores.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct CMasking {
+    /// Q x H x W.
+    pub ossms: *const f32,
+    /// Q H W.
+    pub ossms_len: usize,
+    /// From H x W to the size of the network's input.
+    pub bicubic: *const CBicubic,
+    /// The network, called 1 + Q times.
+    pub scorer: Scorer,
+    /// Handed to the scorer.
+    pub context: *mut c_void,
+}
+
 /// What decomcam_explain() found. The pointers are into its workspace: valid until that is used again.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct CExplanation {
     /// The logit of the class, less that of the other if there is one: what is explained.
     pub score: f32,
-    /// OSSMs (components, after decomcam_rectify()) and singular values.
+    /// OSSMs (components, rectified) and singular values.
     pub parts: CParts,
     /// Q: the contribution of each OSSM that the gradient predicts, over the largest: -1..1.
     pub predicted: *const f32,
@@ -348,8 +417,8 @@ pub struct CExplanation {
     pub weights: *const f32,
     /// H x W: the weighted sum of the OSSMs, not scaled.
     pub saliency: *const f32,
-    /// H x W: L over all channels, the plain class activation map less its mean.
-    pub first_order: *const f32,
+    /// H x W: the plain class activation map less its mean over positions, over all channels.
+    pub centred_first_order: *const f32,
     /// P: the selected channels, largest weight first.
     pub channels: *const Channel,
     /// P.
@@ -387,13 +456,24 @@ pub extern "C" fn decomcam_status_name(status: StatusNumber) -> *const c_char {
         8 => c"not a capsule",
         9 => c"a capsule of another version",
         10 => c"a damaged capsule",
+        11 => c"not a frame",
+        12 => c"a frame of another version",
+        13 => c"a damaged frame",
         100 => c"a pointer is null",
         101 => c"a pointer is misaligned",
-        102 => c"the scorer failed",
-        103 => c"no such element type, sign rule, recipe or method",
+        102 => c"the scorer or sink failed",
+        103 => c"no such element type, sign rule, formula or method",
+        104 => c"the parts have been rectified",
+        105 => c"buffers overlap",
         _ => c"unknown status",
     };
     name.as_ptr()
+}
+
+/// 1 if the arithmetic is as the same bits everywhere need it: rounded to nearest, subnormal numbers kept (on Arm: FPSCR bits 22 to 24 zero); else 0.
+#[unsafe(no_mangle)]
+pub extern "C" fn decomcam_environment_ok() -> u32 {
+    crate::environment_ok().into()
 }
 
 /// Maps of floats or bytes in the order channels x height x width, row-major: ONNX, PyTorch. len is the number of elements in data. Scale is 1 and zero
@@ -517,13 +597,13 @@ pub unsafe extern "C" fn decomcam_explain(
     explanation: *mut CExplanation,
 ) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let (head, activations) = (borrow(head)?.view()?, borrow(activations)?.view()?);
-        let CQuestion { class_index, versus, channels, components, sign } = *borrow(question)?;
-        let versus = if versus.is_null() { None } else { Some(*borrow(versus)?) };
+    status(|lent| unsafe {
+        let (head, activations) = (lent.borrow(head)?.view(lent)?, lent.borrow(activations)?.view(lent)?);
+        let CQuestion { class_index, versus, channels, components, sign } = *lent.borrow(question)?;
+        let versus = if versus.is_null() { None } else { Some(*lent.borrow(versus)?) };
         let sign = sign_rule(sign)?;
-        let floats = slice_mut(workspace, workspace_len)?;
-        writable(explanation)?;
+        let floats = lent.slice_mut(workspace, workspace_len)?;
+        lent.writable(explanation)?;
 
         if channels > activations.channels() {
             return Err(Status::Channels);
@@ -537,12 +617,12 @@ pub unsafe extern "C" fn decomcam_explain(
         let place = |values: &[f32]| workspace.with_addr(values.as_ptr().addr()).cast_const();
         explanation.write(CExplanation {
             score: found.score,
-            parts: pieces(&found.parts, workspace),
+            parts: CParts { rectified: 1, ..pieces(&found.ossms, workspace) },
             predicted: place(found.predicted),
             measured: place(found.measured),
             weights: place(found.weights),
             saliency: place(found.saliency),
-            first_order: place(found.first_order),
+            centred_first_order: place(found.centred_first_order),
             channels: workspace.with_addr(found.channels.as_ptr().addr()).cast_const().cast(),
             channels_len: found.channels.len(),
         });
@@ -554,7 +634,7 @@ pub unsafe extern "C" fn decomcam_explain(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn decomcam_channel_weights(gradients: *const CMaps, weights: *mut f32, len: usize) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe { means(borrow(gradients)?.view()?, slice_mut(weights, len)?) })
+    status(|lent| unsafe { means(lent.borrow(gradients)?.view(lent)?, lent.slice_mut(weights, len)?) })
 }
 
 /// The len channels with the largest signed weight, largest first; equal weights in the order of their index. At most 65536 weights.
@@ -566,99 +646,101 @@ pub unsafe extern "C" fn decomcam_top_channels(
     len: usize,
 ) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let (weights, channels) = (slice(weights, weights_len)?, slice_mut(channels, len)?);
+    status(|lent| unsafe {
+        let (weights, channels) = (lent.slice(weights, weights_len)?, lent.slice_mut(channels, len)?);
         Ok(channels::top_into(weights, channels)?)
     })
 }
 
 /// The first components of the weighted, centred maps of the selected channels: matrix X = U diag(s) V' of positions x channels, components U diag(s).
 ///
-/// activations C x H x W; weights C; channels P. The workspace takes DECOMCAM_WORKSPACE_LEN(H * W, P) floats; parts points into it.
+/// activations C x H x W. The workspace takes DECOMCAM_WORKSPACE_LEN(H * W, P) floats; parts points into it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn decomcam_decompose(
     activations: *const CMaps,
-    weights: *const f32,
-    weights_len: usize,
-    channels: *const Channel,
-    channels_len: usize,
-    components: usize,
-    sign: SignNumber,
+    selection: *const CSelection,
     workspace: *mut f32,
     workspace_len: usize,
     parts: *mut CParts,
 ) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let activations = borrow(activations)?.view()?;
-        let (weights, channels) = (slice(weights, weights_len)?, slice(channels, channels_len)?);
-        let (sign, memory) = (sign_rule(sign)?, slice_mut(workspace, workspace_len)?);
-        writable(parts)?;
+    status(|lent| unsafe {
+        let activations = lent.borrow(activations)?.view(lent)?;
+        let CSelection { weights, weights_len, channels, channels_len, components, sign } = *lent.borrow(selection)?;
+        let (weights, channels) = (lent.slice(weights, weights_len)?, lent.slice(channels, channels_len)?);
+        let (sign, memory) = (sign_rule(sign)?, lent.slice_mut(workspace, workspace_len)?);
+        lent.writable(parts)?;
         let found = decompose::decompose(&activations, weights, channels, components, sign, memory)?;
         parts.write(pieces(&found, workspace));
         Ok(())
     })
 }
 
-/// The share of component q in the first-order map: the closed form of its contribution.
+/// The share of component q in the centred first-order map: the closed form of its contribution. Refused after decomcam_rectify().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn decomcam_alignment(parts: *const CParts, q: usize, alignment: *mut f32) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let (components, first_order) = borrow(parts)?.view()?;
-        let share = decompose::alignment(components, first_order, q).ok_or(Status::Shape)?;
-        writable(alignment)?;
+    status(|lent| unsafe {
+        let (components, first_order) = lent.borrow(parts)?.signed(lent)?;
+        let share = integrate::alignment(components, first_order, q)?;
+        lent.writable(alignment)?;
         alignment.write(share);
         Ok(())
     })
 }
 
-/// The contributions that the gradient predicts, over the largest among them: -1..1. Take it before decomcam_rectify(). len at most Q.
+/// The contributions that the gradient predicts, over the largest among them: -1..1. Refused after decomcam_rectify(). len at
+/// most Q.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn decomcam_predicted(parts: *const CParts, predicted: *mut f32, len: usize) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let parts = borrow(parts)?;
-        let ((components, first_order), predicted) = (parts.view()?, slice_mut(predicted, len)?);
+    status(|lent| unsafe {
+        let parts = lent.borrow(parts)?;
+        let ((components, first_order), predicted) = (parts.signed(lent)?, lent.slice_mut(predicted, len)?);
         parts.has(len)?;
         Ok(integrate::shares(components, first_order, predicted)?)
     })
 }
 
-/// The weights of the closed form: what decomcam_predicted() says, zero where that is negative. Take it before decomcam_rectify(). len at most Q.
+/// The weights of the closed form: what decomcam_predicted() says, zero where that is negative. Refused after decomcam_rectify(). len at most
+/// Q.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn decomcam_aligned_weights(parts: *const CParts, weights: *mut f32, len: usize) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let parts = borrow(parts)?;
-        let ((components, first_order), weights) = (parts.view()?, slice_mut(weights, len)?);
+    status(|lent| unsafe {
+        let parts = lent.borrow(parts)?;
+        let ((components, first_order), weights) = (parts.signed(lent)?, lent.slice_mut(weights, len)?);
         parts.has(len)?;
         Ok(integrate::aligned(components, first_order, weights)?)
     })
 }
 
-/// Weights with which the signed components sum to the first-order map, if all that exist are there, and to the nearest that so many come to it
-/// otherwise: decomcam_integrate_sum() without decomcam_rectify(). Zero for a component below 1e-6 of the largest. Take it before decomcam_rectify().
-/// len at most Q.
+/// Weights with which the signed components sum to the centred first-order map, if all that exist are there, and to the nearest that so many come to it
+/// otherwise: decomcam_integrate_sum() of the components, to which decomcam_first_order_mean() is added. Zero for a component below 1e-6 of the largest.
+/// Refused after decomcam_rectify(). len at most Q.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn decomcam_exact_weights(parts: *const CParts, weights: *mut f32, len: usize) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let parts = borrow(parts)?;
-        let ((components, first_order), weights) = (parts.view()?, slice_mut(weights, len)?);
-        let singular_values = slice(parts.singular_values, parts.singular_values_len)?;
+    status(|lent| unsafe {
+        let parts = lent.borrow(parts)?;
+        let ((components, first_order), weights) = (parts.signed(lent)?, lent.slice_mut(weights, len)?);
+        let singular_values = lent.slice(parts.singular_values, parts.singular_values_len)?;
         parts.has(len)?;
+        finite(singular_values)?;
         Ok(integrate::exact(components, singular_values, first_order, weights)?)
     })
 }
 
 /// Cuts negatives off: the components become OSSMs.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn decomcam_rectify(parts: *const CParts) -> Status {
+pub unsafe extern "C" fn decomcam_rectify(parts: *mut CParts) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let parts = borrow(parts)?;
-        decompose::rectify(slice_mut(parts.components, parts.len()?)?);
+    status(|lent| unsafe {
+        let parts = lent.borrow_mut(parts)?;
+        let components = lent.slice_mut(parts.components, parts.len()?)?;
+        finite(components)?;
+        decompose::rectify(components);
+        parts.rectified = 1;
         Ok(())
     })
 }
@@ -666,16 +748,16 @@ pub unsafe extern "C" fn decomcam_rectify(parts: *const CParts) -> Status {
 /// Weights of the OSSMs from the scores of the photos that they mask and the score of the wholly blurred photo. scores and weights len each.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn decomcam_score_weights(
-    recipe: WeighingNumber,
+    formula: FormulaNumber,
     scores: *const f32,
     blurred: f32,
     weights: *mut f32,
     len: usize,
 ) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let (scores, weights) = (slice(scores, len)?, slice_mut(weights, len)?);
-        Ok(integrate::score_weights(self::recipe(recipe)?, scores, blurred, weights)?)
+    status(|lent| unsafe {
+        let (scores, weights) = (lent.slice(scores, len)?, lent.slice_mut(weights, len)?);
+        Ok(integrate::score_weights(score_formula(formula)?, scores, blurred, weights)?)
     })
 }
 
@@ -692,11 +774,9 @@ pub unsafe extern "C" fn decomcam_integrate_sum(
     saliency_len: usize,
 ) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let (ossms, weights) = (slice(ossms, ossms_len)?, slice(weights, weights_len)?);
-        let saliency = slice_mut(saliency, saliency_len)?;
-        finite(ossms)?;
-        finite(weights)?;
+    status(|lent| unsafe {
+        let (ossms, weights) = (lent.slice(ossms, ossms_len)?, lent.slice(weights, weights_len)?);
+        let saliency = lent.slice_mut(saliency, saliency_len)?;
         Ok(integrate::sum(ossms, weights, saliency)?)
     })
 }
@@ -712,9 +792,9 @@ pub unsafe extern "C" fn decomcam_bicubic_init(
     taps: *mut Tap,
 ) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        writable(bicubic)?;
-        Bicubic::new(height, width, out_height, slice_mut(taps, out_width)?)?;
+    status(|lent| unsafe {
+        lent.writable(bicubic)?;
+        Bicubic::new(height, width, out_height, lent.slice_mut(taps, out_width)?)?;
         bicubic.write(CBicubic { height, width, out_height, out_width, taps: taps.cast_const() });
         Ok(())
     })
@@ -733,9 +813,9 @@ pub unsafe extern "C" fn decomcam_bicubic_row(
     row_len: usize,
 ) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let (bicubic, map) = (borrow(bicubic)?.view()?, slice(map, map_len)?);
-        let (scratch, row) = (slice_mut(scratch, scratch_len)?, slice_mut(row, row_len)?);
+    status(|lent| unsafe {
+        let (bicubic, map) = (lent.borrow(bicubic)?.view(lent)?, lent.slice(map, map_len)?);
+        let (scratch, row) = (lent.slice_mut(scratch, scratch_len)?, lent.slice_mut(row, row_len)?);
         Ok(bicubic.row(map, y, scratch, row)?)
     })
 }
@@ -751,23 +831,26 @@ pub extern "C" fn decomcam_range_empty() -> CRange {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn decomcam_range_include(range: *mut CRange, values: *const f32, len: usize) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let values = slice(values, len)?;
-        let place = borrow_mut(range)?;
-        let mut range = Range { low: place.low, high: place.high };
+    status(|lent| unsafe {
+        let values = lent.slice(values, len)?;
+        let place = lent.borrow_mut(range)?;
+        let mut range = place.view()?;
+        finite(values)?;
         range.include(values);
         *place = CRange { low: range.low, high: range.high };
         Ok(())
     })
 }
 
-/// (value - low) / (high - low) in place, 0..1; all zero where the range is empty or one value.
+/// (value - low) / (high - low) in place, 0..1; all zero where the range is empty or one value. What is outside of the range becomes 0 or 1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn decomcam_range_scale(range: *const CRange, values: *mut f32, len: usize) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let CRange { low, high } = *borrow(range)?;
-        Range { low, high }.scale(slice_mut(values, len)?);
+    status(|lent| unsafe {
+        let range = lent.borrow(range)?.view()?;
+        let values = lent.slice_mut(values, len)?;
+        finite(values)?;
+        range.scale(values);
         Ok(())
     })
 }
@@ -782,24 +865,29 @@ pub unsafe extern "C" fn decomcam_blend(
     len: usize,
 ) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let (photo, blurred, mask) = (slice(photo, len)?, slice(blurred, len)?, slice(mask, len)?);
-        mask::blend(photo, blurred, mask, slice_mut(out, len)?);
+    status(|lent| unsafe {
+        let (photo, blurred, mask) = (lent.slice(photo, len)?, lent.slice(blurred, len)?, lent.slice(mask, len)?);
+        let out = lent.slice_mut(out, len)?;
+        for inputs in [photo, blurred, mask] {
+            finite(inputs)?;
+        }
+        // A mask beyond 0..1 may take the result out of range.
+        for ((photo, blurred), mask) in photo.iter().zip(blurred).zip(mask) {
+            let mut result = [0.0];
+            mask::blend(&[*photo], &[*blurred], &[*mask], &mut result);
+            finite(&result)?;
+        }
+        mask::blend(photo, blurred, mask, out);
         Ok(())
     })
 }
 
 /// Scores of the photo masked by each OSSM, and of the wholly blurred photo, by a network that the caller runs.
 ///
-/// ossms Q x H x W; scores Q. The workspace takes DECOMCAM_MASK_WORKSPACE_LEN(width, out_width, Q) floats. context is handed to the scorer, which is called
-/// 1 + Q times.
+/// scores Q. The workspace takes DECOMCAM_MASK_WORKSPACE_LEN(width, out_width, Q) floats.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn decomcam_mask_scores(
-    ossms: *const f32,
-    ossms_len: usize,
-    bicubic: *const CBicubic,
-    scorer: Scorer,
-    context: *mut c_void,
+    masking: *const CMasking,
     workspace: *mut f32,
     workspace_len: usize,
     scores: *mut f32,
@@ -807,11 +895,12 @@ pub unsafe extern "C" fn decomcam_mask_scores(
     blurred: *mut f32,
 ) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let (ossms, bicubic) = (slice(ossms, ossms_len)?, borrow(bicubic)?.view()?);
+    status(|lent| unsafe {
+        let CMasking { ossms, ossms_len, bicubic, scorer, context } = *lent.borrow(masking)?;
+        let (ossms, bicubic) = (lent.slice(ossms, ossms_len)?, lent.borrow(bicubic)?.view(lent)?);
         let scorer = scorer.ok_or(Status::NullPointer)?;
-        let (memory, scores) = (slice_mut(workspace, workspace_len)?, slice_mut(scores, scores_len)?);
-        writable(blurred)?;
+        let (memory, scores) = (lent.slice_mut(workspace, workspace_len)?, lent.slice_mut(scores, scores_len)?);
+        lent.writable(blurred)?;
         finite(ossms)?;
         let small = Status::WorkspaceTooSmall;
         let (scratch, rest) =
@@ -838,9 +927,127 @@ pub unsafe extern "C" fn decomcam_mask_scores(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn decomcam_mask_row(mask: *mut MaskRows<'_>, y: usize, row: *mut f32, len: usize) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let MaskRows { mask, scratch } = borrow_mut(mask)?;
-        Ok(mask.row(y, scratch, slice_mut(row, len)?)?)
+    status(|lent| unsafe {
+        let MaskRows { mask, scratch } = lent.borrow_mut(mask)?;
+        Ok(mask.row(y, scratch, lent.slice_mut(row, len)?)?)
+    })
+}
+
+/// Floats of workspace for the functions of an overlay: DECOMCAM_OVERLAY_WORKSPACE_LEN() as a function.
+#[unsafe(no_mangle)]
+pub extern "C" fn decomcam_overlay_workspace_len(width: usize, out_width: usize) -> usize {
+    draw::workspace_len(width, out_width)
+}
+
+/// Prepares the drawing of a saliency map (H x W of the layer, as decomcam_explain() gives it) over a picture of bicubic's size, row by row: goes over the
+/// resampled map once to find its range. bicubic and saliency must live as long as the overlay.
+///
+/// The workspace takes DECOMCAM_OVERLAY_WORKSPACE_LEN(width, out_width) floats.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn decomcam_overlay_init(
+    overlay: *mut COverlay,
+    bicubic: *const CBicubic,
+    saliency: *const f32,
+    saliency_len: usize,
+    workspace: *mut f32,
+    workspace_len: usize,
+) -> Status {
+    // SAFETY: the header's contract.
+    status(|lent| unsafe {
+        lent.writable(overlay)?;
+        let (view, map) = (lent.borrow(bicubic)?.view(lent)?, lent.slice(saliency, saliency_len)?);
+        let Range { low, high } = Overlay::new(&view, map, lent.slice_mut(workspace, workspace_len)?)?.range();
+        overlay.write(COverlay { bicubic, saliency, saliency_len, range: CRange { low, high } });
+        Ok(())
+    })
+}
+
+/// Row y of the overlay, in place of that row of the picture: red, green and blue of each pixel, a byte each. len is 3 * out_width.
+///
+/// A pixel becomes (1 - a) picture + a colour(s), with s the saliency in 0..1, its colour in inferno, and a = 0.85 s^0.7. Pixels are those of the desktop.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn decomcam_overlay_rgb888(
+    overlay: *const COverlay,
+    y: usize,
+    workspace: *mut f32,
+    workspace_len: usize,
+    pixels: *mut u8,
+    len: usize,
+) -> Status {
+    // SAFETY: the header's contract.
+    status(|lent| unsafe {
+        let COverlay { bicubic, saliency, saliency_len, range } = *lent.borrow(overlay)?;
+        let (view, map) = (lent.borrow(bicubic)?.view(lent)?, lent.slice(saliency, saliency_len)?);
+        let (workspace, bytes) = (lent.slice_mut(workspace, workspace_len)?, lent.slice_mut(pixels, len)?);
+        let (pixels, []) = bytes.as_chunks_mut::<3>() else {
+            return Err(Status::Shape);
+        };
+        Ok(Overlay::with_range(&view, map, range.view()?).rgb888(y, workspace, pixels)?)
+    })
+}
+
+/// The same for pixels of 16 bits, five of red, six of green, five of blue from the highest bit down, in the machine's byte order. len is out_width.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn decomcam_overlay_rgb565(
+    overlay: *const COverlay,
+    y: usize,
+    workspace: *mut f32,
+    workspace_len: usize,
+    pixels: *mut u16,
+    len: usize,
+) -> Status {
+    // SAFETY: the header's contract.
+    status(|lent| unsafe {
+        let COverlay { bicubic, saliency, saliency_len, range } = *lent.borrow(overlay)?;
+        let (view, map) = (lent.borrow(bicubic)?.view(lent)?, lent.slice(saliency, saliency_len)?);
+        let (workspace, pixels) = (lent.slice_mut(workspace, workspace_len)?, lent.slice_mut(pixels, len)?);
+        Ok(Overlay::with_range(&view, map, range.view()?).rgb565(y, workspace, pixels)?)
+    })
+}
+
+/// Bytes of a frame of H x W positions and Q parts; 0 if there is none of this size.
+#[unsafe(no_mangle)]
+pub extern "C" fn decomcam_frame_len(height: usize, width: usize, components: usize) -> usize {
+    crate::frame::len(height, width, components).unwrap_or(0)
+}
+
+/// Packs what decomcam_explain() found into a frame, which `decomcam show` draws: decomcam_frame_len() bytes, given to sink a few at a time.
+///
+/// question is what was asked; height and width are H and W of the layer; context is handed to sink. Numbers that are not finite are refused before the
+/// first byte.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn decomcam_frame_write(
+    explanation: *const CExplanation,
+    question: *const CQuestion,
+    height: usize,
+    width: usize,
+    sink: Sink,
+    context: *mut c_void,
+) -> Status {
+    // SAFETY: the header's contract.
+    status(|lent| unsafe {
+        let (why, question) = (lent.borrow(explanation)?, lent.borrow(question)?);
+        let sink = sink.ok_or(Status::NullPointer)?;
+        let class = |index: usize| u32::try_from(index).map_err(|_| Status::Shape);
+        let versus = if question.versus.is_null() { None } else { Some(class(*lent.borrow(question.versus)?)?) };
+        let CParts { components, count, positions, singular_values, singular_values_len, .. } = why.parts;
+        let record = Record {
+            height,
+            width,
+            class: class(question.class_index)?,
+            versus,
+            score: why.score,
+            saliency: lent.slice(why.saliency, positions)?,
+            ossms: lent.slice(components.cast_const(), why.parts.len()?)?,
+            singular_values: lent.slice(singular_values, singular_values_len)?,
+            predicted: lent.slice(why.predicted, count)?,
+            measured: lent.slice(why.measured, count)?,
+            weights: lent.slice(why.weights, count)?,
+        };
+        record.write(|bytes| {
+            // SAFETY: the caller's function, by the header's contract.
+            if sink(context, bytes.as_ptr(), bytes.len()) == 0 { Ok(()) } else { Err(Status::Callback) }
+        })
     })
 }
 
@@ -848,7 +1055,7 @@ pub unsafe extern "C" fn decomcam_mask_row(mask: *mut MaskRows<'_>, y: usize, ro
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn decomcam_pool(activations: *const CMaps, pooled: *mut f32, len: usize) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe { means(borrow(activations)?.view()?, slice_mut(pooled, len)?) })
+    status(|lent| unsafe { means(lent.borrow(activations)?.view(lent)?, lent.slice_mut(pooled, len)?) })
 }
 
 /// The logits of pooled activations. pooled C; logits one for each class.
@@ -861,9 +1068,9 @@ pub unsafe extern "C" fn decomcam_head_logits(
     logits_len: usize,
 ) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let (head, pooled) = (borrow(head)?.view()?, slice(pooled, pooled_len)?);
-        let logits = slice_mut(logits, logits_len)?;
+    status(|lent| unsafe {
+        let (head, pooled) = (lent.borrow(head)?.view(lent)?, lent.slice(pooled, pooled_len)?);
+        let logits = lent.slice_mut(logits, logits_len)?;
         if pooled.len() != head.channels() || logits.len() != head.classes() {
             return Err(Status::Shape);
         }
@@ -885,10 +1092,10 @@ pub unsafe extern "C" fn decomcam_head_channel_weights(
     len: usize,
 ) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let head = borrow(head)?.view()?;
-        let versus = if versus.is_null() { None } else { Some(*borrow(versus)?) };
-        let weights = slice_mut(weights, len)?;
+    status(|lent| unsafe {
+        let head = lent.borrow(head)?.view(lent)?;
+        let versus = if versus.is_null() { None } else { Some(*lent.borrow(versus)?) };
+        let weights = lent.slice_mut(weights, len)?;
         if weights.len() != head.channels() || positions == 0 {
             return Err(Status::Shape);
         }
@@ -899,10 +1106,11 @@ pub unsafe extern "C" fn decomcam_head_channel_weights(
     })
 }
 
-/// L = sum over all channels of weight_c * (activation_c - its mean): the first-order map of the score. activations C x H x W; weights C; map H x W;
-/// scratch 2 H W.
+/// map = sum over all channels of weight_c * activation_c: the first-order map of the score, its mean included; the plain class activation map.
+///
+/// activations C x H x W; weights C; map H x W; scratch 2 H W.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn decomcam_first_order(
+pub unsafe extern "C" fn decomcam_uncentred_first_order(
     activations: *const CMaps,
     weights: *const f32,
     weights_len: usize,
@@ -912,37 +1120,71 @@ pub unsafe extern "C" fn decomcam_first_order(
     map_len: usize,
 ) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let (activations, weights) = (borrow(activations)?.view()?, slice(weights, weights_len)?);
-        let (scratch, map) = (slice_mut(scratch, scratch_len)?, slice_mut(map, map_len)?);
-        let (row, rest) = scratch.split_at_mut_checked(map.len()).ok_or(Status::WorkspaceTooSmall)?;
-        let found = rest.get_mut(..map.len()).ok_or(Status::WorkspaceTooSmall)?;
-        head::first_order(&activations, weights, row, found)?;
-        copy(found, map);
+    status(|lent| unsafe {
+        let (activations, weights) = (lent.borrow(activations)?.view(lent)?, lent.slice(weights, weights_len)?);
+        let (scratch, map) = (lent.slice_mut(scratch, scratch_len)?, lent.slice_mut(map, map_len)?);
+        first_order(head::uncentred_first_order, &activations, weights, scratch, map)
+    })
+}
+
+/// map = sum over all channels of weight_c * (activation_c - its mean): the first-order map of the score less its mean over positions.
+///
+/// activations C x H x W; weights C; map H x W; scratch 2 H W.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn decomcam_centred_first_order(
+    activations: *const CMaps,
+    weights: *const f32,
+    weights_len: usize,
+    scratch: *mut f32,
+    scratch_len: usize,
+    map: *mut f32,
+    map_len: usize,
+) -> Status {
+    // SAFETY: the header's contract.
+    status(|lent| unsafe {
+        let (activations, weights) = (lent.borrow(activations)?.view(lent)?, lent.slice(weights, weights_len)?);
+        let (scratch, map) = (lent.slice_mut(scratch, scratch_len)?, lent.slice_mut(map, map_len)?);
+        first_order(head::centred_first_order, &activations, weights, scratch, map)
+    })
+}
+
+/// The mean over positions of decomcam_uncentred_first_order(): add it to the sum of components weighted by decomcam_exact_weights().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn decomcam_first_order_mean(
+    activations: *const CMaps,
+    weights: *const f32,
+    weights_len: usize,
+    mean: *mut f32,
+) -> Status {
+    // SAFETY: the header's contract.
+    status(|lent| unsafe {
+        let (activations, weights) = (lent.borrow(activations)?.view(lent)?, lent.slice(weights, weights_len)?);
+        lent.writable(mean)?;
+        mean.write(head::first_order_mean(&activations, weights)?);
         Ok(())
     })
 }
 
 /// The measured contribution of each OSSM on a linear head: the score of the features kept where the OSSM is high and blended towards their mean
-/// elsewhere, less the score of the features wholly blended. ossms Q x H x W; first_order H x W; scratch H W; contributions Q.
+/// elsewhere, less the score of the features wholly blended. ossms Q x H x W; centred_first_order H x W (decomcam_centred_first_order()); scratch H W;
+/// contributions Q.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn decomcam_contributions(
     ossms: *const f32,
     ossms_len: usize,
-    first_order: *const f32,
-    first_order_len: usize,
+    centred_first_order: *const f32,
+    centred_first_order_len: usize,
     scratch: *mut f32,
     scratch_len: usize,
     contributions: *mut f32,
     contributions_len: usize,
 ) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let (ossms, first_order) = (slice(ossms, ossms_len)?, slice(first_order, first_order_len)?);
-        let scratch = slice_mut(scratch, scratch_len)?;
-        let contributions = slice_mut(contributions, contributions_len)?;
-        finite(ossms)?;
-        finite(first_order)?;
+    status(|lent| unsafe {
+        let (ossms, first_order) =
+            (lent.slice(ossms, ossms_len)?, lent.slice(centred_first_order, centred_first_order_len)?);
+        let scratch = lent.slice_mut(scratch, scratch_len)?;
+        let contributions = lent.slice_mut(contributions, contributions_len)?;
         let mask = scratch.get_mut(..first_order.len()).ok_or(Status::WorkspaceTooSmall)?;
         Ok(head::contributions(ossms, first_order, mask, contributions)?)
     })
@@ -962,9 +1204,9 @@ pub unsafe extern "C" fn decomcam_cam(
     map_len: usize,
 ) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let (activations, gradients) = (borrow(activations)?.view()?, borrow(gradients)?.view()?);
-        let (scratch, map) = (slice_mut(scratch, scratch_len)?, slice_mut(map, map_len)?);
+    status(|lent| unsafe {
+        let (activations, gradients) = (lent.borrow(activations)?.view(lent)?, lent.borrow(gradients)?.view(lent)?);
+        let (scratch, map) = (lent.slice_mut(scratch, scratch_len)?, lent.slice_mut(map, map_len)?);
         let method = cam(method)?;
         let (found, rest) = scratch.split_at_mut_checked(map.len()).ok_or(Status::WorkspaceTooSmall)?;
         cams::cam(method, &activations, &gradients, rest, found)?;
@@ -985,9 +1227,9 @@ pub unsafe extern "C" fn decomcam_eigen_cam(
     map_len: usize,
 ) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let activations = borrow(activations)?.view()?;
-        let (workspace, map) = (slice_mut(workspace, workspace_len)?, slice_mut(map, map_len)?);
+    status(|lent| unsafe {
+        let activations = lent.borrow(activations)?.view(lent)?;
+        let (workspace, map) = (lent.slice_mut(workspace, workspace_len)?, lent.slice_mut(map, map_len)?);
         Ok(cams::eigen_cam(&activations, workspace, map)?)
     })
 }
@@ -1005,9 +1247,9 @@ pub unsafe extern "C" fn decomcam_eigen_grad_cam(
     map_len: usize,
 ) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let (activations, gradients) = (borrow(activations)?.view()?, borrow(gradients)?.view()?);
-        let (workspace, map) = (slice_mut(workspace, workspace_len)?, slice_mut(map, map_len)?);
+    status(|lent| unsafe {
+        let (activations, gradients) = (lent.borrow(activations)?.view(lent)?, lent.borrow(gradients)?.view(lent)?);
+        let (workspace, map) = (lent.slice_mut(workspace, workspace_len)?, lent.slice_mut(map, map_len)?);
         Ok(cams::eigen_grad_cam(&activations, &gradients, workspace, map)?)
     })
 }
@@ -1025,9 +1267,9 @@ pub unsafe extern "C" fn decomcam_affinity(
     matrix_len: usize,
 ) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let activations = borrow(activations)?.view()?;
-        let (scratch, matrix) = (slice_mut(scratch, scratch_len)?, slice_mut(matrix, matrix_len)?);
+    status(|lent| unsafe {
+        let activations = lent.borrow(activations)?.view(lent)?;
+        let (scratch, matrix) = (lent.slice_mut(scratch, scratch_len)?, lent.slice_mut(matrix, matrix_len)?);
         Ok(affinity::affinity(&activations, matrix, scratch)?)
     })
 }
@@ -1042,11 +1284,9 @@ pub unsafe extern "C" fn decomcam_share(
     len: usize,
 ) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let (matrix, map) = (slice(matrix, matrix_len)?, slice(map, len)?);
-        let shared = slice_mut(shared, len)?;
-        finite(matrix)?;
-        finite(map)?;
+    status(|lent| unsafe {
+        let (matrix, map) = (lent.slice(matrix, matrix_len)?, lent.slice(map, len)?);
+        let shared = lent.slice_mut(shared, len)?;
         Ok(affinity::share(matrix, map, shared)?)
     })
 }
@@ -1069,34 +1309,47 @@ pub unsafe extern "C" fn decomcam_orthogonalise(
     convergence: *mut CConvergence,
 ) -> Status {
     // SAFETY: the header's contract.
-    status(|| unsafe {
-        let (columns, singular_values) = (slice_mut(columns, columns_len)?, slice_mut(singular_values, len)?);
-        let follow = if follow.is_null() { None } else { Some((slice_mut(follow, follow_len)?, follow_rows)) };
-        writable(convergence)?;
+    status(|lent| unsafe {
+        let (columns, singular_values) = (lent.slice_mut(columns, columns_len)?, lent.slice_mut(singular_values, len)?);
+        let follow = if follow.is_null() { None } else { Some((lent.slice_mut(follow, follow_len)?, follow_rows)) };
+        lent.writable(convergence)?;
         convergence.write(svd::orthogonalise(columns, rows, singular_values, follow)?.into());
         Ok(())
     })
 }
 
 /// Runs the body of a function and says how it ended.
-fn status(body: impl FnOnce() -> Result<(), Status>) -> Status {
-    match body() {
+fn status(body: impl FnOnce(&mut Lent) -> Result<(), Status>) -> Status {
+    match body(&mut Lent::new()) {
         Ok(()) => Status::Ok,
         Err(status) => status,
     }
 }
 
-/// Means of all maps, written only if all are finite: they are computed twice.
+/// Means of all maps, written only if all are finite, which they are if the values are.
 fn means(maps: Maps, means: &mut [f32]) -> Result<(), Status> {
     if means.len() != maps.channels() {
         return Err(Status::Shape);
     }
-    for channel in 0..maps.channels() {
-        if !maps.mean(channel)?.is_finite() {
-            return Err(Status::NonFinite);
-        }
+    if !maps.is_finite() {
+        return Err(Status::NonFinite);
     }
     Ok(channels::weights(&maps, means)?)
+}
+
+/// A first-order map, written only if all of it is finite.
+fn first_order(
+    of: impl Fn(&Maps, &[f32], &mut [f32], &mut [f32]) -> Result<(), Error>,
+    activations: &Maps,
+    weights: &[f32],
+    scratch: &mut [f32],
+    map: &mut [f32],
+) -> Result<(), Status> {
+    let (row, rest) = scratch.split_at_mut_checked(map.len()).ok_or(Status::WorkspaceTooSmall)?;
+    let found = rest.get_mut(..map.len()).ok_or(Status::WorkspaceTooSmall)?;
+    of(activations, weights, row, found)?;
+    copy(found, map);
+    Ok(())
 }
 
 /// Copies as much as fits. (`copy_from_slice` would panic if the lengths differed.)
@@ -1125,55 +1378,87 @@ fn possible<T>(data: *const T, len: usize) -> Result<(), Status> {
     }
 }
 
-/// Whether `*place` can be written.
-fn writable<T>(place: *mut T) -> Result<(), Status> {
-    possible(place, 1)
+/// Lends that one call may have: more than any function takes.
+const LENDS: usize = 16;
+
+/// What C lends for one call. Nothing that is written may overlap with anything else.
+struct Lent {
+    /// First address, and the one behind the last.
+    areas: [(usize, usize); LENDS],
+    written: [bool; LENDS],
+    count: usize,
 }
 
-/// What C lends for reading during a call.
-///
-/// # Safety
-/// If it is possible, `data` points to `len` elements that nobody writes meanwhile. C's memory holds some bits, and every `T` used here may have any.
-unsafe fn slice<'c, T>(data: *const T, len: usize) -> Result<&'c [T], Status> {
-    possible(data, len)?;
-    // SAFETY: neither null nor misaligned, no longer than an object may be; the rest is this function's contract.
-    Ok(unsafe { slice::from_raw_parts(data, len) })
-}
+impl Lent {
+    const fn new() -> Self {
+        Self { areas: [(0, 0); LENDS], written: [false; LENDS], count: 0 }
+    }
 
-/// What C lends for writing during a call.
-///
-/// # Safety
-/// That of [`slice`], and nobody else reads it meanwhile.
-unsafe fn slice_mut<'c, T>(data: *mut T, len: usize) -> Result<&'c mut [T], Status> {
-    possible(data, len)?;
-    // SAFETY: as in `slice`.
-    Ok(unsafe { slice::from_raw_parts_mut(data, len) })
-}
+    fn lend<T>(&mut self, data: *const T, len: usize, write: bool) -> Result<(), Status> {
+        possible(data, len)?;
+        let area = (data.addr(), data.addr() + len * size_of::<T>());
+        for (other, written) in self.areas.iter().zip(self.written).take(self.count) {
+            if (write || written) && area.0 < other.1 && other.0 < area.1 {
+                return Err(Status::Overlap);
+            }
+        }
+        let (place, written) =
+            self.areas.get_mut(self.count).zip(self.written.get_mut(self.count)).ok_or(Status::Shape)?;
+        (*place, *written) = (area, write);
+        self.count += 1;
+        Ok(())
+    }
 
-/// One object for reading.
-///
-/// # Safety
-/// That of [`slice`].
-unsafe fn borrow<'c, T>(place: *const T) -> Result<&'c T, Status> {
-    possible(place, 1)?;
-    // SAFETY: as in `slice`.
-    Ok(unsafe { &*place })
-}
+    /// Whether `*place` can be written.
+    fn writable<T>(&mut self, place: *mut T) -> Result<(), Status> {
+        self.lend(place, 1, true)
+    }
 
-/// One object for writing.
-///
-/// # Safety
-/// That of [`slice_mut`].
-unsafe fn borrow_mut<'c, T>(place: *mut T) -> Result<&'c mut T, Status> {
-    possible(place, 1)?;
-    // SAFETY: as in `slice`.
-    Ok(unsafe { &mut *place })
+    /// What C lends for reading during a call.
+    ///
+    /// # Safety
+    /// If it is possible, `data` points to `len` elements that nobody writes meanwhile. C's memory holds some bits, and every `T` used here may have any.
+    unsafe fn slice<'c, T>(&mut self, data: *const T, len: usize) -> Result<&'c [T], Status> {
+        self.lend(data, len, false)?;
+        // SAFETY: neither null nor misaligned, no longer than an object may be; the rest is this function's contract.
+        Ok(unsafe { slice::from_raw_parts(data, len) })
+    }
+
+    /// What C lends for writing during a call.
+    ///
+    /// # Safety
+    /// That of [`Lent::slice`], and nobody else reads it meanwhile.
+    unsafe fn slice_mut<'c, T>(&mut self, data: *mut T, len: usize) -> Result<&'c mut [T], Status> {
+        self.lend(data, len, true)?;
+        // SAFETY: as in `slice`; nothing else of this call overlaps.
+        Ok(unsafe { slice::from_raw_parts_mut(data, len) })
+    }
+
+    /// One object for reading.
+    ///
+    /// # Safety
+    /// That of [`Lent::slice`].
+    unsafe fn borrow<'c, T>(&mut self, place: *const T) -> Result<&'c T, Status> {
+        self.lend(place, 1, false)?;
+        // SAFETY: as in `slice`.
+        Ok(unsafe { &*place })
+    }
+
+    /// One object for writing.
+    ///
+    /// # Safety
+    /// That of [`Lent::slice_mut`].
+    unsafe fn borrow_mut<'c, T>(&mut self, place: *mut T) -> Result<&'c mut T, Status> {
+        self.lend(place, 1, true)?;
+        // SAFETY: as in `slice_mut`.
+        Ok(unsafe { &mut *place })
+    }
 }
 
 impl CMaps {
     /// # Safety
-    /// That of [`slice`], for each of the pointers.
-    unsafe fn view<'c>(&self) -> Result<Maps<'c>, Status> {
+    /// That of [`Lent::slice`], for each of the pointers.
+    unsafe fn view<'c>(&self, lent: &mut Lent) -> Result<Maps<'c>, Status> {
         let shape = [self.channels, self.height, self.width];
         let layout = Layout::strided(shape, [self.channel_stride, self.row_stride, self.column_stride]);
         const F32: u32 = Element::F32 as u32;
@@ -1182,60 +1467,80 @@ impl CMaps {
         // SAFETY: this function's contract; the element says what the data are.
         Ok(unsafe {
             match self.element {
-                F32 => Maps::f32(slice(self.data.cast(), self.len)?, layout)?,
-                U8 => Maps::u8(slice(self.data.cast(), self.len)?, layout, self.quantisation()?)?,
-                I8 => Maps::i8(slice(self.data.cast(), self.len)?, layout, self.quantisation()?)?,
+                F32 => Maps::f32(lent.slice(self.data.cast(), self.len)?, layout)?,
+                U8 => Maps::u8(lent.slice(self.data.cast(), self.len)?, layout, self.quantisation(lent)?)?,
+                I8 => Maps::i8(lent.slice(self.data.cast(), self.len)?, layout, self.quantisation(lent)?)?,
                 _ => return Err(Status::UnknownOption),
             }
         })
     }
 
     /// # Safety
-    /// That of [`slice`], for the scales and zero points.
-    unsafe fn quantisation<'c>(&self) -> Result<Quantisation<'c>, Status> {
+    /// That of [`Lent::slice`], for the scales and zero points.
+    unsafe fn quantisation<'c>(&self, lent: &mut Lent) -> Result<Quantisation<'c>, Status> {
         if self.scales.is_null() {
             let zero_point = i16::try_from(self.zero_point).map_err(|_| Status::Quantisation)?;
             return Ok(Quantisation::PerTensor { scale: self.scale, zero_point });
         }
         // SAFETY: this function's contract.
-        let scales = unsafe { slice(self.scales, self.channels)? };
+        let scales = unsafe { lent.slice(self.scales, self.channels)? };
         if self.zero_points.is_null() {
             return Ok(Quantisation::PerChannel { scales, zero_points: &[] });
         }
         // SAFETY: this function's contract.
-        Ok(Quantisation::PerChannel { scales, zero_points: unsafe { slice(self.zero_points, self.channels)? } })
+        Ok(Quantisation::PerChannel { scales, zero_points: unsafe { lent.slice(self.zero_points, self.channels)? } })
     }
 }
 
 impl CHead {
     /// # Safety
-    /// That of [`slice`], for each of the pointers.
-    unsafe fn view<'c>(&self) -> Result<LinearHead<'c>, Status> {
+    /// That of [`Lent::slice`], for each of the pointers.
+    unsafe fn view<'c>(&self, lent: &mut Lent) -> Result<LinearHead<'c>, Status> {
         // SAFETY: this function's contract.
-        let bias = if self.bias.is_null() { None } else { Some(unsafe { slice(self.bias, self.bias_len)? }) };
+        let bias = if self.bias.is_null() { None } else { Some(unsafe { lent.slice(self.bias, self.bias_len)? }) };
         // SAFETY: this function's contract.
-        Ok(LinearHead::new(unsafe { self.weights.view()? }, bias)?)
+        Ok(LinearHead::new(unsafe { self.weights.view(lent)? }, bias)?)
     }
 }
 
 impl CBicubic {
     /// # Safety
-    /// That of [`slice`], for the taps.
-    unsafe fn view<'c>(&self) -> Result<Bicubic<'c>, Status> {
+    /// That of [`Lent::slice`], for the taps.
+    unsafe fn view<'c>(&self, lent: &mut Lent) -> Result<Bicubic<'c>, Status> {
         // SAFETY: this function's contract.
-        let taps = unsafe { slice(self.taps, self.out_width)? };
+        let taps = unsafe { lent.slice(self.taps, self.out_width)? };
+        if !taps.iter().all(|tap| tap.is_for(self.width)) {
+            return Err(Status::Shape);
+        }
         Ok(Bicubic::with_taps(self.height, self.width, self.out_height, taps)?)
     }
 }
 
+impl CRange {
+    /// A range that has seen nothing, or finite values.
+    fn view(&self) -> Result<Range, Status> {
+        let range = Range { low: self.low, high: self.high };
+        if range == Range::EMPTY || (range.low.is_finite() && range.high.is_finite()) {
+            Ok(range)
+        } else {
+            Err(Status::NonFinite)
+        }
+    }
+}
+
 impl CParts {
-    /// Components and first-order map, for reading.
+    /// Signed components and the centred first-order map, for reading.
     ///
     /// # Safety
-    /// That of [`slice`], for these two pointers.
-    unsafe fn view<'c>(&self) -> Result<(&'c [f32], &'c [f32]), Status> {
+    /// That of [`Lent::slice`], for these two pointers.
+    unsafe fn signed<'c>(&self, lent: &mut Lent) -> Result<(&'c [f32], &'c [f32]), Status> {
+        if self.rectified != 0 {
+            return Err(Status::Rectified);
+        }
         // SAFETY: this function's contract.
-        Ok(unsafe { (slice(self.components, self.len()?)?, slice(self.first_order, self.positions)?) })
+        Ok(unsafe {
+            (lent.slice(self.components, self.len()?)?, lent.slice(self.centred_first_order, self.positions)?)
+        })
     }
 
     /// Floats of all components.
@@ -1249,17 +1554,17 @@ impl CParts {
     }
 }
 
-/// The decomposition as C sees it, by pointers made from C's own one into the workspace.
-fn pieces(parts: &Decomposition, workspace: *mut f32) -> CParts {
+/// Parts as C sees them, by pointers made from C's own one into the workspace.
+fn pieces<Kind>(parts: &Parts<'_, Kind>, workspace: *mut f32) -> CParts {
     let place = |values: &[f32]| workspace.with_addr(values.as_ptr().addr());
-    let positions = parts.positions();
     CParts {
-        components: place(parts.components()),
-        count: parts.components().len().checked_div(positions).unwrap_or(0),
-        positions,
+        components: place(parts.maps()),
+        count: parts.count(),
+        positions: parts.positions(),
         singular_values: place(parts.singular_values()),
         singular_values_len: parts.singular_values().len(),
-        first_order: place(parts.first_order()),
+        centred_first_order: place(parts.centred_first_order()),
+        rectified: 0,
         convergence: parts.convergence().into(),
     }
 }

@@ -3,8 +3,9 @@
 
 use crate::activations::Maps;
 use crate::channels::{self, Channel};
-use crate::decompose::{self, Decomposition, SignRule};
+use crate::decompose::{self, Ossms, SignRule};
 use crate::mask::Range;
+use crate::maths::Sum;
 use crate::{Error, integrate, maths};
 
 /// logit_k = b_k + sum_c W_kc mean_p A_c(p), over borrowed weights of floats or bytes.
@@ -128,67 +129,138 @@ pub fn pool(activations: &Maps, pooled: &mut [f32]) -> Result<(), Error> {
     crate::channels::weights(activations, pooled)
 }
 
-/// L(p) = sum over *all* channels of w_c (A_c(p) - mean_c): the first-order map of the score. With all channels selected it is
-/// [`crate::Decomposition::first_order`].
+/// L(p) = sum over *all* channels of w_c A_c(p): the first-order map of the score, its mean over positions included. On a linear head, positions times
+/// this mean is the logit less its bias.
 ///
 /// # Shapes
 /// `activations` C x H x W, read once; `weights` C; `row` and `map` H W each, overwritten.
 ///
 /// # Errors
 /// [`Error::Shape`] if a length does not match (nothing is written then); [`Error::NonFinite`] if a value is or becomes NaN or infinite.
-pub fn first_order(activations: &Maps, weights: &[f32], row: &mut [f32], map: &mut [f32]) -> Result<(), Error> {
+///
+/// # Reference
+/// Zhou et al. 2016, 10.1109/CVPR.2016.319, equation 2: the class activation map.
+pub fn uncentred_first_order(
+    activations: &Maps,
+    weights: &[f32],
+    row: &mut [f32],
+    map: &mut [f32],
+) -> Result<(), Error> {
+    add_up(activations, weights, row, map, decompose::uncentred)
+}
+
+/// sum over *all* channels of w_c (A_c(p) - mean_c): [`uncentred_first_order`] less its mean over positions. With all channels selected it is
+/// [`crate::Components::centred_first_order`].
+///
+/// # Shapes
+/// `activations` C x H x W, read once; `weights` C; `row` and `map` H W each, overwritten.
+///
+/// # Errors
+/// [`Error::Shape`] if a length does not match (nothing is written then); [`Error::NonFinite`] if a value is or becomes NaN or infinite.
+pub fn centred_first_order(activations: &Maps, weights: &[f32], row: &mut [f32], map: &mut [f32]) -> Result<(), Error> {
+    add_up(activations, weights, row, map, decompose::centred)
+}
+
+fn add_up(
+    activations: &Maps,
+    weights: &[f32],
+    row: &mut [f32],
+    map: &mut [f32],
+    read: impl Fn(&Maps, usize, f32, &mut [f32]) -> Result<i32, Error>,
+) -> Result<(), Error> {
     let positions = activations.positions();
     if weights.len() != activations.channels() || row.len() != positions || map.len() != positions {
         return Err(Error::Shape);
     }
-    map.fill(0.0);
+    let mut sum = Sum::new(map);
     for (channel, weight) in weights.iter().enumerate() {
-        crate::decompose::centred(activations, channel, *weight, row)?;
-        for (total, value) in map.iter_mut().zip(&*row) {
-            *total += value;
-        }
+        let exponent = read(activations, channel, *weight, row)?;
+        sum.add(row, exponent);
     }
+    let exponent = sum.exponent;
+    maths::scale_by_power_of_two(map, exponent);
     if maths::largest_magnitude(map).is_finite() { Ok(()) } else { Err(Error::NonFinite) }
+}
+
+/// The mean over positions of [`uncentred_first_order`], sum_c w_c mean_p A_c(p): what [`integrate::exact_sum`] starts from.
+///
+/// # Shapes
+/// `activations` C x H x W; `weights` C.
+///
+/// # Errors
+/// [`Error::Shape`] if `weights` is not C long; [`Error::NonFinite`] if the mean is NaN or infinite.
+///
+/// # Cost
+/// Every channel is read twice; no memory.
+pub fn first_order_mean(activations: &Maps, weights: &[f32]) -> Result<f32, Error> {
+    if weights.len() != activations.channels() {
+        return Err(Error::Shape);
+    }
+    let mut total = [0.0];
+    let mut sum = Sum::new(&mut total);
+    for (channel, weight) in weights.iter().enumerate() {
+        let mean = activations.mean(channel)?;
+        let (of_mean, of_weight) = (maths::unit_exponent(mean), maths::unit_exponent(*weight));
+        let product = (mean * maths::power_of_two(-of_mean)) * (weight * maths::power_of_two(-of_weight));
+        sum.add(&[product], of_mean + of_weight);
+    }
+    let exponent = sum.exponent;
+    maths::scale_by_power_of_two(&mut total, exponent);
+    let [total] = total;
+    finite(total)
 }
 
 /// The *measured* contribution of each OSSM on a linear head: the score of the features kept where the OSSM is high and blended towards each channel's
 /// spatial mean elsewhere, less the score of the features wholly blended.
 ///
 /// With m the min-max scaled OSSM, blended features are A'_c(p) = mean_c + m(p) (A_c(p) - mean_c). Pooling and the linear layer turn that into
-/// contribution = sum_p m(p) L(p), with L from [`first_order`]: exact, and no channel is read again.
+/// contribution = sum_p m(p) L(p), with L from [`centred_first_order`]: exact, and no channel is read again.
 ///
 /// # Shapes
-/// `ossms` Q x H x W (after [`crate::Decomposition::rectify`]); `first_order` H W; `mask` H W of scratch; `contributions` Q, overwritten.
+/// `ossms` Q x H x W ([`Ossms::maps`]); `centred_first_order` H W; `mask` H W of scratch; `contributions` Q, overwritten.
 ///
 /// # Errors
-/// [`Error::Shape`] if a length does not match; nothing is written then.
+/// [`Error::Shape`] if a length does not match, [`Error::NonFinite`] if an OSSM, the first-order map or a contribution is not finite: `contributions` is
+/// untouched then.
 pub fn contributions(
     ossms: &[f32],
-    first_order: &[f32],
+    centred_first_order: &[f32],
     mask: &mut [f32],
     contributions: &mut [f32],
 ) -> Result<(), Error> {
-    let positions = first_order.len();
+    let positions = centred_first_order.len();
     if positions == 0 || mask.len() != positions || Some(ossms.len()) != positions.checked_mul(contributions.len()) {
         return Err(Error::Shape);
     }
-    let mut rest = ossms;
-    for contribution in contributions {
-        let (ossm, others) = rest.split_at_checked(positions).ok_or(Error::Shape)?;
+    let largest = maths::largest_magnitude(centred_first_order);
+    if !(largest.is_finite() && maths::largest_magnitude(ossms).is_finite()) {
+        return Err(Error::NonFinite);
+    }
+    let unit = maths::power_of_two_unit(largest);
+    let mut contribution = |ossm: &[f32]| {
         let mut range = Range::EMPTY;
         range.include(ossm);
         for (mask, value) in mask.iter_mut().zip(ossm) {
             *mask = *value;
         }
         range.scale(mask);
-        *contribution = maths::dot(mask, first_order);
-        rest = others;
+        finite(maths::dot_in_units(mask, 1.0, centred_first_order, unit) / unit)
+    };
+    // At most the sum of so many values: mostly there is no need to look.
+    if !(largest * positions as f32).is_finite() {
+        for ossm in ossms.chunks(positions) {
+            contribution(ossm)?;
+        }
+    }
+    for (place, ossm) in contributions.iter_mut().zip(ossms.chunks(positions)) {
+        *place = contribution(ossm)?;
     }
     Ok(())
 }
 
 /// What [`explain`] is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Question {
     /// The class whose logit is explained.
     pub class: usize,
@@ -202,23 +274,24 @@ pub struct Question {
 
 /// What [`explain`] found.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Explanation<'w> {
     /// The logit of the class, less that of the other: what is explained.
     pub score: f32,
     /// The P selected channels, largest weight first.
     pub channels: &'w [Channel],
     /// OSSMs and singular values.
-    pub parts: Decomposition<'w>,
+    pub ossms: Ossms<'w>,
     /// The contribution of each OSSM that the gradient predicts, -1..=1 ([`integrate::predicted`]).
     pub predicted: &'w [f32],
     /// The contribution of each OSSM as it is measured, in the unit of the score ([`contributions`]).
     pub measured: &'w [f32],
-    /// The weight of each OSSM in the saliency, 0..=1 ([`crate::Recipe::Aligned`]).
+    /// The weight of each OSSM in the saliency, 0..=1 ([`integrate::aligned_weights`]).
     pub weights: &'w [f32],
     /// The weighted sum of the OSSMs, H x W, not scaled ([`integrate::sum`]).
     pub saliency: &'w [f32],
-    /// L over all channels, H x W: the plain class activation map less its mean ([`first_order`]).
-    pub first_order: &'w [f32],
+    /// The plain class activation map less its mean over positions, over all channels, H x W ([`centred_first_order`]).
+    pub centred_first_order: &'w [f32],
 }
 
 /// `f32`s that [`explain`] needs for a layer of `positions` (H W) and `channels` (C), `top` channels (P) and `components` (Q).
@@ -277,22 +350,22 @@ pub fn explain<'w>(
     let score = finite(head.logit(class, weights)? - other)?;
     head.channel_weights(class, versus, positions, weights)?;
     channels::top_into(weights, top)?;
-    let mut parts = decompose::decompose(activations, weights, top, components, sign, own)?;
+    let parts = decompose::decompose(activations, weights, top, components, sign, own)?;
     integrate::predicted(&parts, predicted)?;
     integrate::aligned_weights(&parts, weights_of_parts)?;
-    parts.rectify();
+    let ossms = parts.rectify();
     // The place of the saliency is scratch until the sum goes there.
-    first_order(activations, weights, saliency, map)?;
-    contributions(parts.components(), map, saliency, measured)?;
-    integrate::sum(parts.components(), weights_of_parts, saliency)?;
+    centred_first_order(activations, weights, saliency, map)?;
+    contributions(ossms.maps(), map, saliency, measured)?;
+    integrate::sum(ossms.maps(), weights_of_parts, saliency)?;
     Ok(Explanation {
         score,
         channels: top,
-        parts,
+        ossms,
         predicted,
         measured,
         weights: weights_of_parts,
         saliency,
-        first_order: map,
+        centred_first_order: map,
     })
 }

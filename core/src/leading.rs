@@ -34,6 +34,7 @@ fn away_from_zero(pivot: f32) -> f32 {
 }
 
 /// The squares of the largest singular values of B, descending; what is below 2^-48 of their sum `total` counts as zero.
+#[inline(never)]
 pub(crate) fn largest_squares(b: &[Column], total: f32, squares: &mut [f32]) {
     let floor = total * f32::from_bits((127 - 48) << 23);
     let mut first = 0;

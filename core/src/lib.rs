@@ -15,13 +15,17 @@
 //!
 //! [`head`] replaces gradients and masked photos where the network ends in average pooling and a linear layer: an explanation wholly on the device.
 //! [`cams`] holds the other methods' maps: Grad-CAM and its kin. [`affinity`] lets positions that look alike share what they have.
+//! [`draw`] lays the saliency over rows of a picture, and [`frame`] packs an explanation into a few hundred bytes, to be sent.
 //! [`capsule`] records an explanation, so that another machine can compute it again and compare the bits.
-//! [`svd`] is the Jacobi SVD with which `decompose` ends, public on its own.
+//! [`svd`] is the Jacobi SVD with which `decompose` ends, public on its own. [`sums`] are the sums of everything, for programs whose numbers must have the
+//! same bits.
 //!
 //! # Same bits everywhere
-//! Every sum has one written order (eight fixed lanes, see [`maths`]; four inside the decomposition), nothing is fused, square roots are correctly rounded, and no platform maths
+//! Every sum has one written order (eight fixed lanes, see [`sums`]; four inside the decomposition), nothing is fused, square roots are correctly rounded, and no platform maths
 //! library is called: the same buffers give the same bits on x86-64, Cortex-M and RISC-V. (The `micromath` feature trades this crate's exact
 //! square root and exponential for approximate ones: same bits among builds with the feature, other bits than without.)
+//!
+//! This needs the arithmetic that every machine has unless it is changed: rounded to nearest, subnormal numbers kept. [`environment_ok`] tells.
 //!
 //! # No heap, no panic, no unsafe
 //! Callers own every buffer; `const fn`s state the sizes; lengths are checked once, before anything is written. (The C interface, feature `capi`, is
@@ -40,16 +44,17 @@
 //! let top = channels::top::<2>(&weights, 2)?;
 //!
 //! let mut workspace = [0.0; decompose::workspace_len(4, 2)];
-//! let mut parts = decompose::decompose(&activations, &weights, &top, 2, SignRule::Score, &mut workspace)?;
+//! let components = decompose::decompose(&activations, &weights, &top, 2, SignRule::Score, &mut workspace)?;
 //! let mut part_weights = [0.0; 2];
-//! integrate::aligned_weights(&parts, &mut part_weights)?;
-//! parts.rectify();
+//! integrate::aligned_weights(&components, &mut part_weights)?;
+//! let ossms = components.rectify();
 //! let mut saliency = [0.0; 4];
-//! integrate::sum(parts.components(), &part_weights, &mut saliency)?;
+//! integrate::sum(ossms.maps(), &part_weights, &mut saliency)?;
 //! assert!(saliency[1] > saliency[2]);
 //! # Ok::<(), decomcam_core::Error>(())
 //! ```
 #![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)]
 
 pub mod activations;
@@ -59,26 +64,32 @@ pub mod cams;
 pub mod capsule;
 pub mod channels;
 pub mod decompose;
+pub mod draw;
+mod environment;
 #[cfg(feature = "capi")]
 pub mod ffi;
+pub mod frame;
 pub mod head;
 pub mod integrate;
 mod leading;
 pub mod mask;
-pub mod maths;
+mod maths;
 mod quads;
 pub mod resample;
 #[cfg(not(feature = "micromath"))]
 mod sqrt;
+pub mod sums;
 pub mod svd;
 mod triangle;
 
 pub use activations::{Layout, Maps, Quantisation};
-pub use decompose::{Decomposition, SignRule};
-pub use integrate::Recipe;
+pub use decompose::{Components, Ossms, Parts, SignRule};
+pub use environment::environment_ok;
+pub use integrate::{ScoreFormula, Weighing};
 
 /// Why a call was refused. Nothing has been written to the caller's outputs when a shape or size is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(u8)]
 #[non_exhaustive]
 pub enum Error {
@@ -102,6 +113,12 @@ pub enum Error {
     CapsuleVersion = 9,
     /// The capsule is cut short, changed, or contradicts itself.
     CapsuleDamaged = 10,
+    /// The bytes do not begin like a frame.
+    NotAFrame = 11,
+    /// The frame is of a version that this build does not read.
+    FrameVersion = 12,
+    /// The frame is cut short, changed, or contradicts itself.
+    FrameDamaged = 13,
 }
 
 impl core::fmt::Display for Error {
@@ -116,9 +133,17 @@ impl core::fmt::Display for Error {
             Error::NotACapsule => "the bytes are no capsule",
             Error::CapsuleVersion => "the capsule is of another version",
             Error::CapsuleDamaged => "the capsule is damaged",
+            Error::NotAFrame => "the bytes are no frame",
+            Error::FrameVersion => "the frame is of another version",
+            Error::FrameDamaged => "the frame is damaged",
             Error::Components => "the number of components is zero or more than exist",
         })
     }
 }
 
 impl core::error::Error for Error {}
+
+/// The programs of the guide are compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Guide;

@@ -32,11 +32,17 @@ impl Range {
         }
     }
 
-    /// (value - low) / (high - low) in place, 0..=1; all zero where the range is empty or one value.
+    /// (value - low) / (high - low) in place, 0..=1; all zero where the range is empty or one value. What is outside of the range becomes 0 or 1, and NaN
+    /// becomes 0.
     pub fn scale(&self, values: &mut [f32]) {
-        let span = self.high - self.low;
+        // Halves of a range so wide that it is beyond the range of `f32`.
+        let unit = if (self.high - self.low).is_finite() { 1.0 } else { 0.5 };
+        let low = unit * self.low;
+        let span = unit * self.high - low;
         for value in values {
-            *value = if span > 0.0 { (*value - self.low) / span } else { 0.0 };
+            let above = unit * *value - low;
+            let within = above > 0.0 && span > 0.0;
+            *value = if within && above < span { above / span } else { f32::from(u8::from(within)) };
         }
     }
 }

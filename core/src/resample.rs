@@ -1,6 +1,6 @@
 //! Upsampling a map to the photo, one row at a time: bicubic as in PyTorch (`align_corners=False`, a = -0.75, edges repeated).
 
-use crate::Error;
+use crate::{Error, maths};
 
 /// The four weights of one output column, and where on the source they start.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -13,6 +13,12 @@ pub struct Tap {
 impl Tap {
     /// What a `static` array of taps starts with; [`Bicubic::new`] fills them.
     pub const ZERO: Self = Self { first: 0, weights: [0.0; 4] };
+
+    /// Whether it is one for sources of this width: those that [`Bicubic::new`] fills are, those that C passes may not be.
+    #[cfg(feature = "capi")]
+    pub(crate) fn is_for(&self, width: usize) -> bool {
+        usize::from(self.first) <= width && self.weights.iter().all(|weight| weight.abs() <= 1.25)
+    }
 }
 
 /// Bicubic resampling of `height` x `width` maps, one output row a call.
@@ -29,14 +35,14 @@ pub struct Bicubic<'t> {
 
 /// `f32`s of scratch for [`Bicubic::row`]: one source row with two repeated values at each end.
 pub const fn scratch_len(width: usize) -> usize {
-    width + 4
+    width.saturating_add(4)
 }
 
 impl<'t> Bicubic<'t> {
     /// Resampling of `height` x `width` maps to `out_height` x `taps.len()`. Fills `taps`, one for each output column.
     ///
     /// # Errors
-    /// [`Error::Shape`] if a size is zero, or `height` or `width` is more than 65,535. `taps` is untouched then.
+    /// [`Error::Shape`] if a size is zero, or `height`, `width` or `out_height` is more than 65,535. `taps` is untouched then.
     pub fn new(height: usize, width: usize, out_height: usize, taps: &'t mut [Tap]) -> Result<Self, Error> {
         Bicubic::with_taps(height, width, out_height, taps)?;
         let out_width = taps.len();
@@ -51,7 +57,7 @@ impl<'t> Bicubic<'t> {
     /// The same with taps that [`Bicubic::new`] has filled before.
     pub(crate) fn with_taps(height: usize, width: usize, out_height: usize, taps: &'t [Tap]) -> Result<Self, Error> {
         let sizes = 1..=usize::from(u16::MAX);
-        if !sizes.contains(&height) || !sizes.contains(&width) || out_height == 0 || taps.is_empty() {
+        if !sizes.contains(&height) || !sizes.contains(&width) || !sizes.contains(&out_height) || taps.is_empty() {
             return Err(Error::Shape);
         }
         Ok(Self { height, width, out_height, taps })
@@ -83,20 +89,32 @@ impl<'t> Bicubic<'t> {
     /// `map` height x width; `scratch` at least [`scratch_len`]`(width)`; `out` as long as the taps.
     ///
     /// # Errors
-    /// [`Error::Shape`] if `map` or `out` does not match or there is no such row; [`Error::WorkspaceTooSmall`]. `out` is untouched then.
+    /// [`Error::Shape`] if `map` or `out` does not match or there is no such row; [`Error::WorkspaceTooSmall`]; [`Error::NonFinite`] if a value of the
+    /// rows around is NaN or infinite, or a value of the resampled row would be. `out` is untouched then.
     pub fn row(&self, map: &[f32], y: usize, scratch: &mut [f32], out: &mut [f32]) -> Result<(), Error> {
         if map.len() != self.height * self.width || out.len() != self.taps.len() || y >= self.out_height {
             return Err(Error::Shape);
         }
         let padded = scratch.get_mut(..scratch_len(self.width)).ok_or(Error::WorkspaceTooSmall)?;
         self.blend_rows(map, y, padded).ok_or(Error::Shape)?;
-        for (out, tap) in out.iter_mut().zip(self.taps) {
+        let largest = maths::largest_magnitude(padded);
+        if !largest.is_finite() {
+            return Err(Error::NonFinite);
+        }
+        let at = |tap: &Tap| {
             let first = usize::from(tap.first);
             let Some([a, b, c, d]) = padded.get(first..first + 4) else {
-                return Err(Error::Shape);
+                return f32::NAN; // never: taps are made for the width
             };
             let [wa, wb, wc, wd] = tap.weights;
-            *out = (wa * a + wb * b) + (wc * c + wd * d);
+            (wa * a + wb * b) + (wc * c + wd * d)
+        };
+        // The weights' magnitudes sum to less than two: mostly there is no need to look.
+        if largest >= 0.25 * f32::MAX && !self.taps.iter().all(|tap| at(tap).is_finite()) {
+            return Err(Error::NonFinite);
+        }
+        for (out, tap) in out.iter_mut().zip(self.taps) {
+            *out = at(tap);
         }
         Ok(())
     }

@@ -21,6 +21,8 @@ pub const NEGLIGIBLE: f32 = f32::from_bits((127 - 96) << 23);
 
 /// How far the sweeps got.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct Convergence {
     /// Sweeps done, the last one (which only confirmed) included.
     pub sweeps: u8,
@@ -35,6 +37,7 @@ pub struct Convergence {
 
 /// A = U diag(s) V', thin.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Svd<const M: usize, const N: usize> {
     /// `u[k]` is the k-th left singular vector (M entries). The first min(M, N) are orthonormal, also where the singular value is zero; the others are zero.
     pub u: [[f32; M]; N],
@@ -58,7 +61,8 @@ pub struct Svd<const M: usize, const N: usize> {
 /// Residual, orthogonality and singular values within 8 sqrt(max(M, N)) 2^-23 relative to the largest singular value; asserted by `tests/svd.rs`.
 ///
 /// # Cost
-/// At most [`SWEEP_CAP`] sweeps of N (N - 1) / 2 pairs, 2 M operations to look at a pair and 6 (M + N) to rotate it. No memory but the result.
+/// With m the smaller and n the larger of M and N: at most [`SWEEP_CAP`] sweeps of m (m - 1) / 2 pairs, 2 n operations to look at a pair and 6 (m + n) to
+/// rotate it; and 8 n (n - m) n at most to complete V of a wide matrix. Memory for N entries beside the result.
 ///
 /// # Example
 /// ```
@@ -68,31 +72,70 @@ pub struct Svd<const M: usize, const N: usize> {
 /// ```
 pub fn svd<const M: usize, const N: usize>(a: &[[f32; N]; M]) -> Result<Svd<M, N>, Error> {
     const { assert!(M > 0 && N > 0, "a matrix has at least one row and one column") };
-    let mut u = [[0.0; M]; N];
-    let mut v = [[0.0; N]; N];
-    for (column, target) in u.iter_mut().enumerate() {
-        for (row, entry) in a.iter().zip(target) {
-            *entry = row.get(column).copied().unwrap_or(0.0);
-        }
+    let largest = maths::largest_magnitude(a.as_flattened());
+    if !largest.is_finite() {
+        return Err(Error::NonFinite);
     }
-    for (k, row) in v.iter_mut().enumerate() {
-        if let Some(one) = row.get_mut(k) {
-            *one = 1.0;
-        }
-    }
-    let mut singular_values = [0.0; N];
-    let convergence = orthogonalise(u.as_flattened_mut(), M, &mut singular_values, Some((v.as_flattened_mut(), N)))?;
-
+    let unit = maths::power_of_two_unit(largest);
+    let mut svd = Svd {
+        u: [[0.0; M]; N],
+        singular_values: [0.0; N],
+        v: [[0.0; N]; N],
+        convergence: Convergence { sweeps: 0, rotations: 0, largest_cosine: 0.0, converged: true },
+    };
+    // The longer side is rotated along the shorter: a wide matrix is the transpose of a tall one. What is left over is zero.
     let thin = M.min(N);
-    for (k, (column, value)) in u.iter_mut().zip(&mut singular_values).enumerate() {
-        if k >= thin {
-            // More columns than rows: what is left here is rounding of an exact zero.
-            *value = 0.0;
+    let Svd { u, singular_values, v, convergence } = &mut svd;
+    let (u, v, values) = (
+        u.get_mut(..thin).ok_or(Error::Shape)?,
+        v.get_mut(..thin).ok_or(Error::Shape)?,
+        singular_values.get_mut(..thin).ok_or(Error::Shape)?,
+    );
+    *convergence = if M < N {
+        for ((target, row), k) in v.iter_mut().zip(a).zip(0..) {
+            for (entry, value) in target.iter_mut().zip(row) {
+                *entry = value * unit;
+            }
+            set_axis(u, k);
         }
-        normalise(column, *value);
+        let follow = Some((u.as_flattened_mut(), M));
+        Columns::new(v.as_flattened_mut(), N, values).and_then(|mut rows| rows.orthogonalise(follow))
+    } else {
+        for (column, target) in u.iter_mut().enumerate() {
+            for (entry, row) in target.iter_mut().zip(a) {
+                *entry = row.get(column).copied().unwrap_or(0.0) * unit;
+            }
+            set_axis(v, column);
+        }
+        let follow = Some((v.as_flattened_mut(), N));
+        Columns::new(u.as_flattened_mut(), M, values).and_then(|mut columns| columns.orthogonalise(follow))
     }
-    complete(&mut u, &singular_values, thin);
-    Ok(Svd { u, singular_values, v, convergence })
+    .ok_or(Error::Shape)?;
+    // In the unit in which no length has lost digits.
+    if M < N {
+        v.iter_mut().zip(&*values).for_each(|(row, length)| normalise(row, *length));
+    } else {
+        u.iter_mut().zip(&*values).for_each(|(column, length)| normalise(column, *length));
+    }
+    for value in values {
+        *value /= unit;
+    }
+    if !maths::largest_magnitude(&svd.singular_values).is_finite() {
+        return Err(Error::NonFinite);
+    }
+    if M < N {
+        complete(&mut svd.v);
+    } else {
+        complete(svd.u.get_mut(..thin).ok_or(Error::Shape)?);
+    }
+    Ok(svd)
+}
+
+/// Vector k of the identity.
+fn set_axis<const N: usize>(vectors: &mut [[f32; N]], k: usize) {
+    if let Some(one) = vectors.get_mut(k).and_then(|vector| vector.get_mut(k)) {
+        *one = 1.0;
+    }
 }
 
 /// The same for sizes known at run time, in place: N columns of `rows` entries, one after the other, become U diag(s).
@@ -103,15 +146,15 @@ pub fn svd<const M: usize, const N: usize>(a: &[[f32; N]; M]) -> Result<Svd<M, N
 ///
 /// # Errors
 /// [`Error::Shape`] if a size is zero or a length does not match; [`Error::NonFinite`] if an entry is NaN or infinite. Nothing is written then.
-/// [`Error::NonFinite`] also if a singular value is beyond the range of `f32`; the columns have been overwritten then.
+/// [`Error::NonFinite`] also if a singular value or an entry that follows is beyond the range of `f32`; everything has been overwritten then.
 ///
 /// # Accuracy and cost
-/// Those of [`svd`].
+/// Those of [`svd`], except that a matrix of more columns than rows takes the time of its square of columns: give its transpose.
 pub fn orthogonalise(
     columns: &mut [f32],
     rows: usize,
     singular_values: &mut [f32],
-    follow: Option<(&mut [f32], usize)>,
+    mut follow: Option<(&mut [f32], usize)>,
 ) -> Result<Convergence, Error> {
     let count = singular_values.len();
     let follows = match &follow {
@@ -121,19 +164,21 @@ pub fn orthogonalise(
     if count == 0 || rows == 0 || !follows || Some(columns.len()) != count.checked_mul(rows) {
         return Err(Error::Shape);
     }
+    let finite = |values: &[f32]| maths::largest_magnitude(values).is_finite();
     let largest = maths::largest_magnitude(columns);
-    if !largest.is_finite() {
+    if !(largest.is_finite() && follow.as_ref().is_none_or(|(data, _)| finite(data))) {
         return Err(Error::NonFinite);
     }
     let unit = maths::power_of_two_unit(largest);
     maths::scale(columns, unit);
+    let along = follow.as_mut().map(|(data, len)| (&mut **data, *len));
     let convergence = Columns::new(columns, rows, singular_values)
-        .and_then(|mut columns| columns.orthogonalise(follow))
+        .and_then(|mut columns| columns.orthogonalise(along))
         .ok_or(Error::Shape)?;
     for value in columns.iter_mut().chain(singular_values.iter_mut()) {
         *value /= unit;
     }
-    if !maths::largest_magnitude(singular_values).is_finite() {
+    if !(finite(singular_values) && follow.is_none_or(|(data, _)| finite(data))) {
         return Err(Error::NonFinite);
     }
     Ok(convergence)
@@ -146,37 +191,44 @@ fn normalise(vector: &mut [f32], length: f32) {
     }
 }
 
-/// Puts an orthonormal vector in place of each of the first `thin` columns whose singular value is zero.
-fn complete<const M: usize, const N: usize>(u: &mut [[f32; M]; N], values: &[f32; N], thin: usize) {
-    for k in 0..thin {
-        if values.get(k).is_some_and(|value| *value > 0.0) {
-            continue;
+/// Puts an orthonormal vector in place of each that is zero.
+fn complete<const N: usize>(vectors: &mut [[f32; N]]) {
+    // What of each axis is not in the vectors so far: the squares of its distance from their span.
+    let mut left = [1.0; N];
+    let take = |left: &mut [f32; N], vector: &[f32; N]| {
+        for (left, entry) in left.iter_mut().zip(vector) {
+            *left -= entry * entry;
         }
-        let Some((done, [target, ..])) = u.split_at_mut_checked(k) else {
+    };
+    vectors.iter().for_each(|vector| take(&mut left, vector));
+    for k in 0..vectors.len() {
+        let mut axis = 0;
+        let mut best = 0.0;
+        for (index, left) in left.iter().enumerate() {
+            if *left > best {
+                (axis, best) = (index, *left);
+            }
+        }
+        let Some((done, [target, rest @ ..])) = vectors.split_at_mut_checked(k) else {
             return;
         };
-        // Of M axes, one keeps at least sqrt((M - k) / M) of its length when k orthonormal directions are taken out of it.
-        let mut best = 0.0;
-        for axis in 0..M {
-            let mut candidate = [0.0; M];
-            if let Some(one) = candidate.get_mut(axis) {
-                *one = 1.0;
-            }
-            for _twice_is_enough in 0..2 {
-                for other in done.iter() {
-                    let along = maths::dot(other, &candidate);
-                    for (value, other) in candidate.iter_mut().zip(other) {
-                        *value -= along * other;
-                    }
+        if target.iter().any(|entry| *entry != 0.0) {
+            continue;
+        }
+        if let Some(one) = target.get_mut(axis) {
+            *one = 1.0;
+        }
+        for _twice_is_enough in 0..2 {
+            for other in done.iter().chain(rest.iter()) {
+                let along = maths::dot(other, target);
+                for (value, other) in target.iter_mut().zip(other) {
+                    *value -= along * other;
                 }
             }
-            let length = norm(&candidate);
-            if length > best {
-                best = length;
-                normalise(&mut candidate, length);
-                *target = candidate;
-            }
+            let length = norm(target);
+            normalise(target, length);
         }
+        take(&mut left, target);
     }
 }
 
@@ -248,13 +300,10 @@ impl<'a> Columns<'a> {
             }
         }
         if longest != first {
-            let (a, b) = pair(self.norms, 1, first, longest)?;
-            exchange(a, b);
-            let (a, b) = pair(self.data, self.len, first, longest)?;
-            exchange(a, b);
+            exchange(self.norms, 1, first, longest)?;
+            exchange(self.data, self.len, first, longest)?;
             if let Some((data, len)) = follow {
-                let (a, b) = pair(data, *len, first, longest)?;
-                exchange(a, b);
+                exchange(data, *len, first, longest)?;
             }
         }
         Some(())
@@ -274,11 +323,8 @@ impl<'a> Columns<'a> {
             return Some(maths::dot(a, b) / product);
         }
         let (a_unit, b_unit) = (maths::power_of_two_unit(a_length), maths::power_of_two_unit(b_length));
-        let mut total = 0.0;
-        for (a, b) in a.iter().zip(b.iter()) {
-            total += (a * a_unit) * (b * b_unit);
-        }
-        Some(total / ((a_length * a_unit) * (b_length * b_unit)))
+        let product = (a_length * a_unit) * (b_length * b_unit);
+        Some(maths::dot_in_units(a, a_unit, b, b_unit) / product)
     }
 
     /// Turns two vectors with this cosine so that they become orthogonal and the longer one longer, and updates their lengths.
@@ -334,11 +380,14 @@ fn turn(a: &mut [f32], b: &mut [f32], half: f32, s: f32) {
     }
 }
 
-/// Two vectors change places. (`swap_with_slice` panics if the lengths differ.)
-fn exchange(a: &mut [f32], b: &mut [f32]) {
+/// Vectors `first` < `second` change places. (`swap_with_slice` panics if the lengths differ.)
+#[inline(never)]
+fn exchange(data: &mut [f32], len: usize, first: usize, second: usize) -> Option<()> {
+    let (a, b) = pair(data, len, first, second)?;
     for (a, b) in a.iter_mut().zip(b) {
         core::mem::swap(a, b);
     }
+    Some(())
 }
 
 /// Vectors `first` < `second` of those stored one after the other.
@@ -361,10 +410,5 @@ fn norm(vector: &[f32]) -> f32 {
         return 0.0;
     }
     let unit = maths::power_of_two_unit(largest);
-    let mut total = 0.0;
-    for value in vector {
-        let scaled = value * unit;
-        total += scaled * scaled;
-    }
-    maths::sqrt(total) / unit
+    maths::sqrt(maths::dot_in_units(vector, unit, vector, unit)) / unit
 }

@@ -18,7 +18,7 @@ const NOTHING: f32 = f32::from_bits((127 - 42) << 23);
 /// Four columns of the block.
 pub(crate) type Tile = [Cell; BLOCK / 4];
 
-/// The factor R of all rows so far, up to a common power-of-two unit, and the block that is being filled.
+/// The factor R of all rows so far, up to a common power of two, and the block that is being filled.
 pub(crate) struct Triangle<'a> {
     /// Rows of `width` quads.
     factor: &'a mut [Quad],
@@ -28,7 +28,8 @@ pub(crate) struct Triangle<'a> {
     /// Rows that came, and those of them that wait in the block.
     rows: usize,
     waiting: usize,
-    unit: f32,
+    /// The largest entry that came is in 1..2, times 2^exponent.
+    exponent: i32,
     largest: f32,
 }
 
@@ -40,30 +41,28 @@ impl<'a> Triangle<'a> {
         block.as_flattened_mut().fill(0.0);
         let (cells, _) = block.as_chunks_mut::<4>();
         let (block, _) = cells.as_chunks_mut::<{ BLOCK / 4 }>();
-        Self { factor, block, folds, rows: 0, waiting: 0, unit: 1.0, largest: 0.0 }
+        Self { factor, block, folds, rows: 0, waiting: 0, exponent: 0, largest: 0.0 }
     }
 
-    /// Takes one row and adds it to `total`, which is kept in the unit of the factor. None if the row is not finite.
-    pub(crate) fn push(&mut self, row: &[Quad], total: &mut [f32]) -> Option<()> {
+    /// Takes one row, 2^exponent times `row`, and adds it to `total`, which is kept in the unit of the factor. None only if buffers are too short.
+    pub(crate) fn push(&mut self, row: &[Quad], exponent: i32, total: &mut [f32]) -> Option<()> {
         let largest = maths::largest_magnitude(row.as_flattened());
-        if !largest.is_finite() {
-            return None;
-        }
-        if largest > self.largest {
-            self.largest = largest;
-            let unit = maths::power_of_two_unit(largest);
-            let change = unit / self.unit;
-            if change != 1.0 {
+        let needed = exponent + maths::exponent(largest);
+        if largest > 0.0 && (self.largest == 0.0 || needed > self.exponent) {
+            if self.largest > 0.0 {
+                let change = maths::power_of_two(self.exponent - needed);
                 maths::scale(self.factor.as_flattened_mut(), change);
                 maths::scale(self.block.as_flattened_mut().as_flattened_mut().as_flattened_mut(), change);
                 maths::scale(total, change);
-                self.unit = unit;
             }
+            self.exponent = needed;
+            self.largest = largest;
         }
+        let unit = maths::power_of_two(exponent - self.exponent);
         for (total, value) in total.iter_mut().zip(row.as_flattened()) {
-            *total += value * self.unit;
+            *total += value * unit;
         }
-        let scaled = |quad: &Quad| quad.map(|value| value * self.unit);
+        let scaled = |quad: &Quad| quad.map(|value| value * unit);
         if self.folds {
             for (tile, quad) in self.block.iter_mut().zip(row) {
                 *tile.as_flattened_mut().get_mut(self.waiting)? = scaled(quad);
@@ -82,12 +81,12 @@ impl<'a> Triangle<'a> {
         Some(())
     }
 
-    /// Completes the factor, and gives the power of two by which it (and the total) is scaled: the largest entry seen is in 1..2.
-    pub(crate) fn finish(&mut self) -> f32 {
+    /// Completes the factor, and gives the exponent of the power of two of which it (and the total) is a multiple: the largest entry seen is in 1..2.
+    pub(crate) fn finish(&mut self) -> i32 {
         if self.waiting > 0 {
             self.fold();
         }
-        self.unit
+        self.exponent
     }
 
     /// Eliminates the block, four columns against four rows of the factor at a time.

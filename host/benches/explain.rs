@@ -4,27 +4,34 @@
 //! manifest beside it) to measure the stripped int8 graph against it in the same run.
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use decomcam::encoders::legacy::ImageTower;
-use decomcam::encoders::text::TextTower;
-use decomcam::explain::{self, Request};
+use decomcam::encoders::image::{ImageTower, TowerKey};
+use decomcam::explain::masks::BLUR_SIGMA;
 use decomcam::model::Model;
-use decomcam::photo::{Photo, blur};
-use decomcam::score::Prompt;
+use decomcam::onnx::shuffle::Shuffle;
+use decomcam::photo::blur;
+use decomcam::{Method, Options, Photo, Recipe, Session, SessionOptions};
 use std::path::Path;
 
+fn tower(model: &Model, layer: &str) -> ImageTower {
+    let image = &model.manifest.image;
+    let score = model.manifest.explain.explained.clone();
+    let key = TowerKey { layer: layer.into(), score, size: image.size, shuffle: Shuffle::default(), guide: None };
+    ImageTower::load(model, &key).expect("the image tower")
+}
+
 fn stages(criterion: &mut Criterion) {
-    let model = Model::bundled("lite").expect("the bundled model");
-    let side = (model.manifest.image.size.height, model.manifest.image.size.height);
-    let text = TextTower::load(&model).expect("the text tower");
-    let prompt = Prompt::new(&model, &text, "a cat", None, None).expect("a prompt");
+    let session = Session::open("lite").expect("the bundled model");
+    let prompt = session.prompt("a cat").expect("a prompt");
     let photo =
         Photo::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/photos/chelsea.png")).expect("a photo");
-    let planes = explain::network_input(&model, &photo, None, side).1;
-    let input = planes.normalised(model.manifest.image.mean, model.manifest.image.std);
+    let view = session.view();
+    let framing = view.framing(photo.size());
+    let planes = view.planes(&photo, framing, view.size(), 1);
+    let input = view.normalised(&planes);
 
     let mut group = criterion.benchmark_group("forward");
     for layer in ["features", "block10"] {
-        let tower = ImageTower::load(&model, layer, side).expect("the image tower");
+        let tower = tower(session.model(), layer);
         group.bench_function(format!("int8, {layer}"), |b| b.iter(|| tower.vectors(&input).expect("vectors")));
         group.bench_function(format!("int8 and gradient, {layer}"), |b| {
             b.iter(|| tower.explain(&input, prompt.evidence()).expect("a gradient"));
@@ -32,21 +39,25 @@ fn stages(criterion: &mut Criterion) {
     }
     if let Some(directory) = std::env::var_os("DECOMCAM_FLOAT_MODEL") {
         let float = Model::from_dir(Path::new(&directory)).expect("a model directory");
-        let tower = ImageTower::load(&float, "features", side).expect("the float image tower");
+        let tower = tower(&float, "features");
         group.bench_function("f32, features", |b| b.iter(|| tower.vectors(&input).expect("vectors")));
     }
     group.finish();
 
-    let tower = ImageTower::load(&model, "features", side).expect("the image tower");
     let mut group = criterion.benchmark_group("explanation");
-    group.bench_function("photo to input", |b| b.iter(|| explain::network_input(&model, &photo, None, side)));
-    group.bench_function("blur", |b| b.iter(|| blur(&planes, explain::BLUR_SIGMA, 4.0)));
+    group.bench_function("photo to input", |b| b.iter(|| view.planes(&photo, framing, view.size(), 1)));
+    group.bench_function("blur", |b| b.iter(|| blur(&planes, BLUR_SIGMA, 4.0)));
     group.sample_size(10);
-    for threads in [1, 2] {
-        let request = Request::new(threads);
-        group.bench_function(format!("whole, {threads} threads"), |b| {
-            b.iter(|| explain::explain(&model, &tower, &prompt, &photo, &request, &|_, _| ()).expect("an explanation"));
-        });
+    // What the command does unless told otherwise, and the published recipe whose weights need no scores.
+    for (name, options) in
+        [("default", Options::new()), ("aligned", Options::new().method(Method::DecomCam(Recipe::Aligned)))]
+    {
+        for threads in [1, 2] {
+            let session = Session::open_with("lite", &SessionOptions::new().threads(threads)).expect("a session");
+            group.bench_function(format!("{name}, {threads} threads"), |b| {
+                b.iter(|| session.explain(&photo, &prompt, &options).expect("an explanation"));
+            });
+        }
     }
     group.finish();
 }

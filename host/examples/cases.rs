@@ -62,11 +62,11 @@ fn run(path: &Path, expected: &Expected, photo: &Photo) -> Result<String> {
         score: manifest.explain.explained.clone(),
         size,
         shuffle: Shuffle::default(),
+        guide: None,
     };
     let tower = ImageTower::load(&model, &key)?;
-    let (height, width) = (size.height as u32, size.width as u32);
-    let framing = Framing::new(Fit::Stretch, photo.pixels.height(), photo.pixels.width(), height, width, 0);
-    let mut planes = photo.network_input(framing, height, width, image.padding());
+    let framing = Framing::new(Fit::Stretch, photo.size(), size, 0);
+    let mut planes = photo.network_input(framing, size, image.padding(), 1);
     // Pillow has whole numbers after it has resized.
     planes.data.iter_mut().for_each(|value| *value = (255.0 * *value).round().clamp(0.0, 255.0) / 255.0);
     let input = planes.normalised(image.mean, image.std);

@@ -1,227 +1,149 @@
-//! Methods side by side on one photo: a labelled picture, and a table of what the score says of each map. And one method alone, for `explain`.
+//! Several methods side by side on one photo: a labelled picture, and a table of metrics.
 
-use crate::args::CompareArgs;
-use crate::draw::{self, Sheet, SheetTile};
-use crate::encoders::legacy::ImageTower;
-use crate::encoders::text::TextTower;
+use crate::draw::{self, Sheet, Style, Tile};
+use crate::error::Sorted as _;
 use crate::eval::Faithfulness;
-use crate::explain;
-use crate::methods::{Choices, Map, Method, Subject};
+use crate::explain::{self, Look, Options, Request};
+use crate::files::{self, Files};
+use crate::methods::{Map, Method};
 use crate::metrics::Metric;
-use crate::model::Model;
-use crate::photo::placement::Placement;
-use crate::photo::{Fit, Framing, Photo};
-use crate::report::{self, Files};
+use crate::photo::{Framing, Photo, Placement};
+use crate::program::{PROGRAM, SCHEMA_VERSION};
+use crate::progress::Steps;
 use crate::score::{Prompt, Scores};
-use crate::workers;
-use anyhow::{Context, Result};
+use crate::session::{Purpose, Session};
+use crate::timings::timed;
+use crate::{Error, Result, workers};
+use anyhow::Context as _;
 use image::RgbImage;
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The metrics of the table.
 const METRICS: [Metric; 3] = [Metric::Deletion, Metric::Insertion, Metric::AverageDrop];
 
-/// Steps of deletion and insertion unless another number of pixels is asked for.
+/// How many steps deletion and insertion take, unless a number of pixels is given.
 const STEPS: usize = 32;
 
-/// What `explanation.json` says of a map that has no parts.
+/// What to compare.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CompareOptions {
+    /// The methods, each once.
+    pub methods: Vec<Method>,
+    /// The choices that the methods use; the method in it is ignored.
+    pub options: Options,
+    /// Pixels that deletion and insertion change at each step; a 32nd of the input if not given.
+    pub step: Option<usize>,
+}
+
+impl Default for CompareOptions {
+    fn default() -> Self {
+        Self { methods: Method::usual(), options: Options::new(), step: None }
+    }
+}
+
+/// What `comparison.json` holds, and the maps.
 #[derive(Debug, Serialize)]
-pub struct Single {
+pub struct Comparison {
     schema_version: u32,
-    program: String,
-    method: &'static str,
+    program: &'static str,
     model: String,
-    model_sha256: String,
     layer: String,
     photo: String,
-    photo_sha256: String,
     text: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
     versus: Option<String>,
     scores: Scores,
+    /// Pixels that deletion and insertion change at each step.
+    step: usize,
+    methods: Vec<MethodRow>,
     warnings: Vec<String>,
-    ms: f64,
     #[serde(skip)]
-    map: Map,
+    headline: String,
+    #[serde(skip)]
+    maps: Vec<Map>,
     #[serde(skip)]
     framing: Framing,
 }
 
-impl Single {
-    /// The map of one method, of a photo and a prompt.
-    ///
-    /// # Errors
-    /// Those of [`Subject::map`].
-    pub fn new(
-        method: Method,
-        choices: &Choices,
-        model: &Model,
-        tower: &ImageTower,
-        prompt: &Prompt,
-        photo: &Photo,
-        fit: Option<Fit>,
-    ) -> Result<Self> {
-        let start = Instant::now();
-        let seen = explain::network_input(model, photo, fit, tower.side());
-        let subject = Subject::new(model, tower, prompt, photo, seen)?;
-        let framing = subject.framing;
-        let map = subject.map(method, choices)?;
-        let (text, versus) = prompt.typed();
-        Ok(Self {
-            schema_version: report::SCHEMA_VERSION,
-            program: concat!("decomcam ", env!("CARGO_PKG_VERSION")).into(),
-            method: method.name(),
-            model: model.manifest.name.clone(),
-            model_sha256: model.sha256(),
-            layer: tower.layer().name.clone(),
-            photo: photo.path.display().to_string(),
-            photo_sha256: photo.sha256.clone(),
-            text: text.into(),
-            versus: versus.map(Into::into),
-            scores: prompt.scores(&subject.layer.vectors)?,
-            warnings: prompt.warnings(),
-            ms: start.elapsed().as_secs_f64() * 1e3,
-            map,
-            framing,
-        })
-    }
-
-    /// What the terminal shows.
-    pub fn summary(&self) -> String {
-        let mut text = format!(
-            "{}: \"{}\"\n{}\nmethod {}, model {}, layer {}: one map, without parts, in {:.0} ms\n",
-            self.photo,
-            self.text,
-            self.scores.line(),
-            self.method,
-            self.model,
-            self.layer,
-            self.ms
-        );
-        self.warnings.iter().for_each(|warning| text += &format!("warning: {warning}\n"));
-        text
-    }
-
-    /// Writes `overlay.png`, `saliency.npy` and `explanation.json`.
-    pub fn write(&self, photo: &Photo, directory: &Path) -> Result<Vec<PathBuf>> {
-        let shape = [photo.pixels.height() as usize, photo.pixels.width() as usize];
-        let placement = Placement::new(self.map.size, self.framing, shape)?;
-        let saliency = placement.saliency(&self.map.values)?;
-        let overlay = draw::overlay(&photo.pixels, &saliency, placement.seen())?;
-        let mut files = Files::new(directory);
-        files.add("overlay.png", |out| report::write_png(out, &overlay))?;
-        files.add("saliency.npy", |out| report::write_npy(out, &shape, |push| push(&saliency)))?;
-        files.add("explanation.json", |out| report::write_json(out, self))?;
-        files.publish()
-    }
-}
-
-/// What `comparison.json` says.
-#[derive(Debug, Serialize)]
-pub struct Comparison {
-    program: String,
-    model: String,
-    layer: String,
-    photo: String,
-    text: String,
-    scores: Scores,
-    /// Pixels that deletion and insertion change at a step.
-    step: usize,
-    methods: Vec<Row>,
-}
-
 /// One method.
 #[derive(Debug, Serialize)]
-struct Row {
+struct MethodRow {
     method: &'static str,
     deletion: Option<f64>,
     insertion: Option<f64>,
     average_drop: Option<f64>,
-    /// From the decoded photo to the map, the pass through the network included.
+    /// Time from the decoded photo to the map, including the passes through the network.
     ms: f64,
 }
 
-/// Compares, writes `comparison.png` and `comparison.json`, and returns the table and the files.
+/// Compares methods on a photo.
 ///
 /// # Errors
-/// Those of the methods; nothing is written then.
-pub fn run(args: &CompareArgs, model: &Model, threads: usize) -> Result<(String, Vec<PathBuf>)> {
-    report::prepare_directory(&args.out)?;
-    let photo = Photo::open(&args.photo)?;
-    let image = &model.manifest.image;
-    let with = &args.methods;
-    let side = with.model.size.unwrap_or(image.size.height);
-    model.manifest.check_size(crate::Size::square(side)).context("--size")?;
-    let layer = with.tuning.layer.as_ref().unwrap_or(&image.default_layer);
-    let methods = with.chosen();
-    let prompt =
-        Prompt::new(model, &TextTower::load(model)?, &args.text, args.versus.as_deref(), with.tuning.score.as_deref())?;
-    let tower = ImageTower::load_to_explain(model, layer, (side, side), &prompt.explained().name)?;
-    let tower = Method::prepared(&methods, tower, model, with.tuning.scales.map(usize::from))?;
+/// Options that none of the methods uses, and the errors of the methods.
+pub fn compare(session: &Session, photo: &Photo, prompt: &Prompt, asked: &CompareOptions) -> Result<Comparison> {
+    asked.options.check_used(&asked.methods)?;
+    asked.options.check_unset(&["name-parts"], "compare")?;
+    let manifest = &session.model().manifest;
+    let requests = asked.methods.iter().map(|method| asked.options.of_method(*method).resolve(manifest));
+    let requests: Vec<Request> = requests.collect::<Result<_>>()?;
+    let towers = session.towers(&requests, &prompt.explained().name, Purpose::Map)?;
+    let steps = Steps::new(session.watch(), "maps and metrics", requests.len() * (1 + METRICS.len()))?;
 
-    let start = Instant::now();
-    let seen = explain::network_input(model, &photo, with.model.fit.map(|fit| fit.0), (side, side));
-    let subject = Subject::new(model, &tower, &prompt, &photo, seen)?;
-    let framing = subject.framing;
-    let shared = start.elapsed();
-    let choices = with.choices(threads);
-    let step = args.step.unwrap_or((side * side).div_ceil(STEPS));
-    let bar = indicatif::ProgressBar::new((methods.len() * (1 + METRICS.len())) as u64)
-        .with_style(indicatif::ProgressStyle::with_template("{bar:30} {pos} of {len} maps and metrics, {eta} left")?);
+    // Each method starts from the photo again, so that its time is its own.
     let mut maps: Vec<(Map, Duration)> = Vec::new();
-    for &method in &methods {
-        let start = Instant::now();
-        let map = subject.map(method, &choices).with_context(|| format!("method {}", method.name()))?;
-        maps.push((map, shared + start.elapsed()));
-        bar.inc(1);
+    for request in &requests {
+        let map = || explain::map(&session.look(&towers, prompt, photo, session.threads()), request);
+        let (map, time) = timed(map);
+        maps.push((map.with_context(|| format!("method {}", request.method.name())).kind(Error::Explanation)?, time));
+        steps.advance(1)?;
     }
-    let values = measured(&subject, &maps, step, with.seed, threads, &bar)?;
-    bar.finish_and_clear();
+    let look = session.look(&towers, prompt, photo, session.threads());
+    let step = asked.step.unwrap_or(look.size().area().div_ceil(STEPS));
+    let measured = measured(&look, &maps, step, asked.options.seed, &steps)?;
 
-    let rows = methods.iter().zip(&maps).zip(&values).map(|((method, (_, time)), values)| Row {
-        method: method.name(),
+    let rows = requests.iter().zip(&maps).zip(&measured).map(|((request, (_, time)), values)| MethodRow {
+        method: request.method.name(),
         deletion: values[0],
         insertion: values[1],
         average_drop: values[2],
         ms: time.as_secs_f64() * 1e3,
     });
-    let comparison = Comparison {
-        program: concat!("decomcam ", env!("CARGO_PKG_VERSION")).into(),
-        model: model.manifest.name.clone(),
-        layer: layer.clone(),
-        photo: args.photo.display().to_string(),
-        text: args.text.clone(),
-        scores: prompt.scores(&subject.layer.vectors)?,
+    Ok(Comparison {
+        schema_version: SCHEMA_VERSION,
+        program: PROGRAM,
+        model: manifest.name.clone(),
+        layer: towers.own.layer().name.clone(),
+        photo: photo.name.clone(),
+        text: prompt.text().to_owned(),
+        versus: prompt.versus().map(str::to_owned),
+        scores: prompt.scores(look.vectors()?)?,
         step,
         methods: rows.collect(),
-    };
-    let picture = comparison.picture(&photo, framing, &maps, &prompt)?;
-    let mut files = Files::new(&args.out);
-    files.add("comparison.png", |out| report::write_png(out, &picture))?;
-    files.add("comparison.json", |out| report::write_json(out, &comparison))?;
-    let mut text = comparison.table();
-    prompt.warnings().iter().for_each(|warning| text += &format!("warning: {warning}\n"));
-    Ok((text, files.publish()?))
+        warnings: prompt.warnings(),
+        headline: prompt.headline(),
+        framing: look.framing(),
+        maps: maps.into_iter().map(|(map, _)| map).collect(),
+    })
 }
 
 /// [`METRICS`] of every map, on several threads.
 fn measured(
-    subject: &Subject<'_>,
+    look: &Look<'_>,
     maps: &[(Map, Duration)],
     step: usize,
     seed: u64,
-    threads: usize,
-    bar: &indicatif::ProgressBar,
+    steps: &Steps<'_>,
 ) -> Result<Vec<[Option<f64>; METRICS.len()]>> {
-    let size = [subject.planes.height, subject.planes.width];
-    let saliencies: Vec<Vec<f32>> = maps.iter().map(|(map, _)| map.saliency(size)).collect::<Result<_>>()?;
-    let values = workers::each(maps.len() * METRICS.len(), threads, |task| {
+    // Computed before the threads start, so that it is computed once.
+    look.vectors()?;
+    let saliencies: Vec<Vec<f32>> = maps.iter().map(|(map, _)| map.saliency(look.size())).collect::<Result<_>>()?;
+    let values = workers::each(maps.len() * METRICS.len(), look.threads(), |task| {
         let (at, metric) = (task / METRICS.len(), task % METRICS.len());
-        let value = Faithfulness::new(subject, &saliencies[at], step, seed).of(METRICS[metric])?;
-        bar.inc(1);
+        let value = Faithfulness::new(look, &saliencies[at], step, seed).of(METRICS[metric])?;
+        steps.advance(1)?;
         Ok(value)
     })?;
     Ok(values.as_chunks().0.to_vec())
@@ -233,11 +155,11 @@ fn number(value: Option<f64>) -> String {
 
 impl Comparison {
     /// What the terminal shows.
-    fn table(&self) -> String {
+    pub fn table(&self) -> String {
         let mut text = format!(
-            "{}: \"{}\"\n{}; deletion, insertion and drop are of {}, {} pixels a step\n\n",
+            "{}: {}\n{}; deletion, insertion and drop measure the score {}, with {} pixels at each step\n\n",
             self.photo,
-            self.text,
+            self.headline,
             self.scores.line(),
             self.scores.reported.name,
             self.step
@@ -255,37 +177,35 @@ impl Comparison {
                 row.ms
             );
         }
+        for warning in &self.warnings {
+            let _ = writeln!(text, "warning: {warning}");
+        }
         text
     }
 
-    fn picture(&self, photo: &Photo, framing: Framing, maps: &[(Map, Duration)], prompt: &Prompt) -> Result<RgbImage> {
-        let pixels = &photo.pixels;
-        let size = [pixels.height() as usize, pixels.width() as usize];
-        let tile = draw::tile_size(pixels.height(), pixels.width());
-        let on_tile = |map: &Map| {
-            let placement = Placement::new(map.size, framing, size)?.on_copy([tile.0 as usize, tile.1 as usize])?;
-            placement.saliency(&map.values)
-        };
-        let drawn: Vec<Vec<f32>> = maps.iter().map(|(map, _)| on_tile(map)).collect::<Result<_>>()?;
-        let mut tiles = self.methods.iter().zip(&drawn).map(|(row, map)| SheetTile {
-            map,
-            lines: vec![
-                row.method.into(),
-                format!("deletion {}", number(row.deletion)),
-                format!("insertion {}", number(row.insertion)),
-                format!("drop {}, {:.0} ms", number(row.average_drop), row.ms),
-            ],
-            ..SheetTile::default()
-        });
+    /// Writes `comparison.png` and `comparison.json`.
+    ///
+    /// # Errors
+    /// A directory that cannot be written to; nothing is written then.
+    pub fn write(&self, photo: &Photo, directory: &Path) -> Result<Vec<PathBuf>> {
+        let picture = self.picture(photo)?;
+        let mut files = Files::new(directory);
+        files.add("comparison.png", |out| files::write_png(out, &picture))?;
+        files.add("comparison.json", |out| files::write_json(out, self))?;
+        files.publish()
+    }
+
+    fn picture(&self, photo: &Photo) -> Result<RgbImage> {
+        let tile = draw::tile_size(photo.size());
+        let on_tile =
+            |map: &Map| Placement::new(map.size, self.framing, photo.size()).on_copy(tile).saliency(&map.values);
+        let drawn: Vec<Vec<f32>> = self.maps.iter().map(on_tile).collect::<Result<_>>()?;
+        let mut tiles = self.methods.iter().zip(&drawn).map(|(row, map)| row.tile(map));
         let Scores { reported, explained } = &self.scores;
-        let title = match prompt.typed() {
-            (text, Some(versus)) => format!("\"{text}\" and not \"{versus}\""),
-            (text, None) => format!("\"{text}\""),
-        };
         draw::sheet(&Sheet {
-            photo: pixels,
-            seen: framing.seen(pixels.height(), pixels.width()),
-            title: &title,
+            photo: &photo.pixels,
+            seen: self.framing.seen(photo.size()),
+            title: &self.headline,
             subtitle: vec![
                 format!(
                     "{} {:.3}, explained: {} {:.3}",
@@ -293,13 +213,29 @@ impl Comparison {
                 ),
                 format!("model {}, layer {}", self.model, self.layer),
             ],
-            saliency: tiles.next().context("expected a method")?,
-            ossms: tiles.collect(),
+            saliency: tiles.next().context("expected a method").kind(Error::Options)?,
+            parts: tiles.collect(),
+            style: &Style::default(),
             notes: vec![format!(
-                "Deletion and insertion: mean {} while the most salient pixels go first, or come first ({} pixels a step). Drop: the share of the score \
-                 that is lost when the photo is multiplied by the map. Good maps have low deletion, high insertion, low drop.",
+                "Deletion: the mean {} while pixels are removed, the most salient first. Insertion: the same while pixels are added ({} pixels at each step). \
+                 Drop: the share of the score that is lost when the photo is multiplied by the map. Good maps have low deletion, high insertion, low drop.",
                 reported.name, self.step
             )],
         })
+    }
+}
+
+impl MethodRow {
+    fn tile<'m>(&self, map: &'m [f32]) -> Tile<'m> {
+        Tile {
+            map,
+            lines: vec![
+                self.method.into(),
+                format!("deletion {}", number(self.deletion)),
+                format!("insertion {}", number(self.insertion)),
+                format!("drop {}, {:.0} ms", number(self.average_drop), self.ms),
+            ],
+            ..Tile::default()
+        }
     }
 }

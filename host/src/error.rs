@@ -16,7 +16,7 @@ pub enum Error {
     /// A model's folder, manifest, network or labels: missing, damaged, or using what this program cannot do.
     #[error("{0}")]
     Model(Cause),
-    /// A prompt that says nothing the model knows, or a class that it does not have.
+    /// A prompt in which the model knows no word, or a class that it does not have.
     #[error("{0}")]
     Prompt(Cause),
     /// An option that is out of range, has no effect, or contradicts another one.
@@ -34,8 +34,8 @@ pub enum Error {
     /// A file or directory that cannot be written.
     #[error("{0}")]
     Output(Cause),
-    /// The caller's [`crate::progress::Watch`] asked to stop.
-    #[error("stopped, as was asked for")]
+    /// The caller's progress callback asked to stop.
+    #[error("stopped on request")]
     Cancelled,
 }
 
@@ -62,6 +62,12 @@ impl<T> Sorted<T> for anyhow::Result<T> {
             Some(sorted) => sorted.constructor()(Cause(cause)),
             None => kind(Cause(cause)),
         })
+    }
+}
+
+impl From<decomcam_core::Error> for Error {
+    fn from(cause: decomcam_core::Error) -> Self {
+        Self::Explanation(Cause(cause.into()))
     }
 }
 

@@ -1,9 +1,9 @@
-//! How long work tells its caller how far it is, and how the caller stops it.
+//! Progress: how long work tells its caller how far it has come, and how the caller stops it.
 
 use crate::{Error, Result};
 use std::ops::ControlFlow;
 
-/// How far a stretch of work is.
+/// How far one piece of work has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Progress {
@@ -11,12 +11,12 @@ pub struct Progress {
     pub counted: &'static str,
     /// How many are done.
     pub done: usize,
-    /// Out of how many.
+    /// How many there are.
     pub total: usize,
 }
 
 /// Is told of every step, from any thread; [`ControlFlow::Break`] ends the work with [`Error::Cancelled`].
-pub type Watch<'a> = dyn Fn(Progress) -> ControlFlow<()> + Sync + 'a;
+pub type Watch<'a> = dyn Fn(Progress) -> ControlFlow<()> + Send + Sync + 'a;
 
 /// Steps of one stretch of work, counted for a [`Watch`].
 pub struct Steps<'a> {
@@ -35,6 +35,16 @@ impl<'a> Steps<'a> {
         let steps = Self { watch, counted, done: 0.into(), total };
         steps.advance(0)?;
         Ok(steps)
+    }
+
+    /// One more is done, with this result.
+    ///
+    /// # Errors
+    /// That of the work, or else [`Error::Cancelled`].
+    pub fn counted<T>(&self, result: Result<T>) -> Result<T> {
+        let value = result?;
+        self.advance(1)?;
+        Ok(value)
     }
 
     /// So many more are done.

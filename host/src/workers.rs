@@ -1,12 +1,14 @@
-//! Work shared by threads.
+//! Work that several threads share.
 
-use anyhow::{Result, anyhow};
+use crate::error::Sorted as _;
+use crate::{Error, Result};
+use anyhow::anyhow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// `work(0)` to `work(count - 1)`, each done by the first of the `threads` that is free; the results in this order.
+/// Does `work(0)` to `work(count - 1)` on several threads, each by the first that is free, and returns the results in this order.
 ///
 /// # Errors
-/// That of the first number whose work failed, as far as it was begun: after a failure nothing more is.
+/// The error of the smallest number whose work failed. After a failure no more work is begun.
 pub fn each<T: Send>(count: usize, threads: usize, work: impl Fn(usize) -> Result<T> + Sync) -> Result<Vec<T>> {
     let next = AtomicUsize::new(0);
     let labour = || {
@@ -27,7 +29,7 @@ pub fn each<T: Send>(count: usize, threads: usize, work: impl Fn(usize) -> Resul
         let others: Vec<_> = (1..threads.min(count)).map(|_| scope.spawn(labour)).collect();
         let mut done = labour();
         for other in others {
-            done.extend(other.join().map_err(|_| stopped())?);
+            done.extend(joined(other)?);
         }
         Ok(done)
     })?;
@@ -35,10 +37,10 @@ pub fn each<T: Send>(count: usize, threads: usize, work: impl Fn(usize) -> Resul
     done.into_iter().map(|(_, result)| result).collect()
 }
 
-/// Both results, found at the same time if there are two threads for it.
+/// Both results, computed at the same time if there are two threads.
 ///
 /// # Errors
-/// That of the first, or else that of the second.
+/// The error of the first, or else that of the second.
 pub fn both<A, B: Send>(
     threads: usize,
     a: impl FnOnce() -> Result<A>,
@@ -50,19 +52,19 @@ pub fn both<A, B: Send>(
     std::thread::scope(|scope| {
         let b = scope.spawn(b);
         let a = a();
-        let b = b.join().map_err(|_| stopped())?;
+        let b = joined(b)?;
         Ok((a?, b?))
     })
 }
 
-fn stopped() -> anyhow::Error {
-    anyhow!("a worker thread stopped unexpectedly; this is a fault of the program: please report it")
+fn joined<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> Result<T> {
+    let stopped = "a worker thread stopped unexpectedly; this is a fault of the program: please report it";
+    thread.join().map_err(|_| anyhow!(stopped)).kind(Error::Explanation)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use anyhow::ensure;
     use std::sync::Barrier;
 
     #[test]
@@ -85,8 +87,7 @@ mod tests {
         let begun = AtomicUsize::new(0);
         let work = |at| {
             begun.fetch_add(1, Ordering::Relaxed);
-            ensure!(at != 3, "number {at} failed");
-            Ok(at)
+            if at == 3 { Err(anyhow!("number {at} failed")).kind(Error::Explanation) } else { Ok(at) }
         };
         assert_eq!(each(100, 1, work).unwrap_err().to_string(), "number 3 failed");
         assert_eq!(begun.into_inner(), 4);

@@ -31,7 +31,8 @@ from wordnet import ClassMap, Form, WordNet, describe, summary
 log = logging.getLogger("lite")
 
 TEMPERATURE = 1.0  # of the softmax over classes, in the image tower
-SIZE, MARGIN = 224, 32
+# The whole shorter side is shown: what is cut off cannot be explained.
+SIZE, MARGIN = 224, 0
 CALIBRATION_CROPS = 64
 CALIBRATION_PHOTOS = [
     ("skimage", "data/astronaut.png"),
@@ -209,7 +210,7 @@ def manifest(out: Path, scale: float) -> str:
                 text="evidence",
                 description="how much of what the photo shows is what the prompt may mean",
             ),
-            table("[explain]", reported="cosine", explained="posterior", scales=2),
+            table("[explain]", reported="cosine", explained="posterior", scales=2, guide=f"block{INNER_BLOCK}"),
             table("[[notices]]", file=image.name, licence="Apache-2.0", source=weights),
             table("[[notices]]", file=image.name, licence="LicenseRef-WordNet-3.0", source=f"class vectors {nouns}"),
             table("[[notices]]", file=text.name, licence="Apache-2.0", source=teacher),

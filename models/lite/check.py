@@ -161,8 +161,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Checks the built files.")
     parser.add_argument("--model", type=Path, default=Path(__file__).parent)
     parser.add_argument("--photos", type=Path, help="folder with labels.json")
+    parser.add_argument("--margin", type=int, help="pixels cut off beyond the square, instead of the manifest's")
     args = parser.parse_args()
     model, report = Model(args.model), Report()
+    if args.margin is not None:
+        model.photo["margin"] = args.margin
     for check in (check_files, check_image, check_text, check_evidence, check_scenes):
         check(model, report)
     if args.photos:

@@ -95,7 +95,7 @@ fn core(case: &Case) -> Answer {
     let sign = SignRule::LargestEntry;
     let parts = decompose::decompose(&maps, &case.weights, &case.channels, Q, sign, &mut workspace).unwrap();
     let widen = |values: &[f32]| values.iter().map(|v| f64::from(*v)).collect();
-    (widen(&parts.singular_values()[..Q]), widen(parts.components()))
+    (widen(&parts.singular_values()[..Q]), widen(parts.maps()))
 }
 
 fn nalgebra(case: &Case) -> Answer {

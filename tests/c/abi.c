@@ -96,7 +96,7 @@ static void versions_and_names(void) {
         for (int k = 0; k < i; k++)
             CHECK(strcmp(decomcam_status_name(numbers[i]), decomcam_status_name(numbers[k])) != 0);
     }
-    CHECK(strcmp(decomcam_status_name(11), decomcam_status_name(-1)) == 0);
+    CHECK(strcmp(decomcam_status_name(14), decomcam_status_name(-1)) == 0);
 }
 
 static void sizes(void) {
@@ -190,8 +190,17 @@ static void weights_and_channels(void) {
 
     float *nan = copy(VALUES, C * N), *large = copy(VALUES, C * N);
     nan[C * N - 1] = NOT_A_NUMBER;
-    large[C * N - 1] = large[C * N - 2] = large[C * N - 3] = 3e38f;
+    large[C * N - 1] = large[C * N - 2] = large[C * N - 3] = large[C * N - 4] = 3e38f;
     decomcam_maps with_nan = maps_of(nan), with_large = maps_of(large), skew = maps_of(skewed(nan));
+    // A mean is finite if the values are, although their sum is not.
+    OK(decomcam_pool(&with_large, weights, C));
+    CHECK(weights[1] == 3e38f);
+    // One element as if it were many: a call would never return.
+    decomcam_maps endless = maps_of(VALUES);
+    endless.channels = 1;
+    endless.height = SIZE_MAX / 2;
+    endless.row_stride = 0;
+    endless.width = 1;
     decomcam_status (*const both[])(const decomcam_maps *, float *, size_t) = {decomcam_channel_weights, decomcam_pool};
     for (int i = 0; i < 2; i++) {
         IS(NULL_POINTER, both[i](NONE(decomcam_maps), out, C));
@@ -202,7 +211,7 @@ static void weights_and_channels(void) {
         IS(SHAPE, both[i](&good, out, C + 1));
         IS(SHAPE, both[i](&good, out, SIZE_MAX / sizeof(float)));
         IS(NON_FINITE, both[i](&with_nan, out, C));
-        IS(NON_FINITE, both[i](&with_large, out, C));
+        IS(SHAPE, both[i](&endless, out, 1));
     }
     CHECK(untouched(out, C + 1));
 
@@ -231,7 +240,8 @@ static void decomposition(void) {
     enum { LEN = DECOMCAM_WORKSPACE_LEN(N, 2) };
     float *workspace = floats(LEN);
     decomcam_parts parts;
-    OK(decomcam_decompose(&good, weights, C, channels, 2, 2, DECOMCAM_SIGN_SCORE, workspace, LEN, &parts));
+    const decomcam_selection both = {weights, C, channels, 2, 2, DECOMCAM_SIGN_SCORE};
+    OK(decomcam_decompose(&good, &both, workspace, LEN, &parts));
     CHECK(parts.count == 2 && parts.positions == N && parts.singular_values_len == 2 && parts.convergence.converged == 1);
     CHECK(parts.components >= workspace && parts.components + 2 * N <= workspace + LEN);
     // X X' has the trace of the squares of the centred, weighted maps: .0625 * .75 + .5625 * (5 - 9 / 4).
@@ -246,16 +256,16 @@ static void decomposition(void) {
     static const float first_order[] = {-0.375f, 0.875f, -0.625f, 0.125f};
     float along = 0;
     for (int i = 0; i < N; i++) {
-        CHECK(near(parts.first_order[i], first_order[i]));
-        along += parts.components[i] * parts.first_order[i];
+        CHECK(near(parts.centred_first_order[i], first_order[i]));
+        along += parts.components[i] * parts.centred_first_order[i];
     }
 
     float alignment = MARK, *predicted = floats(3), *aligned = floats(2), *exact = floats(2);
     OK(decomcam_alignment(&parts, 0, &alignment));
     CHECK(near(alignment, along) && alignment > 0);
     alignment = MARK;
-    IS(SHAPE, decomcam_alignment(&parts, 2, &alignment));
-    IS(SHAPE, decomcam_alignment(&parts, SIZE_MAX, &alignment));
+    IS(COMPONENTS, decomcam_alignment(&parts, 2, &alignment));
+    IS(COMPONENTS, decomcam_alignment(&parts, SIZE_MAX, &alignment));
     IS(NULL_POINTER, decomcam_alignment(NONE(decomcam_parts), 0, &alignment));
     IS(NULL_POINTER, decomcam_alignment(&parts, 0, NONE(float)));
     IS(MISALIGNED, decomcam_alignment(&parts, 0, skewed(workspace)));
@@ -264,7 +274,7 @@ static void decomposition(void) {
                                                                               decomcam_exact_weights};
     decomcam_parts null_parts = parts, skewed_parts = parts, long_parts = parts, empty_parts = parts;
     null_parts.components = NULL;
-    skewed_parts.first_order = skewed(workspace);
+    skewed_parts.centred_first_order = skewed(workspace);
     long_parts.count = SIZE_MAX;
     empty_parts.positions = 0;
     for (int i = 0; i < 3; i++) {
@@ -299,6 +309,13 @@ static void decomposition(void) {
     OK(decomcam_rectify(&parts));
     for (int i = 0; i < 2 * N; i++)
         CHECK(parts.components[i] == (before[i] > 0 ? before[i] : 0));
+    // The closed forms need the signs.
+    alignment = MARK;
+    predicted = floats(2);
+    IS(RECTIFIED, decomcam_alignment(&parts, 0, &alignment));
+    for (int i = 0; i < 3; i++)
+        IS(RECTIFIED, each[i](&parts, predicted, 2));
+    CHECK(alignment == MARK && untouched(predicted, 2));
 
     decomcam_parts out;
     memset(&out, 0x5a, sizeof out);
@@ -308,7 +325,7 @@ static void decomposition(void) {
     decomcam_maps with_nan = maps_of(nan);
     static const decomcam_channel unknown[] = {0, 2};
 #define DECOMPOSE(maps, weights, weights_len, channels, channels_len, q, sign, workspace, len) \
-    decomcam_decompose(maps, weights, weights_len, channels, channels_len, q, sign, workspace, len, &out)
+    decomcam_decompose(maps, &(const decomcam_selection){weights, weights_len, channels, channels_len, q, sign}, workspace, len, &out)
     IS(NULL_POINTER, DECOMPOSE(NONE(decomcam_maps), weights, C, channels, 2, 2, 0, fresh, LEN));
     IS(NULL_POINTER, DECOMPOSE(&good, NONE(float), C, channels, 2, 2, 0, fresh, LEN));
     IS(NULL_POINTER, DECOMPOSE(&good, weights, C, NONE(decomcam_channel), 2, 2, 0, fresh, LEN));
@@ -322,7 +339,8 @@ static void decomposition(void) {
     IS(UNKNOWN_OPTION, DECOMPOSE(&good, weights, C, channels, 2, 2, 3, fresh, LEN));
     IS(WORKSPACE_TOO_SMALL, DECOMPOSE(&good, weights, C, channels, 2, 2, 0, fresh, LEN - 1));
     IS(SHAPE, DECOMPOSE(&good, weights, C, channels, 2, 2, 0, fresh, SIZE_MAX));
-    IS(NULL_POINTER, decomcam_decompose(&good, weights, C, channels, 2, 2, 0, fresh, LEN, NONE(decomcam_parts)));
+    IS(NULL_POINTER, decomcam_decompose(&good, NONE(decomcam_selection), fresh, LEN, &out));
+    IS(NULL_POINTER, decomcam_decompose(&good, &both, fresh, LEN, NONE(decomcam_parts)));
     CHECK(untouched(fresh, LEN));
     IS(NON_FINITE, DECOMPOSE(&with_nan, weights, C, channels, 2, 2, 0, fresh, LEN));
     CHECK(memcmp(&out, &blank, sizeof out) == 0);
@@ -332,22 +350,22 @@ static void integration(void) {
     static const float scores[] = {0.5f, 0.25f, 0.75f}, inner[] = {0.5f, 0, 1};
     float *weights = floats(3), *out = floats(3), *bad = copy(scores, 3);
     bad[2] = NOT_A_NUMBER;
-    OK(decomcam_score_weights(DECOMCAM_RECIPE_PAPER, scores, 0.125f, weights, 3));
+    OK(decomcam_score_weights(DECOMCAM_FORMULA_PAPER, scores, 0.125f, weights, 3));
     CHECK(equal(weights, inner, 3));
-    OK(decomcam_score_weights(DECOMCAM_RECIPE_NOTEBOOK, scores, 0.25f, weights, 3));
+    OK(decomcam_score_weights(DECOMCAM_FORMULA_NOTEBOOK, scores, 0.25f, weights, 3));
     CHECK(equal(weights, inner, 3));
-    OK(decomcam_score_weights(DECOMCAM_RECIPE_V25, scores, 0.25f, weights, 3));
+    OK(decomcam_score_weights(DECOMCAM_FORMULA_V25, scores, 0.25f, weights, 3));
     CHECK(weights[2] == 1 && near(weights[1], 1.0f / 3));
-    OK(decomcam_score_weights(DECOMCAM_RECIPE_V1, scores, 0.25f, weights, 3));
+    OK(decomcam_score_weights(DECOMCAM_FORMULA_V1, scores, 0.25f, weights, 3));
     float exponents = 1 + expf(-0.25f) + expf(-0.5f);
     CHECK(near(weights[2], 0.5f / exponents) && weights[1] == 0);
     IS(UNKNOWN_OPTION, decomcam_score_weights(4, scores, 0, out, 3));
-    IS(NON_FINITE, decomcam_score_weights(DECOMCAM_RECIPE_V1, bad, 0, out, 3));
-    IS(NON_FINITE, decomcam_score_weights(DECOMCAM_RECIPE_PAPER, scores, NOT_A_NUMBER, out, 3));
-    IS(COMPONENTS, decomcam_score_weights(DECOMCAM_RECIPE_PAPER, scores, 0, out, 0));
-    IS(NULL_POINTER, decomcam_score_weights(DECOMCAM_RECIPE_PAPER, NONE(float), 0, out, 3));
-    IS(NULL_POINTER, decomcam_score_weights(DECOMCAM_RECIPE_PAPER, scores, 0, NONE(float), 3));
-    IS(MISALIGNED, decomcam_score_weights(DECOMCAM_RECIPE_PAPER, skewed(bad), 0, out, 2));
+    IS(NON_FINITE, decomcam_score_weights(DECOMCAM_FORMULA_V1, bad, 0, out, 3));
+    IS(NON_FINITE, decomcam_score_weights(DECOMCAM_FORMULA_PAPER, scores, NOT_A_NUMBER, out, 3));
+    IS(COMPONENTS, decomcam_score_weights(DECOMCAM_FORMULA_PAPER, scores, 0, out, 0));
+    IS(NULL_POINTER, decomcam_score_weights(DECOMCAM_FORMULA_PAPER, NONE(float), 0, out, 3));
+    IS(NULL_POINTER, decomcam_score_weights(DECOMCAM_FORMULA_PAPER, scores, 0, NONE(float), 3));
+    IS(MISALIGNED, decomcam_score_weights(DECOMCAM_FORMULA_PAPER, skewed(bad), 0, out, 2));
     CHECK(untouched(out, 3));
 
     static const float ossms[] = {1, 2, 3, 10, 0, 1}, two[] = {0.5f, 2}, sum[] = {20.5f, 1, 3.5f};
@@ -454,6 +472,9 @@ static void resampling_and_masks(void) {
     OK(decomcam_blend(photo, blurred, mask, mixed, 2));
     CHECK(equal(mixed, blended, 2));
     mixed = floats(2);
+    float *in_place = copy(mask, 2);
+    IS(OVERLAP, decomcam_blend(photo, blurred, in_place, in_place, 2));
+    CHECK(equal(in_place, mask, 2));
     IS(NULL_POINTER, decomcam_blend(NONE(float), blurred, mask, mixed, 2));
     IS(NULL_POINTER, decomcam_blend(photo, NONE(float), mask, mixed, 2));
     IS(NULL_POINTER, decomcam_blend(photo, blurred, NONE(float), mixed, 2));
@@ -465,20 +486,22 @@ static void resampling_and_masks(void) {
     enum { LEN = DECOMCAM_MASK_WORKSPACE_LEN(3, 5, 2) };
     float *workspace = floats(LEN), *scores = floats(2), base = MARK;
     struct network network = {0, -1, 0.125f};
-    OK(decomcam_mask_scores(ossms, 12, &bicubic, score, &network, workspace, LEN, scores, 2, &base));
+    const decomcam_masking masking = {ossms, 12, &bicubic, score, &network};
+    OK(decomcam_mask_scores(&masking, workspace, LEN, scores, 2, &base));
     CHECK(network.calls == 3 && base == 0.125f && scores[0] == 0 && scores[1] == 1);
     scores = floats(2);
     base = MARK;
     for (int call = 0; call < 3; call++) {
         network = (struct network){0, call, 0.125f};
-        IS(CALLBACK, decomcam_mask_scores(ossms, 12, &bicubic, score, &network, workspace, LEN, scores, 2, &base));
+        IS(CALLBACK, decomcam_mask_scores(&masking, workspace, LEN, scores, 2, &base));
         CHECK(network.calls == call + 1);
     }
     network = (struct network){0, -1, NOT_A_NUMBER};
-    IS(NON_FINITE, decomcam_mask_scores(ossms, 12, &bicubic, score, &network, workspace, LEN, scores, 2, &base));
+    IS(NON_FINITE, decomcam_mask_scores(&masking, workspace, LEN, scores, 2, &base));
 #define SCORES(ossms, len, bicubic, scorer, workspace, workspace_len, scores, count, blurred) \
-    decomcam_mask_scores(ossms, len, bicubic, scorer, &network, workspace, workspace_len, scores, count, blurred)
+    decomcam_mask_scores(&(const decomcam_masking){ossms, len, bicubic, scorer, &network}, workspace, workspace_len, scores, count, blurred)
     network.calls = 0;
+    IS(NULL_POINTER, decomcam_mask_scores(NONE(decomcam_masking), workspace, LEN, scores, 2, &base));
     IS(NULL_POINTER, SCORES(NONE(float), 12, &bicubic, score, workspace, LEN, scores, 2, &base));
     IS(NULL_POINTER, SCORES(ossms, 12, NONE(decomcam_bicubic), score, workspace, LEN, scores, 2, &base));
     IS(NULL_POINTER, SCORES(ossms, 12, &bicubic, (decomcam_scorer)0, workspace, LEN, scores, 2, &base));
@@ -492,6 +515,96 @@ static void resampling_and_masks(void) {
     IS(SHAPE, SCORES(ossms, 11, &bicubic, score, workspace, LEN, scores, 2, &base));
     IS(WORKSPACE_TOO_SMALL, SCORES(ossms, 12, &bicubic, score, workspace, LEN - 1, scores, 2, &base));
     CHECK(network.calls == 0 && untouched(scores, 2) && base == MARK);
+}
+
+static void drawing(void) {
+    enum { W = 5, H = 4, LEN = DECOMCAM_OVERLAY_WORKSPACE_LEN(2, W) };
+    CHECK(decomcam_overlay_workspace_len(2, W) == LEN);
+    static const float saliency[] = {0, 1, -2, 4};
+    float *workspace = floats(LEN), *nan = copy(saliency, 4);
+    nan[3] = NOT_A_NUMBER;
+    decomcam_tap *taps = allocated(W * sizeof *taps);
+    decomcam_bicubic bicubic;
+    OK(decomcam_bicubic_init(&bicubic, 2, 2, H, W, taps));
+    decomcam_overlay overlay, blank;
+    memset(&overlay, 0x5a, sizeof overlay);
+    blank = overlay;
+    IS(NULL_POINTER, decomcam_overlay_init(NONE(decomcam_overlay), &bicubic, saliency, 4, workspace, LEN));
+    IS(NULL_POINTER, decomcam_overlay_init(&overlay, NONE(decomcam_bicubic), saliency, 4, workspace, LEN));
+    IS(NULL_POINTER, decomcam_overlay_init(&overlay, &bicubic, NONE(float), 4, workspace, LEN));
+    IS(NULL_POINTER, decomcam_overlay_init(&overlay, &bicubic, saliency, 4, NONE(float), LEN));
+    IS(SHAPE, decomcam_overlay_init(&overlay, &bicubic, saliency, 3, workspace, LEN));
+    IS(WORKSPACE_TOO_SMALL, decomcam_overlay_init(&overlay, &bicubic, saliency, 4, workspace, LEN - 1));
+    IS(NON_FINITE, decomcam_overlay_init(&overlay, &bicubic, nan, 4, workspace, LEN));
+    CHECK(memcmp(&overlay, &blank, sizeof overlay) == 0);
+    OK(decomcam_overlay_init(&overlay, &bicubic, saliency, 4, workspace, LEN));
+    CHECK(overlay.range.low == 0 && overlay.range.high > 4);
+
+    // The lower right is salient: its colour is the last of inferno, 85 parts of a hundred; the lower left, which is negative, is as it was.
+    uint8_t pixels[3 * W] = {0};
+    OK(decomcam_overlay_rgb888(&overlay, H - 1, workspace, LEN, pixels, 3 * W));
+    CHECK(pixels[3 * W - 3] == 214 && pixels[3 * W - 2] == 217 && pixels[3 * W - 1] == 139);
+    memset(pixels, 9, sizeof pixels);
+    OK(decomcam_overlay_rgb888(&overlay, H - 1, workspace, LEN, pixels, 3 * W));
+    CHECK(pixels[0] == 9 && pixels[1] == 9 && pixels[2] == 9);
+    uint16_t row[W] = {0};
+    OK(decomcam_overlay_rgb565(&overlay, H - 1, workspace, LEN, row, W));
+    CHECK(row[W - 1] == ((214 >> 3) << 11 | (217 >> 2) << 5 | 139 >> 3));
+    memset(pixels, 9, sizeof pixels);
+    memset(row, 9, sizeof row);
+    IS(SHAPE, decomcam_overlay_rgb888(&overlay, H, workspace, LEN, pixels, 3 * W));
+    IS(SHAPE, decomcam_overlay_rgb888(&overlay, 0, workspace, LEN, pixels, 3 * W - 1));
+    IS(SHAPE, decomcam_overlay_rgb888(&overlay, 0, workspace, LEN, pixels, 3 * W - 3));
+    IS(SHAPE, decomcam_overlay_rgb565(&overlay, 0, workspace, LEN, row, W - 1));
+    IS(NULL_POINTER, decomcam_overlay_rgb888(NONE(decomcam_overlay), 0, workspace, LEN, pixels, 3 * W));
+    IS(NULL_POINTER, decomcam_overlay_rgb888(&overlay, 0, NONE(float), LEN, pixels, 3 * W));
+    IS(NULL_POINTER, decomcam_overlay_rgb888(&overlay, 0, workspace, LEN, NONE(uint8_t), 3 * W));
+    IS(NULL_POINTER, decomcam_overlay_rgb565(&overlay, 0, workspace, LEN, NONE(uint16_t), W));
+    IS(WORKSPACE_TOO_SMALL, decomcam_overlay_rgb888(&overlay, 0, workspace, LEN - 1, pixels, 3 * W));
+    for (int i = 0; i < 3 * W; i++)
+        CHECK(pixels[i] == 9 && row[i / 3] == 0x0909);
+}
+
+struct wire {
+    uint8_t bytes[200];
+    size_t len, limit;
+};
+
+static int32_t send_to(void *context, const uint8_t *bytes, size_t len) {
+    struct wire *wire = context;
+    if (wire->len + len > wire->limit)
+        return -1;
+    memcpy(wire->bytes + wire->len, bytes, len);
+    wire->len += len;
+    return 0;
+}
+
+static void frames(void) {
+    float components[] = {0, 2, 1, 0}, values[] = {3}, map[] = {0, 0, 0, 0}, predicted[] = {1}, measured[] = {0.5f};
+    float weights[] = {1}, saliency[] = {0, 2, 1, 0};
+    decomcam_parts parts = {components, 1, 4, values, 1, map, 1, {1, 0, 0, 1}};
+    decomcam_explanation why = {2.5f, parts, predicted, measured, weights, saliency, map, NULL, 0};
+    static const size_t versus = 7;
+    decomcam_question question = {.class_index = 3, .versus = &versus};
+    struct wire wire = {{0}, 0, 200};
+    CHECK(decomcam_frame_len(2, 2, 1) == 24 + 8 + 24 + 4 && decomcam_frame_len(0, 2, 1) == 0);
+    OK(decomcam_frame_write(&why, &question, 2, 2, send_to, &wire));
+    static const uint8_t start[] = {'D', 'C', 'F', 'R', 1, 0, 2, 0, 2, 0, 1, 0, 3, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0x20, 0x40};
+    CHECK(wire.len == decomcam_frame_len(2, 2, 1) && memcmp(wire.bytes, start, sizeof start) == 0);
+    CHECK(wire.bytes[28] == 0 && wire.bytes[29] == 255 && wire.bytes[30] == 128 && wire.bytes[31] == 0);
+    wire = (struct wire){{0}, 0, 30};
+    IS(CALLBACK, decomcam_frame_write(&why, &question, 2, 2, send_to, &wire));
+    wire.len = 0;
+    IS(NULL_POINTER, decomcam_frame_write(NONE(decomcam_explanation), &question, 2, 2, send_to, &wire));
+    IS(NULL_POINTER, decomcam_frame_write(&why, NONE(decomcam_question), 2, 2, send_to, &wire));
+    IS(NULL_POINTER, decomcam_frame_write(&why, &question, 2, 2, (decomcam_sink)0, &wire));
+    IS(SHAPE, decomcam_frame_write(&why, &question, 2, 3, send_to, &wire));
+    why.saliency = NULL;
+    IS(NULL_POINTER, decomcam_frame_write(&why, &question, 2, 2, send_to, &wire));
+    why.saliency = saliency;
+    saliency[3] = NOT_A_NUMBER;
+    IS(NON_FINITE, decomcam_frame_write(&why, &question, 2, 2, send_to, &wire));
+    CHECK(wire.len == 0);
 }
 
 static void linear_head(void) {
@@ -545,21 +658,39 @@ static void linear_head(void) {
     static const float two[] = {0.25f, 0.75f};
     float *scratch = floats(2 * N), *map = floats(N), *bad = copy(VALUES, C * N);
     static const float first_order[] = {-0.375f, 0.875f, -0.625f, 0.125f};
-    OK(decomcam_first_order(&good, two, C, scratch, 2 * N, map, N));
-    CHECK(equal(map, first_order, N));
-    map = floats(N + 1);
+    static const float uncentred[] = {0.25f, 1.5f, 0, 0.75f};
+    decomcam_status (*const each[])(const decomcam_maps *, const float *, size_t, float *, size_t, float *,
+                                    size_t) = {decomcam_centred_first_order, decomcam_uncentred_first_order};
+    const float *const want[] = {first_order, uncentred};
     bad[7] = NOT_A_NUMBER;
     decomcam_maps nan_maps = maps_of(bad);
-    IS(NON_FINITE, decomcam_first_order(&nan_maps, two, C, scratch, 2 * N, map, N));
-    IS(WORKSPACE_TOO_SMALL, decomcam_first_order(&good, two, C, scratch, 2 * N - 1, map, N));
-    IS(SHAPE, decomcam_first_order(&good, two, 1, scratch, 2 * N, map, N));
-    IS(SHAPE, decomcam_first_order(&good, two, C, scratch, 2 * N, map, N - 1));
-    IS(NULL_POINTER, decomcam_first_order(NONE(decomcam_maps), two, C, scratch, 2 * N, map, N));
-    IS(NULL_POINTER, decomcam_first_order(&good, NONE(float), C, scratch, 2 * N, map, N));
-    IS(NULL_POINTER, decomcam_first_order(&good, two, C, NONE(float), 2 * N, map, N));
-    IS(NULL_POINTER, decomcam_first_order(&good, two, C, scratch, 2 * N, NONE(float), N));
-    IS(MISALIGNED, decomcam_first_order(&good, two, C, scratch, 2 * N, skewed(map), N));
-    CHECK(untouched(map, N + 1));
+    for (int i = 0; i < 2; i++) {
+        map = floats(N);
+        OK(each[i](&good, two, C, scratch, 2 * N, map, N));
+        CHECK(equal(map, want[i], N));
+        map = floats(N + 1);
+        IS(NON_FINITE, each[i](&nan_maps, two, C, scratch, 2 * N, map, N));
+        IS(WORKSPACE_TOO_SMALL, each[i](&good, two, C, scratch, 2 * N - 1, map, N));
+        IS(SHAPE, each[i](&good, two, 1, scratch, 2 * N, map, N));
+        IS(SHAPE, each[i](&good, two, C, scratch, 2 * N, map, N - 1));
+        IS(NULL_POINTER, each[i](NONE(decomcam_maps), two, C, scratch, 2 * N, map, N));
+        IS(NULL_POINTER, each[i](&good, NONE(float), C, scratch, 2 * N, map, N));
+        IS(NULL_POINTER, each[i](&good, two, C, NONE(float), 2 * N, map, N));
+        IS(NULL_POINTER, each[i](&good, two, C, scratch, 2 * N, NONE(float), N));
+        IS(MISALIGNED, each[i](&good, two, C, scratch, 2 * N, skewed(map), N));
+        CHECK(untouched(map, N + 1));
+    }
+    float mean = MARK;
+    OK(decomcam_first_order_mean(&good, two, C, &mean));
+    CHECK(mean == 0.625f);
+    mean = MARK;
+    IS(NON_FINITE, decomcam_first_order_mean(&nan_maps, two, C, &mean));
+    IS(SHAPE, decomcam_first_order_mean(&good, two, 1, &mean));
+    IS(NULL_POINTER, decomcam_first_order_mean(NONE(decomcam_maps), two, C, &mean));
+    IS(NULL_POINTER, decomcam_first_order_mean(&good, NONE(float), C, &mean));
+    IS(NULL_POINTER, decomcam_first_order_mean(&good, two, C, NONE(float)));
+    IS(MISALIGNED, decomcam_first_order_mean(&good, two, C, skewed(map)));
+    CHECK(mean == MARK);
 
     // Two OSSMs: the mask of the first is (0, 1, 0, .5), that of the second nothing.
     static const float ossms[] = {0, 2, 0, 1, 3, 3, 3, 3};
@@ -595,7 +726,7 @@ static void everything_at_once(void) {
     CHECK(found.channels_len == 2 && found.channels[0] == 1 && found.channels[1] == 0);
     // Weights .25 and .75, as in the stages above.
     static const float first_order[] = {-0.375f, 0.875f, -0.625f, 0.125f};
-    CHECK(equal(found.first_order, first_order, N));
+    CHECK(equal(found.centred_first_order, first_order, N));
     for (int i = 0; i < N; i++) {
         float sum = found.weights[0] * found.parts.components[i] + found.weights[1] * found.parts.components[N + i];
         CHECK(near(found.saliency[i], sum) && found.parts.components[i] >= 0);
@@ -823,6 +954,9 @@ int main(void) {
     decomposition();
     integration();
     resampling_and_masks();
+    CHECK(decomcam_environment_ok() == 1);
+    drawing();
+    frames();
     linear_head();
     everything_at_once();
     class_activation_maps();

@@ -134,7 +134,7 @@ decomcam_status explain(report report) {
     report("explain_measured", hash_of_floats(whole.measured, whole.parts.count));
     report("explain_weights", hash_of_floats(whole.weights, whole.parts.count));
     report("explain_saliency", hash_of_floats(whole.saliency, whole.parts.positions));
-    report("explain_first_order", hash_of_floats(whole.first_order, whole.parts.positions));
+    report("explain_first_order", hash_of_floats(whole.centred_first_order, whole.parts.positions));
 
     // The same stage by stage, each in a buffer of its own.
     static float pooled[CHANNELS], logits[CLASSES], channel_weights[CHANNELS];
@@ -155,11 +155,11 @@ decomcam_status explain(report report) {
     report("channel_weights", hash_of_floats(channel_weights, CHANNELS));
     TRY(decomcam_top_channels(channel_weights, CHANNELS, channels, TOP));
     report("top_channels", hash_of(EMPTY, channels, sizeof channels));
-    TRY(decomcam_decompose(&maps, channel_weights, CHANNELS, channels, TOP, COMPONENTS, DECOMCAM_SIGN_SCORE, space,
-                           sizeof space / sizeof *space, &parts));
+    const decomcam_selection selection = {channel_weights, CHANNELS, channels, TOP, COMPONENTS, DECOMCAM_SIGN_SCORE};
+    TRY(decomcam_decompose(&maps, &selection, space, sizeof space / sizeof *space, &parts));
     report("components", hash_of_floats(parts.components, COMPONENTS * POSITIONS));
     report("singular_values", hash_of_floats(parts.singular_values, parts.singular_values_len));
-    report("first_order_of_top", hash_of_floats(parts.first_order, POSITIONS));
+    report("first_order_of_top", hash_of_floats(parts.centred_first_order, POSITIONS));
     TRY(decomcam_predicted(&parts, predicted, COMPONENTS));
     report("predicted", hash_of_floats(predicted, COMPONENTS));
     TRY(decomcam_aligned_weights(&parts, aligned, COMPONENTS));
@@ -170,8 +170,13 @@ decomcam_status explain(report report) {
     report("ossms", hash_of_floats(parts.components, COMPONENTS * POSITIONS));
     TRY(decomcam_integrate_sum(parts.components, COMPONENTS * POSITIONS, aligned, COMPONENTS, saliency, POSITIONS));
     report("saliency", hash_of_floats(saliency, POSITIONS));
-    TRY(decomcam_first_order(&maps, channel_weights, CHANNELS, scratch, 2 * POSITIONS, first_order, POSITIONS));
-    report("first_order", hash_of_floats(first_order, POSITIONS));
+    float mean;
+    TRY(decomcam_uncentred_first_order(&maps, channel_weights, CHANNELS, scratch, 2 * POSITIONS, first_order, POSITIONS));
+    report("uncentred_first_order", hash_of_floats(first_order, POSITIONS));
+    TRY(decomcam_first_order_mean(&maps, channel_weights, CHANNELS, &mean));
+    report("first_order_mean", hash_of_floats(&mean, 1));
+    TRY(decomcam_centred_first_order(&maps, channel_weights, CHANNELS, scratch, 2 * POSITIONS, first_order, POSITIONS));
+    report("centred_first_order", hash_of_floats(first_order, POSITIONS));
     TRY(decomcam_contributions(parts.components, COMPONENTS * POSITIONS, first_order, POSITIONS, scratch, POSITIONS,
                                measured, COMPONENTS));
     report("measured", hash_of_floats(measured, COMPONENTS));
@@ -198,20 +203,20 @@ decomcam_status explain(report report) {
     }
     report("upsampled", hash);
 
-    // Masked photos, scored by the caller, and what each recipe makes of the scores.
+    // Masked photos, scored by the caller, and what each formula makes of the scores.
     static float photo[2 * OUT], masks[DECOMCAM_MASK_WORKSPACE_LEN(WIDTH, OUT, COMPONENTS)], scores[COMPONENTS];
     float blurred;
     for (int x = 0; x < OUT; x++) {
         photo[x] = (float)random_bits(8) / 256.0f;
         photo[OUT + x] = 0.25f;
     }
-    TRY(decomcam_mask_scores(parts.components, COMPONENTS * POSITIONS, &bicubic, score_middle, photo, masks,
-                             sizeof masks / sizeof *masks, scores, COMPONENTS, &blurred));
+    const decomcam_masking masking = {parts.components, COMPONENTS * POSITIONS, &bicubic, score_middle, photo};
+    TRY(decomcam_mask_scores(&masking, masks, sizeof masks / sizeof *masks, scores, COMPONENTS, &blurred));
     report("scores", hash_of_floats(scores, COMPONENTS));
     static const char *const names[] = {"weights_paper", "weights_notebook", "weights_v1", "weights_v25"};
-    for (decomcam_recipe recipe = 0; recipe < 4; recipe++) {
-        TRY(decomcam_score_weights(recipe, scores, blurred, aligned, COMPONENTS));
-        report(names[recipe], hash_of_floats(aligned, COMPONENTS));
+    for (decomcam_formula formula = 0; formula < 4; formula++) {
+        TRY(decomcam_score_weights(formula, scores, blurred, aligned, COMPONENTS));
+        report(names[formula], hash_of_floats(aligned, COMPONENTS));
     }
     return maps_of_gradients(report);
 }

@@ -1,4 +1,4 @@
-// One explanation through the C interface, the same on a desktop and on a board: tests/ffi.rs computes it in Rust, from the same input.
+// One explanation through the C interface, the same on a desktop and on a board: tests/core/ffi.rs computes it in Rust, from the same input.
 #ifndef EXPLAIN_H
 #define EXPLAIN_H
 

@@ -1,11 +1,13 @@
-//! What an explanation costs on a board, before anything is linked.
+//! How much memory an explanation needs on a board, known before anything is linked.
 
-use anyhow::{Result, ensure};
+use crate::error::Sorted as _;
+use crate::{Error, Result};
+use anyhow::ensure;
 use decomcam_core::channels::Channel;
 use decomcam_core::{decompose, resample};
 use std::fmt::Write as _;
 
-/// What `tests/firmware/run` measured and wrote: a line of names, then a line a board and layer.
+/// What `tests/firmware/run` measured: a line of names, then one line for each board and layer.
 const BOARDS: &str = include_str!("boards.tsv");
 
 /// Names of the boards in that table.
@@ -27,13 +29,18 @@ impl Budget {
     /// # Errors
     /// P or Q that do not exist.
     pub fn new(positions: usize, channels: usize, top: usize, components: usize) -> Result<Self> {
+        Self { positions, channels, top, components }.checked().kind(Error::Options)
+    }
+
+    fn checked(self) -> anyhow::Result<Self> {
+        let Self { positions, channels, top, components } = self;
         ensure!(top <= channels, "--top {top} is out of range: expected 1 to {channels}, the channels of the layer");
         let most = decompose::components_max(positions, top);
         ensure!(
             components <= most,
             "--components {components} is out of range: expected 1 to {most}, as many as exist with {top} channels of {positions} positions"
         );
-        Ok(Self { positions, channels, top, components })
+        Ok(self)
     }
 
     /// Bytes of workspace of the decomposition: the `const fn` that firmware sizes its buffer with.
@@ -58,7 +65,7 @@ impl Budget {
         line("upsampling to 224 x 224, row by row", tap * 224 + 4 * (224 + resample::scratch_len(positions)));
         let _ = writeln!(
             text,
-            "\nNo heap. Workspace does not grow with the channels: they stream through. A channel index takes {} bytes.",
+            "\nThe core uses no heap. The workspace does not grow with the number of channels, because channels are read one after the other. A channel index takes {} bytes.",
             size_of::<Channel>()
         );
         text + &measured()

@@ -1,8 +1,11 @@
-//! Capsules on the desktop: record what a photo gave, and compute a recording again.
+//! Capsules on the desktop: records an explanation, and computes a recording again.
 
-use crate::explain::{CHANNELS_MAX, Explanation, Request};
-use crate::onnx::quantised::Steps;
-use anyhow::{Context, Result, ensure};
+use crate::encoders::activations::Steps;
+use crate::error::Sorted as _;
+use crate::explain::{CHANNELS_MAX, Explanation, Options, Parts};
+use crate::methods::{Method, Recipe};
+use crate::{Error, Result};
+use anyhow::{Context as _, ensure};
 use decomcam_core::capsule::{self, Buffers, Capsule, Difference, Elements, Recording, Settings, Stage};
 use decomcam_core::resample::Tap;
 use std::fmt::Write as _;
@@ -11,48 +14,88 @@ use std::path::Path;
 /// Height and width of the upsampled saliency whose hash a capsule holds.
 pub const OUT_SIDE: usize = 56;
 
+/// Refuses options whose explanation a capsule cannot hold.
+///
+/// # Errors
+/// [`Error::Options`] for anything but the decomposition of one pass of the network, which is what the core computes.
+pub fn check(options: &Options) -> Result<()> {
+    let recipe = options.method.recipe();
+    // `exact` takes two sizes and affinity unless told otherwise.
+    let exact = recipe == Some(Recipe::Exact);
+    let scales = options.scales.unwrap_or(if exact { 2 } else { 1 });
+    let affinity = options.affinity.unwrap_or(exact);
+    options.check_unset(&["refine"], "a capsule, whose map is the decomposition's own")?;
+    one_pass(options.method, scales, affinity, options.channels).kind(Error::Options)
+}
+
+/// The core's own decomposition of one pass of the network, of `exact` with all channels.
+fn one_pass(method: Method, scales: usize, affinity: bool, channels: Option<usize>) -> anyhow::Result<()> {
+    ensure!(
+        method.recipe().is_some(),
+        "a capsule holds an explanation with parts; expected a recipe, found method {}",
+        method.name()
+    );
+    let exact = method.recipe() == Some(Recipe::Exact);
+    ensure!(
+        scales == 1 && !affinity && !(exact && channels.is_some()),
+        "a capsule holds the decomposition of one pass of the network; expected --scales 1 and --affinity off, and of exact all channels; \
+         or leave out all of them and --recipe"
+    );
+    Ok(())
+}
+
+/// The options that capsules are recorded with unless others are given.
+pub fn usual_options() -> Options {
+    Options::new().method(Method::DecomCam(Recipe::Aligned))
+}
+
 /// The bytes of a capsule of this explanation. As `floats`, activations are recorded as the network gave them, channels x height x width; otherwise as
 /// the bytes that an int8 board holds, height x width x channels: the network's own if it was run faithfully, else with one scale and zero point over
 /// the range of the layer.
 ///
 /// # Errors
-/// A layer that the core cannot decompose once it is quantised.
-pub fn record(explanation: &Explanation, request: &Request, floats: bool) -> Result<Vec<u8>> {
-    let layer = &explanation.layer;
+/// An explanation that a capsule cannot hold, and a layer that the core cannot decompose after quantisation.
+pub fn record(explanation: &Explanation, floats: bool) -> Result<Vec<u8>> {
+    let request = &explanation.request;
+    one_pass(request.method, request.scales, request.affinity, request.channels).kind(Error::Options)?;
+    let parts = explanation.parts.as_ref().context("a capsule holds an explanation with parts").kind(Error::Options)?;
+    let Parts { recipe, layer, channel_weights, .. } = parts;
+    let activations = &layer.seen.activations;
     let settings = Settings {
-        channels: explanation.channels[1],
-        components: explanation.parts.len(),
-        recipe: request.recipe,
-        sign: explanation.sign,
+        channels: parts.selected,
+        components: parts.list.len(),
+        weighing: recipe.weighing(),
+        sign: parts.sign,
         out_height: OUT_SIDE,
         out_width: OUT_SIDE,
     };
-    let mut scores = vec![0.0; settings.components + 1];
-    if !request.recipe.is_closed_form() {
-        scores[0] = explanation.blurred_score;
-        for (score, part) in scores[1..].iter_mut().zip(&explanation.parts) {
-            *score = part.score;
-        }
-    }
-    let (bytes, scale, zero_point) = quantised(&layer.activations, layer.channels, layer.steps);
+    let (bytes, scale, zero_point) = quantised(&activations.values, activations.channels, activations.steps);
     let recording = Recording {
-        shape: [layer.channels, layer.height, layer.width],
+        shape: [activations.channels, activations.size.height, activations.size.width],
         channels_last: !floats,
         elements: if floats {
-            Elements::Floats(&layer.activations)
+            Elements::Floats(&activations.values)
         } else {
             Elements::Bytes { bytes: &bytes, scale, zero_point }
         },
-        weights: &explanation.channel_weights,
-        scores: &scores,
+        weights: channel_weights,
+        scores: &recorded_scores(parts),
         settings,
     };
-    let mut workspace = vec![0.0; capsule::workspace_len(layer.height, layer.width, &settings)];
+    let mut workspace = vec![0.0; capsule::workspace_len(activations.size.height, activations.size.width, &settings)];
     let mut taps = [Tap::default(); OUT_SIDE];
     let mut capsule = Vec::new();
     let buffers = Buffers { workspace: &mut workspace, taps: &mut taps };
-    recording.write::<CHANNELS_MAX>(buffers, |part| capsule.extend_from_slice(part))?;
+    recording.write::<{ CHANNELS_MAX }>(buffers, |part| capsule.extend_from_slice(part))?;
     Ok(capsule)
+}
+
+/// The baseline's score, then the parts'; zeros for a closed form, which needs none.
+fn recorded_scores(parts: &Parts) -> Vec<f32> {
+    if parts.recipe.is_closed_form() {
+        return vec![0.0; parts.list.len() + 1];
+    }
+    [parts.baseline].into_iter().chain(parts.list.iter().map(|part| part.score)).collect()
 }
 
 /// C x H x W floats as H x W x C unsigned bytes with one scale and zero point; zero is exact, as in every quantisation scheme.
@@ -71,7 +114,7 @@ fn quantised(activations: &[f32], channels: usize, steps: Option<Steps>) -> (Vec
     ((0..activations.len()).map(byte).collect(), scale, zero_point)
 }
 
-/// Each stage of a capsule computed again: equal, or where it first differs.
+/// Each stage of a capsule, computed again: equal, or where it first differs.
 pub type Replay = Vec<(Stage, Option<Difference>)>;
 
 /// Reads a capsule and computes it again.
@@ -79,34 +122,33 @@ pub type Replay = Vec<(Stage, Option<Difference>)>;
 /// # Errors
 /// A file that cannot be read, is no capsule, is of another version or damaged.
 pub fn replay(path: &Path) -> Result<Replay> {
-    let bytes = std::fs::read(path).with_context(|| {
-        format!("cannot read capsule `{}`: expected a file that `decomcam capture` wrote", path.display())
-    })?;
-    let again = || {
-        format!(
-            "cannot read capsule `{}`: expected version {} as `decomcam capture` writes it; capture it again",
-            path.display(),
-            capsule::VERSION
-        )
+    let read = || {
+        let bytes = std::fs::read(path).context("expected a file that `decomcam capture` wrote")?;
+        computed_again(&bytes)
     };
-    let capsule = Capsule::parse(&bytes).with_context(again)?;
+    read().with_context(|| format!("cannot replay capsule `{}`", path.display())).kind(Error::Board)
+}
+
+fn computed_again(bytes: &[u8]) -> anyhow::Result<Replay> {
+    let again = || format!("expected version {} as `decomcam capture` writes it; capture it again", capsule::VERSION);
+    let capsule = Capsule::parse(bytes).with_context(again)?;
+    let settings = capsule.settings();
     ensure!(
-        capsule.settings().channels <= CHANNELS_MAX,
-        "cannot replay capsule `{}`: expected at most {CHANNELS_MAX} selected channels, found {}",
-        path.display(),
-        capsule.settings().channels
+        settings.channels <= CHANNELS_MAX,
+        "expected at most {CHANNELS_MAX} selected channels, found {}",
+        settings.channels
     );
     let mut workspace = vec![0.0; capsule.workspace_len()];
-    let mut taps = vec![Tap::default(); capsule.settings().out_width];
+    let mut taps = vec![Tap::default(); settings.out_width];
     let mut stages = Vec::new();
     let buffers = Buffers { workspace: &mut workspace, taps: &mut taps };
     capsule
-        .replay::<CHANNELS_MAX>(buffers, |stage, difference| stages.push((stage, difference)))
+        .replay::<{ CHANNELS_MAX }>(buffers, |stage, difference| stages.push((stage, difference)))
         .with_context(again)?;
     Ok(stages)
 }
 
-/// A replay in words, a line a stage.
+/// A replay in words, one line for each stage.
 pub fn table(replay: &Replay) -> String {
     let mut text = String::new();
     for (stage, difference) in replay {

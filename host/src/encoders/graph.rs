@@ -20,6 +20,8 @@ pub(super) struct Wiring {
     pub(super) outputs: Vec<String>,
     pub(super) score: Score,
     pub(super) layer: Layer,
+    /// The layer with finer positions that is seen beside it.
+    pub(super) guide: Option<Layer>,
     /// The model's own choice of a layer.
     pub(super) default_layer: String,
     /// The network's file, for messages.
@@ -30,13 +32,22 @@ pub(super) struct Wiring {
 pub(super) struct Plans {
     /// Picture -> outputs.
     pub(super) vectors: Arc<TypedRunnableModel>,
-    /// Picture -> outputs, layer.
+    /// Picture -> outputs, layer, guide.
     pub(super) see: Arc<TypedRunnableModel>,
-    /// Picture, target -> outputs, layer, gradient.
+    /// Picture, target -> outputs, layer, guide, gradient.
     pub(super) explain: Arc<TypedRunnableModel>,
     pub(super) target_len: usize,
     pub(super) place: Place,
+    pub(super) guide_place: Option<Place>,
     pub(super) steps: Option<Steps>,
+}
+
+/// The network as it is read for a tower.
+pub(super) struct Reading {
+    /// A graph of floats, shuffled as asked; its outputs are the wanted ones, then the layer, then the guide.
+    pub(super) network: TypedModel,
+    pub(super) place: Place,
+    pub(super) guide_place: Option<Place>,
 }
 
 /// How the layer's tensor looks at the tower's size.
@@ -53,48 +64,51 @@ impl Wiring {
     pub(super) fn new(model: &Model, key: &TowerKey) -> crate::Result<Self> {
         let manifest = &model.manifest;
         let layer = manifest.layer(&key.layer)?.clone();
+        let guide = key.guide.as_ref().map(|guide| manifest.layer(guide)).transpose()?.cloned();
         let score = manifest.score(&key.score)?.clone();
         manifest.check_size(key.size)?;
         let outputs = image_outputs(manifest);
         let default_layer = manifest.image.default_layer.clone();
         let origin = format!("{} of {}", manifest.image.file, model.origin());
-        Ok(Self { key: key.clone(), outputs, score, layer, default_layer, origin })
+        Ok(Self { key: key.clone(), outputs, score, layer, guide, default_layer, origin })
     }
 
     fn size(&self) -> Size {
         self.key.size
     }
 
-    /// The network as a graph of floats, shuffled as asked; its outputs are the wanted ones, then the layer.
-    pub(super) fn read(&self, model: &Model) -> Result<(TypedModel, Place)> {
+    /// Reads the network.
+    pub(super) fn read(&self, model: &Model) -> Result<Reading> {
         let mut names: Vec<&str> = self.outputs.iter().map(String::as_str).collect();
         names.push(&self.layer.name);
+        names.extend(self.guide.as_ref().map(|guide| guide.name.as_str()));
         let (mut network, grids) = read(model, &names, self.size())?;
-        let layer = network.outputs[self.outputs.len()];
-        let place = self.place(&network, layer, grids[self.outputs.len()])?;
+        let place_of = |layer: &Layer, at: usize| self.place(layer, &network, network.outputs[at], grids[at]);
+        let place = place_of(&self.layer, self.outputs.len())?;
+        let guide_place = self.guide.as_ref().map(|guide| place_of(guide, self.outputs.len() + 1)).transpose()?;
         for output in 0..self.outputs.len() {
             network.outputs[output] = as_row(&mut network, output)?;
         }
         let scored = self.scored(&network)?;
         self.key.shuffle.apply(&mut network, scored)?;
-        Ok((network, place))
+        Ok(Reading { network, place, guide_place })
     }
 
-    /// What the layer's tensor is, once that is what the manifest says.
-    fn place(&self, network: &TypedModel, tensor: OutletId, grid: Option<Grid>) -> Result<Place> {
-        let Layer { name, channels, layout, prefix_tokens, suffix_tokens, .. } = &self.layer;
+    /// What a layer's tensor is, once that is what the manifest says.
+    fn place(&self, layer: &Layer, network: &TypedModel, tensor: OutletId, grid: Option<Grid>) -> Result<Place> {
+        let Layer { name, channels, layout, prefix_tokens, suffix_tokens, unpadded, .. } = layer;
         let fact = network.outlet_fact(tensor)?;
         let shape = fact.shape.as_concrete().filter(|_| fact.datum_type == f32::datum_type());
         let shape = shape.with_context(|| format!("\"{name}\": expected f32 numbers, found {fact:?}"))?.to_vec();
-        let (expected, nominal) = (self.layer.shape(self.size()), self.layer.size(self.size()));
-        let Some(grid) = grid.filter(|_| self.layer.unpadded || shape != expected) else {
+        let (expected, nominal) = (layer.shape(self.size()), layer.size(self.size()));
+        let Some(grid) = grid.filter(|_| *unpadded || shape != expected) else {
             ensure!(shape == expected, "\"{name}\": expected shape {expected:?} as the manifest says, found {shape:?}");
             return Ok(Place { size: nominal, shape });
         };
         let said = Grid {
             layout: *layout,
             channels: *channels,
-            size: if self.layer.unpadded { grid.size } else { nominal },
+            size: if *unpadded { grid.size } else { nominal },
             before: *prefix_tokens,
             after: *suffix_tokens,
         };
@@ -108,7 +122,7 @@ impl Wiring {
         Ok(network.outputs[at])
     }
 
-    /// Why no gradient gets to the layer, if that is what is wrong.
+    /// Why the gradient of the layer cannot be computed, if that is the reason.
     pub(super) fn refusal(&self, model: &Model) -> Result<Option<String>> {
         let file = model.file(&model.manifest.image.file)?;
         let look =
@@ -119,14 +133,14 @@ impl Wiring {
 
     /// The network from the layer on.
     pub(super) fn head(&self, model: &Model) -> Result<(Arc<TypedRunnableModel>, Place)> {
-        let (network, place) = self.read(model)?;
+        let Reading { network, place, .. } = self.read(model)?;
         let mut head = after(network, self.outputs.len())?;
         head.optimize()?;
         Ok((SimplePlan::new(head)?, place))
     }
 
     pub(super) fn plans(&self, model: &Model) -> Result<Plans> {
-        let (mut network, place) = self.read(model)?;
+        let Reading { mut network, place, guide_place } = self.read(model)?;
         let layer = network.outputs[self.outputs.len()];
         let scored = self.scored(&network)?;
         let target_len = match network.outlet_fact(scored)?.shape.as_concrete() {
@@ -142,8 +156,8 @@ impl Wiring {
         network.outputs.push(gradient);
         network.optimize()?;
         let vectors = first_outputs(&network, self.outputs.len())?;
-        let see = first_outputs(&network, self.outputs.len() + 1)?;
-        Ok(Plans { vectors, see, explain: SimplePlan::new(network)?, target_len, steps, place })
+        let see = first_outputs(&network, self.outputs.len() + 1 + usize::from(self.guide.is_some()))?;
+        Ok(Plans { vectors, see, explain: SimplePlan::new(network)?, target_len, steps, place, guide_place })
     }
 }
 

@@ -25,6 +25,8 @@ pub struct TowerKey {
     pub size: Size,
     /// Which weights are shuffled.
     pub shuffle: Shuffle,
+    /// Name of a layer with finer positions that is seen beside it, if one is wanted.
+    pub guide: Option<String>,
 }
 
 /// An image tower, pinned to one input size and one inner layer, ready to run from any number of threads.
@@ -35,6 +37,7 @@ pub struct ImageTower {
     target_len: usize,
     steps: Option<Steps>,
     place: Place,
+    guide_place: Option<Place>,
     wiring: Wiring,
     passes: AtomicUsize,
 }
@@ -103,6 +106,8 @@ pub struct Seen {
     pub vectors: ImageVectors,
     /// The layer.
     pub activations: Activations,
+    /// The layer with finer positions, if the tower was loaded to see one.
+    pub guide: Option<Activations>,
 }
 
 /// What a network makes of a picture, and the gradient of the score at the layer.
@@ -130,8 +135,8 @@ impl ImageTower {
     /// Loads the image tower of a model.
     ///
     /// # Errors
-    /// An unknown layer or score (the message lists those there are), a size the tower cannot take, a file that is no such network, a layer that no
-    /// gradient gets to.
+    /// An unknown layer or score (the message lists those there are), a size the tower cannot take, a file that is no such network, or a layer
+    /// whose gradient cannot be computed.
     pub fn load(model: &Model, key: &TowerKey) -> Result<Self> {
         let wiring = Wiring::new(model, key)?;
         let plans = contained(|| wiring.plans(model)).map_err(|error| {
@@ -144,8 +149,8 @@ impl ImageTower {
                 wiring.origin
             ))
         });
-        let Plans { vectors, see, explain, target_len, steps, place } = plans.kind(Error::Model)?;
-        Ok(Self { vectors, see, explain, target_len, steps, place, wiring, passes: AtomicUsize::new(0) })
+        let Plans { vectors, see, explain, target_len, steps, place, guide_place } = plans.kind(Error::Model)?;
+        Ok(Self { vectors, see, explain, target_len, steps, place, guide_place, wiring, passes: AtomicUsize::new(0) })
     }
 
     /// How many weight tensors a [`Shuffle`] of this tower can shuffle. Reads the network again.
@@ -154,7 +159,7 @@ impl ImageTower {
     /// Those of [`ImageTower::load`].
     pub fn weight_tensors(&self, model: &Model) -> Result<usize> {
         let count = contained(|| {
-            let (network, _) = self.wiring.read(model)?;
+            let network = self.wiring.read(model)?.network;
             Ok(weight_tensors(&network, self.wiring.scored(&network)?)?.len())
         });
         count.kind(Error::Model)
@@ -248,24 +253,29 @@ impl ImageTower {
         )
     }
 
-    /// Outputs, then the layer.
+    /// Outputs, then the layer, then the guide.
     fn seen(&self, mut values: Vec<Vec<f32>>) -> anyhow::Result<Seen> {
+        let guide = self.wiring.guide.as_ref().zip(self.guide_place.as_ref());
+        let guide = guide.map(|(layer, place)| {
+            let tensor = values.pop().context("no activations of the guide")?;
+            anyhow::Ok(activations(layer, place, tensor, None))
+        });
+        let guide = guide.transpose()?;
         let tensor = values.pop().context("no activations")?;
-        let (maps, prefix) = maps(self.layer(), tensor);
-        let activations = Activations {
-            channels: self.layer().channels,
-            size: self.place.size,
-            values: maps,
-            prefix,
-            steps: self.steps,
-        };
-        Ok(Seen { vectors: ImageVectors::new(&self.wiring.outputs, values), activations })
+        let activations = activations(self.layer(), &self.place, tensor, self.steps);
+        Ok(Seen { vectors: ImageVectors::new(&self.wiring.outputs, values), activations, guide })
     }
 
     fn run(&self, plan: &Arc<TypedRunnableModel>, inputs: TVec<TValue>) -> anyhow::Result<Vec<Vec<f32>>> {
         self.passes.fetch_add(1, Ordering::Relaxed);
         run(plan, inputs, &self.wiring.origin)
     }
+}
+
+/// A layer's tensor as maps.
+fn activations(layer: &Layer, place: &Place, tensor: Vec<f32>, steps: Option<Steps>) -> Activations {
+    let (values, prefix) = maps(layer, tensor);
+    Activations { channels: layer.channels, size: place.size, values, prefix, steps }
 }
 
 fn picture(image: &[f32], Size { height, width }: Size) -> anyhow::Result<TValue> {
@@ -301,7 +311,13 @@ mod tests {
     fn all_plans_share_their_weights_and_only_explain_computes_a_gradient() {
         let model = Model::bundled("lite").unwrap();
         let score = model.manifest.explain.explained.clone();
-        let key = TowerKey { layer: "block10".into(), score, size: Size::square(96), shuffle: Shuffle::default() };
+        let key = TowerKey {
+            layer: "block10".into(),
+            score,
+            size: Size::square(96),
+            shuffle: Shuffle::default(),
+            guide: None,
+        };
         let tower = ImageTower::load(&model, &key).unwrap();
         let shared = weights(&tower.explain);
         let named = |plan: &TypedRunnableModel, prefix: &str| {

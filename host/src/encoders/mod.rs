@@ -4,5 +4,4 @@ pub mod activations;
 mod graph;
 pub mod head;
 pub mod image;
-pub mod legacy;
 pub mod text;

@@ -1,5 +1,7 @@
 //! The prompt's side: words to tokens, tokens to the vectors that pictures are scored against.
 
+use crate::Error;
+use crate::error::Sorted as _;
 use crate::model::{Model, Score, ScoreKind, TokenizerKind};
 use crate::onnx::guard::{contained, finite};
 use crate::onnx::quantised::{self, Form, Pairs, Wanted};
@@ -168,7 +170,11 @@ impl TextTower {
     ///
     /// # Errors
     /// A vocabulary or a network that cannot be read, a network without an output that a score needs.
-    pub fn load(model: &Model) -> Result<TextTower> {
+    pub fn load(model: &Model) -> crate::Result<TextTower> {
+        Self::loaded(model).kind(Error::Model)
+    }
+
+    fn loaded(model: &Model) -> Result<TextTower> {
         let file = |name: &str| format!("{name} of {}", model.origin());
         let mut outputs: Vec<String> = Vec::new();
         for score in &model.manifest.scores {
@@ -225,7 +231,11 @@ impl TextTower {
     /// # Errors
     /// A prompt without a known word (see [`Tokenizer::tokens`]) or one that is too long; for a classifier, no class of that
     /// name or number; a network that fails or answers with something else than finite numbers.
-    pub fn encode(&self, prompt: &str) -> Result<TextVectors> {
+    pub fn encode(&self, prompt: &str) -> crate::Result<TextVectors> {
+        self.encoded(prompt).kind(Error::Prompt)
+    }
+
+    fn encoded(&self, prompt: &str) -> Result<TextVectors> {
         let (plan, words, template) = match &self.source {
             Source::Classes(labels) => return self.class(labels, prompt),
             Source::Network { plan, words, template } => (plan, words, template),
@@ -314,14 +324,11 @@ impl TextVectors {
     ///
     /// # Errors
     /// A score of another model.
-    pub fn for_score(&self, score: &Score) -> Result<Vec<f32>> {
-        let mut vector = self
-            .outputs
-            .get(&score.text)
-            .with_context(|| {
-                format!("the text tower has no output \"{}\", which score \"{}\" needs", score.text, score.name)
-            })?
-            .clone();
+    pub fn for_score(&self, score: &Score) -> crate::Result<Vec<f32>> {
+        let found = self.outputs.get(&score.text).with_context(|| {
+            format!("the text tower has no output \"{}\", which score \"{}\" needs", score.text, score.name)
+        });
+        let mut vector = found.kind(Error::Model)?.clone();
         if score.kind == ScoreKind::Cosine {
             let length = vector.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt();
             if length > 0. {
@@ -335,7 +342,7 @@ impl TextVectors {
     ///
     /// # Errors
     /// A score of another model.
-    pub fn for_score_versus(&self, other: &TextVectors, score: &Score) -> Result<Vec<f32>> {
+    pub fn for_score_versus(&self, other: &TextVectors, score: &Score) -> crate::Result<Vec<f32>> {
         let (ours, theirs) = (self.for_score(score)?, other.for_score(score)?);
         Ok(ours.iter().zip(&theirs).map(|(ours, theirs)| ours - theirs).collect())
     }

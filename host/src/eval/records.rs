@@ -1,48 +1,66 @@
-//! What was measured, a line a map, so that a run that was stopped goes on where it was.
+//! The measured values, one line for each map, so that a run that was stopped goes on where it was.
 
+use crate::error::Sorted as _;
+use crate::hash::sha256_hex;
 use crate::methods::Method;
-use anyhow::{Context, Result, bail};
+use crate::{Error, Result, Size};
+use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
-/// What every number of a record depends on, beside its photo, category and method.
+/// Everything that the numbers of a record depend on, beside its photo, category and method.
 #[derive(Debug, Serialize)]
 pub(super) struct Settings {
     pub(super) schema_version: u32,
+    /// Another version of the program may give other numbers.
+    pub(super) program: &'static str,
     pub(super) model: String,
     pub(super) model_sha256: String,
     pub(super) layer: String,
     pub(super) explained: String,
     pub(super) reported: String,
     pub(super) faithful: bool,
-    pub(super) size: usize,
+    pub(super) size: Size,
     pub(super) fit: &'static str,
-    pub(super) margin: u32,
+    pub(super) margin: usize,
     pub(super) prompt: String,
     pub(super) annotations_sha256: Option<String>,
     pub(super) step: usize,
     pub(super) channels: Option<usize>,
     pub(super) components: Option<usize>,
-    pub(super) scales: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) sign: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) integrate: Option<&'static str>,
+    pub(super) scales: Option<usize>,
     pub(super) affinity: Option<bool>,
+    pub(super) refine: Option<bool>,
     pub(super) rise_masks: usize,
     pub(super) seed: u64,
 }
 
-/// A metric of one map: a number, or the thresholds that hit, or nothing where it is not defined.
+impl Settings {
+    /// A short hash, by which records of these settings are recognised.
+    pub(super) fn hash(&self) -> Result<String> {
+        let text = serde_json::to_string(self).map_err(anyhow::Error::from).kind(Error::Output)?;
+        Ok(sha256_hex(text.as_bytes())[..16].to_owned())
+    }
+}
+
+/// The value of a metric for one map: a number, the thresholds that hit, or nothing where it is not defined.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
-pub(super) enum Value {
+pub(super) enum MetricValue {
     Number(f64),
     Hits(Vec<u8>),
     Undefined(()),
 }
 
-pub(super) type Values = BTreeMap<String, Value>;
+pub(super) type Values = BTreeMap<String, MetricValue>;
 
 /// A line of `records.jsonl`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -51,67 +69,89 @@ pub(super) struct Record {
     pub(super) photo: String,
     pub(super) category: String,
     pub(super) method: String,
-    /// The share of the input that the mask covers; none without masks.
+    /// The share of the input that the mask covers; none without a mask.
     pub(super) mask: Option<f64>,
     pub(super) metrics: Values,
 }
 
 type Key = (String, String, String);
 
+/// The values of one map that were measured before.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    pub(super) mask: Option<f64>,
+    pub(super) values: Values,
+}
+
 /// The records of these settings, and the file that new ones are appended to.
 pub(super) struct Records {
     file: Mutex<File>,
     pub(super) settings: String,
-    known: BTreeMap<Key, (Option<f64>, Values)>,
+    known: BTreeMap<Key, Known>,
 }
 
 impl Records {
-    /// Opens or makes the file, cuts off a last line that was not finished, and reads the rest.
+    /// Opens or creates the file, cuts off a last line that was not finished, and reads the rest.
     pub(super) fn open(path: &Path, settings: String) -> Result<Self> {
-        let named = || format!("records `{}`", path.display());
-        let mut file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path);
-        let file = file.as_mut().map_err(|error| anyhow::anyhow!("{error}"));
-        let file = file.with_context(|| format!("{}: cannot be opened; choose another --out", named()))?;
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) => bail!("{}: another run is writing it; choose another --out", named()),
-            // Where there are no locks, two runs at once are the user's to avoid.
-            Ok(()) | Err(TryLockError::Error(_)) => {}
-        }
-        let mut text = Vec::new();
-        file.read_to_end(&mut text).with_context(named)?;
-        let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        if whole < text.len() {
-            file.set_len(whole as u64).with_context(named)?;
-        }
-        file.seek(SeekFrom::Start(whole as u64)).with_context(named)?;
-        let mut records = Self { file: Mutex::new(file.try_clone()?), settings, known: BTreeMap::new() };
-        for (number, line) in text[..whole].split(|byte| *byte == b'\n').enumerate() {
-            if !line.is_empty() {
+        let opened = || {
+            let (file, text) = whole_lines(path)?;
+            let mut records = Self { file: Mutex::new(file), settings, known: BTreeMap::new() };
+            for (number, line) in text.split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !line.is_empty()) {
                 let record = serde_json::from_slice(line).with_context(|| {
-                    format!("{}, line {}: expected a record; delete the file to start anew", named(), number + 1)
+                    format!("line {}: expected a record; delete the file to start anew", number + 1)
                 })?;
                 records.learn(record);
             }
-        }
-        Ok(records)
+            Ok(records)
+        };
+        let result: anyhow::Result<Self> = opened();
+        result.with_context(|| format!("records `{}`", path.display())).kind(Error::Output)
     }
 
     fn learn(&mut self, record: Record) {
         if record.settings == self.settings {
             let known = self.known.entry((record.photo, record.category, record.method)).or_default();
-            known.0 = record.mask;
-            known.1.extend(record.metrics);
+            known.mask = record.mask;
+            known.values.extend(record.metrics);
         }
     }
 
     /// Appends a record in one write.
     pub(super) fn append(&self, record: &Record) -> Result<()> {
-        let line = serde_json::to_string(record)? + "\n";
-        let mut file = self.file.lock().expect("no worker panics while it holds the lock");
-        file.write_all(line.as_bytes()).context("records: cannot be written; is there space on the disk?")
+        let write = || {
+            let line = serde_json::to_string(record)? + "\n";
+            let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+            file.write_all(line.as_bytes()).context("records: cannot be written; is there space on the disk?")
+        };
+        write().kind(Error::Output)
     }
 
-    pub(super) fn get(&self, photo: &str, category: &str, method: Method) -> Option<&(Option<f64>, Values)> {
+    pub(super) fn get(&self, photo: &str, category: &str, method: Method) -> Option<&Known> {
         self.known.get(&(photo.to_owned(), category.to_owned(), method.name().to_owned()))
     }
+}
+
+/// The file, locked and positioned after its last whole line, and its whole lines.
+fn whole_lines(path: &Path) -> anyhow::Result<(File, Vec<u8>)> {
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(path)
+        .context("cannot be opened; choose another --out")?;
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => bail!("another run is writing it; choose another --out"),
+        // On file systems without locks nothing prevents two runs at once.
+        Ok(()) | Err(TryLockError::Error(_)) => {}
+    }
+    let mut text = Vec::new();
+    file.read_to_end(&mut text)?;
+    let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    if whole < text.len() {
+        file.set_len(whole as u64)?;
+        text.truncate(whole);
+    }
+    file.seek(SeekFrom::Start(whole as u64))?;
+    Ok((file, text))
 }

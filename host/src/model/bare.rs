@@ -34,20 +34,20 @@ pub(super) fn open(path: &Path, options: &ModelOptions) -> Result<Model> {
         _ => preprocessing(options, &found.picture)?,
     };
     let channels = options.channels.or(beside.map(|beside| beside.channels)).unwrap_or_default();
+    let image =
+        ImageSide { channels, readings: answer.readings(), ..image_side(&found, layer, prepared, hex_sha256(&onnx)) };
+    let guide = image.finer_layer().map(|layer| layer.name.clone());
+    let reported = reported_name(answer.end.squash).into();
     let manifest = Manifest {
         schema: SCHEMA,
         name,
         description: "a network without a manifest".into(),
         licence: "unknown".into(),
-        image: ImageSide {
-            channels,
-            readings: answer.readings(),
-            ..image_side(&found, layer, prepared, hex_sha256(&onnx))
-        },
+        image,
         text: None,
         classes: Some(ClassSide { labels: "labels.txt".into(), labels_sha256: hex_sha256(&labels) }),
         scores: scores(answer),
-        explain: Explain { reported: reported_name(answer.end.squash).into(), explained: "logit".into(), scales: 1 },
+        explain: Explain { reported, explained: "logit".into(), scales: 1, guide },
         notices: Vec::new(),
     };
     manifest.check().with_context(|| origin.clone())?;

@@ -8,13 +8,9 @@ pub(super) struct Bundled {
 }
 
 const BUNDLED: &[Bundled] = &[Bundled {
-    name: "lite",
-    manifest: include_str!("../../../models/lite/model.toml"),
-    files: &[
-        ("image.onnx", include_bytes!("../../../models/lite/image.onnx")),
-        ("text.onnx", include_bytes!("../../../models/lite/text.onnx")),
-        ("vocab.txt", include_bytes!("../../../models/lite/vocab.txt")),
-    ],
+    name: decomcam_model_lite::NAME,
+    manifest: decomcam_model_lite::MANIFEST,
+    files: decomcam_model_lite::FILES,
 }];
 
 /// Names of the models compiled into the program.

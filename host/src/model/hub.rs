@@ -238,7 +238,7 @@ impl Folder {
         let reported = scores.last().map(|score| score.name.clone()).unwrap_or_default();
         let manifest = Manifest {
             classes: Some(ClassSide { labels: "labels.txt".into(), labels_sha256: hex_sha256(&labels) }),
-            explain: Explain { reported, explained: "logit".into(), scales: 1 },
+            explain: Explain { reported, explained: "logit".into(), scales: 1, guide: guide_of(&image) },
             ..self.manifest(image, scores)
         };
         self.model(manifest, vec![(file, onnx), ("labels.txt".to_owned(), labels)])
@@ -295,7 +295,12 @@ impl Folder {
         };
         let manifest = Manifest {
             text: Some(text),
-            explain: Explain { reported: "cosine".into(), explained: "cosine".into(), scales: 1 },
+            explain: Explain {
+                reported: "cosine".into(),
+                explained: "cosine".into(),
+                scales: 1,
+                guide: guide_of(&image),
+            },
             ..self.manifest(image, vec![cosine])
         };
         let mut files = vec![(image_file, onnx), ("tokenizer.json".to_owned(), tokenizer)];
@@ -313,7 +318,7 @@ impl Folder {
             text: None,
             classes: None,
             scores,
-            explain: Explain { reported: String::new(), explained: String::new(), scales: 1 },
+            explain: Explain { reported: String::new(), explained: String::new(), scales: 1, guide: None },
             notices: Vec::new(),
         }
     }
@@ -379,4 +384,8 @@ mod tests {
         assert_eq!((mobile.channels, mobile.margin, mobile.mean), (ChannelOrder::Bgr, 32, [0.0; 3]));
         assert!(mobile.std.iter().all(|std| (std - 255.0).abs() < 1e-3));
     }
+}
+
+fn guide_of(image: &ImageSide) -> Option<String> {
+    image.finer_layer().map(|layer| layer.name.clone())
 }

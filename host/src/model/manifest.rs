@@ -10,6 +10,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeSet;
 use std::path::{Component, Path};
 
+/// Least channels of a layer that tells positions apart.
+const GUIDE_CHANNELS: usize = 8;
+
 /// Version of the manifest's schema that this program reads.
 pub const SCHEMA: u32 = 1;
 
@@ -221,9 +224,13 @@ pub struct Explain {
     pub reported: String,
     /// The score whose gradient is taken.
     pub explained: String,
-    /// Sizes of the photo that the maps are taken from: 1, the network's own; 2, also twice that.
+    /// 1: maps are taken at the network's own input size; 2: also at twice that size.
     #[serde(default = "one")]
     pub scales: usize,
+    /// A layer whose positions are finer than those of the default layer, at which finished maps are averaged over near positions with similar
+    /// activations; none if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guide: Option<String>,
 }
 
 fn is_zero(number: &usize) -> bool {
@@ -282,7 +289,16 @@ impl Layer {
 }
 
 impl ImageSide {
-    /// The 8-bit colour that becomes zero, the mean: the padding that says least.
+    /// The layer that can refine the maps of the default layer: of those with finer positions the coarsest, and of these the last.
+    pub(super) fn finer_layer(&self) -> Option<&Layer> {
+        let default = self.layers.iter().find(|layer| layer.name == self.default_layer)?;
+        let finer =
+            self.layers.iter().filter(|layer| layer.stride < default.stride && layer.channels >= GUIDE_CHANNELS);
+        // Of equals the last.
+        finer.max_by_key(|layer| layer.stride)
+    }
+
+    /// The 8-bit colour that becomes zero, which is the mean; padding has this colour.
     pub fn padding(&self) -> [u8; 3] {
         self.mean.map(|level| level.round().clamp(0.0, 255.0) as u8)
     }
@@ -392,6 +408,16 @@ impl Manifest {
             "explain.scales: expected 1 or 2, found {}",
             self.explain.scales
         );
+        if let Some(guide) = &self.explain.guide {
+            let (guide, layer) = (self.layer(guide).context("explain.guide")?, self.layer(&self.image.default_layer)?);
+            ensure!(
+                guide.stride < layer.stride,
+                "explain.guide: expected a layer with finer positions than \"{}\", found \"{}\" of stride {}",
+                layer.name,
+                guide.name,
+                guide.stride
+            );
+        }
         self.score(&self.explain.reported).context("explain.reported")?;
         self.score(&self.explain.explained).context("explain.explained")?;
         Ok(())

@@ -93,20 +93,20 @@ impl ModelOptions {
         Self { layer: Some(layer.into()), ..self }
     }
 
-    /// Names of the options given that only a folder of Hugging Face's heeds.
+    /// Names of the options given that only a folder of Hugging Face's uses.
     pub(super) fn of_hub_folders(&self) -> Vec<&'static str> {
         if self.precision.is_some() { vec!["precision"] } else { Vec::new() }
     }
 
-    /// Names of the options given that only a network without a manifest heeds.
+    /// Names of the options given that only a network without a manifest uses.
     pub(super) fn of_bare_networks(&self) -> Vec<&'static str> {
         let given = [
-            ("labels", self.labels.is_some()),
-            ("preset", self.preset.is_some()),
-            ("mean", self.mean.is_some()),
-            ("std", self.std.is_some()),
-            ("channels", self.channels.is_some()),
-            ("output", self.output.is_some()),
+            ("--labels", self.labels.is_some()),
+            ("--preset", self.preset.is_some()),
+            ("--mean", self.mean.is_some()),
+            ("--std", self.std.is_some()),
+            ("--channel-order", self.channels.is_some()),
+            ("--output", self.output.is_some()),
         ];
         given.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect()
     }

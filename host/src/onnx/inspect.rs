@@ -418,7 +418,7 @@ impl Inspection {
     /// The layer of that name.
     ///
     /// # Errors
-    /// No such layer, or one that no gradient gets to; the message names the nearest one that can be explained.
+    /// No such layer, or its gradient cannot be computed; the message names the nearest layer that can be explained.
     pub fn layer(&self, name: &str) -> Result<&FoundLayer> {
         let Some(place) = self.layers.iter().position(|layer| layer.name == name) else {
             let close: Vec<&str> = self.explainable().rev().take(8).map(|layer| layer.name.as_str()).collect();
@@ -445,7 +445,7 @@ impl Inspection {
         Some(format!("layer \"{name}\" cannot be explained: {obstacle}; {advice}"))
     }
 
-    /// The layers that a gradient gets to.
+    /// The layers whose gradient can be computed.
     pub fn explainable(&self) -> impl DoubleEndedIterator<Item = &FoundLayer> {
         self.layers.iter().filter(|layer| layer.obstacle.is_none())
     }
@@ -458,8 +458,8 @@ impl Inspection {
         ends::class_answer(&self.answers, wanted, classes)
     }
 
-    /// The last layer that is the only way to the answer and that the gradient of the largest score reaches: at more than half of its positions, since a maximum
-    /// is taken of some only, and in several channels, since a map of its own for each class says nothing of parts. Or why there is none.
+    /// The last layer that every path to the answer goes through and whose gradient is not zero at more than half of its positions (a maximum is taken of few positions
+    /// only) and in several channels (one map for each class has no parts). Or why there is no such layer.
     fn default_layer(&self, onnx: &[u8], look: &Look, answer: &Answer) -> Result<String, String> {
         let sums =
             self.layers.iter().filter(|layer| layer.only_way && layer.sum && layer.layout == LayerLayout::Tokens);

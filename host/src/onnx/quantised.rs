@@ -69,7 +69,7 @@ impl Wanted<'_> {
 /// What becomes of an activation's `QuantizeLinear` -> `DequantizeLinear` pair.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Pairs {
-    /// A clamp to what the integers can hold: fast, and dropped where it cannot bind.
+    /// A clamp to the range of the integers, which is fast. Bounds that the values cannot reach are dropped.
     #[default]
     Clamp,
     /// Rounding to the integers' steps as well: what an integer device computes.
@@ -284,9 +284,9 @@ where
 /// Replaces every activation's `QuantizeLinear` -> `DequantizeLinear` pair by one operator on floats, and tells how many
 /// pairs there were.
 ///
-/// Goes between typing and declutter, which rewrites pairs. A side of a clamp that cannot bind is left out, or that moves
-/// no value by more than rounding does: behind a mean of values that are all at least zero, a clamp at zero would change
-/// no value but make the derivative of a dead channel, whose mean is exactly zero, a matter of convention.
+/// Goes between typing and declutter, which rewrites pairs. Bounds that the values cannot reach, or exceed by no
+/// more than the rounding, are dropped. Otherwise a clamp at zero after a mean of values that are all at least zero would change no value, but the
+/// derivative of a channel whose mean is exactly zero would depend on a convention.
 ///
 /// A pair whose two halves disagree on scale or zero point rescales as well as rounds: it always becomes a
 /// [`Rounding`].

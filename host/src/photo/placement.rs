@@ -1,34 +1,28 @@
 //! A layer's small map, laid over a picture: the one way in which maps get to the network's input, to the photo and to tiles.
 
-use crate::photo::{Framing, Rect};
-use anyhow::Result;
+use super::{Framing, Rect};
+use crate::error::Sorted as _;
+use crate::{Error, Result, Size};
 use decomcam_core::{mask::Range, resample};
 
-/// How `height` x `width` maps lie on a picture: bicubically upsampled to `framing`, of which only `seen` is on the picture.
+/// How small maps lie on a picture: bicubically upsampled to `framing`, of which only `seen` is on the picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Placement {
-    height: usize,
-    width: usize,
+    map: Size,
     framing: Framing,
     seen: Rect,
-    picture_width: usize,
-    picture_height: usize,
+    picture: Size,
 }
 
 impl Placement {
-    /// Maps that cover `framing` of a picture of `picture_height` x `picture_width` pixels.
-    pub fn new(
-        [height, width]: [usize; 2],
-        framing: Framing,
-        [picture_height, picture_width]: [usize; 2],
-    ) -> Result<Self> {
-        let seen = framing.seen(picture_height as u32, picture_width as u32);
-        Ok(Self { height, width, framing, seen, picture_height, picture_width })
+    /// Maps that cover `framing` of a picture.
+    pub fn new(map: Size, framing: Framing, picture: Size) -> Self {
+        Self { map, framing, seen: framing.seen(picture), picture }
     }
 
     /// Maps that cover the whole of a picture.
-    pub fn whole(map: [usize; 2], [height, width]: [usize; 2]) -> Result<Self> {
-        let framing = Framing { top: 0, left: 0, height: height as u32, width: width as u32 };
-        Self::new(map, framing, [height, width])
+    pub fn whole(map: Size, picture: Size) -> Self {
+        Self::new(map, Framing::whole(picture), picture)
     }
 
     /// The part of the picture that the map covers.
@@ -36,35 +30,51 @@ impl Placement {
         self.seen
     }
 
+    /// Height and width of the picture.
+    pub fn picture(&self) -> Size {
+        self.picture
+    }
+
     /// The same maps on a smaller or larger copy of the picture, the framing rounded to its pixels.
-    pub fn on_copy(&self, copy: [usize; 2]) -> Result<Self> {
+    pub fn on_copy(&self, copy: Size) -> Self {
         let scaled =
             |value: i64, copy: usize, picture: usize| (value as f64 * copy as f64 / picture as f64).round() as i64;
-        let f = self.framing;
-        let top = scaled(f.top, copy[0], self.picture_height);
-        let left = scaled(f.left, copy[1], self.picture_width);
-        let bottom = scaled(f.top + i64::from(f.height), copy[0], self.picture_height);
-        let right = scaled(f.left + i64::from(f.width), copy[1], self.picture_width);
-        let framing = Framing { top, left, height: (bottom - top).max(1) as u32, width: (right - left).max(1) as u32 };
-        Self::new([self.height, self.width], framing, copy)
+        let (f, picture) = (self.framing, self.picture);
+        let top = scaled(f.top, copy.height, picture.height);
+        let left = scaled(f.left, copy.width, picture.width);
+        let bottom = scaled(f.top + f.size.height as i64, copy.height, picture.height);
+        let right = scaled(f.left + f.size.width as i64, copy.width, picture.width);
+        let size = Size::new((bottom - top).max(1) as usize, (right - left).max(1) as usize);
+        Self::new(self.map, Framing { top, left, size }, copy)
+    }
+
+    /// The same maps on the part of the picture that they cover, as if that were the whole picture.
+    pub fn on_seen(&self) -> Self {
+        let (top, left) = (self.framing.top - self.seen.top as i64, self.framing.left - self.seen.left as i64);
+        Self::new(self.map, Framing { top, left, ..self.framing }, self.seen.size)
     }
 
     /// The map on the picture, row by row: every row of the picture is given to `row` in turn, zero where the map does not reach.
+    ///
+    /// # Errors
+    /// [`Error::Explanation`] if the map has another size than was said, and those of `row`.
     pub fn rows(&self, map: &[f32], mut row: impl FnMut(usize, &[f32]) -> Result<()>) -> Result<()> {
-        let mut taps = vec![resample::Tap::default(); self.framing.width as usize];
-        let bicubic = resample::Bicubic::new(self.height, self.width, self.framing.height as usize, &mut taps)?;
-        let mut scratch = vec![0.0; resample::scratch_len(self.width)];
-        let mut upsampled = vec![0.0; self.framing.width as usize];
-        let mut out = vec![0.0; self.picture_width];
-        let blank = vec![0.0; self.picture_width];
-        let (left, width) = (self.seen.left as usize, self.seen.width as usize);
-        let from = (i64::from(self.seen.left) - self.framing.left) as usize;
-        let rows = self.seen.top as usize..(self.seen.top + self.seen.height) as usize;
-        for y in 0..self.picture_height {
-            if rows.contains(&y) {
-                let inner = (y as i64 - self.framing.top) as usize;
-                bicubic.row(map, inner, &mut scratch, &mut upsampled)?;
-                out[left..left + width].copy_from_slice(&upsampled[from..from + width]);
+        let Framing { top, left, size } = self.framing;
+        let mut taps = vec![resample::Tap::default(); size.width];
+        let bicubic = resample::Bicubic::new(self.map.height, self.map.width, size.height, &mut taps)
+            .map_err(Into::into)
+            .kind(Error::Explanation)?;
+        let mut scratch = vec![0.0; resample::scratch_len(self.map.width)];
+        let mut upsampled = vec![0.0; size.width];
+        let blank = vec![0.0; self.picture.width];
+        let mut out = blank.clone();
+        let columns = self.seen.left..self.seen.right();
+        let from = (self.seen.left as i64 - left) as usize;
+        for y in 0..self.picture.height {
+            if (self.seen.top..self.seen.bottom()).contains(&y) {
+                let inner = (y as i64 - top) as usize;
+                bicubic.row(map, inner, &mut scratch, &mut upsampled).map_err(Into::into).kind(Error::Explanation)?;
+                out[columns.clone()].copy_from_slice(&upsampled[from..from + columns.len()]);
                 row(y, &out)?;
             } else {
                 row(y, &blank)?;
@@ -74,8 +84,11 @@ impl Placement {
     }
 
     /// The whole map on the picture; zero where it does not reach. Bicubic overshoot below zero is kept.
+    ///
+    /// # Errors
+    /// [`Error::Explanation`] if the map has another size than was said.
     pub fn upsampled(&self, map: &[f32]) -> Result<Vec<f32>> {
-        let mut picture = Vec::with_capacity(self.picture_height * self.picture_width);
+        let mut picture = Vec::with_capacity(self.picture.area());
         self.rows(map, |_, row| {
             picture.extend_from_slice(row);
             Ok(())
@@ -84,6 +97,9 @@ impl Placement {
     }
 
     /// A saliency map: upsampled, negatives cut off, min-max scaled over what the model saw.
+    ///
+    /// # Errors
+    /// [`Error::Explanation`] if the map has another size than was said.
     pub fn saliency(&self, map: &[f32]) -> Result<Vec<f32>> {
         let mut picture = self.upsampled(map)?;
         for value in &mut picture {
@@ -93,7 +109,23 @@ impl Placement {
         Ok(picture)
     }
 
+    /// A map of both signs: upsampled, divided by the largest size over what the model saw, in -1..=1.
+    ///
+    /// # Errors
+    /// [`Error::Explanation`] if the map has another size than was said.
+    pub fn signed(&self, map: &[f32]) -> Result<Vec<f32>> {
+        let mut picture = self.upsampled(map)?;
+        let largest = picture.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+        if largest > 0.0 {
+            picture.iter_mut().for_each(|value| *value /= largest);
+        }
+        Ok(picture)
+    }
+
     /// A mask: upsampled and min-max scaled over what the model saw.
+    ///
+    /// # Errors
+    /// [`Error::Explanation`] if the map has another size than was said.
     pub fn mask(&self, map: &[f32]) -> Result<Vec<f32>> {
         let mut picture = self.upsampled(map)?;
         self.scale(&mut picture);
@@ -101,15 +133,14 @@ impl Placement {
     }
 
     fn scale(&self, picture: &mut [f32]) {
-        let (left, width) = (self.seen.left as usize, self.seen.width as usize);
         let mut range = Range::EMPTY;
-        let rows = |y: usize| y * self.picture_width + left..y * self.picture_width + left + width;
-        let seen = self.seen.top as usize..(self.seen.top + self.seen.height) as usize;
-        for y in seen.clone() {
-            range.include(&picture[rows(y)]);
+        let columns = |y: usize| y * self.picture.width + self.seen.left..y * self.picture.width + self.seen.right();
+        let rows = self.seen.top..self.seen.bottom();
+        for y in rows.clone() {
+            range.include(&picture[columns(y)]);
         }
-        for y in seen {
-            range.scale(&mut picture[rows(y)]);
+        for y in rows {
+            range.scale(&mut picture[columns(y)]);
         }
     }
 }

@@ -43,7 +43,7 @@ fuzz_target!(|bytes: &[u8]| {
     let _ = channels::weights(&maps, &mut own);
     let Ok(top) = channels::top::<24>(&weights, p) else { return };
     let mut workspace = vec![0.0; decompose::workspace_len(positions, p)];
-    let mut parts = match decompose::decompose(&maps, &weights, &top, q, sign, &mut workspace) {
+    let parts = match decompose::decompose(&maps, &weights, &top, q, sign, &mut workspace) {
         Ok(parts) => parts,
         // NotConverged would be a finding: thirty sweeps are far more than any matrix of these sizes needs.
         Err(error) => return assert_ne!(error, Error::NotConverged),
@@ -51,8 +51,7 @@ fuzz_target!(|bytes: &[u8]| {
     let values = parts.singular_values().to_vec();
     assert!(values.iter().all(|v| *v >= 0.0) && values.windows(2).all(|pair| pair[0] >= pair[1]), "{values:?}");
     let largest = f64::from(values[0]);
-    let components: Vec<Vec<f64>> =
-        parts.components().chunks(positions).map(|m| m.iter().map(|v| f64::from(*v)).collect()).collect();
+    let components: Vec<Vec<f64>> = parts.iter().map(|m| m.iter().map(|v| f64::from(*v)).collect()).collect();
     for (k, a) in components.iter().enumerate() {
         for b in &components[..k] {
             let product: f64 = a.iter().zip(b).map(|(a, b)| a * b).sum();
@@ -63,11 +62,13 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let mut predicted = vec![0.0; q];
     let _ = integrate::predicted(&parts, &mut predicted);
-    parts.rectify();
+    let ossms = parts.rectify();
     let (mut row, mut map) = (vec![0.0; positions], vec![0.0; positions]);
-    let _ = head::first_order(&maps, &weights, &mut row, &mut map);
-    let _ = head::contributions(parts.components(), &map, &mut row, &mut predicted);
-    let _ = integrate::sum(parts.components(), &predicted, &mut map);
+    let _ = head::uncentred_first_order(&maps, &weights, &mut row, &mut map);
+    let _ = head::first_order_mean(&maps, &weights);
+    let _ = head::centred_first_order(&maps, &weights, &mut row, &mut map);
+    let _ = head::contributions(ossms.maps(), &map, &mut row, &mut predicted);
+    let _ = integrate::sum(ossms.maps(), &predicted, &mut map);
 
     // The public SVD on the same bits.
     let mut columns = floats;

@@ -7,10 +7,33 @@ use core::ffi::CStr;
 /// Runs all cases and ends the emulator, with success if the core refused nothing. `clock` counts instructions.
 pub fn main(clock: fn() -> u64) -> ! {
     let mut board = Board { lines: File::create(c"lines"), values: File::create(c"values"), clock };
-    let done = run(&mut Memory::new(), &mut board).is_ok();
+    let done = finds_other_modes() && run(&mut Memory::new(), &mut board).is_ok();
     board.lines.close();
     board.values.close();
     exit(done)
+}
+
+/// Whether a floating-point unit in another mode is found: flushing subnormal numbers to zero, or rounding otherwise.
+#[cfg(all(target_arch = "arm", target_abi = "eabihf"))]
+fn finds_other_modes() -> bool {
+    let mut found = true;
+    for change in [1_u32 << 24, 1 << 22, 2 << 22, 3 << 22] {
+        let mode: u32;
+        // SAFETY: the register is put back before anything else computes.
+        unsafe {
+            asm!("vmrs {}, fpscr", out(reg) mode);
+            asm!("vmsr fpscr, {}", in(reg) mode | change);
+        }
+        found &= !decomcam_core::environment_ok();
+        // SAFETY: as above.
+        unsafe { asm!("vmsr fpscr, {}", in(reg) mode) };
+    }
+    found
+}
+
+#[cfg(not(all(target_arch = "arm", target_abi = "eabihf")))]
+fn finds_other_modes() -> bool {
+    true
 }
 
 struct Board {
@@ -100,7 +123,11 @@ pub fn exit(success: bool) -> ! {
     const STOPPED: usize = 0x20026;
     const ERROR: usize = 0x20023;
     loop {
-        call(EXIT, if success { STOPPED } else { ERROR });
+        if cfg!(target_pointer_width = "64") {
+            call_with(EXIT, [STOPPED, usize::from(!success), 0]);
+        } else {
+            call(EXIT, if success { STOPPED } else { ERROR });
+        }
     }
 }
 
@@ -119,7 +146,7 @@ fn call(operation: usize, parameter: usize) -> usize {
 }
 
 /// A semihosting call: the three instructions, uncompressed, are its mark.
-#[cfg(target_arch = "riscv32")]
+#[cfg(any(target_arch = "riscv32", target_arch = "riscv64"))]
 fn call(operation: usize, parameter: usize) -> usize {
     let mut result = operation;
     // SAFETY: the debugger reads the block and the memory it names, and changes nothing but a0.
@@ -140,7 +167,16 @@ fn call(operation: usize, parameter: usize) -> usize {
     result
 }
 
-#[cfg(target_arch = "arm")]
+/// A semihosting call.
+#[cfg(target_arch = "aarch64")]
+fn call(operation: usize, parameter: usize) -> usize {
+    let mut result = operation;
+    // SAFETY: the debugger reads the block and the memory it names, and changes nothing but x0.
+    unsafe { asm!("hlt 0xf000", inout("x0") result, in("x1") parameter, options(nostack)) };
+    result
+}
+
+#[cfg(any(target_arch = "arm", target_arch = "aarch64"))]
 #[inline(always)]
 fn stack_pointer() -> usize {
     let pointer;
@@ -149,7 +185,7 @@ fn stack_pointer() -> usize {
     pointer
 }
 
-#[cfg(target_arch = "riscv32")]
+#[cfg(any(target_arch = "riscv32", target_arch = "riscv64"))]
 #[inline(always)]
 fn stack_pointer() -> usize {
     let pointer;

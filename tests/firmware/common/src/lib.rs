@@ -12,10 +12,11 @@ use cases::{BLURRED, Buffer, CAPSULES, CASES, Case, PHOTO};
 use decomcam_core::cams::{self, Cam};
 use decomcam_core::capsule::{Buffers, Capsule};
 use decomcam_core::channels::{self, Channel};
+use decomcam_core::draw::{self, Overlay};
 use decomcam_core::head::{self, LinearHead};
 use decomcam_core::mask::{self, Mask};
 use decomcam_core::resample::{self, Bicubic, Tap};
-use decomcam_core::{Error, Layout, Maps, Recipe, affinity, decompose, integrate, svd};
+use decomcam_core::{Error, Layout, Maps, ScoreFormula, affinity, decompose, integrate, svd};
 use report::{Line, Report};
 
 /// What a target offers the program.
@@ -46,10 +47,11 @@ pub struct Memory {
     part_weights: [f32; COMPONENTS],
     saliency: [f32; POSITIONS],
     positions: [f32; POSITIONS],
-    taps: [Tap; LARGE],
+    taps: [Tap; DISPLAY],
     scratch: [f32; resample::scratch_len(14)],
     row: [f32; LARGE],
-    picture: [f32; LARGE * LARGE],
+    picture: [f32; DISPLAY * DISPLAY],
+    framebuffer: [u16; DISPLAY * DISPLAY],
 }
 
 const CHANNELS: usize = 1280;
@@ -60,6 +62,8 @@ const WORKSPACE: usize = decompose::workspace_len(POSITIONS, 100);
 /// Sides of the upsampled pictures.
 const SMALL: usize = 56;
 const LARGE: usize = 224;
+/// Side of a display.
+const DISPLAY: usize = 240;
 
 impl Memory {
     pub fn new() -> Self {
@@ -75,6 +79,7 @@ impl Memory {
             scratch: [0.0; _],
             row: [0.0; _],
             picture: [0.0; _],
+            framebuffer: [0; _],
         }
     }
 }
@@ -90,6 +95,10 @@ impl Default for Memory {
 /// # Errors
 /// The first refusal by the core, after a line that names the case.
 pub fn run(memory: &mut Memory, target: &mut impl Target) -> Result<(), Error> {
+    if !decomcam_core::environment_ok() {
+        target.line(Line::new("environment").end());
+        return Err(Error::NonFinite);
+    }
     for case in CASES {
         run_case(case, memory, target).inspect_err(|error| {
             let mut line = Line::new("refused");
@@ -139,6 +148,17 @@ fn run_case(case: &Case, memory: &mut Memory, target: &mut impl Target) -> Resul
     report.case(shape, case.top, case.components, size_of_val(workspace));
 
     let gradients = Maps::f32(case.gradients, case.layout)?;
+    let activations = activations(case)?;
+    // The guide's sequence in one function, as a program has it: its cost, and with its caller's frame the stack.
+    report.measured(|| {
+        let buffers = (&mut *weights, &mut *workspace, &mut *part_weights, &mut *saliency);
+        match case.top {
+            100 => whole::<100>(case, &gradients, &activations, buffers),
+            48 => whole::<48>(case, &gradients, &activations, buffers),
+            _ => whole::<TOP>(case, &gradients, &activations, buffers),
+        }
+    })?;
+    report.stage("whole", saliency);
     report.measured(|| channels::weights(&gradients, weights))?;
     report.stage("weights", weights);
     report.measured(|| top_channels(weights, top))?;
@@ -147,25 +167,27 @@ fn run_case(case: &Case, memory: &mut Memory, target: &mut impl Target) -> Resul
     }
     report.stage("top_channels", first(&mut memory.picture, top.len())?);
 
-    let activations = activations(case)?;
-    let mut parts =
+    let parts =
         report.measured(|| decompose::decompose(&activations, weights, top, case.components, case.sign, workspace))?;
-    report.stage("components", parts.components());
+    report.stage("components", parts.maps());
     report.stage("singular_values", parts.singular_values());
-    report.stage("first_order", parts.first_order());
+    report.stage("first_order", parts.centred_first_order());
 
-    for (stage, recipe) in RECIPES {
-        report.measured(|| integrate::score_weights(recipe, case.scores, case.score_blurred, part_weights))?;
+    for (stage, formula) in FORMULAS {
+        report.measured(|| integrate::score_weights(formula, case.scores, case.score_blurred, part_weights))?;
         report.stage(stage, part_weights);
     }
     report.measured(|| integrate::aligned_weights(&parts, part_weights))?;
     report.stage("aligned_weights", part_weights);
     report.measured(|| integrate::exact_weights(&parts, part_weights))?;
     report.stage("exact_weights", part_weights);
+    let mean = head::first_order_mean(&activations, weights)?;
+    report.measured(|| integrate::exact_sum(mean, parts.maps(), part_weights, saliency))?;
+    report.stage("exact_sum", saliency);
     integrate::aligned_weights(&parts, part_weights)?;
-    report.measured(|| parts.rectify());
-    report.stage("ossms", parts.components());
-    report.measured(|| integrate::sum(parts.components(), part_weights, saliency))?;
+    let ossms = report.measured(|| parts.rectify());
+    report.stage("ossms", ossms.maps());
+    report.measured(|| integrate::sum(ossms.maps(), part_weights, saliency))?;
     report.stage("saliency", saliency);
 
     let scratch = first(&mut memory.scratch, resample::scratch_len(case.width))?;
@@ -179,12 +201,29 @@ fn run_case(case: &Case, memory: &mut Memory, target: &mut impl Target) -> Resul
         report.stage(stage, rows);
     }
 
+    // A photo of bands on a display of 240 x 240, and the saliency over it.
+    let taps = first(&mut memory.taps, DISPLAY)?;
+    let workspace_of_row = first(&mut memory.pooled, draw::workspace_len(case.width, DISPLAY))?;
+    for (index, pixel) in memory.framebuffer.iter_mut().enumerate() {
+        *pixel = (((index % DISPLAY) / 8) << 11 | ((index / DISPLAY) / 4) << 5 | 12) as u16;
+    }
+    report.measured(|| {
+        let bicubic = Bicubic::new(case.height, case.width, DISPLAY, taps)?;
+        let overlay = Overlay::new(&bicubic, saliency, workspace_of_row)?;
+        let mut rows = memory.framebuffer.chunks_exact_mut(DISPLAY).enumerate();
+        rows.try_for_each(|(y, row)| overlay.rgb565(y, workspace_of_row, row))
+    })?;
+    for (number, pixel) in memory.picture.iter_mut().zip(&memory.framebuffer) {
+        *number = f32::from(*pixel);
+    }
+    report.stage("overlay_240", &memory.picture);
+
     let matrix = first(&mut memory.picture, positions * positions)?;
     let scratch_of_two = first(&mut memory.pooled, affinity::scratch_len(positions))?;
     let shared = first(&mut memory.positions, positions)?;
     report.measured(|| affinity::affinity(&activations, matrix, scratch_of_two))?;
     report.stage("affinity", matrix);
-    report.measured(|| affinity::share(matrix, parts.first_order(), shared))?;
+    report.measured(|| affinity::share(matrix, ossms.centred_first_order(), shared))?;
     report.stage("shared", shared);
 
     let scratch_of_two = first(&mut memory.pooled, cams::scratch_len(positions))?;
@@ -200,7 +239,7 @@ fn run_case(case: &Case, memory: &mut Memory, target: &mut impl Target) -> Resul
     report.stage("eigen_grad_cam", map);
 
     let bicubic = Bicubic::new(case.height, case.width, SMALL, first(&mut memory.taps, SMALL)?)?;
-    let ossm = parts.components().get(..positions).ok_or(Error::Shape)?;
+    let ossm = ossms.iter().next().ok_or(Error::Shape)?;
     let row = first(&mut memory.row, SMALL)?;
     let rows = first(&mut memory.picture, SMALL * SMALL)?;
     report.measured(|| {
@@ -223,9 +262,11 @@ fn run_case(case: &Case, memory: &mut Memory, target: &mut impl Target) -> Resul
     report.measured(|| head.channel_weights(1, Some(0), positions, weights))?;
     report.stage("head_weights", weights);
     let row = first(&mut memory.row, positions)?;
-    report.measured(|| head::first_order(&activations, weights, row, map))?;
+    report.measured(|| head::uncentred_first_order(&activations, weights, row, map))?;
+    report.stage("head_uncentred", map);
+    report.measured(|| head::centred_first_order(&activations, weights, row, map))?;
     report.stage("head_first_order", map);
-    report.measured(|| head::contributions(parts.components(), map, row, part_weights))?;
+    report.measured(|| head::contributions(ossms.maps(), map, row, part_weights))?;
     report.stage("contributions", part_weights);
 
     let matrix = case.gradients.as_chunks::<8>().0.first_chunk::<8>().ok_or(Error::Shape)?;
@@ -236,12 +277,12 @@ fn run_case(case: &Case, memory: &mut Memory, target: &mut impl Target) -> Resul
     Ok(())
 }
 
-/// The recipes that take scores, by the name of their stage.
-const RECIPES: [(&str, Recipe); 4] = [
-    ("weights_paper", Recipe::Paper),
-    ("weights_notebook", Recipe::Notebook),
-    ("weights_v1", Recipe::V1),
-    ("weights_v25", Recipe::V25),
+/// The formulas by the name of their stage.
+const FORMULAS: [(&str, ScoreFormula); 4] = [
+    ("weights_paper", ScoreFormula::Paper),
+    ("weights_notebook", ScoreFormula::Notebook),
+    ("weights_v1", ScoreFormula::V1),
+    ("weights_v25", ScoreFormula::V25),
 ];
 
 /// The class activation maps that are sums over channels, by the name of their stage.
@@ -259,6 +300,23 @@ fn activations(case: &Case) -> Result<Maps<'_>, Error> {
         Buffer::I8(values, quantisation) => Maps::i8(values, case.layout, quantisation),
         Buffer::U8(values, quantisation) => Maps::u8(values, case.layout, quantisation),
     }
+}
+
+#[inline(never)]
+fn whole<const P: usize>(
+    case: &Case,
+    gradients: &Maps,
+    activations: &Maps,
+    (weights, workspace, part_weights, saliency): (&mut [f32], &mut [f32], &mut [f32], &mut [f32]),
+) -> Result<(), Error> {
+    channels::weights(gradients, weights)?;
+    let mut top = [0; P];
+    let top = first(&mut top, case.top)?;
+    channels::top_into(weights, top)?;
+    let components = decompose::decompose(activations, weights, top, case.components, case.sign, workspace)?;
+    integrate::aligned_weights(&components, part_weights)?;
+    let ossms = components.rectify();
+    integrate::sum(ossms.maps(), part_weights, saliency)
 }
 
 /// The capacity of [`channels::top`] is a constant, so a program picks the one it needs.

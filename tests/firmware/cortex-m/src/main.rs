@@ -15,16 +15,23 @@ fn main() -> ! {
     board::main(instructions)
 }
 
-/// The first timer of the CMSDK (Arm's Cortex-M System Design Kit), which counts down at 25 MHz.
-const TIMER_CONTROL: *mut u32 = 0x4000_0000 as *mut u32;
-const TIMER_VALUE: *mut u32 = 0x4000_0004 as *mut u32;
-const TIMER_RELOAD: *mut u32 = 0x4000_0008 as *mut u32;
+/// The first timer of the CMSDK (Arm's Cortex-M System Design Kit), which counts down: its address, and nanoseconds a tick.
+const TIMER: (usize, u64) = if cfg!(feature = "an505") {
+    (0x5000_0000, 50)
+} else if cfg!(feature = "an547") {
+    (0x5800_0000, 40)
+} else {
+    (0x4000_0000, 40)
+};
+const TIMER_CONTROL: *mut u32 = TIMER.0 as *mut u32;
+const TIMER_VALUE: *mut u32 = (TIMER.0 + 4) as *mut u32;
+const TIMER_RELOAD: *mut u32 = (TIMER.0 + 8) as *mut u32;
 
-/// Under `-icount shift=0` an instruction takes one nanosecond: 40 for each tick, and 171,000 million before the timer wraps.
+/// Under `-icount shift=0` an instruction takes one nanosecond: a tick is 40 or 50 of them, and it takes 171,000 million before the timer wraps.
 fn instructions() -> u64 {
     // SAFETY: a register of the timer.
     let left = unsafe { TIMER_VALUE.read_volatile() };
-    u64::from(u32::MAX - left) * 40
+    u64::from(u32::MAX - left) * TIMER.1
 }
 
 #[panic_handler]

@@ -5,12 +5,14 @@
 use core::hint::black_box;
 use decomcam_core::cams::{self, Cam};
 use decomcam_core::capsule::{self, Buffers, Capsule, Elements, Recording, Settings};
+use decomcam_core::draw::{self, Overlay};
+use decomcam_core::frame::{self, Frame, Record};
 use decomcam_core::head::{self, LinearHead, Question};
 use decomcam_core::mask::{self, Mask, Range};
 use decomcam_core::resample::{self, Bicubic, Tap};
 use decomcam_core::{
-    Decomposition, Error, Layout, Maps, Quantisation, Recipe, SignRule, affinity, channels, decompose, integrate,
-    maths, svd,
+    Error, Layout, Maps, Parts, Quantisation, ScoreFormula, SignRule, Weighing, affinity, channels, decompose,
+    integrate, sums, svd,
 };
 use firmware_proof::{any, buffer, number};
 
@@ -22,6 +24,8 @@ extern "C" fn _start() -> ! {
         let _ = black_box(decompositions());
         let _ = black_box(capsules());
         let _ = black_box(others());
+        let _ = black_box(drawing());
+        let _ = black_box(frames());
         kernels();
         #[cfg(feature = "panicking")]
         black_box(buffer::<usize>()[any()]);
@@ -34,16 +38,19 @@ fn explain() -> Result<(), Error> {
     channels::weights(&gradients, buffer())?;
     let top = channels::top::<100>(buffer(), any())?;
     channels::top_into(buffer(), buffer())?;
-    let (recipe, sign) = (recipe(), sign());
-    let mut parts = decompose::decompose(&maps()?, buffer(), &top, any(), sign, buffer())?;
+    let parts = decompose::decompose(&maps()?, buffer(), &top, any(), sign(), buffer())?;
     look_at(&parts);
-    black_box((recipe.subtracts_blurred(), recipe.blends_normalised(), recipe.blur_truncate()));
-    integrate::score_weights(recipe, buffer(), number(), buffer())?;
+    black_box(parts.alignment(any()));
+    let formula = formula();
+    black_box(formula.subtracts_blurred());
+    integrate::score_weights(formula, buffer(), number(), buffer())?;
     integrate::aligned_weights(&parts, buffer())?;
     integrate::exact_weights(&parts, buffer())?;
     integrate::predicted(&parts, buffer())?;
-    parts.rectify();
-    integrate::sum(parts.components(), buffer(), buffer())?;
+    integrate::exact_sum(number(), parts.maps(), buffer(), buffer())?;
+    let ossms = parts.rectify();
+    look_at(&ossms);
+    integrate::sum(ossms.maps(), buffer(), buffer())?;
 
     let bicubic = Bicubic::new(any(), any(), any(), buffer::<Tap>())?;
     black_box((bicubic.out_height(), bicubic.out_width(), bicubic.positions()));
@@ -80,14 +87,64 @@ fn others() -> Result<(), Error> {
     affinity::share(buffer(), buffer(), buffer())
 }
 
-fn recipe() -> Recipe {
+#[inline(never)]
+fn drawing() -> Result<(), Error> {
+    black_box((draw::workspace_len(any(), any()), draw::tint([any() as u8; 3], number())));
+    black_box(draw::tint_rgb565(any() as u16, number()));
+    let bicubic = Bicubic::new(any(), any(), any(), buffer::<Tap>())?;
+    let overlay = Overlay::new(&bicubic, buffer(), buffer())?;
+    black_box(overlay.row(any(), buffer())?);
+    overlay.rgb888(any(), buffer(), buffer())?;
+    overlay.rgb565(any(), buffer(), buffer())
+}
+
+#[inline(never)]
+fn frames() -> Result<(), Error> {
+    black_box((frame::len(any(), any(), any()), frame::frame_len(buffer())));
+    let frame = Frame::parse(buffer())?;
+    black_box((frame.height(), frame.width(), frame.class(), frame.versus(), frame.score()));
+    for part in frame.parts() {
+        black_box((part.singular_value, part.predicted, part.measured, part.weight, part.map.largest()));
+        part.map.values().for_each(|value| {
+            black_box(value);
+        });
+    }
+    frame.saliency().values().for_each(|value| {
+        black_box(value);
+    });
+    let record = Record {
+        height: any(),
+        width: any(),
+        class: any() as u32,
+        versus: (any() > 0).then(|| any() as u32),
+        score: number(),
+        saliency: buffer(),
+        ossms: buffer(),
+        singular_values: buffer(),
+        predicted: buffer(),
+        measured: buffer(),
+        weights: buffer(),
+    };
+    record.write(|bytes| {
+        black_box(bytes);
+        if any() > 0 { Ok(()) } else { Err(Error::Shape) }
+    })
+}
+
+fn formula() -> ScoreFormula {
     match any() {
-        0 => Recipe::Paper,
-        1 => Recipe::Notebook,
-        2 => Recipe::V1,
-        3 => Recipe::V25,
-        4 => Recipe::Aligned,
-        _ => Recipe::Exact,
+        0 => ScoreFormula::Paper,
+        1 => ScoreFormula::Notebook,
+        2 => ScoreFormula::V1,
+        _ => ScoreFormula::V25,
+    }
+}
+
+fn weighing() -> Weighing {
+    match any() {
+        0 => Weighing::Exact,
+        1 => Weighing::Aligned,
+        _ => Weighing::Scores(formula()),
     }
 }
 
@@ -99,9 +156,12 @@ fn sign() -> SignRule {
     }
 }
 
-fn look_at(parts: &Decomposition) {
-    black_box((parts.components(), parts.singular_values(), parts.first_order()));
-    black_box((parts.positions(), parts.convergence(), parts.norm(), parts.alignment(any())));
+fn look_at<Kind>(parts: &Parts<Kind>) {
+    black_box((parts.maps(), parts.singular_values(), parts.centred_first_order()));
+    black_box((parts.positions(), parts.count(), parts.convergence(), parts.norm()));
+    for map in parts {
+        black_box(map);
+    }
 }
 
 #[inline(never)]
@@ -113,10 +173,12 @@ fn linear_head() -> Result<(), Error> {
     let versus = (any() > 0).then(any);
     head.channel_weights(any(), versus, any(), buffer())?;
     head::pool(&maps()?, buffer())?;
-    head::first_order(&maps()?, buffer(), buffer(), buffer())?;
+    head::uncentred_first_order(&maps()?, buffer(), buffer(), buffer())?;
+    head::centred_first_order(&maps()?, buffer(), buffer(), buffer())?;
+    black_box(head::first_order_mean(&maps()?, buffer())?);
     head::contributions(buffer(), buffer(), buffer(), buffer())?;
     let question = Question { class: any(), versus, components: any(), sign: sign() };
-    look_at(&head::explain(&head, &maps()?, &question, buffer(), buffer())?.parts);
+    look_at(&head::explain(&head, &maps()?, &question, buffer(), buffer())?.ossms);
     black_box(head::workspace_len(any(), any(), any(), any()));
     Ok(())
 }
@@ -146,7 +208,7 @@ fn capsules() -> Result<(), Error> {
     let settings = Settings {
         channels: any(),
         components: any(),
-        recipe: recipe(),
+        weighing: weighing(),
         sign: sign(),
         out_height: any(),
         out_width: any(),
@@ -179,10 +241,8 @@ fn kernels() {
         cams::scratch_len(any()),
         affinity::scratch_len(any()),
     ));
-    black_box((maths::sqrt(number()), maths::exp(number()), maths::power_of_two_unit(number())));
-    black_box((maths::sum(buffer()), maths::dot(buffer(), buffer()), maths::mean(buffer())));
-    black_box(maths::largest_magnitude(buffer()));
-    maths::scale(buffer(), number());
+    black_box(decomcam_core::environment_ok());
+    black_box((sums::sum(buffer()), sums::dot(buffer(), buffer()), sums::mean(buffer())));
 }
 
 #[inline(never)]

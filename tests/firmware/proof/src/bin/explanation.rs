@@ -16,13 +16,14 @@ extern "C" fn _start() -> ! {
 fn explain() -> Result<(), Error> {
     let (activations, weights) = (Maps::chw(buffer(), any(), any(), any())?, buffer());
     channels::weights(&Maps::chw(buffer(), any(), any(), any())?, weights)?;
-    let top = channels::top::<100>(weights, any())?;
-    let mut parts = decompose::decompose(&activations, weights, &top, any(), SignRule::Score, buffer())?;
+    let mut top = [0; 100];
+    channels::top_into(weights, &mut top)?;
+    let components = decompose::decompose(&activations, weights, &top, any(), SignRule::Score, buffer())?;
     let part_weights = buffer();
-    integrate::aligned_weights(&parts, part_weights)?;
-    parts.rectify();
+    integrate::aligned_weights(&components, part_weights)?;
+    let ossms = components.rectify();
     let saliency = buffer();
-    integrate::sum(parts.components(), part_weights, saliency)?;
+    integrate::sum(ossms.maps(), part_weights, saliency)?;
     black_box(saliency);
     Ok(())
 }

@@ -1,0 +1,163 @@
+//! What is explained, and how.
+
+use super::headings::{ADVANCED, METHOD, WHAT};
+use super::model::ModelArgs;
+use super::output::usage;
+use super::values::{IntegrateArg, MethodArg, RecipeArg, SignArg, SwitchArg};
+use anyhow::Result;
+use clap::Args;
+use clap::error::ErrorKind;
+use decomcam::{Method, Options, Photo, Prompt, Question, Session};
+
+/// What is decomposed, and how far.
+#[derive(Clone, Debug, Args)]
+pub struct TuningArgs {
+    /// The layer that is explained [default: the model's own]
+    #[arg(long, value_name = "NAME", help_heading = METHOD)]
+    pub layer: Option<String>,
+    /// The score that is explained [default: the model's own]
+    #[arg(long, value_name = "NAME", help_heading = METHOD)]
+    pub score: Option<String>,
+    /// Q, the number of parts [default: 10]
+    #[arg(long, value_name = "Q", help_heading = METHOD)]
+    pub components: Option<usize>,
+    /// P, the number of channels that are used, those with the largest weights [default: all for exact and aligned, 500 for v25, else 100]
+    #[arg(long, value_name = "P", help_heading = ADVANCED, hide_short_help = true)]
+    pub channels: Option<usize>,
+    /// 1: take the maps at the network's own input size; 2: also at twice that size [default: the model's own for exact, else 1]
+    #[arg(long, value_name = "1|2", help_heading = ADVANCED, hide_short_help = true, value_parser = clap::value_parser!(u8).range(1..=2))]
+    pub scales: Option<u8>,
+    /// Whether to average each map over positions with similar activations [default: on for exact, else off]
+    #[arg(long, value_enum, value_name = "SWITCH", help_heading = ADVANCED, hide_short_help = true)]
+    pub affinity: Option<SwitchArg>,
+    /// Whether to refine the finished map: average it over near positions with similar activations at the model's guide layer, whose positions are finer
+    /// [default: on for exact if the model names such a layer, else off]
+    #[arg(long, value_enum, value_name = "SWITCH", help_heading = ADVANCED, hide_short_help = true)]
+    pub refine: Option<SwitchArg>,
+}
+
+impl TuningArgs {
+    /// The library's options.
+    pub fn options(&self) -> Options {
+        let mut options = Options::new();
+        options.scales = self.scales.map(usize::from);
+        options.affinity = self.affinity.map(|switch| switch.0);
+        options.refine = self.refine.map(|switch| switch.0);
+        options.channels = self.channels;
+        options.components = self.components;
+        options.layer.clone_from(&self.layer);
+        options
+    }
+}
+
+/// The explanation that is asked for.
+#[derive(Clone, Debug, Args)]
+pub struct RequestArgs {
+    /// Words such as "a cat", or a class of a classifier
+    ///
+    /// A class is given by its name or its number. If nothing is given, the class that the classifier predicts is explained.
+    #[arg(short, long, visible_alias = "class", help_heading = WHAT, display_order = 1)]
+    pub text: Option<String>,
+    /// Explain the score of --text less that of this text
+    #[arg(long, value_name = "TEXT", help_heading = WHAT, display_order = 2)]
+    pub versus: Option<String>,
+    /// Recipe: how parts are weighted [default: exact; for capture, aligned]
+    #[arg(long, value_enum, value_name = "NAME", help_heading = METHOD)]
+    pub recipe: Option<RecipeArg>,
+    /// The model and how it is run.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// What is decomposed, and how far.
+    #[command(flatten)]
+    pub tuning: TuningArgs,
+    /// Which side of a component the picture shows as its part [default: score for exact and aligned, else loading]
+    #[arg(long, value_enum, value_name = "RULE", help_heading = ADVANCED, hide_short_help = true)]
+    pub sign: Option<SignArg>,
+    /// Where contributions are measured, by hiding everything but one part [default: features for exact where nothing bypasses the layer, else photo]
+    #[arg(long, value_enum, value_name = "PLACE", help_heading = ADVANCED, hide_short_help = true)]
+    pub integrate: Option<IntegrateArg>,
+}
+
+impl RequestArgs {
+    /// The library's options; `method` if `--method` was given.
+    pub fn options(&self, method: Option<MethodArg>) -> Options {
+        let mut options = self.tuning.options();
+        options.sign = self.sign.map(|sign| sign.0);
+        options.integrate = self.integrate.map(|integrate| integrate.0);
+        let recipe = self.recipe.map(|recipe| Method::DecomCam(recipe.0));
+        options.method = method.map(|method| method.0).or(recipe).unwrap_or_default();
+        options
+    }
+
+    /// Opens the model.
+    pub fn open(&self, quiet: bool) -> Result<Session> {
+        self.model.open(self.tuning.layer.as_deref(), quiet)
+    }
+
+    /// What is asked, encoded: the text, or of a classifier the predicted class.
+    pub fn prompt(&self, session: &Session, photo: &Photo, options: &Options) -> Result<Prompt> {
+        let score = self.tuning.score.as_deref();
+        let predicted;
+        let text = match &self.text {
+            Some(text) => text,
+            None if session.model().manifest.classes.is_none() => {
+                return Err(usage(
+                    ErrorKind::MissingRequiredArgument,
+                    "--text is required: say what to explain, such as --text \"a cat\"",
+                ));
+            }
+            None => {
+                predicted = session.predicted_class(photo, options, score)?.to_string();
+                &predicted
+            }
+        };
+        let prompt = session.prompt(Question { text, versus: self.versus.as_deref(), score })?;
+        if options.names.is_empty() {
+            session.forget_text();
+        }
+        Ok(prompt)
+    }
+}
+
+/// Methods that are set side by side.
+#[derive(Clone, Debug, Args)]
+pub struct MethodsArgs {
+    /// Methods, separated by commas [default: exact, and all that need one pass]
+    ///
+    /// In the tables of eval the others are compared with the first.
+    #[arg(long, value_name = "NAME", value_delimiter = ',', help_heading = METHOD)]
+    pub method: Vec<MethodArg>,
+}
+
+/// What random choices depend on.
+#[derive(Clone, Debug, Args)]
+pub struct RandomArgs {
+    /// Number of random masks that rise draws [default: 1000]
+    #[arg(long, value_name = "N", help_heading = ADVANCED, hide_short_help = true, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    pub rise_masks: Option<usize>,
+    /// Seed of everything random: the masks of rise, the noise of road, shuffled weights, the bootstrap [default: 0]
+    #[arg(long, value_name = "N", help_heading = ADVANCED, hide_short_help = true)]
+    pub seed: Option<u64>,
+}
+
+impl MethodsArgs {
+    /// The methods, each once.
+    pub fn chosen(&self) -> Vec<Method> {
+        let mut chosen = Vec::new();
+        for method in self.method.iter().map(|method| method.0) {
+            if !chosen.contains(&method) {
+                chosen.push(method);
+            }
+        }
+        if chosen.is_empty() { Method::usual() } else { chosen }
+    }
+}
+
+impl RandomArgs {
+    /// The library's options, from these and `tuning`.
+    pub fn options(&self, tuning: &TuningArgs) -> Options {
+        let mut options = tuning.options().seed(self.seed.unwrap_or_default());
+        options.rise_masks = self.rise_masks;
+        options
+    }
+}

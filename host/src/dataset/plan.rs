@@ -1,0 +1,335 @@
+//! What there is to do with a data set: photos that exist, categories that the model knows, masks of a size that counts; and what was skipped.
+
+use super::{Annotated, Listed, Object, Photos, Shape, SkippedRecord, Truth};
+use crate::error::Sorted as _;
+use crate::explain::View;
+use crate::model::Manifest;
+use crate::photo::Photo;
+use crate::score::{Prompt, Question};
+use crate::session::Session;
+use crate::{Error, Result};
+use anyhow::ensure;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Which photos of a data set, and which of their objects.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    /// Directory of the photos.
+    pub photos: PathBuf,
+    /// What is where; if not given, photos lie in folders named after what they show.
+    pub annotations: Option<PathBuf>,
+    /// Categories that are not counted.
+    pub leave_out: Vec<String>,
+    /// The text of a category, which the model's template goes around; `{}` stands for the category. "a {}", of a classifier "{}", if not given.
+    pub prompt: Option<String>,
+    /// Smallest mask that counts, as a share of the network's input.
+    pub least_mask: f64,
+    /// Largest mask that counts.
+    pub most_mask: f64,
+}
+
+impl Selection {
+    /// All annotated photos of a directory, masks of 2% to 70% of the input.
+    pub fn new(photos: impl Into<PathBuf>, annotations: Option<PathBuf>) -> Self {
+        Self {
+            photos: photos.into(),
+            annotations,
+            leave_out: Vec::new(),
+            prompt: None,
+            least_mask: 0.02,
+            most_mask: 0.7,
+        }
+    }
+
+    /// The text of a category, `{}` standing for it. A classifier's classes are known by their names alone.
+    pub fn template(&self, manifest: &Manifest) -> &str {
+        let usual = if manifest.classes.is_some() { "{}" } else { "a {}" };
+        self.prompt.as_deref().unwrap_or(usual)
+    }
+
+    /// Refuses a selection that cannot be meant.
+    ///
+    /// # Errors
+    /// No directory of photos, a prompt without exactly one `{}`, limits of masks the wrong way round.
+    pub fn check(&self) -> Result<()> {
+        self.has_photos().kind(Error::Dataset)?;
+        self.can_be_meant().kind(Error::Options)
+    }
+
+    /// The photos and their objects.
+    ///
+    /// # Errors
+    /// Annotations that cannot be read.
+    pub(crate) fn read(&self) -> Result<Listed> {
+        match &self.annotations {
+            Some(path) => super::read(path),
+            None => super::by_folder(&self.photos),
+        }
+    }
+
+    fn has_photos(&self) -> anyhow::Result<()> {
+        ensure!(
+            self.photos.is_dir(),
+            "--photos `{}`: expected a directory of photos, found none; check the path",
+            self.photos.display()
+        );
+        Ok(())
+    }
+
+    fn can_be_meant(&self) -> anyhow::Result<()> {
+        let prompt = self.prompt.as_deref().unwrap_or("{}");
+        ensure!(prompt.matches("{}").count() == 1, "--prompt: expected {{}} once, found \"{prompt}\"");
+        ensure!(
+            0.0 <= self.least_mask && self.least_mask <= self.most_mask,
+            "--least-mask and --most-mask: expected shares of which the first is the smaller, found {} and {}",
+            self.least_mask,
+            self.most_mask
+        );
+        Ok(())
+    }
+}
+
+/// How a run over a data set ended.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Outcome {
+    /// The tables, in words.
+    pub text: String,
+    /// What was skipped, a line each.
+    pub skipped: Vec<String>,
+    /// The files that name all that was skipped.
+    pub skipped_in: &'static str,
+    /// The files.
+    pub files: Vec<PathBuf>,
+}
+
+/// Why something was skipped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Problem {
+    /// The annotations name a photo that is not there.
+    MissingPhoto,
+    /// The photo cannot be decoded.
+    UndecodablePhoto,
+    /// The model does not know the category.
+    UnknownCategory,
+    /// The mask encloses nothing.
+    EmptyMask,
+    /// A record of the annotations that cannot be used.
+    BadRecord,
+    /// Something else failed.
+    Failed,
+}
+
+/// An annotation that could not be used.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Skipped {
+    /// Why, for programs.
+    pub problem: Problem,
+    /// The photo.
+    pub photo: String,
+    /// The category, if it is about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub category: Option<String>,
+    /// Why, for people.
+    pub reason: String,
+}
+
+impl Skipped {
+    /// In a line.
+    pub fn line(&self) -> String {
+        let category = self.category.as_ref().map_or(String::new(), |category| format!(", {category}"));
+        format!("{}{category}: {}", self.photo, self.reason)
+    }
+}
+
+/// Pairs of photo and category that the protocol does not count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LeftOut {
+    /// Of categories that were left out.
+    pub by_category: usize,
+    /// With a mask below the least share.
+    pub mask_too_small: usize,
+    /// With a mask above the greatest share.
+    pub mask_too_large: usize,
+}
+
+impl LeftOut {
+    /// In words.
+    pub fn words(&self) -> String {
+        format!(
+            "{} by category, {} with too small a mask, {} with too large a one",
+            self.by_category, self.mask_too_small, self.mask_too_large
+        )
+    }
+
+    /// All of them.
+    pub fn total(&self) -> usize {
+        self.by_category + self.mask_too_small + self.mask_too_large
+    }
+}
+
+/// A photo and its categories, in the order of the annotations.
+pub(crate) struct Work {
+    pub(crate) photo: String,
+    pub(crate) path: PathBuf,
+    /// Everything on the photo, counted or not.
+    pub(crate) objects: Vec<Object>,
+    pub(crate) pairs: Vec<(String, Vec<Object>)>,
+}
+
+/// What came of one run over the photos; threads share it.
+#[derive(Debug, Default)]
+pub(crate) struct Found(Mutex<Tally>);
+
+/// The numbers of [`Found`].
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) skipped: Vec<Skipped>,
+    pub(crate) left_out: LeftOut,
+    /// Photo and category of every pair that counts.
+    pub(crate) pairs: BTreeSet<(String, String)>,
+}
+
+impl Found {
+    fn lock(&self) -> MutexGuard<'_, Tally> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a mask of this share is within the limits, and so the pair counts.
+    pub(crate) fn counts(&self, selection: &Selection, mask: Option<f64>, photo: &str, category: &str) -> bool {
+        let mut tally = self.lock();
+        match mask {
+            Some(share) if share < selection.least_mask => tally.left_out.mask_too_small += 1,
+            Some(share) if share > selection.most_mask => tally.left_out.mask_too_large += 1,
+            _ => {
+                tally.pairs.insert((photo.to_owned(), category.to_owned()));
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Notes what could not be used; its pair no longer counts.
+    pub(crate) fn skip(&self, problem: Problem, photo: &str, category: Option<&str>, reason: impl ToString) {
+        let mut tally = self.lock();
+        if let Some(category) = category {
+            tally.pairs.remove(&(photo.to_owned(), category.to_owned()));
+        }
+        tally.skipped.push(Skipped {
+            problem,
+            photo: photo.to_owned(),
+            category: category.map(str::to_owned),
+            reason: reason.to_string(),
+        });
+    }
+
+    /// Notes a record of the annotations that could not be used.
+    fn skip_record(&self, record: &SkippedRecord) {
+        self.lock().skipped.push(Skipped {
+            problem: Problem::BadRecord,
+            photo: record.photo.clone().unwrap_or_else(|| record.file.clone()),
+            category: record.category.clone(),
+            reason: record.line(),
+        });
+    }
+
+    /// Photo and category of every pair that counts, so far.
+    pub(crate) fn pairs(&self) -> BTreeSet<(String, String)> {
+        self.lock().pairs.clone()
+    }
+
+    /// What was found, what was skipped in order.
+    pub(crate) fn into_tally(self) -> Tally {
+        let mut tally = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        tally.skipped.sort();
+        tally
+    }
+}
+
+/// Where objects lie on the network's input; none if they have no masks.
+pub(crate) fn truth(view: &View, photo: &Photo, objects: &[Object]) -> Option<Truth> {
+    let masks = objects.iter().all(|object| object.shape.is_some());
+    masks.then(|| Truth::new(objects.iter(), view.framing(photo.size()), photo.size(), view.size()))
+}
+
+/// What a category's score is of: `template` around its words, all of which the model must know.
+///
+/// # Errors
+/// A word that the model does not know.
+pub(crate) fn prompt_of(session: &Session, category: &str, template: &str, score: Option<&str>) -> Result<Prompt> {
+    let text = template.replace("{}", category);
+    let prompt = session.prompt(Question { text: &text, versus: None, score })?;
+    match prompt.warnings() {
+        unknown if unknown.is_empty() => Ok(prompt),
+        unknown => Err(anyhow::anyhow!("{}", unknown.join("; "))).kind(Error::Prompt),
+    }
+}
+
+/// What there is to do: photos that exist, and their categories whose prompts can be encoded.
+pub(crate) struct Plan {
+    pub(crate) work: Vec<Work>,
+    pub(crate) prompts: BTreeMap<String, Prompt>,
+    pub(crate) found: Found,
+}
+
+impl Plan {
+    /// Plans the listed photos; `encode` makes a category's prompt.
+    pub(crate) fn new(selection: &Selection, listed: Listed, encode: impl Fn(&str) -> Result<Prompt>) -> Result<Self> {
+        let photos = Photos::new(&selection.photos)?;
+        let mut plan = Self { work: Vec::new(), prompts: BTreeMap::new(), found: Found::default() };
+        let mut refused: BTreeMap<String, String> = BTreeMap::new();
+        for record in &listed.skipped {
+            plan.found.skip_record(record);
+        }
+        for Annotated { photo, objects } in listed.photos {
+            let path = match photos.find(&photo) {
+                Ok(path) => path,
+                Err(missing) => {
+                    plan.found.skip(Problem::MissingPhoto, &photo, None, missing);
+                    continue;
+                }
+            };
+            let mut pairs = by_category(&objects);
+            pairs.retain(|(category, objects)| {
+                if selection.leave_out.iter().any(|out| out.eq_ignore_ascii_case(category)) {
+                    plan.found.lock().left_out.by_category += 1;
+                    return false;
+                }
+                if !plan.prompts.contains_key(category) && !refused.contains_key(category) {
+                    match encode(category) {
+                        Ok(prompt) => drop(plan.prompts.insert(category.clone(), prompt)),
+                        Err(error) => drop(refused.insert(category.clone(), error.to_string())),
+                    }
+                }
+                let empty = objects.iter().all(|object| object.shape.as_ref().is_some_and(Shape::is_empty));
+                if let Some(reason) = refused.get(category) {
+                    plan.found.skip(Problem::UnknownCategory, &photo, Some(category), reason);
+                } else if empty {
+                    let reason = "the mask is empty: its polygons enclose nothing";
+                    plan.found.skip(Problem::EmptyMask, &photo, Some(category), reason);
+                }
+                !refused.contains_key(category) && !empty
+            });
+            if !pairs.is_empty() {
+                plan.work.push(Work { photo, path, objects, pairs });
+            }
+        }
+        Ok(plan)
+    }
+}
+
+/// The objects of each category, in the order in which the categories come first.
+fn by_category(objects: &[Object]) -> Vec<(String, Vec<Object>)> {
+    let mut pairs: Vec<(String, Vec<Object>)> = Vec::new();
+    for object in objects {
+        match pairs.iter_mut().find(|(category, _)| *category == object.category) {
+            Some((_, objects)) => objects.push(object.clone()),
+            None => pairs.push((object.category.clone(), vec![object.clone()])),
+        }
+    }
+    pairs
+}

@@ -1,0 +1,182 @@
+//! Paper, and what is put on it: headlines, pictures, captions with bars, and the scale at the foot.
+
+use super::colours::{AGAINST, Colour, DIM_INK, FAINT_INK, FOR, INK, PAPER, Style, TRACK, Tints, mixed};
+use super::text::{BODY, Font, LABEL, TITLE};
+use crate::Size;
+use image::{Rgb, RgbImage};
+
+pub(super) const MARGIN: usize = 28;
+pub(super) const GAP: usize = 24;
+pub(super) const WIDEST_LABEL: usize = 340;
+const BAR: usize = 8;
+const SCALE: Size = Size::new(16, 240);
+
+/// A map, and the words beneath it.
+#[derive(Clone, Debug, Default)]
+pub struct Tile<'a> {
+    /// One sample for each pixel of the photo beneath; drawn divided by its own maximum.
+    pub map: &'a [f32],
+    /// What stands beneath; the first line is set in bold.
+    pub lines: Vec<String>,
+    /// A number in -1..=1 drawn as a bar that grows from the middle: rightwards in blue above zero, leftwards in orange below.
+    pub bar: Option<f32>,
+    /// Whether the tile is drawn faint, because it takes no part in the result.
+    pub dimmed: bool,
+}
+
+impl Tile<'_> {
+    /// Pixels that its widest line takes.
+    pub(super) fn label_width(&self) -> usize {
+        self.lines.iter().map(|line| LABEL.width(line)).max().unwrap_or(0)
+    }
+}
+
+/// Height of the captions of tiles: room for a bar if any has one, and for the most lines that any has.
+pub(super) fn caption_height<'a>(tiles: impl Iterator<Item = &'a Tile<'a>> + Clone) -> usize {
+    let bar = if tiles.clone().any(|tile| tile.bar.is_some()) { BAR + 6 } else { 0 };
+    6 + bar + tiles.map(|tile| tile.lines.len()).max().unwrap_or(0) * BODY.line()
+}
+
+/// The words of a sheet, on the lines that they take.
+pub(super) struct Words {
+    title: Vec<String>,
+    subtitle: Vec<String>,
+    notes: Vec<String>,
+}
+
+impl Words {
+    /// Wrapped to a sheet of this width.
+    pub(super) fn new(title: &str, subtitle: &[String], notes: &[String], width: usize) -> Self {
+        let width = width - 2 * MARGIN;
+        let mut title = TITLE.wrapped(title, width);
+        if title.len() > 2 {
+            title.truncate(1);
+            title.push("...".to_owned());
+        }
+        let lines = |lines: &[String]| lines.iter().flat_map(|line| BODY.wrapped(line, width)).collect();
+        Self { title, subtitle: lines(subtitle), notes: lines(notes) }
+    }
+
+    /// Pixels above the first picture.
+    pub(super) fn head_height(&self) -> usize {
+        MARGIN + self.title.len() * TITLE.line() + self.subtitle.len() * BODY.line() + GAP / 2
+    }
+
+    /// Pixels from the scale on.
+    pub(super) fn foot_height(&self) -> usize {
+        SCALE.height + 12 + self.notes.len() * BODY.line() + MARGIN
+    }
+}
+
+/// Where a caption goes.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub(super) left: usize,
+    pub(super) top: usize,
+    pub(super) width: usize,
+}
+
+/// Dark paper.
+pub(super) struct Canvas(RgbImage);
+
+impl Canvas {
+    pub(super) fn new(size: Size) -> Self {
+        Self(RgbImage::from_pixel(size.width as u32, size.height as u32, Rgb(PAPER)))
+    }
+
+    pub(super) fn done(self) -> RgbImage {
+        self.0
+    }
+
+    pub(super) fn head(&mut self, words: &Words) {
+        let mut top = MARGIN;
+        for line in &words.title {
+            self.text(MARGIN, top, line, TITLE, INK);
+            top += TITLE.line();
+        }
+        for line in &words.subtitle {
+            self.text(MARGIN, top, line, BODY, FAINT_INK);
+            top += BODY.line();
+        }
+    }
+
+    pub(super) fn picture(&mut self, left: usize, top: usize, picture: &RgbImage) {
+        image::imageops::replace(&mut self.0, picture, left as i64, top as i64);
+    }
+
+    fn fill(&mut self, left: usize, top: usize, size: Size, colour: Colour) {
+        for y in top..(top + size.height).min(self.0.height() as usize) {
+            for x in left..(left + size.width).min(self.0.width() as usize) {
+                self.0.put_pixel(x as u32, y as u32, Rgb(colour));
+            }
+        }
+    }
+
+    fn text(&mut self, left: usize, top: usize, text: &str, font: Font, colour: Colour) {
+        for (left, letter) in (left..).step_by(font.step()).zip(text.chars()) {
+            for (y, row) in (top..).zip(font.coverage(letter).into_iter().flatten()) {
+                for (x, &coverage) in (left..).zip(row) {
+                    if let Some(pixel) = self.0.get_pixel_mut_checked(x as u32, y as u32) {
+                        pixel.0 = mixed(pixel.0, colour, f32::from(coverage) / 255.0);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A tile's bar, or with `bars` a place for one, and its words.
+    pub(super) fn caption(&mut self, place: Place, tile: &Tile<'_>, bars: bool) {
+        let Place { left, mut top, width } = place;
+        if bars {
+            if let Some(value) = tile.bar {
+                self.bar(place, value, tile.dimmed);
+            }
+            top += BAR + 6;
+        }
+        for (index, line) in tile.lines.iter().enumerate() {
+            let (font, colour) = match (index, tile.dimmed) {
+                (0, false) => (LABEL, INK),
+                (0, true) => (LABEL, DIM_INK),
+                (_, false) => (BODY, FAINT_INK),
+                (_, true) => (BODY, DIM_INK),
+            };
+            self.text(left, top, &font.shortened(line, width), font, colour);
+            top += BODY.line();
+        }
+    }
+
+    /// A bar from the middle: its length the size, its side and colour the sign.
+    fn bar(&mut self, Place { left, top, width }: Place, value: f32, dimmed: bool) {
+        let middle = left + width / 2;
+        let length = (value.abs().clamp(0.0, 1.0) * (width / 2) as f32).round() as usize;
+        let (start, colour) = if value < 0.0 { (middle - length, AGAINST) } else { (middle, FOR) };
+        self.fill(left, top, Size::new(BAR, width), TRACK);
+        self.fill(start, top, Size::new(BAR, length), if dimmed { mixed(PAPER, colour, 0.45) } else { colour });
+        self.fill(middle, top, Size::new(BAR, 1), INK);
+    }
+
+    /// The scale with what its ends mean, and the notes.
+    pub(super) fn foot(&mut self, top: usize, ends: [&str; 2], style: &Style, words: &Words) {
+        let room = self.0.width() as usize - 2 * MARGIN;
+        let low = BODY.shortened(ends[0], room / 3);
+        let left = MARGIN + BODY.width(&low) + BODY.step();
+        let text_top = (top + SCALE.height / 2).saturating_sub(BODY.height() / 2);
+        self.text(MARGIN, text_top, &low, BODY, INK);
+        let length = SCALE.width.min(room / 3);
+        let tints = Tints::new(style);
+        for column in 0..length {
+            let share = column as f32 / (length - 1) as f32;
+            let value = if style.colours.is_signed() { 2.0 * share - 1.0 } else { share };
+            // On middle grey, as if over a photo: what the maps show, not the bare colours.
+            self.fill(left + column, top, Size::new(SCALE.height, 1), tints.over([128; 3], value));
+        }
+        let right = left + length + BODY.step();
+        let high = BODY.shortened(ends[1], (MARGIN + room).saturating_sub(right));
+        self.text(right, text_top, &high, BODY, INK);
+        let mut top = top + SCALE.height + 12;
+        for note in &words.notes {
+            self.text(MARGIN, top, note, BODY, FAINT_INK);
+            top += BODY.line();
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! One run over the photos: measures and records everything that has no record yet.
+
+use super::EvalOptions;
+use super::measure::measured;
+use super::parts::PartsSummary;
+use super::records::{Record, Records, Settings};
+use super::results::Findings;
+use crate::dataset::plan::{Found, Plan, Problem, Work, truth};
+use crate::dataset::{Object, Truth};
+use crate::error::Sorted as _;
+use crate::explain::{self, Look, Request, Towers};
+use crate::methods::Method;
+use crate::metrics::Metric;
+use crate::photo::Photo;
+use crate::progress::Steps;
+use crate::score::Prompt;
+use crate::session::{Purpose, Session};
+use crate::{Error, Result, workers};
+use anyhow::Context as _;
+use std::collections::BTreeMap;
+
+/// Everything that a run needs.
+pub(super) struct Run<'a> {
+    pub(super) session: &'a Session,
+    pub(super) asked: &'a EvalOptions,
+    pub(super) metrics: Vec<Metric>,
+    /// One request for each method.
+    pub(super) requests: Vec<Request>,
+    pub(super) towers: Towers,
+    prompts: BTreeMap<String, Prompt>,
+    pub(super) work: Vec<Work>,
+    pub(super) found: Found,
+    pub(super) records: Records,
+    step: usize,
+    score: String,
+    /// How many photos are processed at the same time, and with how many threads each.
+    pub(super) workers: usize,
+    threads_each: usize,
+}
+
+/// Why a pair was not measured: a fault of the pair, which is noted, or one that ends the run.
+enum Failure {
+    OfPair(Error),
+    OfRun(Error),
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(
+        session: &'a Session,
+        asked: &'a EvalOptions,
+        metrics: Vec<Metric>,
+        settings: &Settings,
+        plan: Plan,
+        records: Records,
+    ) -> Result<Self> {
+        let manifest = &session.model().manifest;
+        let requests = asked.methods.iter().map(|method| asked.options.of_method(*method).resolve(manifest));
+        let requests: Vec<Request> = requests.collect::<Result<_>>()?;
+        let towers = session.towers(&requests, &settings.explained, Purpose::Map)?;
+        let workers = session.threads().clamp(1, plan.work.len().max(1));
+        let Plan { work, prompts, found } = plan;
+        Ok(Self {
+            session,
+            asked,
+            metrics,
+            requests,
+            towers,
+            prompts,
+            work,
+            found,
+            records,
+            step: settings.step,
+            score: settings.explained.clone(),
+            workers,
+            threads_each: session.threads().div_ceil(workers),
+        })
+    }
+
+    /// Measures every photo, on several threads.
+    pub(super) fn measure(&self) -> Result<()> {
+        let maps = self.work.iter().map(|work| work.pairs.len() * self.requests.len()).sum();
+        let steps = Steps::new(self.session.watch(), "maps", maps)?;
+        workers::each(self.work.len(), self.workers, |at| self.photo(&self.work[at], &steps))?;
+        Ok(())
+    }
+
+    /// The plan, and what was found.
+    pub(super) fn into_findings(self, stages: Vec<usize>, parts: BTreeMap<&'static str, PartsSummary>) -> Findings {
+        Findings { work: self.work, tally: self.found.into_tally(), metrics: self.metrics, stages, parts }
+    }
+
+    /// The metrics of a map that are not recorded yet.
+    fn missing(&self, photo: &str, category: &str, method: Method) -> Vec<Metric> {
+        let known = self.records.get(photo, category, method);
+        let has = |metric: &Metric| known.is_some_and(|known| known.values.contains_key(metric.name()));
+        self.metrics.iter().copied().filter(|metric| !has(metric)).collect()
+    }
+
+    /// The share of a pair's mask, if its records are complete.
+    fn complete(&self, photo: &str, category: &str) -> Option<Option<f64>> {
+        let complete = self.asked.methods.iter().all(|method| self.missing(photo, category, *method).is_empty());
+        let first = self.asked.methods.first()?;
+        complete.then(|| self.records.get(photo, category, *first).and_then(|known| known.mask))
+    }
+
+    /// One photo. Errors are those that end the run; a photo that fails is skipped.
+    fn photo(&self, work: &Work, steps: &Steps<'_>) -> Result<()> {
+        let mut photo = None;
+        for (category, objects) in &work.pairs {
+            if let Some(mask) = self.complete(&work.photo, category) {
+                self.found.counts(&self.asked.selection, mask, &work.photo, category);
+                steps.advance(self.requests.len())?;
+                continue;
+            }
+            let photo = match photo {
+                Some(ref photo) => photo,
+                None => match Photo::open(&work.path) {
+                    Ok(opened) => &*photo.insert(opened),
+                    Err(error) => {
+                        self.found.skip(Problem::UndecodablePhoto, &work.photo, None, error);
+                        return Ok(());
+                    }
+                },
+            };
+            match self.pair(work, photo, category, objects, steps) {
+                Ok(()) => {}
+                Err(Failure::OfRun(error)) => return Err(error),
+                Err(Failure::OfPair(error)) => {
+                    self.found.skip(Problem::Failed, &work.photo, Some(category), error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Measures one photo and category: each method's map of which a number is missing.
+    fn pair(
+        &self,
+        work: &Work,
+        photo: &Photo,
+        category: &str,
+        objects: &[Object],
+        steps: &Steps<'_>,
+    ) -> Result<(), Failure> {
+        let truth = truth(self.session.view(), photo, objects);
+        let share = truth.as_ref().map(Truth::share);
+        if !self.found.counts(&self.asked.selection, share, &work.photo, category) {
+            return steps.advance(self.requests.len()).map_err(Failure::OfRun);
+        }
+        let look = self.look(self.session, &self.towers, photo, category).map_err(Failure::OfPair)?;
+        for request in &self.requests {
+            let missing = self.missing(&work.photo, category, request.method);
+            if !missing.is_empty() {
+                let map = explain::map(&look, request).and_then(|map| map.saliency(look.size()));
+                let map = map.map_err(Failure::OfPair)?;
+                let metrics = measured(&look, &map, truth.as_ref(), &missing, self.step, self.asked.options.seed);
+                let record = Record {
+                    settings: self.records.settings.clone(),
+                    photo: work.photo.clone(),
+                    category: category.to_owned(),
+                    method: request.method.name().to_owned(),
+                    mask: share,
+                    metrics: metrics.map_err(Failure::OfPair)?,
+                };
+                self.records.append(&record).map_err(Failure::OfRun)?;
+            }
+            steps.advance(1).map_err(Failure::OfRun)?;
+        }
+        Ok(())
+    }
+
+    /// Prepares a photo for a network, with the prompt of a category.
+    pub(super) fn look<'l>(
+        &'l self,
+        session: &'l Session,
+        towers: &'l Towers,
+        photo: &'l Photo,
+        category: &str,
+    ) -> Result<Look<'l>> {
+        let prompt = self.prompts.get(category).context("the category has no prompt").kind(Error::Dataset)?;
+        Ok(session.look(towers, prompt, photo, self.threads_each))
+    }
+
+    /// The towers of a session whose last weight tensors are shuffled.
+    pub(super) fn shuffled_towers(&self, session: &Session) -> Result<Towers> {
+        session.towers(&self.requests, &self.score, Purpose::Map)
+    }
+
+    /// Whether a pair was found to count.
+    pub(super) fn counted(&self, photo: &str, category: &str) -> bool {
+        self.found.pairs().contains(&(photo.to_owned(), category.to_owned()))
+    }
+}

@@ -1,0 +1,208 @@
+//! One photo before the network. Each pass is run when its result is first needed, and only once.
+
+use super::view::View;
+use crate::encoders::head::Head;
+use crate::encoders::image::{Explained, ImageTower, ImageVectors, Seen};
+use crate::error::Sorted as _;
+use crate::photo::{Framing, Photo, Planes};
+use crate::score::Prompt;
+use crate::{Error, Result, Size, workers};
+use anyhow::Context as _;
+use std::sync::{Arc, OnceLock};
+
+/// The network at the sizes that an explanation needs.
+#[derive(Clone, Debug)]
+pub struct Towers {
+    /// At its own size.
+    pub own: Arc<ImageTower>,
+    /// At twice that size, if the explanation takes two sizes.
+    pub finer: Option<Arc<ImageTower>>,
+    /// From the layer on, if that is needed and nothing bypasses the layer.
+    pub head: Option<Arc<Head>>,
+}
+
+/// A photo before the network, and the prompt whose score is explained.
+pub struct Look<'a> {
+    towers: &'a Towers,
+    view: &'a View,
+    prompt: &'a Prompt,
+    photo: &'a Photo,
+    threads: usize,
+    framing: Framing,
+    planes: Planes,
+    input: Vec<f32>,
+    vectors: OnceLock<ImageVectors>,
+    at_one_size: OnceLock<Arc<Explained>>,
+    at_two_sizes: OnceLock<(Arc<Explained>, Seen)>,
+}
+
+/// What an explanation starts from: the layer at the network's own size with its gradient, and the layer at twice that size if two sizes are taken.
+#[derive(Clone, Copy)]
+pub struct Layers<'l> {
+    /// At the network's own size.
+    pub own: &'l Arc<Explained>,
+    /// At twice that size.
+    pub finer: Option<&'l Seen>,
+}
+
+impl<'a> Look<'a> {
+    /// Frames and resizes the photo. The network is not run yet.
+    pub fn new(towers: &'a Towers, view: &'a View, prompt: &'a Prompt, photo: &'a Photo, threads: usize) -> Self {
+        let framing = view.framing(photo.size());
+        let planes = view.planes(photo, framing, towers.own.size(), threads);
+        let input = view.normalised(&planes);
+        Self {
+            towers,
+            view,
+            prompt,
+            photo,
+            threads,
+            framing,
+            planes,
+            input,
+            vectors: OnceLock::new(),
+            at_one_size: OnceLock::new(),
+            at_two_sizes: OnceLock::new(),
+        }
+    }
+
+    /// The prompt.
+    pub fn prompt(&self) -> &'a Prompt {
+        self.prompt
+    }
+
+    /// How photos are prepared.
+    pub fn view(&self) -> &'a View {
+        self.view
+    }
+
+    /// The part of the photo that the network sees.
+    pub fn framing(&self) -> Framing {
+        self.framing
+    }
+
+    /// That part at the size of the network's input, before normalisation: samples in 0..=1.
+    pub fn planes(&self) -> &Planes {
+        &self.planes
+    }
+
+    /// The network's input: 3 x height x width, normalised.
+    pub fn input(&self) -> &[f32] {
+        &self.input
+    }
+
+    /// Height and width of the input.
+    pub fn size(&self) -> Size {
+        self.towers.own.size()
+    }
+
+    /// Channels, and height and width, of the layer at the network's own size.
+    pub fn layer_shape(&self) -> (usize, Size) {
+        let layer = self.towers.own.layer();
+        (layer.channels, layer.size(self.size()))
+    }
+
+    /// How many threads this look may use.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Whether the network was loaded from the layer on.
+    pub fn has_head(&self) -> bool {
+        self.towers.head.is_some()
+    }
+
+    /// The image vectors at the network's own size.
+    ///
+    /// # Errors
+    /// A network that fails.
+    pub fn vectors(&self) -> Result<&ImageVectors> {
+        let seen = self.at_one_size.get().or_else(|| self.at_two_sizes.get().map(|(own, _)| own));
+        match seen {
+            Some(explained) => Ok(&explained.seen.vectors),
+            None => found(&self.vectors, || self.towers.own.vectors(&self.input)),
+        }
+    }
+
+    /// The layer at one size or at two. The gradient of a posterior score depends on what the photo shows at both sizes, so both forward passes come first.
+    ///
+    /// # Errors
+    /// A network that fails, or two sizes of a network that was loaded at one.
+    pub fn layers(&self, scales: usize) -> Result<Layers<'_>> {
+        if scales < 2 {
+            return Ok(Layers { own: self.layer()?, finer: None });
+        }
+        let (own, finer) = found(&self.at_two_sizes, || {
+            let finer = || self.finer();
+            if !self.prompt.depends_on_photo() {
+                return Ok((Arc::clone(self.layer()?), finer()?));
+            }
+            let (own, finer) = workers::both(self.threads, || self.vectors(), finer)?;
+            let target = self.prompt.target(&[own, &finer.vectors])?;
+            Ok((Arc::new(self.towers.own.explain(&self.input, &target)?), finer))
+        })?;
+        Ok(Layers { own, finer: Some(finer) })
+    }
+
+    /// The layer at the network's own size, with the gradient.
+    ///
+    /// # Errors
+    /// A network that fails.
+    pub fn layer(&self) -> Result<&Arc<Explained>> {
+        found(&self.at_one_size, || {
+            let target = if self.prompt.depends_on_photo() {
+                self.prompt.target(&[self.vectors()?])?
+            } else {
+                self.prompt.evidence().to_vec()
+            };
+            Ok(Arc::new(self.towers.own.explain(&self.input, &target)?))
+        })
+    }
+
+    /// The same part of the photo at twice the size.
+    fn finer(&self) -> Result<Seen> {
+        let finer = self.towers.finer.as_ref();
+        let finer = finer.context("the network was not loaded at the larger size").kind(Error::Explanation)?;
+        let planes = self.view.planes(self.photo, self.framing, finer.size(), self.threads);
+        finer.see(&self.view.normalised(&planes))
+    }
+
+    /// The explained score of an input of the network.
+    ///
+    /// # Errors
+    /// A network that fails.
+    pub fn explained_score(&self, input: &[f32]) -> Result<f32> {
+        self.prompt.explained_score(&self.towers.own.vectors(input)?)
+    }
+
+    /// The reported score of an input of the network.
+    ///
+    /// # Errors
+    /// A network that fails.
+    pub fn reported_score(&self, input: &[f32]) -> Result<f32> {
+        self.prompt.reported_score(&self.towers.own.vectors(input)?)
+    }
+
+    /// The network from the layer on.
+    ///
+    /// # Errors
+    /// A network that was not loaded from the layer on, because something bypasses it.
+    pub fn head(&self) -> Result<&Head> {
+        let head = self.towers.head.as_deref().with_context(|| {
+            format!(
+                "the network cannot be run from layer \"{}\" on, because something bypasses it; choose another layer, or --integrate photo",
+                self.towers.own.layer().name
+            )
+        });
+        head.kind(Error::Options)
+    }
+}
+
+/// What the cell holds; it is computed now if the cell is empty.
+fn found<T>(cell: &OnceLock<T>, find: impl FnOnce() -> Result<T>) -> Result<&T> {
+    if let Some(known) = cell.get() {
+        return Ok(known);
+    }
+    let value = find()?;
+    Ok(cell.get_or_init(|| value))
+}

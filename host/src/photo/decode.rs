@@ -1,0 +1,223 @@
+//! A file's bytes become upright 8-bit pixels.
+
+use super::orientation::orientation;
+use super::{Photo, bmp, gif, ico, jpeg};
+use crate::error::Sorted as _;
+use crate::hash::sha256_hex;
+use crate::{Error, Size};
+use anyhow::anyhow;
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder as _, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
+use std::fs::{self, File};
+use std::io::{self, Cursor, Read as _};
+use std::path::Path;
+
+/// Longest accepted side of a photo, in pixels.
+pub const MAX_SIDE: usize = 65_536;
+/// Most pixels an accepted photo may have.
+pub const MAX_PIXELS: usize = 100_000_000;
+/// Largest accepted file, in bytes.
+pub const MAX_FILE_BYTES: u64 = 1 << 30;
+
+// A 16-bit RGBA photo of MAX_PIXELS, and as much again for the decoder's own buffers.
+pub(super) const MAX_DECODER_BYTES: u64 = 2 * 8 * MAX_PIXELS as u64;
+const KINDS: &str = "a JPEG, PNG, WebP, BMP, GIF, TIFF or ICO image";
+
+impl Photo {
+    /// Reads a JPEG, PNG, WebP, BMP, GIF, TIFF or ICO file.
+    ///
+    /// # Conventions
+    /// The format follows from the file's content, never from its name. Of an animation the first frame is taken, of an icon the largest picture. 16-bit
+    /// samples are rounded to 8 bits, grey is repeated three times, the orientation that EXIF or XMP states is applied, and transparent pixels
+    /// are composited over white, the page that such pictures are drawn for (Pillow's `convert("RGB")` would show
+    /// whatever colour the transparent pixels hide). What a GIF's first frame or a BMP's run lengths leave open is transparent; a frame that is larger than
+    /// the GIF's screen is shown whole, as browsers do.
+    ///
+    /// # Errors
+    /// [`Error::Photo`]: one sentence naming the file, what was expected, what was found and what to do, when the path is missing or a
+    /// directory; when the file is empty, over [`MAX_FILE_BYTES`], not a photo, damaged or cut short; or when its header
+    /// announces no pixels, a side over [`MAX_SIDE`] or more than [`MAX_PIXELS`] (found before any pixel is decoded).
+    pub fn open(path: impl AsRef<Path>) -> crate::Result<Self> {
+        let path = path.as_ref();
+        let name = path.display().to_string();
+        let bytes = named(&name, read(path))?;
+        Self::from_bytes(name, &bytes)
+    }
+
+    /// Decodes the bytes of a file, as [`Photo::open`] does. `name` is what messages call it.
+    ///
+    /// # Errors
+    /// [`Error::Photo`], as [`Photo::open`].
+    pub fn from_bytes(name: impl Into<String>, bytes: &[u8]) -> crate::Result<Self> {
+        let name = name.into();
+        let pixels = named(&name, decode(bytes))?;
+        Ok(Self { name, pixels, sha256: sha256_hex(bytes) })
+    }
+}
+
+fn named<T>(name: &str, found: Result<T, String>) -> crate::Result<T> {
+    found.map_err(|reason| anyhow!("cannot read photo `{name}`: {reason}")).kind(Error::Photo)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let unreadable = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => format!("expected {KINDS}, found no such file; check the path"),
+        _ => {
+            format!("expected {KINDS}, found a file that cannot be read ({error}); check its permissions and its disk")
+        }
+    };
+    if fs::metadata(path).map_err(unreadable)?.is_dir() {
+        return Err(format!("expected {KINDS}, found a directory; name one file in it"));
+    }
+    // Reading stops by itself, because a pipe or a device tells no length in advance.
+    let mut bytes = Vec::new();
+    let mut file = File::open(path).map_err(unreadable)?.take(MAX_FILE_BYTES + 1);
+    file.read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(format!("expected at most {MAX_FILE_BYTES} bytes, found more; scale the photo down first"));
+    }
+    Ok(bytes)
+}
+
+/// Why bytes do not become a photo.
+pub(super) enum Refusal {
+    /// In the decoder's words.
+    Damaged(String),
+    /// The size that was found.
+    TooLarge(String),
+}
+
+impl From<ImageError> for Refusal {
+    fn from(error: ImageError) -> Self {
+        match error {
+            ImageError::Limits(_) => {
+                Self::TooLarge(format!("more pixels than fit into {} MB", MAX_DECODER_BYTES / 1_000_000))
+            }
+            error => Self::Damaged(error.to_string()),
+        }
+    }
+}
+
+impl Refusal {
+    /// A sentence for the user.
+    fn words(self, kind: &str, bytes: &[u8]) -> String {
+        match self {
+            Self::Damaged(cause) => {
+                // Some decoders break their messages into lines.
+                let cause = cause.split_whitespace().collect::<Vec<_>>().join(" ");
+                let count = bytes.len();
+                format!(
+                    "expected a complete {kind} image, found {count} bytes that are damaged, cut short or unusual ({cause}); get it \
+                     again, or open it in an image editor and save it as PNG"
+                )
+            }
+            Self::TooLarge(found) => format!(
+                "expected at most {} megapixels and {MAX_SIDE} pixels a side, found a {kind} image of {found}; scale it down first",
+                MAX_PIXELS / 1_000_000
+            ),
+        }
+    }
+}
+
+fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
+    let guessed = image::guess_format(bytes).ok();
+    let (format, kind) = match guessed {
+        Some(format @ ImageFormat::Jpeg) => (format, "JPEG"),
+        Some(format @ ImageFormat::Png) => (format, "PNG"),
+        Some(format @ ImageFormat::WebP) => (format, "WebP"),
+        Some(format @ ImageFormat::Bmp) => (format, "BMP"),
+        Some(format @ ImageFormat::Gif) => (format, "GIF"),
+        Some(format @ ImageFormat::Tiff) => (format, "TIFF"),
+        Some(format @ ImageFormat::Ico) => (format, "ICO"),
+        other => return Err(not_a_photo(bytes, other)),
+    };
+    if format == ImageFormat::Jpeg && jpeg::is_arithmetic(bytes) {
+        return Err(format!(
+            "expected {KINDS}, found a JPEG with arithmetic coding, which few programs read; convert it first, with `djpeg` or \
+             `magick FILE photo.png`"
+        ));
+    }
+    let decoded = match format {
+        ImageFormat::Gif => {
+            gif::first_frame(bytes).map(|frame| (DynamicImage::ImageRgba8(frame), Orientation::NoTransforms))
+        }
+        ImageFormat::Ico => match ico::largest_as_png(bytes) {
+            Some(png) => still(png, ImageFormat::Png),
+            None => still(bytes, format),
+        },
+        _ => still(bytes, format),
+    };
+    let (decoded, orientation) = decoded.map_err(|refusal| refusal.words(kind, bytes))?;
+    // Turned last: three bytes a pixel are the least that has to be held twice.
+    let mut upright = DynamicImage::ImageRgb8(over_white(decoded));
+    upright.apply_orientation(orientation);
+    Ok(upright.into_rgb8())
+}
+
+/// Anything but a GIF, as it is stored, and what makes it upright.
+fn still(bytes: &[u8], format: ImageFormat) -> Result<(DynamicImage, Orientation), Refusal> {
+    let mut limits = Limits::no_limits();
+    limits.max_alloc = Some(MAX_DECODER_BYTES);
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    reader.limits(limits);
+    let mut decoder = reader.into_decoder()?;
+    let (width, height) = decoder.dimensions();
+    check_size(Size::new(height as usize, width as usize))?;
+    if format == ImageFormat::Jpeg
+        && let Some(damage) = jpeg::damage(bytes)
+    {
+        return Err(Refusal::Damaged(damage.to_string()));
+    }
+    let orientation = orientation(&mut decoder, bytes);
+    let mut decoded = DynamicImage::from_decoder(decoder)?;
+    if format == ImageFormat::Bmp {
+        decoded = bmp::without_holes(decoded, bytes);
+    }
+    Ok((decoded, orientation))
+}
+
+/// Refuses what has no pixels or too many, before any is decoded.
+pub(super) fn check_size(size: Size) -> Result<(), Refusal> {
+    if size.area() == 0 {
+        return Err(Refusal::Damaged(format!("its header announces {size} pixels")));
+    }
+    if size.area() > MAX_PIXELS || size.height.max(size.width) > MAX_SIDE {
+        return Err(Refusal::TooLarge(format!("{size} pixels (height x width)")));
+    }
+    Ok(())
+}
+
+fn not_a_photo(bytes: &[u8], format: Option<ImageFormat>) -> String {
+    let count = bytes.len();
+    let kind = match format {
+        Some(ImageFormat::Avif) => "AVIF".to_owned(),
+        Some(format) => format!("{format:?}").to_uppercase(),
+        // The container of what phones write; its brand tells HEIC from AVIF.
+        None => match (bytes.get(4..8), bytes.get(8..12)) {
+            (Some(b"ftyp"), Some(b"avif" | b"avis")) => "AVIF".to_owned(),
+            (Some(b"ftyp"), Some(b"heic" | b"heix" | b"hevc" | b"heim" | b"heis" | b"mif1" | b"msf1")) => {
+                "HEIC".to_owned()
+            }
+            (Some(b"ftyp"), _) => "HEIC, AVIF or video".to_owned(),
+            (_, None) if bytes.is_empty() => {
+                return format!("expected {KINDS}, found an empty file; get it again");
+            }
+            _ => return format!("expected {KINDS}, found {count} bytes that are none of these; convert it first"),
+        },
+    };
+    format!("expected {KINDS}, found {count} bytes of {kind}; convert it to JPEG or PNG first")
+}
+
+fn over_white(decoded: DynamicImage) -> RgbImage {
+    if !decoded.color().has_alpha() {
+        return decoded.into_rgb8();
+    }
+    let translucent = decoded.into_rgba8();
+    let (width, height) = translucent.dimensions();
+    let mut pixels = RgbImage::new(width, height);
+    for (target, source) in pixels.pixels_mut().zip(translucent.pixels()) {
+        let [colour @ .., alpha] = source.0.map(u32::from);
+        target.0 = colour.map(|sample| ((sample * alpha + 255 * (255 - alpha) + 127) / 255) as u8);
+    }
+    pixels
+}

@@ -1,0 +1,192 @@
+//! `explanation.json`: one schema for every method, written down in `host/schemas/explanation.schema.json`.
+
+use super::Answer;
+use crate::explain::{Integrate, Name, Parts};
+use crate::methods::sign_name;
+use crate::photo::Rect;
+use crate::program::{PROGRAM, SCHEMA_VERSION};
+use crate::score::Scores;
+use crate::timings::Stage;
+use serde::Serialize;
+
+/// What `explanation.json` holds.
+#[derive(Debug, Serialize)]
+pub struct ExplanationReport {
+    schema_version: u32,
+    program: &'static str,
+    method: &'static str,
+    model: ModelReport,
+    photo: PhotoReport,
+    text: String,
+    versus: Option<String>,
+    scores: Scores,
+    map: MapReport,
+    /// None for methods that give no parts.
+    decomposition: Option<DecompositionReport>,
+    parts: Vec<PartReport>,
+    warnings: Vec<String>,
+    timings_ms: Vec<StageReport>,
+}
+
+#[derive(Debug, Serialize)]
+struct ModelReport {
+    name: String,
+    sha256: String,
+    layer: String,
+    layer_channels: usize,
+    layer_height: usize,
+    layer_width: usize,
+    input_height: usize,
+    input_width: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct PhotoReport {
+    path: String,
+    sha256: String,
+    height: usize,
+    width: usize,
+    /// The part that the model saw, in pixels of the photo.
+    seen: Rect,
+}
+
+#[derive(Debug, Serialize)]
+struct MapReport {
+    height: usize,
+    width: usize,
+    /// The guide layer that refined the map, if one did.
+    refined_by: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct DecompositionReport {
+    /// Height of the maps that were decomposed.
+    grid_height: usize,
+    grid_width: usize,
+    scales: usize,
+    affinity: bool,
+    /// P, the channels that were selected.
+    channels: usize,
+    sign: &'static str,
+    /// The mean of the first-order map, to which the weighted parts are added; zero for recipes that do not use it.
+    mean: f32,
+    /// Those of the parts, and the next one if it exists.
+    singular_values: Vec<f32>,
+    /// Where contributions were measured.
+    integrate: &'static str,
+    /// The score that contributions are differences to.
+    baseline: BaselineReport,
+}
+
+#[derive(Debug, Serialize)]
+struct BaselineReport {
+    of: &'static str,
+    score: f32,
+}
+
+#[derive(Debug, Serialize)]
+struct PartReport {
+    number: usize,
+    singular_value: f32,
+    explained_variance: f32,
+    score: f32,
+    contribution: f32,
+    predicted: f32,
+    weight: f32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<Name>,
+}
+
+/// A stage's time.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct StageReport {
+    pub(super) stage: &'static str,
+    pub(super) ms: f64,
+    pub(super) network: bool,
+}
+
+impl From<&Stage> for StageReport {
+    fn from(stage: &Stage) -> Self {
+        Self { stage: stage.name, ms: stage.time.as_secs_f64() * 1e3, network: stage.network }
+    }
+}
+
+impl Answer<'_> {
+    /// The report that becomes `explanation.json`.
+    pub fn report(&self) -> ExplanationReport {
+        let e = self.explanation;
+        let size = self.photo.size();
+        ExplanationReport {
+            schema_version: SCHEMA_VERSION,
+            program: PROGRAM,
+            method: e.request.method.name(),
+            model: ModelReport {
+                name: self.model.manifest.name.clone(),
+                sha256: self.model.sha256(),
+                layer: e.layer.clone(),
+                layer_channels: e.layer_channels,
+                layer_height: e.layer_size.height,
+                layer_width: e.layer_size.width,
+                input_height: e.input_size.height,
+                input_width: e.input_size.width,
+            },
+            photo: PhotoReport {
+                path: self.photo.name.clone(),
+                sha256: self.photo.sha256.clone(),
+                height: size.height,
+                width: size.width,
+                seen: e.framing.seen(size),
+            },
+            text: self.prompt.text().into(),
+            versus: self.prompt.versus().map(Into::into),
+            scores: e.scores.clone(),
+            map: MapReport {
+                height: e.map.size.height,
+                width: e.map.size.width,
+                refined_by: e.request.guide.clone().filter(|_| e.refinement.is_some()),
+            },
+            decomposition: e.parts.as_ref().map(|parts| self.decomposition(parts)),
+            parts: e.parts.as_ref().map_or_else(Vec::new, parts),
+            warnings: e.warnings.clone(),
+            timings_ms: self.timings.stages().iter().map(Into::into).collect(),
+        }
+    }
+
+    fn decomposition(&self, parts: &Parts) -> DecompositionReport {
+        let e = self.explanation;
+        DecompositionReport {
+            grid_height: parts.size.height,
+            grid_width: parts.size.width,
+            scales: e.request.scales,
+            affinity: e.request.affinity,
+            channels: parts.selected,
+            sign: sign_name(parts.sign),
+            mean: parts.mean,
+            singular_values: parts.singular_values.clone(),
+            integrate: parts.integrate.name(),
+            baseline: BaselineReport { of: baseline_of(parts.integrate), score: parts.baseline },
+        }
+    }
+}
+
+/// What contributions are differences to, in words.
+pub(super) const fn baseline_of(integrate: Integrate) -> &'static str {
+    match integrate {
+        Integrate::Photo => "the blurred photo",
+        Integrate::Features => "the layer's means",
+    }
+}
+
+fn parts(parts: &Parts) -> Vec<PartReport> {
+    let report = |(q, part): (usize, &crate::explain::Part)| PartReport {
+        number: q + 1,
+        singular_value: part.component.singular_value,
+        explained_variance: part.component.explained_variance,
+        score: part.score,
+        contribution: part.contribution,
+        predicted: part.component.predicted,
+        weight: part.weight,
+        name: part.name.clone(),
+    };
+    parts.list.iter().enumerate().map(report).collect()
+}

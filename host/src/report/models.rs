@@ -1,0 +1,38 @@
+//! A model in words.
+
+use crate::model::{Explain, Model, Score};
+use std::fmt::Write as _;
+
+/// Where a model comes from, its layers, scores, sizes and licences.
+pub fn describe(model: &Model) -> String {
+    let m = &model.manifest;
+    let image = &m.image;
+    let mut text = format!("{}: {}\n  licence {}\n", m.name, m.description, m.licence);
+    let _ = writeln!(
+        text,
+        "  photo: {} pixels by default (multiples of {}), fit {}",
+        image.size, image.multiple, image.fit
+    );
+    for layer in &image.layers {
+        let default = if layer.name == image.default_layer { ", default" } else { "" };
+        let size = layer.size(image.size);
+        let _ = writeln!(text, "  layer {}: {} x {size}{default}; {}", layer.name, layer.channels, layer.description);
+    }
+    for score in &m.scores {
+        let _ = writeln!(text, "  score {}{}: {}", score.name, uses(score, &m.explain), score.description);
+    }
+    for file in model.file_names() {
+        let bytes = model.file(file).map_or(0, <[u8]>::len);
+        let _ = writeln!(text, "  file {file}: {:.2} MB", bytes as f64 / 1e6);
+    }
+    for notice in &m.notices {
+        let _ = writeln!(text, "  {} is under {}: {}", notice.file, notice.licence, notice.source);
+    }
+    text
+}
+
+fn uses(score: &Score, explain: &Explain) -> String {
+    let uses = [("reported", &explain.reported), ("explained", &explain.explained)];
+    let uses: Vec<&str> = uses.into_iter().filter(|(_, name)| **name == score.name).map(|(use_, _)| use_).collect();
+    if uses.is_empty() { String::new() } else { format!(" ({})", uses.join(", ")) }
+}

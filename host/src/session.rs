@@ -1,0 +1,392 @@
+//! An open model: the one place where networks are loaded, and the one door to everything else. Text and image towers are loaded when they are first needed,
+//! and only once.
+
+use crate::encoders::head::Head;
+use crate::encoders::image::{ImageTower, TowerKey};
+use crate::encoders::text::TextTower;
+use crate::error::Sorted as _;
+use crate::explain::{self, Explanation, Integrate, Look, Options, Request, Towers, View};
+use crate::methods::Recipe;
+use crate::model::{Model, ModelOptions};
+use crate::onnx::shuffle::Shuffle;
+use crate::photo::{Fit, Photo};
+use crate::progress::{Progress, Watch};
+use crate::score::{self, Prompt, Question, Ranked};
+use crate::timings::Timings;
+use crate::{Error, Result, Size, workers};
+use anyhow::{Context as _, anyhow};
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// How a model is opened and how it sees photos.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct SessionOptions {
+    /// Choices that the model's files leave open.
+    pub model: ModelOptions,
+    /// Height and width of the network's input, in pixels; the model's own if not given.
+    pub size: Option<Size>,
+    /// How photos of another shape are made to fit the input; the model's own way if not given.
+    pub fit: Option<Fit>,
+    /// With [`Fit::Crop`]: how many pixels of the input are cut off the shorter side as well, both ends together; the model's own number if not given.
+    pub margin: Option<usize>,
+    /// Number of worker threads; one for each core if not given.
+    pub threads: Option<usize>,
+}
+
+impl SessionOptions {
+    /// Every choice left to the model.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the choices that the model's files leave open.
+    pub fn model(self, model: ModelOptions) -> Self {
+        Self { model, ..self }
+    }
+
+    /// Sets the size of the network's input.
+    pub fn size(self, size: Size) -> Self {
+        Self { size: Some(size), ..self }
+    }
+
+    /// Sets how photos of another shape are made to fit the input.
+    pub fn fit(self, fit: Fit) -> Self {
+        Self { fit: Some(fit), ..self }
+    }
+
+    /// Sets how many pixels are cut off the shorter side, both ends together.
+    pub fn margin(self, margin: usize) -> Self {
+        Self { margin: Some(margin), ..self }
+    }
+
+    /// Sets the number of worker threads.
+    pub fn threads(self, threads: usize) -> Self {
+        Self { threads: Some(threads), ..self }
+    }
+}
+
+/// An open model, ready to explain photos from any thread.
+///
+/// ```
+/// use decomcam::{Options, Photo, Session};
+/// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/photos/chelsea.png");
+/// let session = Session::open("lite")?;
+/// let photo = Photo::open(path)?;
+/// let prompt = session.prompt("a cat")?;
+/// let why = session.explain(&photo, &prompt, &Options::new())?;
+/// println!("{}", why.scores.line());
+/// # Ok::<(), decomcam::Error>(())
+/// ```
+pub struct Session {
+    model: Arc<Model>,
+    view: View,
+    threads: usize,
+    shuffle: Shuffle,
+    watch: Arc<Watch<'static>>,
+    text: Shelf<(), TextTower>,
+    towers: Shelf<TowerKey, ImageTower>,
+    /// For a layer that something bypasses: why the network cannot be cut there.
+    heads: Shelf<TowerKey, Result<Arc<Head>, String>>,
+    loading: Mutex<Timings>,
+}
+
+/// What towers are loaded for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// For the map alone: [`explain::map`].
+    Map,
+    /// For the map and, with DecomCAM, the contributions of its parts.
+    Explanation,
+    /// For any work that runs the network from the layer on.
+    FromLayer,
+}
+
+/// Whether the network is loaded from the layer on.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Need {
+    No,
+    IfPossible,
+    Must,
+}
+
+impl Purpose {
+    fn need_of_head(self, request: &Request) -> Need {
+        let measured = match (self, request.method.recipe()) {
+            (Self::FromLayer, _) => return Need::Must,
+            _ if request.method.needs_head() => return Need::Must,
+            (_, None) => return Need::No,
+            (Self::Map, Some(recipe)) => !recipe.is_closed_form(),
+            (Self::Explanation, Some(_)) => true,
+        };
+        match request.integrate {
+            Some(Integrate::Features) if measured => Need::Must,
+            None if measured && request.method.recipe() == Some(Recipe::Exact) => Need::IfPossible,
+            _ => Need::No,
+        }
+    }
+}
+
+impl Session {
+    /// Opens a bundled model by its name, a model's directory, or an ONNX file. Every choice is left to the model.
+    ///
+    /// # Errors
+    /// A model that is missing or damaged, or that this program cannot explain.
+    pub fn open(model: &str) -> Result<Self> {
+        Self::open_with(model, &SessionOptions::new())
+    }
+
+    /// Opens a model with choices.
+    ///
+    /// # Errors
+    /// Those of [`Session::open`], and choices that the model cannot take or that would have no effect.
+    pub fn open_with(model: &str, options: &SessionOptions) -> Result<Self> {
+        let mut loading = Timings::default();
+        let model_options = ModelOptions { size: options.size.or(options.model.size), ..options.model.clone() };
+        let model = loading.measure("read model", || Model::open(model, &model_options))?;
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Self {
+            view: View::new(&model.manifest, options.size, options.fit, options.margin)?,
+            model: Arc::new(model),
+            threads: options.threads.unwrap_or_else(cores).max(1),
+            shuffle: Shuffle::default(),
+            watch: Arc::new(|_| ControlFlow::Continue(())),
+            text: Shelf::default(),
+            towers: Shelf::default(),
+            heads: Shelf::default(),
+            loading: Mutex::new(loading),
+        })
+    }
+
+    /// The same session, which now tells `watch` how far long work has come. If `watch` returns [`ControlFlow::Break`], the work ends with
+    /// [`Error::Cancelled`].
+    ///
+    /// ```no_run
+    /// # use decomcam::Session;
+    /// # use std::ops::ControlFlow;
+    /// let session = Session::open("lite")?.watching(|progress| {
+    ///     eprintln!("{} of {} {}", progress.done, progress.total, progress.counted);
+    ///     ControlFlow::Continue(())
+    /// });
+    /// # Ok::<(), decomcam::Error>(())
+    /// ```
+    pub fn watching(self, watch: impl Fn(Progress) -> ControlFlow<()> + Send + Sync + 'static) -> Self {
+        Self { watch: Arc::new(watch), ..self }
+    }
+
+    /// Another session with the same model, in whose network the last weight tensors are shuffled.
+    pub(crate) fn shuffled(&self, shuffle: Shuffle) -> Self {
+        Self {
+            model: Arc::clone(&self.model),
+            view: self.view,
+            threads: self.threads,
+            shuffle,
+            watch: Arc::clone(&self.watch),
+            text: Shelf::default(),
+            towers: Shelf::default(),
+            heads: Shelf::default(),
+            loading: Mutex::default(),
+        }
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// How the network sees photos.
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// Number of worker threads.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// The callback that is told of progress.
+    pub fn watch(&self) -> &Watch<'static> {
+        &*self.watch
+    }
+
+    /// Time spent on loading so far, stage by stage.
+    pub fn loading(&self) -> Timings {
+        unpoisoned(&self.loading).clone()
+    }
+
+    fn timed<T>(&self, stage: &'static str, work: impl FnOnce() -> T) -> T {
+        let mut timings = Timings::default();
+        let result = timings.measure(stage, work);
+        unpoisoned(&self.loading).append(&timings);
+        result
+    }
+
+    /// Encodes a question: a text, or a text and another one that it is compared with ([`Question`]).
+    ///
+    /// # Errors
+    /// A text in which the model knows no word, a class that it does not have, or an unknown score.
+    pub fn prompt<'q>(&self, question: impl Into<Question<'q>>) -> Result<Prompt> {
+        let text = self.text.get(&(), || self.timed("load text tower", || TextTower::load(&self.model)))?;
+        Prompt::new(&self.model.manifest, &text, question.into())
+    }
+
+    /// Frees the memory of the text tower. It is loaded again if another prompt is encoded.
+    pub fn forget_text(&self) {
+        self.text.clear();
+    }
+
+    /// The number of the class that a classifier predicts for a photo: the one with the largest output.
+    ///
+    /// # Errors
+    /// A network that fails, or an unknown layer or score.
+    pub fn predicted_class(&self, photo: &Photo, options: &Options, score: Option<&str>) -> Result<usize> {
+        let request = options.resolve(&self.model.manifest)?;
+        let score = score.unwrap_or(&self.model.manifest.explain.explained);
+        // The same towers that the explanation will need, so that nothing is loaded twice.
+        let towers = self.towers(&[request], score, Purpose::Explanation)?;
+        self.timed("predict the class", || {
+            let vectors = towers.own.vectors(&self.input(photo))?;
+            score::predicted_class(&vectors, towers.own.score())
+        })
+    }
+
+    /// The network's input for a photo.
+    fn input(&self, photo: &Photo) -> Vec<f32> {
+        let framing = self.view.framing(photo.size());
+        self.view.into_normalised(self.view.planes(photo, framing, self.view.size(), self.threads))
+    }
+
+    /// Loads the towers that these requests, all at one layer, need to explain a score.
+    ///
+    /// # Errors
+    /// A network that cannot be loaded for them.
+    pub fn towers(&self, requests: &[Request], score: &str, purpose: Purpose) -> Result<Towers> {
+        let size = self.view.size();
+        let layer = requests.first().map_or(&self.model.manifest.image.default_layer, |request| &request.layer);
+        let scales = requests.iter().map(|request| request.scales).max().unwrap_or(1);
+        let need = requests.iter().map(|request| purpose.need_of_head(request)).max().unwrap_or(Need::No);
+        // Each size sees the guide if a request is refined there.
+        let guide = |scales: usize| {
+            requests.iter().filter(|request| request.scales == scales).find_map(|request| request.guide.clone())
+        };
+        let (layer, score, shuffle) = (layer.clone(), score.to_owned(), self.shuffle);
+        let key = TowerKey { layer, score, size, shuffle, guide: guide(1) };
+        let finer = || -> Result<Option<Arc<ImageTower>>> {
+            if scales < 2 {
+                return Ok(None);
+            }
+            let finer = self.tower(&TowerKey { size: size.times(scales), guide: guide(scales), ..key.clone() });
+            let finer = finer.context("--scales: could not load the network at the larger size; take --scales 1");
+            finer.kind(Error::Options).map(Some)
+        };
+        let own = || Ok((self.tower(&key)?, self.head(&key, need)?));
+        let ((own, head), finer) = workers::both(self.threads, own, finer)?;
+        Ok(Towers { own, finer, head })
+    }
+
+    fn tower(&self, key: &TowerKey) -> Result<Arc<ImageTower>> {
+        self.towers.get(key, || self.timed("load image tower", || ImageTower::load(&self.model, key)))
+    }
+
+    fn head(&self, key: &TowerKey, need: Need) -> Result<Option<Arc<Head>>> {
+        if matches!(need, Need::No) {
+            return Ok(None);
+        }
+        let load = || self.timed("load the network from the layer on", || Head::load(&self.model, key));
+        let found = self.heads.get(key, || Ok(load().map(Arc::new).map_err(|error| error.to_string())))?;
+        match (&*found, need) {
+            (Ok(head), _) => Ok(Some(Arc::clone(head))),
+            (Err(why), Need::Must) => Err(anyhow!("{why}")).kind(Error::Options),
+            (Err(_), _) => Ok(None),
+        }
+    }
+
+    /// Prepares a photo for the network.
+    pub fn look<'a>(&'a self, towers: &'a Towers, prompt: &'a Prompt, photo: &'a Photo, threads: usize) -> Look<'a> {
+        Look::new(towers, &self.view, prompt, photo, threads)
+    }
+
+    /// Explains why the photo gets its score. The result holds the map of the chosen method and, with DecomCAM, its parts.
+    ///
+    /// # Errors
+    /// Options that are out of range or have no effect, a network that fails, or [`Error::Cancelled`].
+    pub fn explain(&self, photo: &Photo, prompt: &Prompt, options: &Options) -> Result<Explanation> {
+        let request = options.resolve(&self.model.manifest)?;
+        let score = &prompt.explained().name;
+        let name = |text: &String| self.prompt(Question { text, versus: None, score: Some(score) });
+        let names: Vec<Prompt> = options.names.iter().map(name).collect::<Result<_>>()?;
+        let purpose = if names.is_empty() { Purpose::Explanation } else { Purpose::FromLayer };
+        let towers = self.towers(std::slice::from_ref(&request), score, purpose)?;
+        let mut timings = Timings::default();
+        let look = timings.measure("prepare", || self.look(&towers, prompt, photo, self.threads));
+        let mut explanation = explain::explain(&look, &request, &names, self.watch())?;
+        timings.append(&explanation.timings);
+        explanation.timings = timings;
+        Ok(explanation)
+    }
+
+    /// The prompts, sorted by how well they fit a photo.
+    ///
+    /// # Errors
+    /// A network that fails.
+    pub fn rank(&self, photo: &Photo, prompts: &[Prompt]) -> Result<Vec<Ranked>> {
+        let manifest = &self.model.manifest;
+        let request = Options::new().scales(1).resolve(manifest)?;
+        let towers = self.towers(&[request], &manifest.explain.explained, Purpose::Map)?;
+        score::rank(prompts, &towers.own.vectors(&self.input(photo))?)
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Session")
+            .field("model", &self.model.origin())
+            .field("view", &self.view)
+            .field("threads", &self.threads)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Things that are loaded once each, by key. Two threads that need the same thing wait for each other; other threads do not.
+struct Shelf<K, V>(Mutex<Vec<(K, Place<V>)>>);
+
+/// A loaded thing, or the place that is kept for it.
+type Place<V> = Arc<Mutex<Option<Arc<V>>>>;
+
+impl<K, V> Default for Shelf<K, V> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Clone + PartialEq, V> Shelf<K, V> {
+    fn get(&self, key: &K, load: impl FnOnce() -> Result<V>) -> Result<Arc<V>> {
+        let place = {
+            let mut places = unpoisoned(&self.0);
+            match places.iter().find(|(known, _)| known == key) {
+                Some((_, place)) => Arc::clone(place),
+                None => {
+                    let place = Arc::default();
+                    places.push((key.clone(), Arc::clone(&place)));
+                    place
+                }
+            }
+        };
+        let mut place = unpoisoned(&place);
+        if let Some(loaded) = &*place {
+            return Ok(Arc::clone(loaded));
+        }
+        let loaded = Arc::new(load()?);
+        *place = Some(Arc::clone(&loaded));
+        Ok(loaded)
+    }
+
+    fn clear(&self) {
+        unpoisoned(&self.0).clear();
+    }
+}
+
+/// What is behind a lock, even if a thread panicked while it held the lock: a thing is either wholly loaded or absent.
+fn unpoisoned<T: ?Sized>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
+}
