@@ -67,14 +67,18 @@ impl Model {
         let model = if bundled_names().contains(&name) {
             Model::bundled(name)?
         } else if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx")) {
-            refuse_options_without_effect(name, &options.of_hub_folders()).kind(Error::Options)?;
+            refuse_options_without_effect(&format!("the name of \"{name}\""), &options.of_hub_folders())
+                .kind(Error::Options)?;
             bare::open(path, options).kind(Error::Model)?
         } else {
             Model::from_named_dir(name, path, options)?
         };
         if model.has_manifest {
-            refuse_options_without_effect(name, &[options.of_bare_networks(), options.of_hub_folders()].concat())
-                .kind(Error::Options)?;
+            refuse_options_without_effect(
+                &format!("the manifest of \"{name}\""),
+                &[options.of_bare_networks(), options.of_hub_folders()].concat(),
+            )
+            .kind(Error::Options)?;
         }
         if let Some(layer) = &options.layer {
             model.manifest.layer(layer)?;
@@ -144,7 +148,8 @@ impl Model {
 
     fn from_named_dir(name: &str, directory: &Path, options: &ModelOptions) -> Result<Model> {
         if hub::is_one(directory) && !directory.join(MANIFEST).is_file() {
-            refuse_options_without_effect(name, &options.of_bare_networks()).kind(Error::Options)?;
+            refuse_options_without_effect(&format!("config.json of \"{name}\""), &options.of_bare_networks())
+                .kind(Error::Options)?;
             return hub::open(directory, options).kind(Error::Model);
         }
         if directory.is_dir() {
@@ -234,10 +239,10 @@ fn read_regular(path: &Path) -> anyhow::Result<Vec<u8>> {
     })
 }
 
-fn refuse_options_without_effect(name: &str, given: &[&str]) -> anyhow::Result<()> {
+fn refuse_options_without_effect(teller: &str, given: &[&str]) -> anyhow::Result<()> {
     ensure!(
         given.is_empty(),
-        "{} would have no effect: the files of \"{name}\" say this themselves; leave it out, or change them",
+        "{} would have no effect: {teller} says this itself; leave it out, or change what that says",
         given.join(", ")
     );
     Ok(())

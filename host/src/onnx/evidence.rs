@@ -34,18 +34,27 @@ pub fn reach(mut network: TypedModel, maps: &dyn Fn(Vec<f32>) -> Vec<f32>, posit
     let mut forward = network.clone();
     forward.inputs.truncate(1);
     forward.compact()?;
-    let found = forward.into_optimized()?.into_runnable()?.run(tvec!(picture.clone().into()))?;
+    let found = runnable(forward)?.run(tvec!(picture.clone().into()))?;
     let found = found[0].try_as_plain_ram()?.as_slice::<f32>()?.to_vec();
     let best = found.iter().enumerate().reduce(|best, next| if next.1 > best.1 { next } else { best });
     let mut wanted = vec![0f32; found.len()];
     wanted[best.context("no score")?.0] = 1.0;
     network.outputs = vec![gradient];
     let wanted = Tensor::from_shape(&shape, &wanted)?;
-    let gradient = network.into_optimized()?.into_runnable()?.run(tvec!(picture.into(), wanted.into()))?;
+    let gradient = runnable(network)?.run(tvec!(picture.into(), wanted.into()))?;
     let maps = maps(gradient[0].try_as_plain_ram()?.as_slice::<f32>()?.to_vec());
     let reached = (0..positions).filter(|at| maps.iter().skip(*at).step_by(positions).any(|value| *value != 0.0));
     let channels = maps.chunks_exact(positions).filter(|map| map.iter().any(|value| *value != 0.0));
     Ok(Reach { positions: reached.count() as f64 / positions as f64, channels: channels.count() })
+}
+
+/// The network, optimised if tract can.
+fn runnable(network: TypedModel) -> TractResult<Arc<TypedRunnableModel>> {
+    let mut optimised = network.clone();
+    if optimised.optimize().is_ok() {
+        return SimplePlan::new(optimised);
+    }
+    SimplePlan::new(network)
 }
 
 /// Normalised values between -2 and 2.

@@ -519,6 +519,9 @@ fn merged(a: &Along, b: &Along) -> Along {
         (Along::Elsewhere, other) | (other, Along::Elsewhere) => other.clone(),
         (a, b) if a == b => a.clone(),
         (Along::Places(x), Along::Places(y)) if x.len() == y.len() && same_order(x, y) => a.clone(),
+        // What shifted windows compute is not followed, but it is added to what is: the sum has its places.
+        (Along::Places(_), Along::Mixed) => a.clone(),
+        (Along::Mixed, Along::Places(_)) => b.clone(),
         _ => Along::Mixed,
     }
 }
