@@ -376,7 +376,10 @@ fn jpegs() -> Vec<(String, Vec<u8>)> {
         }
     }
     // Scans that refine earlier ones.
-    files.push(("progressive.jpg".into(), include_bytes!("photos/progressive.jpg").to_vec()));
+    files.push((
+        "progressive.jpg".into(),
+        include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/photos/progressive.jpg")).to_vec(),
+    ));
     files
 }
 
