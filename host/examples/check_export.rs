@@ -5,9 +5,11 @@
 //! peak memory. Figures of time are this process's, one thread.
 
 use anyhow::{Context, Result, ensure};
-use decomcam::encoders::legacy::ImageTower;
+use decomcam::Size;
+use decomcam::encoders::image::{ImageTower, TowerKey};
 use decomcam::model::Model;
 use decomcam::onnx::layout::LayerLayout;
+use decomcam::onnx::shuffle::Shuffle;
 use decomcam::timings::peak_memory_bytes;
 use serde::Deserialize;
 use std::path::Path;
@@ -62,10 +64,16 @@ fn check(folder: &Path, faithful: bool) -> Result<()> {
     let check: Check = serde_json::from_slice(&std::fs::read(folder.join("check.json"))?)?;
     let model = Model::from_dir(folder)?;
     let model = if faithful { model.faithful() } else { model };
-    let side = (check.input_shape[2], check.input_shape[3]);
-    let score = &model.manifest.explain.explained;
+    let [_, _, height, width] = check.input_shape;
+    let key = TowerKey {
+        layer: check.layer.clone(),
+        score: model.manifest.explain.explained.clone(),
+        size: Size::new(height, width),
+        shuffle: Shuffle::default(),
+        guide: None,
+    };
     let start = Instant::now();
-    let tower = ImageTower::load_to_explain(&model, &check.layer, side, score)?;
+    let tower = ImageTower::load(&model, &key)?;
     let loading = start.elapsed().as_secs_f64() * 1e3;
     let text = match check.class {
         Some(class) => (0..check.output_shape[1]).map(|k| f32::from(u8::from(k == class))).collect(),
@@ -73,19 +81,20 @@ fn check(folder: &Path, faithful: bool) -> Result<()> {
     };
     let input = read("check_input.f32")?;
     let explained = tower.explain(&input, &text)?;
+    let found = &explained.seen.activations.values;
     let (mut activations, mut gradient) = (read("check_activations.f32")?, read("check_gradient.f32")?);
     let layer = tower.layer();
     if layer.layout == LayerLayout::Tokens {
         activations = maps(&activations, layer.prefix_tokens, layer.channels);
         gradient = maps(&gradient, layer.prefix_tokens, layer.channels);
     }
-    ensure!(activations.len() == explained.activations.len(), "{}: another layer", folder.display());
-    let forward = median(|| tower.vectors(&input).map(drop))?;
-    let both = median(|| tower.explain(&input, &text).map(drop))?;
+    ensure!(activations.len() == found.len(), "{}: another layer", folder.display());
+    let forward = median(|| tower.vectors(&input).map(drop).map_err(Into::into))?;
+    let both = median(|| tower.explain(&input, &text).map(drop).map_err(Into::into))?;
     println!(
         "{}\t{:.1e}\t{:.1e}\t{:.6}\t{loading:.0}\t{forward:.1}\t{both:.1}\t{:.0}",
         model.manifest.name,
-        error(&explained.activations, &activations),
+        error(found, &activations),
         error(&explained.gradients, &gradient),
         cosine(&explained.gradients, &gradient),
         peak_memory_bytes().unwrap_or(0) as f64 / 1e6,

@@ -38,7 +38,12 @@ fn check_photos(directory: &Path) -> Result<[usize; 2]> {
             (Err(error), Some(_)) => {
                 let message = error.to_string();
                 let named = ["bytes of AVIF", "arithmetic coding"].iter().any(|kind| message.contains(kind));
-                if named { Ok(println!("{name}: {message}")) } else { Err(error.into()) }
+                if named {
+                    println!("{name}: {message}");
+                    Ok(())
+                } else {
+                    Err(error.into())
+                }
             }
         };
         match verdict {

@@ -8,8 +8,8 @@ use crate::files::{self, Files};
 use crate::methods::{Map, Method};
 use crate::metrics::Metric;
 use crate::photo::{Framing, Photo, Placement};
+use crate::program::{PROGRAM, SCHEMA_VERSION};
 use crate::progress::Steps;
-use crate::report::{PROGRAM, SCHEMA_VERSION};
 use crate::score::{Prompt, Scores};
 use crate::session::{Purpose, Session};
 use crate::timings::timed;
@@ -85,6 +85,7 @@ struct MethodRow {
 /// Options that none of the methods uses, and the errors of the methods.
 pub fn compare(session: &Session, photo: &Photo, prompt: &Prompt, asked: &CompareOptions) -> Result<Comparison> {
     asked.options.check_used(&asked.methods)?;
+    asked.options.check_unset(&["name-parts"], "compare")?;
     let manifest = &session.model().manifest;
     let requests = asked.methods.iter().map(|method| asked.options.of_method(*method).resolve(manifest));
     let requests: Vec<Request> = requests.collect::<Result<_>>()?;

@@ -149,3 +149,36 @@ pub fn write_npy(out: &mut dyn Write, shape: &[usize], fill: impl FnOnce(&mut Pu
     fill(&mut |values: &[f32]| array.extend(values.iter().copied()).map_err(Into::into).kind(Error::Output))?;
     array.finish().map_err(Into::into).kind(Error::Output)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_appear_together_or_not_at_all() {
+        let place = tempfile::tempdir().unwrap();
+        std::fs::create_dir(place.path().join("b")).unwrap();
+        let mut files = Files::new(place.path());
+        files.add("a", |out| out.write_all(b"a")).unwrap();
+        files.add("b", |out| out.write_all(b"b")).unwrap();
+        assert!(!place.path().join("a").exists());
+        assert!(files.publish().unwrap_err().to_string().contains("found a directory"));
+        assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 1, "nothing is left behind");
+        let mut files = Files::new(place.path());
+        files.add("a", |out| out.write_all(b"a")).unwrap();
+        assert_eq!(files.publish().unwrap(), [place.path().join("a")]);
+        let failed = Files::new(place.path()).add("c", |_| Err(std::io::Error::other("full")));
+        assert!(matches!(failed, Err(Error::Output(_))));
+        let mut files = Files::new(place.path());
+        let failed = files.add("c", |_| anyhow::Ok(()).context("").kind(Error::Model).and(Err(Error::Cancelled)));
+        assert!(matches!(failed, Err(Error::Cancelled)), "other rooms' failures keep their kind");
+    }
+
+    #[test]
+    fn arrays_have_as_many_values_as_their_shape() {
+        let mut bytes = Vec::new();
+        write_npy(&mut bytes, &[2, 1], |push| push(&[1.0]).and_then(|()| push(&[2.0]))).unwrap();
+        assert!(bytes.starts_with(b"\x93NUMPY") && bytes.ends_with(&[0, 0, 0x80, 0x3f, 0, 0, 0, 0x40]));
+        assert!(matches!(write_npy(&mut Vec::new(), &[2, 1], |push| push(&[1.0])), Err(Error::Output(_))));
+    }
+}

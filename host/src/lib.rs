@@ -75,6 +75,7 @@ pub mod model;
 pub mod onnx;
 pub mod photo;
 pub mod pool;
+pub mod program;
 pub mod progress;
 pub mod random;
 pub mod report;

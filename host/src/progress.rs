@@ -37,6 +37,16 @@ impl<'a> Steps<'a> {
         Ok(steps)
     }
 
+    /// One more is done, with this result.
+    ///
+    /// # Errors
+    /// That of the work, or else [`Error::Cancelled`].
+    pub fn counted<T>(&self, result: Result<T>) -> Result<T> {
+        let value = result?;
+        self.advance(1)?;
+        Ok(value)
+    }
+
     /// So many more are done.
     ///
     /// # Errors

@@ -348,7 +348,10 @@ impl std::fmt::Debug for Session {
 }
 
 /// Things that are loaded once each, by key. Two threads that need the same thing wait for each other; other threads do not.
-struct Shelf<K, V>(Mutex<Vec<(K, Arc<Mutex<Option<Arc<V>>>>)>>);
+struct Shelf<K, V>(Mutex<Vec<(K, Place<V>)>>);
+
+/// A loaded thing, or the place that is kept for it.
+type Place<V> = Arc<Mutex<Option<Arc<V>>>>;
 
 impl<K, V> Default for Shelf<K, V> {
     fn default() -> Self {

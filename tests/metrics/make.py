@@ -1,4 +1,4 @@
-"""Makes metrics.json: every metric by numpy, scipy, scikit-learn and grad-cam, for tests/metrics.rs.
+"""Makes metrics.json: every metric by numpy, scipy, scikit-learn and grad-cam, for tests/host/metrics.rs.
 
     pip install numpy==2.4.6 scipy==1.17.1 scikit-learn==1.9.1 torch==2.5.1 grad-cam==1.5.7    # and what grad-cam imports
     python tests/metrics/make.py

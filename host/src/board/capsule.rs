@@ -24,20 +24,24 @@ pub fn check(options: &Options) -> Result<()> {
     let exact = recipe == Some(Recipe::Exact);
     let scales = options.scales.unwrap_or(if exact { 2 } else { 1 });
     let affinity = options.affinity.unwrap_or(exact);
-    let plain = || {
-        ensure!(
-            recipe.is_some(),
-            "a capsule holds an explanation with parts; expected a recipe, found method {}",
-            options.method.name()
-        );
-        ensure!(
-            scales == 1 && !affinity && !(exact && options.channels.is_some()),
-            "a capsule holds the decomposition of one pass of the network; expected --scales 1 and --affinity off, and of exact all channels; \
-             or leave out all of them and --recipe"
-        );
-        Ok(())
-    };
-    plain().kind(Error::Options)
+    options.check_unset(&["refine"], "a capsule, whose map is that of the decomposition")?;
+    one_pass(options.method, scales, affinity, options.channels).kind(Error::Options)
+}
+
+/// Refuses everything but the decomposition of one pass of the network, with `exact` of all channels: that is what the core computes.
+fn one_pass(method: Method, scales: usize, affinity: bool, channels: Option<usize>) -> anyhow::Result<()> {
+    ensure!(
+        method.recipe().is_some(),
+        "a capsule holds an explanation with parts; expected a recipe, found method {}",
+        method.name()
+    );
+    let exact = method.recipe() == Some(Recipe::Exact);
+    ensure!(
+        scales == 1 && !affinity && !(exact && channels.is_some()),
+        "a capsule holds the decomposition of one pass of the network; expected --scales 1 and --affinity off, and of exact all channels; \
+         or leave out all of them and --recipe"
+    );
+    Ok(())
 }
 
 /// The options that capsules are recorded with unless others are given.
@@ -52,6 +56,8 @@ pub fn usual_options() -> Options {
 /// # Errors
 /// An explanation that a capsule cannot hold, and a layer that the core cannot decompose after quantisation.
 pub fn record(explanation: &Explanation, floats: bool) -> Result<Vec<u8>> {
+    let request = &explanation.request;
+    one_pass(request.method, request.scales, request.affinity, request.channels).kind(Error::Options)?;
     let parts = explanation.parts.as_ref().context("a capsule holds an explanation with parts").kind(Error::Options)?;
     let Parts { recipe, layer, channel_weights, .. } = parts;
     let activations = &layer.seen.activations;

@@ -1,13 +1,14 @@
 //! `decomcam compare`.
 
 use super::headings::{METRICS, OUTPUT, WHAT};
+use super::misused;
 use super::model::ModelArgs;
 use super::output::{QuietArgs, print, wrote};
 use super::request::{MethodsArgs, RandomArgs, TuningArgs};
 use anyhow::Result;
 use clap::Args;
 use decomcam::compare::{self, CompareOptions};
-use decomcam::{Photo, Question, files};
+use decomcam::{Method, Photo, Question, files};
 use std::path::PathBuf;
 
 /// What the end of `compare --help` shows.
@@ -61,6 +62,11 @@ pub fn run(args: &CompareArgs) -> Result<()> {
     asked.options = args.random.options(&args.tuning);
     asked.step = args.step;
     asked.options.check_used(&asked.methods)?;
+    if args.random.seed.is_some() && !asked.methods.contains(&Method::Rise) {
+        misused(
+            "--seed has no effect without rise among the methods, because nothing else here is random; leave it out",
+        );
+    }
     files::prepare_directory(&args.out)?;
     let photo = Photo::open(&args.photo)?;
     let session = args.model.open(args.tuning.layer.as_deref(), args.quiet.quiet)?;

@@ -1,6 +1,7 @@
 //! `decomcam explain`.
 
 use super::headings::{ADVANCED, METHOD, OUTPUT, WHAT};
+use super::misused;
 use super::output::{QuietArgs, print, print_json, wrote};
 use super::request::RequestArgs;
 use super::values::MethodArg;
@@ -62,6 +63,9 @@ pub fn run(args: &ExplainArgs) -> Result<()> {
     options.rise_masks = args.rise_masks;
     options.check_used(&[options.method])?;
     let json_only = args.out == Path::new("-");
+    if json_only && args.timings {
+        misused("--timings has no effect with --out -, because the report always holds the times; leave it out");
+    }
     if !json_only {
         files::prepare_directory(&args.out)?;
     }

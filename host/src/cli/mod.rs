@@ -18,7 +18,8 @@ mod selection;
 mod values;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 const AFTER: &str = "\
 Examples:
@@ -97,6 +98,11 @@ enum Command {
     /// State the memory that an explanation needs on a board
     #[command(after_long_help = budget::EXAMPLES)]
     Budget(budget::BudgetArgs),
+}
+
+/// Ends the program as it ends when its arguments cannot be understood.
+fn misused(message: impl std::fmt::Display) -> ! {
+    Cli::command().error(ErrorKind::ArgumentConflict, message).exit()
 }
 
 impl Cli {

@@ -1,8 +1,7 @@
 //! What every command prints with.
 
 use anyhow::Result;
-use clap::error::ErrorKind;
-use clap::{Args, CommandFactory as _};
+use clap::Args;
 use decomcam::progress::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{self, Write};
@@ -16,11 +15,6 @@ pub struct QuietArgs {
     /// Print nothing but errors and what was skipped
     #[arg(short, long, help_heading = super::headings::OUTPUT)]
     pub quiet: bool,
-}
-
-/// An error in how the command was used, for which the exit code is 2.
-pub fn usage(kind: ErrorKind, message: &str) -> anyhow::Error {
-    super::Cli::command().error(kind, message).into()
 }
 
 /// Prints text to standard output.

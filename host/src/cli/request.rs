@@ -1,12 +1,11 @@
 //! What is explained, and how.
 
 use super::headings::{ADVANCED, METHOD, WHAT};
+use super::misused;
 use super::model::ModelArgs;
-use super::output::usage;
 use super::values::{IntegrateArg, MethodArg, RecipeArg, SignArg, SwitchArg};
 use anyhow::Result;
 use clap::Args;
-use clap::error::ErrorKind;
 use decomcam::{Method, Options, Photo, Prompt, Question, Session};
 
 /// What is decomposed, and how far.
@@ -101,10 +100,7 @@ impl RequestArgs {
         let text = match &self.text {
             Some(text) => text,
             None if session.model().manifest.classes.is_none() => {
-                return Err(usage(
-                    ErrorKind::MissingRequiredArgument,
-                    "--text is required: say what to explain, such as --text \"a cat\"",
-                ));
+                misused("--text is required: say what to explain, such as --text \"a cat\"")
             }
             None => {
                 predicted = session.predicted_class(photo, options, score)?.to_string();
@@ -135,9 +131,9 @@ pub struct RandomArgs {
     /// Number of random masks that rise draws [default: 1000]
     #[arg(long, value_name = "N", help_heading = ADVANCED, hide_short_help = true, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     pub rise_masks: Option<usize>,
-    /// Seed of everything random: the masks of rise, the noise of road, shuffled weights, the bootstrap
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = ADVANCED, hide_short_help = true)]
-    pub seed: u64,
+    /// Seed of everything random: the masks of rise, the noise of road, shuffled weights, the bootstrap [default: 0]
+    #[arg(long, value_name = "N", help_heading = ADVANCED, hide_short_help = true)]
+    pub seed: Option<u64>,
 }
 
 impl MethodsArgs {
@@ -156,7 +152,7 @@ impl MethodsArgs {
 impl RandomArgs {
     /// The library's options, from these and `tuning`.
     pub fn options(&self, tuning: &TuningArgs) -> Options {
-        let mut options = tuning.options().seed(self.seed);
+        let mut options = tuning.options().seed(self.seed.unwrap_or_default());
         options.rise_masks = self.rise_masks;
         options
     }

@@ -22,10 +22,10 @@ pub struct SelectionArgs {
     #[arg(long, value_name = "TEXT", help_heading = PHOTOS)]
     pub prompt: Option<String>,
     /// Smallest mask that counts, as a share of the network's input
-    #[arg(long, value_name = "SHARE", default_value_t = 0.02, hide_short_help = true, help_heading = PHOTOS)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.02, requires = "annotations", hide_short_help = true, help_heading = PHOTOS)]
     pub least_mask: f64,
     /// Largest mask that counts, as a share of the network's input
-    #[arg(long, value_name = "SHARE", default_value_t = 0.7, hide_short_help = true, help_heading = PHOTOS)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.7, requires = "annotations", hide_short_help = true, help_heading = PHOTOS)]
     pub most_mask: f64,
 }
 

@@ -37,7 +37,7 @@ impl Photos {
         while let Some((place, parts)) = waiting.pop() {
             for path in super::files_in(&place).kind(Error::Dataset)? {
                 let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
-                let parts = [&parts[..], &[name.clone()]].concat();
+                let parts = [&parts[..], std::slice::from_ref(&name)].concat();
                 // A linked directory might hold itself.
                 if path.is_dir() && !path.is_symlink() && !name.starts_with('.') {
                     waiting.push((path, parts));

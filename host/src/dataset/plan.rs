@@ -55,7 +55,8 @@ impl Selection {
     /// # Errors
     /// No directory of photos, a prompt without exactly one `{}`, limits of masks the wrong way round.
     pub fn check(&self) -> Result<()> {
-        self.checked().kind(Error::Dataset)
+        self.has_photos().kind(Error::Dataset)?;
+        self.can_be_meant().kind(Error::Options)
     }
 
     /// The photos and their objects.
@@ -69,12 +70,16 @@ impl Selection {
         }
     }
 
-    fn checked(&self) -> anyhow::Result<()> {
+    fn has_photos(&self) -> anyhow::Result<()> {
         ensure!(
             self.photos.is_dir(),
             "--photos `{}`: expected a directory of photos, found none; check the path",
             self.photos.display()
         );
+        Ok(())
+    }
+
+    fn can_be_meant(&self) -> anyhow::Result<()> {
         let prompt = self.prompt.as_deref().unwrap_or("{}");
         ensure!(prompt.matches("{}").count() == 1, "--prompt: expected {{}} once, found \"{prompt}\"");
         ensure!(

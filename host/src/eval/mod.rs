@@ -17,9 +17,9 @@ pub use measure::Faithfulness;
 
 use crate::dataset::plan::{Outcome, Plan, Selection, Skipped, Tally, prompt_of};
 use crate::error::Sorted as _;
-use crate::explain::Options;
+use crate::explain::{Integrate, Options};
 use crate::files::{self, Files};
-use crate::methods::{Method, RISE_MASKS};
+use crate::methods::{Method, RISE_MASKS, sign_name};
 use crate::metrics::Metric;
 use crate::onnx::quantised::Pairs;
 use crate::session::Session;
@@ -79,6 +79,7 @@ impl EvalOptions {
 pub fn evaluate(session: &Session, asked: &EvalOptions) -> Result<Outcome> {
     asked.selection.check()?;
     asked.options.check_used(&asked.methods)?;
+    asked.options.check_unset(&["name-parts"], "eval")?;
     let listed = asked.selection.read()?;
     let annotations_sha256 = asked.selection.annotations.is_some().then(|| listed.sha256());
     let metrics = wanted_metrics(&asked.metrics, asked.selection.annotations.is_some()).kind(Error::Options)?;
@@ -113,11 +114,12 @@ fn settings(session: &Session, asked: &EvalOptions, annotations_sha256: Option<S
     let (model, view) = (session.model(), session.view());
     let explained = asked.score.as_ref().unwrap_or(&model.manifest.explain.explained);
     let explained = model.manifest.score(explained)?.name.clone();
-    let Options { channels, components, scales, affinity, refine, rise_masks, seed, .. } = asked.options;
+    let Options { channels, components, sign, integrate, scales, affinity, refine, rise_masks, seed, .. } =
+        asked.options;
     let first = asked.options.of_method(asked.methods.first().copied().unwrap_or_default());
     Ok(Settings {
-        schema_version: crate::report::SCHEMA_VERSION,
-        program: crate::report::PROGRAM,
+        schema_version: crate::program::SCHEMA_VERSION,
+        program: crate::program::PROGRAM,
         model: model.manifest.name.clone(),
         model_sha256: model.sha256(),
         layer: first.resolve(&model.manifest)?.layer,
@@ -132,6 +134,8 @@ fn settings(session: &Session, asked: &EvalOptions, annotations_sha256: Option<S
         step: asked.step.unwrap_or(view.size().width),
         channels,
         components,
+        sign: sign.map(sign_name),
+        integrate: integrate.map(Integrate::name),
         scales,
         affinity,
         refine,
@@ -146,8 +150,10 @@ fn wanted_metrics(asked: &[Metric], masks: bool) -> anyhow::Result<Vec<Metric>> 
         asked => asked.contains(metric) && (masks || !metric.needs_mask()),
     };
     let wanted: Vec<Metric> = Metric::ALL.into_iter().filter(wanted).collect();
+    // `all` means all metrics that can be computed.
+    let all = Metric::ALL.iter().all(|metric| asked.contains(metric));
     ensure!(
-        !wanted.is_empty(),
+        masks || all || !asked.iter().any(|metric| metric.needs_mask()),
         "--metrics: these metrics compare maps with masks, and photos in folders have none; give --annotations, or take --metrics faithfulness"
     );
     Ok(wanted)

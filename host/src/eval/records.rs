@@ -32,6 +32,10 @@ pub(super) struct Settings {
     pub(super) step: usize,
     pub(super) channels: Option<usize>,
     pub(super) components: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) sign: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) integrate: Option<&'static str>,
     pub(super) scales: Option<usize>,
     pub(super) affinity: Option<bool>,
     pub(super) refine: Option<bool>,

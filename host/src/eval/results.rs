@@ -5,7 +5,7 @@ use super::records::{MetricValue, Records, Settings};
 use crate::dataset::plan::{LeftOut, Skipped, Tally, Work};
 use crate::methods::Method;
 use crate::metrics::{self, Metric};
-use crate::report::{PROGRAM, SCHEMA_VERSION};
+use crate::program::{PROGRAM, SCHEMA_VERSION};
 use crate::stats::{Estimate, Sample};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};

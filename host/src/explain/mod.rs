@@ -164,7 +164,7 @@ pub fn explain(look: &Look<'_>, request: &Request, names: &[Prompt], watch: &Wat
             let (map, parts) = explained_parts(look, recipe, request, names, watch, &mut timings)?;
             (map, Some(parts))
         }
-        None => (timings.measure("map", || other_map(look, request))?, None),
+        None => (timings.measure("map", || other_map(look, request, watch))?, None),
     };
     let refinement = refinement(look, request, &mut timings)?;
     if let Some(refinement) = &refinement {
@@ -203,12 +203,10 @@ pub fn explain(look: &Look<'_>, request: &Request, names: &[Prompt], watch: &Wat
 /// Those of [`explain`].
 pub fn map(look: &Look<'_>, request: &Request) -> Result<Map> {
     let timings = &mut Timings::default();
+    let quiet: &Watch<'_> = &|_| ControlFlow::Continue(());
     let map = match request.method.recipe() {
-        Some(recipe) => {
-            let quiet: &Watch<'_> = &|_| ControlFlow::Continue(());
-            decomposed(look, recipe, request, Measure::IfNeeded, quiet, timings)?.integration.map
-        }
-        None => other_map(look, request)?,
+        Some(recipe) => decomposed(look, recipe, request, Measure::IfNeeded, quiet, timings)?.integration.map,
+        None => other_map(look, request, quiet)?,
     };
     match refinement(look, request, timings)? {
         Some(refinement) => refinement.apply(&map.values, map.size),
@@ -364,15 +362,17 @@ fn explained_parts(
     Ok((integration.map, parts))
 }
 
-/// The map of a method that gives no parts.
-fn other_map(look: &Look<'_>, request: &Request) -> Result<Map> {
+/// The map of a method that gives no parts. `watch` is told of each pass of methods that need many.
+fn other_map(look: &Look<'_>, request: &Request, watch: &Watch<'_>) -> Result<Map> {
     // An upsampled constant is not constant to the last bit, so this map has the input's own size.
     if request.method == Method::Uniform {
         return Ok(Map { values: vec![0.0; look.size().area()], size: look.size() });
     }
-    let score = |input: &[f32]| look.explained_score(input);
     let input = (look.input(), look.size());
+    let passes = |count| Steps::new(watch, "forward passes", count);
     if request.method == Method::Rise {
+        let steps = passes(request.rise_masks)?;
+        let score = |input: &[f32]| steps.counted(look.explained_score(input));
         return methods::rise(input, request.rise_masks, request.seed, look.threads(), &score);
     }
     let layer = look.layer()?;
@@ -389,18 +389,25 @@ fn other_map(look: &Look<'_>, request: &Request) -> Result<Map> {
         Method::EigenGradCam => cams::eigen_grad_cam(&maps, &gradients, &mut workspace(), &mut values)?,
         Method::ScoreCam => {
             let all: Vec<usize> = (0..activations.channels).collect();
+            let steps = passes(all.len())?;
+            let score = |input: &[f32]| steps.counted(look.explained_score(input));
             return methods::score_cam(activations, &all, input, look.threads(), &score);
         }
         Method::GScoreCam => {
             let mut top = vec![0; activations.channels.div_ceil(10)];
             channels::top_into(&parts::channel_weights(layer)?, &mut top)?;
             let top: Vec<usize> = top.into_iter().map(usize::from).collect();
+            let steps = passes(top.len())?;
+            let score = |input: &[f32]| steps.counted(look.explained_score(input));
             return methods::score_cam(activations, &top, input, look.threads(), &score);
         }
         Method::AblationCam => {
             let whole = look.prompt().explained_score(&layer.seen.vectors)?;
             let head = look.head()?;
-            let score = |values: &[f32]| look.prompt().explained_score(&head.vectors(&activations.prefix, values)?);
+            let steps = passes(activations.channels)?;
+            let score = |values: &[f32]| {
+                steps.counted(look.prompt().explained_score(&head.vectors(&activations.prefix, values)?))
+            };
             return methods::ablation_cam(activations, whole, look.threads(), &score);
         }
         Method::DecomCam(_) | Method::Rise | Method::Uniform => {}

@@ -6,6 +6,7 @@ use crate::encoders::activations::Activations;
 use crate::score::Prompt;
 use crate::{Result, Size};
 use serde::Serialize;
+use std::fmt;
 
 /// A text that fits a part.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -14,6 +15,13 @@ pub struct Name {
     pub text: String,
     /// By how much the part raises the text's explained score.
     pub gain: f32,
+}
+
+impl fmt::Display for Name {
+    /// The text, and what the part adds to its score.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "\"{}\" {:+.2}", self.text, self.gain)
+    }
 }
 
 impl Name {

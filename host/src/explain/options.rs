@@ -62,6 +62,9 @@ impl Integrate {
     }
 }
 
+/// An option that is set: its name, which methods use it, and why the others do not.
+type Given = (&'static str, fn(Method) -> bool, &'static str);
+
 impl Options {
     /// The default recipe, with every other choice left to the method and the model.
     pub fn new() -> Self {
@@ -128,8 +131,8 @@ impl Options {
         Self { seed, ..self }
     }
 
-    /// The options that are set, each with its name, which methods use it, and why the others do not.
-    fn given(&self) -> Vec<(&'static str, fn(Method) -> bool, &'static str)> {
+    /// The options that are set.
+    fn given(&self) -> Vec<Given> {
         const PARTS: &str = "it gives one map, without parts";
         let parts: fn(Method) -> bool = |method| method.recipe().is_some();
         let layer: fn(Method) -> bool = |method| !matches!(method, Method::Rise | Method::Uniform);
@@ -161,6 +164,13 @@ impl Options {
         let methods: Vec<&str> = methods.iter().map(|method| method.name()).collect();
         Err(anyhow::anyhow!("--{name} has no effect with {}: {why}; leave it out", methods.join(", ")))
             .kind(Error::Options)
+    }
+
+    /// Refuses those of these options that have no effect on a kind of work, whatever the method.
+    pub(crate) fn check_unset(&self, ignored: &[&str], work: &str) -> Result<()> {
+        let unused = self.given().into_iter().find(|(name, ..)| ignored.contains(name));
+        let Some((name, ..)) = unused else { return Ok(()) };
+        Err(anyhow::anyhow!("--{name} has no effect with {work}; leave it out")).kind(Error::Options)
     }
 
     /// These options for one of several methods, without those that it does not use.

@@ -1,8 +1,10 @@
 //! How a photo is prepared for the network. One rule serves every command.
 
+use crate::error::Sorted as _;
 use crate::model::Manifest;
 use crate::photo::{Fit, Framing, Photo, Planes};
-use crate::{Result, Size};
+use crate::{Error, Result, Size};
+use anyhow::ensure;
 
 /// Which part of a photo the network sees, and at which size.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -20,7 +22,7 @@ impl View {
     /// not given is the model's own choice.
     ///
     /// # Errors
-    /// A size that the model cannot take.
+    /// A size that the model cannot take, and a margin where nothing is cropped.
     pub fn new(manifest: &Manifest, size: Option<Size>, fit: Option<Fit>, margin: Option<usize>) -> Result<Self> {
         let image = &manifest.image;
         let size = size.unwrap_or(image.size);
@@ -28,9 +30,11 @@ impl View {
         // At every size the same share of the photo is cut off.
         let shorter = |size: Size| size.height.min(size.width);
         let own_margin = (image.margin * shorter(size)).div_ceil(shorter(image.size));
+        let fit = fit.unwrap_or(image.fit);
+        margin_is_cropped(fit, margin).kind(Error::Options)?;
         Ok(Self {
             size,
-            fit: fit.unwrap_or(image.fit),
+            fit,
             margin: margin.unwrap_or(own_margin),
             mean: image.mean,
             std: image.std,
@@ -72,4 +76,12 @@ impl View {
     pub fn into_normalised(&self, planes: Planes) -> Vec<f32> {
         planes.into_normalised(self.mean, self.std)
     }
+}
+
+fn margin_is_cropped(fit: Fit, margin: Option<usize>) -> anyhow::Result<()> {
+    ensure!(
+        margin.is_none() || fit == Fit::Crop,
+        "--margin has no effect with --fit {fit}: it is what crop cuts off; leave it out"
+    );
+    Ok(())
 }

@@ -2,7 +2,7 @@
 //!
 //! Maps and masks are height x width, row-major, on the network's input. Maps have no negative values, as [`crate::photo::Placement::saliency`] makes them.
 //! Inputs are three planes in normalised space, where zero is the mean colour. Everything is in `f64`, in one written order, and checked against numpy,
-//! scipy, scikit-learn and grad-cam by `tests/metrics.rs`.
+//! scipy, scikit-learn and grad-cam by `tests/host/metrics.rs`.
 
 mod faithfulness;
 mod localisation;

@@ -47,7 +47,7 @@ pub fn road(map: &[f32], input: &[f32], width: usize, noise: f32, seed: u64, sco
 /// over the sum of the weights inside the picture. All zero if none is kept.
 ///
 /// # Accuracy
-/// Within 1e-3 of a direct solution (`tests/metrics.rs`): conjugate gradients until the residual is 1e-6 of the largest value.
+/// Within 1e-3 of a direct solution (`tests/host/metrics.rs`): conjugate gradients until the residual is 1e-6 of the largest value.
 ///
 /// # Reference
 /// Rong et al., ICML 2022, section 4.1.

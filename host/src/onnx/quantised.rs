@@ -21,7 +21,7 @@
 //! into a table of 256 entries, even a Softmax, which does not work on one element at a time; it cannot fold this.
 
 pub use crate::onnx::normal::Form;
-use crate::onnx::normal::Normal;
+use crate::onnx::normal::{Normal, Reading};
 use crate::onnx::operators::{self, DynamicRounding};
 use crate::onnx::places::{Grid, Places};
 use crate::onnx::validate;
@@ -55,6 +55,8 @@ pub struct Wanted<'a> {
     pub folder: Option<&'a Path>,
     /// Of a network of pictures: what those that it is given are made of.
     pub form: Form,
+    /// Tensors that are read as one number for each class, and how.
+    pub readings: &'a [(String, Reading)],
 }
 
 impl Wanted<'_> {
@@ -123,6 +125,9 @@ fn declutter(model: &mut TypedModel) -> TractResult<()> {
 pub fn read_with_pairs(onnx: &[u8], wanted: &Wanted) -> TractResult<TypedModel> {
     let framework = operators::framework();
     let mut normal = Normal::read(onnx, wanted.folder)?;
+    for (tensor, reading) in wanted.readings {
+        normal.read_off(tensor, *reading);
+    }
     ensure_wanted(&normal, wanted)?;
     normal.keep(wanted.outputs);
     match normal.picture().ok().filter(|picture| picture.name == wanted.input && wanted.is_picture()) {

@@ -14,7 +14,7 @@ const BLUR_LANES: usize = 32;
 /// needs; along columns first, then along rows. A `sigma` of zero or less leaves the planes as they are.
 ///
 /// # Accuracy
-/// Within 1e-6 of scipy for samples in 0..=1 (`scipy_blurs_alike` in `tests/photo.rs`). Sums run in a fixed order:
+/// Within 1e-6 of scipy for samples in 0..=1 (`scipy_blurs_alike` in `tests/host/photo.rs`). Sums run in a fixed order:
 /// the centre, then outwards in pairs.
 pub fn blur(planes: &Planes, sigma: f32, truncate: f32) -> Planes {
     let Size { height, width } = planes.size;

@@ -27,7 +27,7 @@ impl Photo {
     ///
     /// # Accuracy
     /// Within two 8-bit levels of Pillow 12 (measured on binary noise, where one sample in a thousand differs at all);
-    /// `pillow_resizes_alike` in `tests/photo.rs` asserts one.
+    /// `pillow_resizes_alike` in `tests/host/photo.rs` asserts one.
     ///
     /// # Panics
     /// If `framing` or `size` is empty.

@@ -5,7 +5,7 @@ use crate::dataset::plan::{LeftOut, Skipped, Tally};
 use crate::draw::{self, Row, Rows, Style, Tile};
 use crate::explain::{Name, warnings};
 use crate::photo::{Photo, Placement};
-use crate::report::{PROGRAM, SCHEMA_VERSION, named};
+use crate::program::{PROGRAM, SCHEMA_VERSION};
 use crate::score::Prompt;
 use crate::{Result, Size};
 use decomcam_core::sums;
@@ -190,7 +190,7 @@ impl ComponentReport {
         };
         Row {
             label: Tile {
-                lines: label.into_iter().chain([variance]).chain(self.name.as_ref().map(named)).collect(),
+                lines: label.into_iter().chain([variance]).chain(self.name.as_ref().map(Name::to_string)).collect(),
                 bar: self.contribution.filter(|_| strongest > 0.0).map(|mean| mean / strongest),
                 ..Tile::default()
             },
@@ -243,7 +243,7 @@ impl PoolReport {
                 component.contribution.map_or_else(|| "-".into(), |mean| format!("{mean:+.3}")),
                 100.0 * component.explained_variance,
                 photos.join(", "),
-                component.name.as_ref().map_or_else(String::new, |name| format!("  {}", named(name))),
+                component.name.as_ref().map_or_else(String::new, |name| format!("  {name}")),
             );
         }
         self.warnings.iter().for_each(|warning| text += &format!("warning: {warning}\n"));

@@ -4,15 +4,10 @@ use super::Answer;
 use crate::explain::{Integrate, Name, Parts};
 use crate::methods::sign_name;
 use crate::photo::Rect;
+use crate::program::{PROGRAM, SCHEMA_VERSION};
 use crate::score::Scores;
 use crate::timings::Stage;
 use serde::Serialize;
-
-/// Version of the layout of the JSON files. It grows when a field changes its meaning or goes away, not when one is added.
-pub const SCHEMA_VERSION: u32 = 2;
-
-/// Name and version of this program, as JSON files have it.
-pub const PROGRAM: &str = concat!("decomcam ", env!("CARGO_PKG_VERSION"));
 
 /// What `explanation.json` holds.
 #[derive(Debug, Serialize)]

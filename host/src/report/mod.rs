@@ -6,9 +6,9 @@ mod models;
 mod sheet;
 mod words;
 
-pub use json::{ExplanationReport, PROGRAM, SCHEMA_VERSION};
+pub use json::ExplanationReport;
 pub use models::describe;
-pub use words::{named, ranking, timing_table};
+pub use words::{ranking, timing_table};
 
 use crate::draw;
 use crate::explain::{Explanation, Part};

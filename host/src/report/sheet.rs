@@ -1,10 +1,9 @@
 //! `ossms.png`: the photo, its saliency map and every part on one sheet.
 
 use super::Answer;
-use super::words::named;
 use crate::Result;
 use crate::draw::{self, Sheet, Style, Tile};
-use crate::explain::{Integrate, Part, Parts};
+use crate::explain::{Integrate, Name, Part, Parts};
 use crate::photo::Placement;
 use image::RgbImage;
 
@@ -52,7 +51,7 @@ fn part_tile<'m>(q: usize, part: &Part, map: &'m [f32], strongest: f32) -> Tile<
     ];
     Tile {
         map,
-        lines: lines.into_iter().chain(part.name.as_ref().map(named)).collect(),
+        lines: lines.into_iter().chain(part.name.as_ref().map(Name::to_string)).collect(),
         bar: (strongest > 0.0).then(|| part.contribution / strongest),
         dimmed: part.weight <= 0.0,
     }

@@ -3,7 +3,7 @@
 use super::Answer;
 use super::json::{StageReport, baseline_of};
 use crate::Size;
-use crate::explain::{Name, Parts};
+use crate::explain::Parts;
 use crate::methods::sign_name;
 use crate::score::{Ranked, Scores};
 use crate::timings::Timings;
@@ -39,7 +39,7 @@ impl Answer<'_> {
                 part.weight,
                 100.0 * component.explained_variance,
                 place(&component.ossm, parts.size),
-                part.name.as_ref().map_or_else(String::new, |name| format!("  {}", named(name))),
+                part.name.as_ref().map_or_else(String::new, |name| format!("  {name}")),
             );
         }
         text
@@ -67,11 +67,6 @@ impl Answer<'_> {
             None => format!("{model}, method {method}: one map, without parts"),
         }
     }
-}
-
-/// A part's name, and by how much the part raises the score of that text.
-pub fn named(name: &Name) -> String {
-    format!("\"{}\" {:+.2}", name.text, name.gain)
 }
 
 /// Where a map has its largest value, in words.

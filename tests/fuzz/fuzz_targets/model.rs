@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use decomcam::onnx::gradient::append_gradient;
 use decomcam::onnx::guard::contained;
 use decomcam::onnx::quantised::{self, Form, Pairs, Wanted};
+use decomcam::random::Random;
 use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
 use prost::Message;
 use tract_onnx::pb::{self, tensor_shape_proto::dimension};
@@ -47,7 +48,7 @@ fn compute(bytes: &[u8], pairs: Pairs) -> Result<()> {
     let mut outputs: Vec<&str> = vec!["layer"];
     outputs.extend(graph.output.iter().map(|output| output.name.as_str()));
     let wanted =
-        Wanted { input: &name, datum_type: f32::datum_type(), shape: &shape, outputs: &outputs, pairs, folder: None, form: Form::default() };
+        Wanted { input: &name, datum_type: f32::datum_type(), shape: &shape, outputs: &outputs, pairs, folder: None, form: Form::default(), readings: &[] };
     let mut model = quantised::read(bytes, &wanted)?;
     let small =
         |fact: &TypedFact| fact.shape.as_concrete().is_some_and(|s| s.iter().product::<usize>() <= MOST_NUMBERS);
@@ -65,28 +66,19 @@ fn compute(bytes: &[u8], pairs: Pairs) -> Result<()> {
     Ok(())
 }
 
-/// Numbers that follow from the seed.
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % end.max(1)
-    }
-
-    fn length(&mut self) -> i64 {
-        [-1, 0, 1, 2, 3, 4, 7, 8, 64, 1 << 20, 1 << 31, 1 << 40, i64::MAX, i64::MIN][self.below(14)]
-    }
+/// A length that a file may state.
+fn length(random: &mut Random) -> i64 {
+    [-1, 0, 1, 2, 3, 4, 7, 8, 64, 1 << 20, 1 << 31, 1 << 40, i64::MAX, i64::MIN][random.below(14)]
 }
 
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
-    let mut numbers = Numbers(u64::from(seed));
-    if numbers.below(8) > 0
+    let mut random = Random::new(u64::from(seed));
+    if random.below(8) > 0
         && let Ok(mut proto) = pb::ModelProto::decode(&data[..size])
         && let Some(graph) = &mut proto.graph
     {
-        for _ in 0..=numbers.below(3) {
-            change(graph, &mut numbers);
+        for _ in 0..=random.below(3) {
+            change(graph, &mut random);
         }
         let changed = proto.encode_to_vec();
         if changed.len() <= max_size.min(data.len()) {
@@ -98,7 +90,7 @@ fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
 });
 
 /// One change to a graph: a name, a length, a type, an attribute, a node.
-fn change(graph: &mut pb::GraphProto, numbers: &mut Numbers) {
+fn change(graph: &mut pb::GraphProto, random: &mut Random) {
     let names: Vec<String> = graph
         .node
         .iter()
@@ -109,22 +101,22 @@ fn change(graph: &mut pb::GraphProto, numbers: &mut Numbers) {
     if names.is_empty() || graph.node.is_empty() {
         return;
     }
-    let name = names[numbers.below(names.len())].clone();
-    let at = numbers.below(graph.node.len());
-    let other = numbers.below(graph.node.len());
-    let weight = numbers.below(graph.initializer.len());
-    match numbers.below(14) {
+    let name = names[random.below(names.len())].clone();
+    let at = random.below(graph.node.len());
+    let other = random.below(graph.node.len());
+    let weight = random.below(graph.initializer.len());
+    match random.below(14) {
         0 | 1 => {
             let inputs = &mut graph.node[at].input;
             if !inputs.is_empty() {
-                let slot = numbers.below(inputs.len());
+                let slot = random.below(inputs.len());
                 inputs[slot] = name;
             }
         }
         2 => graph.node[at].input.push(name),
         3 => drop(graph.node[at].input.pop()),
         4 => graph.node[at].op_type = graph.node[other].op_type.clone(),
-        5 => graph.node[at].op_type = OPERATORS[numbers.below(OPERATORS.len())].to_owned(),
+        5 => graph.node[at].op_type = OPERATORS[random.below(OPERATORS.len())].to_owned(),
         6 => graph.node[at].attribute = graph.node[other].attribute.clone(),
         7 => graph.node.swap(at, other),
         8 => {
@@ -135,10 +127,10 @@ fn change(graph: &mut pb::GraphProto, numbers: &mut Numbers) {
         }
         9 => {
             for attribute in &mut graph.node[at].attribute {
-                attribute.i = numbers.length();
+                attribute.i = length(random);
                 if !attribute.ints.is_empty() {
-                    let slot = numbers.below(attribute.ints.len());
-                    attribute.ints[slot] = numbers.length();
+                    let slot = random.below(attribute.ints.len());
+                    attribute.ints[slot] = length(random);
                 }
             }
         }
@@ -146,23 +138,23 @@ fn change(graph: &mut pb::GraphProto, numbers: &mut Numbers) {
             if let Some(tensor) = graph.initializer.get_mut(weight)
                 && !tensor.dims.is_empty()
             {
-                let slot = numbers.below(tensor.dims.len());
-                tensor.dims[slot] = numbers.length();
+                let slot = random.below(tensor.dims.len());
+                tensor.dims[slot] = length(random);
             }
         }
         11 => {
             if let Some(tensor) = graph.initializer.get_mut(weight) {
-                tensor.data_type = numbers.below(24) as i32;
+                tensor.data_type = random.below(24) as i32;
             }
         }
         12 => {
             // Shapes, pads and repetitions are weights of whole numbers.
             let whole = pb::tensor_proto::DataType::Int64 as i32;
             let mut shapes: Vec<_> = graph.initializer.iter_mut().filter(|tensor| tensor.data_type == whole).collect();
-            let shape = numbers.below(shapes.len());
+            let shape = random.below(shapes.len());
             if let Some(tensor) = shapes.get_mut(shape) {
                 let length = tensor.dims.iter().fold(1i64, |length, axis| length.saturating_mul(*axis));
-                tensor.raw_data = (0..length.clamp(0, 8)).flat_map(|_| numbers.length().to_le_bytes()).collect();
+                tensor.raw_data = (0..length.clamp(0, 8)).flat_map(|_| length(random).to_le_bytes()).collect();
                 tensor.int64_data.clear();
             }
         }

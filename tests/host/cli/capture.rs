@@ -1,0 +1,64 @@
+//! `decomcam capture` and `decomcam replay`.
+
+use super::SIZE;
+use crate::common::cat;
+use crate::common::run::{Run, decomcam};
+use std::fs;
+use std::path::Path;
+use tempfile::TempDir;
+
+fn capture(capsule: &Path, more: &[&str]) -> Run {
+    decomcam(["capture", "--text", "a cat"]).args(SIZE).args(more).arg(cat()).path("--out", capsule)
+}
+
+fn replay(capsule: &Path) -> Run {
+    decomcam(["replay"]).arg(capsule)
+}
+
+#[test]
+fn what_is_captured_is_replayed_bit_by_bit() {
+    let place = TempDir::new().unwrap();
+    let capsule = place.path().join("cat.capsule");
+    let plain = ["--recipe", "exact", "--scales", "1", "--affinity", "off"];
+    for more in [&["--floats"][..], &[], &["--recipe", "paper"], &plain, &["--layer", "block10", "--components", "4"]] {
+        capture(&capsule, more).ok();
+        let said = replay(&capsule).ok();
+        assert_eq!(said.stdout.matches(" equal\n").count(), 10, "{said}");
+    }
+}
+
+#[test]
+fn damaged_capsules_are_refused() {
+    let place = TempDir::new().unwrap();
+    let capsule = place.path().join("cat.capsule");
+    capture(&capsule, &["--components", "2"]).ok();
+    let whole = fs::read(&capsule).unwrap();
+    let changed = |at: usize, value: u8| {
+        let mut bytes = whole.clone();
+        bytes[at] = value;
+        bytes
+    };
+    let flipped = changed(whole.len() / 2, whole[whole.len() / 2] ^ 1);
+    for (bytes, expected) in [
+        (b"words".to_vec(), "no capsule"),
+        (whole[..whole.len() / 2].to_vec(), "damaged"),
+        (flipped, "damaged"),
+        (changed(8, 9), "another version"),
+    ] {
+        fs::write(&capsule, bytes).unwrap();
+        replay(&capsule).refused(&["cat.capsule", expected]);
+    }
+    replay(&place.path().join("missing")).refused(&["missing"]);
+}
+
+/// A capsule holds the decomposition of one pass: more is refused, before the network runs.
+#[test]
+fn what_no_capsule_can_hold_is_refused() {
+    let place = TempDir::new().unwrap();
+    let capsule = place.path().join("cat.capsule");
+    for more in [&["--recipe", "exact"][..], &["--scales", "2"], &["--affinity", "on"]] {
+        capture(&capsule, more).misused(&["one pass", "--scales 1"]);
+        assert!(!capsule.exists());
+    }
+    capture(&capsule, &["--refine", "on"]).misused(&["--refine has no effect with a capsule"]);
+}

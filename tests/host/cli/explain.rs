@@ -1,0 +1,248 @@
+//! `decomcam explain`: what it writes and what it says.
+
+use super::{SIZE, explain};
+use crate::common::run::decomcam;
+use crate::common::{cat, json, names, npy, numbers, sha256};
+use serde_json::Value;
+use std::fs;
+use tempfile::TempDir;
+
+#[test]
+fn explain_writes_everything() {
+    let place = TempDir::new().unwrap();
+    let out = place.path().join("new/explanation");
+    let said = explain(&["--text", "a cat", "--timings"]).path("--out", &out).ok();
+    assert_eq!(
+        names(&out),
+        ["components.npy", "explanation.json", "ossms.npy", "ossms.png", "overlay.png", "saliency.npy"]
+    );
+
+    let report = json(out.join("explanation.json"));
+    assert_eq!(report["schema_version"], 2);
+    assert_eq!(report["text"], "a cat");
+    assert_eq!(report["scores"]["reported"]["name"], "cosine");
+    assert_eq!(report["scores"]["explained"]["name"], "posterior");
+    assert_eq!(report["photo"]["sha256"], sha256(cat()));
+    assert_eq!(report["model"]["sha256"].as_str().unwrap().len(), 64);
+    assert_eq!((report["photo"]["height"].as_u64(), report["photo"]["width"].as_u64()), (Some(300), Some(451)));
+    let parts = report["parts"].as_array().unwrap();
+    // 96 pixels give 3 x 3 positions, and twice that 6 x 6.
+    let decomposition = &report["decomposition"];
+    let heights = [&report["model"]["layer_height"], &decomposition["grid_height"]];
+    assert_eq!(heights.map(Value::as_u64), [Some(3), Some(6)]);
+    assert_eq!(parts.len(), 10);
+    for (part, value) in parts.iter().zip(decomposition["singular_values"].as_array().unwrap()) {
+        assert_eq!(part["singular_value"], *value);
+        let contribution = part["score"].as_f64().unwrap() - decomposition["baseline"]["score"].as_f64().unwrap();
+        assert!((part["contribution"].as_f64().unwrap() - contribution).abs() < 1e-5);
+    }
+    assert!(numbers(&report["parts"], "explained_variance").iter().sum::<f64>() <= 1.0 + 1e-6);
+
+    let (shape, saliency) = npy(out.join("saliency.npy"));
+    assert_eq!(shape, [300, 451]);
+    assert_eq!(saliency.iter().copied().fold(f32::MAX, f32::min), 0.0);
+    assert_eq!(saliency.iter().copied().fold(0.0, f32::max), 1.0);
+    // What the model did not see has no saliency; what it saw is where the report says.
+    let seen = |key: &str| report["photo"]["seen"][key].as_u64().unwrap() as usize;
+    assert!(seen("width") < 451);
+    for (at, value) in saliency.iter().enumerate() {
+        let (y, x) = (at / 451, at % 451);
+        let inside = (seen("top")..seen("top") + seen("height")).contains(&y)
+            && (seen("left")..seen("left") + seen("width")).contains(&x);
+        assert!(inside || *value == 0.0, "({y}, {x})");
+    }
+    assert_eq!(npy(out.join("ossms.npy")).0, [10, 300, 451]);
+    let (shape, components) = npy(out.join("components.npy"));
+    assert_eq!(shape, [10, 300, 451]);
+    // The saliency is the mean and the weighted sum of the components, clamped and scaled, where the model saw anything.
+    let weights = numbers(&report["parts"], "weight");
+    let mean = decomposition["mean"].as_f64().unwrap();
+    let mut sum: Vec<f64> = (0..300 * 451)
+        .map(|at| {
+            let parts =
+                weights.iter().enumerate().map(|(q, w)| w * f64::from(components[q * 300 * 451 + at])).sum::<f64>();
+            let inside = (0..10).any(|q| components[q * 300 * 451 + at] != 0.0);
+            if inside { (mean + parts).max(0.0) } else { 0.0 }
+        })
+        .collect();
+    let top = sum.iter().copied().fold(0.0, f64::max);
+    sum.iter_mut().for_each(|value| *value /= top);
+    assert!(sum.iter().zip(&saliency).all(|(a, b)| (a - f64::from(*b)).abs() < 1e-4));
+
+    for (name, size) in [("overlay.png", Some((451, 300))), ("ossms.png", None)] {
+        let picture = image::open(out.join(name)).unwrap();
+        assert!(size.is_none_or(|size| size == (picture.width(), picture.height())), "{name}");
+    }
+    let said =
+        said.prints(&["a cat", "cosine", "explained: posterior", "#8", "explanation.json", "passes at both sizes"]);
+    // Standard error is not a terminal here: no progress bar.
+    assert_eq!(said.stderr, "");
+}
+
+/// Threads share rows of the photo, passes and masks; no bit depends on how.
+#[test]
+fn the_same_bits_on_any_number_of_threads() {
+    let files = |threads: &str| {
+        let out = TempDir::new().unwrap();
+        explain(&["--text", "a cat", "--threads", threads, "--recipe", "paper"]).path("--out", out.path()).ok();
+        let bytes = ["saliency.npy", "ossms.npy", "overlay.png"].map(|file| fs::read(out.path().join(file)).unwrap());
+        (bytes, json(out.path().join("explanation.json"))["parts"].clone())
+    };
+    let one = files("1");
+    assert_eq!(files("2"), one);
+    assert_eq!(files("7"), one);
+}
+
+#[test]
+fn recipes_choose_channels_and_sign() {
+    for (recipe, channels, sign) in [
+        ("exact", 1280, "score"),
+        ("aligned", 1280, "score"),
+        ("paper", 100, "loading"),
+        ("notebook", 100, "loading"),
+        ("v1", 100, "loading"),
+        ("v25", 500, "loading"),
+    ] {
+        let report = explain(&["--text", "a cat", "--out", "-", "--recipe", recipe]).ok().json();
+        assert_eq!(report["method"], recipe);
+        assert_eq!(report["decomposition"]["sign"], sign, "{recipe}");
+        assert_eq!(report["decomposition"]["channels"], channels, "{recipe}");
+    }
+}
+
+/// Every option that shapes an explanation, what the report must say of it, and that its numbers are others than without it.
+#[test]
+fn options_are_heeded() {
+    let report = |more: &[&str]| explain(&["--text", "a cat", "--out", "-"]).args(more).ok().json();
+    let plain = report(&[]);
+    let numbers_of =
+        |report: &Value| ["singular_value", "contribution", "weight"].map(|key| numbers(&report["parts"], key));
+    let at = |report: &Value, path: &str| report.pointer(path).unwrap_or_else(|| panic!("{path}: {report}")).clone();
+    type Case<'c> = (&'c [&'c str], &'c [(&'c str, Value)]);
+    let cases: [Case<'_>; 13] = [
+        (&["--sign", "entry"], &[("/decomposition/sign", "entry".into())]),
+        (&["--sign", "loading"], &[("/decomposition/sign", "loading".into())]),
+        (&["--fit", "pad"], &[("/photo/seen/width", 451.into())]),
+        (&["--fit", "stretch"], &[("/photo/seen/width", 451.into())]),
+        (&["--margin", "32"], &[("/photo/seen/height", 225.into()), ("/photo/seen/width", 225.into())]),
+        (&["--refine", "off"], &[("/map/refined_by", Value::Null), ("/map/height", 6.into())]),
+        (&["--layer", "block10"], &[("/model/layer", "block10".into()), ("/model/layer_height", 6.into())]),
+        (&["--score", "cosine"], &[("/scores/explained/name", "cosine".into())]),
+        (
+            &["--integrate", "photo"],
+            &[("/decomposition/integrate", "photo".into()), ("/decomposition/baseline/of", "the blurred photo".into())],
+        ),
+        (&["--scales", "1"], &[("/decomposition/scales", 1.into()), ("/decomposition/grid_height", 3.into())]),
+        (&["--affinity", "off"], &[("/decomposition/affinity", false.into())]),
+        (&["--channels", "5"], &[("/decomposition/channels", 5.into())]),
+        (&["--components", "2"], &[("/parts/1/number", 2.into())]),
+    ];
+    for (more, expected) in cases {
+        let report = report(more);
+        for (path, value) in expected {
+            assert_ne!(
+                plain.pointer(path),
+                (*path != "/parts/1/number").then_some(value),
+                "{more:?}, {path}: the default"
+            );
+            assert_eq!(at(&report, path), *value, "{more:?}, {path}");
+        }
+        // What refines the finished map leaves the parts alone.
+        assert_eq!(numbers_of(&report) == numbers_of(&plain), more[0] == "--refine", "{more:?}");
+    }
+    assert_eq!(at(&report(&["--components", "2"]), "/parts").as_array().map(Vec::len), Some(2));
+    // Of both signs of a component one is kept: signs are those of the photo's own parts.
+    let flipped = report(&["--sign", "entry"]);
+    let singular = |report: &Value| numbers(&report["parts"], "singular_value");
+    assert_eq!(singular(&flipped), singular(&plain));
+}
+
+#[test]
+fn parts_get_names() {
+    let place = TempDir::new().unwrap();
+    let said =
+        explain(&["--text", "a cat", "--name-parts", "a cat", "a dog", "grass"]).path("--out", place.path()).ok();
+    let report = json(place.path().join("explanation.json"));
+    let parts = report["parts"].as_array().unwrap();
+    let named: Vec<&Value> = parts.iter().map(|part| &part["name"]).filter(|name| !name.is_null()).collect();
+    assert!(!named.is_empty());
+    assert!(named.iter().all(|name| name["gain"].as_f64().unwrap() > 0.0));
+    // On its own score a name gains what the part contributes.
+    for part in parts.iter().filter(|part| part["name"]["text"] == "a cat") {
+        let (gain, contribution) = (part["name"]["gain"].as_f64().unwrap(), part["contribution"].as_f64().unwrap());
+        assert!((gain - contribution).abs() < 1e-4, "{part}");
+    }
+    assert!(named.iter().any(|name| name["text"] == "a cat"));
+    said.prints(&[&format!("\"{}\" +", named[0]["text"].as_str().unwrap())]);
+    // Names are measured in the layer, wherever contributions are.
+    let photo = ["--text", "a cat", "--out", "-", "--integrate", "photo", "--name-parts", "a cat", "a dog", "grass"];
+    let elsewhere = explain(&photo).ok().json();
+    let names = |report: &Value| -> Vec<Value> {
+        report["parts"].as_array().unwrap().iter().map(|part| part["name"].clone()).collect()
+    };
+    assert_eq!(names(&elsewhere), names(&report));
+}
+
+/// The difference of two texts: in the report, on the terminal and in numbers, for recipes and other methods alike.
+#[test]
+fn versus_explains_the_difference() {
+    for method in ["exact", "layer-cam", "uniform"] {
+        let place = TempDir::new().unwrap();
+        let run = |text, versus| explain(&["--method", method, "--text", text, "--versus", versus]);
+        let said = run("a cat", "a dog").path("--out", place.path()).ok();
+        said.prints(&["\"a cat\" and not \"a dog\""]);
+        let report = json(place.path().join("explanation.json"));
+        assert_eq!((&report["text"], &report["versus"]), (&Value::from("a cat"), &Value::from("a dog")));
+        for score in ["reported", "explained"] {
+            let value = |key: &str| report["scores"][score][key].as_f64().unwrap();
+            assert!((value("text") - value("versus") - value("value")).abs() < 1e-5, "{method}");
+        }
+        let turned = run("a dog", "a cat").args(["--out", "-"]).ok().json();
+        let value = |report: &Value| report["scores"]["explained"]["value"].as_f64().unwrap();
+        assert!(value(&report).abs() > 1e-3 && (value(&report) + value(&turned)).abs() < 1e-5, "{method}");
+    }
+    let same = explain(&["--text", "a cat", "--versus", "a cat", "--out", "-"]).ok().json();
+    let warnings = same["warnings"].to_string();
+    assert!(warnings.contains("gradient of the score is zero everywhere"), "{warnings}");
+    assert!(explain(&["--text", "a cat", "--out", "-"]).ok().json()["versus"].is_null());
+}
+
+#[test]
+fn json_alone_on_standard_output() {
+    let here = TempDir::new().unwrap();
+    let said = explain(&["--text", "a cat", "--out", "-"]).within(&here).ok();
+    assert_eq!(said.json()["text"], "a cat");
+    assert_eq!((names(&here).len(), &*said.stderr), (0, ""));
+}
+
+#[test]
+fn unknown_words_are_warned_of() {
+    let place = TempDir::new().unwrap();
+    let said = explain(&["--text", "a cat qzxvw"]).path("--out", place.path()).ok();
+    said.prints(&["warning: unknown to the model", "qzxvw"]);
+    assert!(json(place.path().join("explanation.json"))["warnings"].to_string().contains("qzxvw"));
+}
+
+/// Other methods write the same report, their map and its picture; there are no parts.
+#[test]
+fn another_method_gives_one_map() {
+    let place = TempDir::new().unwrap();
+    let said = explain(&["--text", "a cat", "--method", "ablation-cam"]).path("--out", place.path()).ok();
+    said.prints(&["method ablation-cam: one map, without parts"]);
+    assert_eq!(names(&place), ["explanation.json", "overlay.png", "saliency.npy"]);
+    let report = json(place.path().join("explanation.json"));
+    assert_eq!((report["method"].as_str(), report["text"].as_str()), (Some("ablation-cam"), Some("a cat")));
+    assert!(report["decomposition"].is_null() && report["parts"].as_array().unwrap().is_empty());
+    let (shape, values) = npy(place.path().join("saliency.npy"));
+    assert_eq!(shape, [300, 451]);
+    assert!(values.contains(&1.0) && values.iter().all(|value| (0.0..=1.0).contains(value)));
+    assert_eq!(image::open(place.path().join("overlay.png")).unwrap().width(), 451);
+    // A recipe's name is a method's too.
+    let [recipe, method] =
+        ["--recipe", "--method"].map(|option| explain(&["--text", "a cat", "--out", "-", option, "paper"]).ok().json());
+    assert_eq!((&recipe["method"], &recipe["parts"]), (&method["method"], &method["parts"]));
+    decomcam(["explain", "--text", "a cat", "--method", "paper", "--recipe", "v1"])
+        .args(SIZE)
+        .arg(cat())
+        .misused(&["--recipe"]);
+}

@@ -1,0 +1,264 @@
+//! `decomcam eval` from end to end, on the repository's own photo.
+
+use crate::common::measure::measured;
+use crate::common::run::{Said, decomcam};
+use crate::common::{cat, json, numbers, root};
+use decomcam::dataset::{self, Truth};
+use decomcam::metrics::Metric;
+use decomcam::photo::Fit;
+use decomcam::{Method, Options, Photo, Session, SessionOptions, Size};
+use serde_json::Value;
+use std::fs;
+use std::path::PathBuf;
+use tempfile::TempDir;
+
+fn photos() -> PathBuf {
+    root("tests/photos")
+}
+
+/// The middle of the cat, as shares of the photo, called this.
+fn object(category: &str) -> String {
+    format!("{{\"category\": \"{category}\", \"polygon\": [0.4, 0.3, 0.6, 0.3, 0.65, 0.95, 0.35, 0.95]}}")
+}
+
+fn line(image: &str, objects: &[&str]) -> String {
+    let objects: Vec<String> =
+        objects.iter().map(|words| if words.starts_with('{') { (*words).into() } else { object(words) }).collect();
+    format!("{{\"image\": \"{image}\", \"objects\": [{}]}}\n", objects.join(", "))
+}
+
+/// A place with annotations; a run of `eval` at a small size into `out`.
+struct Place(TempDir);
+
+impl Place {
+    fn new(annotations: &str) -> Self {
+        let place = TempDir::new().unwrap();
+        fs::write(place.path().join("annotations.jsonl"), annotations).unwrap();
+        Self(place)
+    }
+
+    fn eval(&self, out: &str, more: &[&str]) -> Said {
+        let size: &[&str] = if more.contains(&"--size") { &[] } else { &["--size", "96"] };
+        decomcam(["eval"])
+            .args(size)
+            .args(more)
+            .path("--photos", photos())
+            .path("--annotations", self.0.path().join("annotations.jsonl"))
+            .path("--out", self.0.path().join(out))
+            .said()
+    }
+
+    fn read(&self, file: &str) -> String {
+        fs::read_to_string(self.0.path().join(file)).unwrap()
+    }
+
+    fn results(&self, out: &str) -> Value {
+        json(self.0.path().join(out).join("results.json"))
+    }
+}
+
+const METHODS: [&str; 2] = ["--method", "aligned,grad-cam,uniform"];
+
+#[test]
+fn eval_writes_everything_and_goes_on_where_it_was_stopped() {
+    let place = Place::new(&line("chelsea.png", &["cat", "sofa", "person"]));
+    let all = [&METHODS[..], &["--metrics", "all", "--step", "1024", "--leave-out", "person"]].concat();
+    place.eval("whole", &all).exits_with(0);
+    let results = place.results("whole");
+    assert_eq!((results["pairs"].as_u64(), results["left_out"]["by_category"].as_u64()), (Some(2), Some(1)));
+    for metric in [
+        "pointing",
+        "energy",
+        "best_iou",
+        "max_box_acc",
+        "pxap",
+        "deletion",
+        "insertion",
+        "average_drop",
+        "average_increase",
+        "road",
+    ] {
+        for method in ["aligned", "grad-cam", "uniform"] {
+            let number = |key: &str| results["methods"][method][metric][key].as_f64().unwrap();
+            assert!(number("low") <= number("mean") && number("mean") <= number("high"), "{method} {metric}");
+            let mean = (results["categories"]["cat"]["methods"][method][metric].as_f64().unwrap()
+                + results["categories"]["sofa"]["methods"][method][metric].as_f64().unwrap())
+                / 2.0;
+            assert!((number("mean_over_categories") - mean).abs() < 1e-12);
+        }
+        let mean = |method: &str| results["methods"][method][metric]["mean"].as_f64().unwrap();
+        let difference = results["differences"]["grad-cam"][metric]["mean"].as_f64().unwrap();
+        assert!((difference - (mean("grad-cam") - mean("aligned"))).abs() < 1e-12, "{metric}");
+    }
+    for (file, expected) in [("results.md", "| aligned | "), ("results.csv", "grad-cam,\"sofa\",pxap,")] {
+        assert!(place.read(&format!("whole/{file}")).contains(expected), "{file}");
+    }
+
+    // At a size at which the model knows a cat, the explanation is on it.
+    let args = ["--size", "224", "--method", "aligned,uniform", "--leave-out", "sofa,person"];
+    place.eval("known", &args).exits_with(0);
+    let known = place.results("known");
+    let cat = |method: &str, metric: &str| known["methods"][method][metric]["mean"].as_f64().unwrap();
+    assert!(cat("aligned", "pointing") == 1.0 && cat("aligned", "pxap") > 1.5 * cat("uniform", "pxap"));
+
+    // The maps of a network with shuffled weights are other maps.
+    let more =
+        ["--size", "96", "--method", "grad-cam,eigen-cam", "--leave-out", "sofa,person", "--randomise", "5", "--parts"];
+    place.eval("shuffled", &more).exits_with(0);
+    let shuffled = place.results("shuffled");
+    let stages = |method: &str| numbers(&shuffled["randomisation"][method], "mean");
+    assert!(stages("grad-cam").len() > 3 && stages("grad-cam").iter().all(|rho| rho.abs() < 0.999));
+    // Eigen-CAM does not heed what comes after the layer.
+    assert!(stages("eigen-cam")[0] > 0.999 && stages("eigen-cam").last().unwrap() < &0.999);
+
+    for way in ["ossms", "k-means", "nmf"] {
+        let share = |key: &str| shuffled["parts"][way][key]["mean"].as_f64().unwrap();
+        assert!(["best_iou", "overlap", "energy"].iter().all(|key| (0.0..=1.0).contains(&share(key))), "{way}");
+    }
+
+    // First less of it; then a stop in the middle of a line; then all: the same bytes, and nothing is computed twice.
+    place.eval("parts", &["--method", "grad-cam", "--step", "1024", "--leave-out", "person"]).exits_with(0);
+    let records = place.0.path().join("parts/records.jsonl");
+    let before = fs::read_to_string(&records).unwrap();
+    assert_eq!(before.lines().count(), 2);
+    fs::write(&records, &before[..before.len() - 20]).unwrap();
+    place.eval("parts", &[&all[..], &["--threads", "1"]].concat()).exits_with(0);
+    let files = |out: &str| ["results.json", "results.md", "results.csv"].map(|f| place.read(&format!("{out}/{f}")));
+    assert_eq!(files("parts"), files("whole"));
+    let after = fs::read_to_string(&records).unwrap();
+    assert!(after.starts_with(before.lines().next().unwrap()) && after.lines().count() == 1 + 6);
+    place.eval("parts", &all).exits_with(0);
+    assert_eq!(fs::read_to_string(&records).unwrap(), after);
+    assert_eq!(files("parts"), files("whole"));
+    // Other settings do not take these records for theirs.
+    place.eval("parts", &[&METHODS[..], &["--layer", "block10", "--leave-out", "person"]].concat()).exits_with(0);
+    assert_eq!(fs::read_to_string(&records).unwrap().lines().count(), 1 + 6 + 6);
+}
+
+#[test]
+fn bad_annotations_are_counted_named_and_skipped() {
+    let empty = object("dog").replace("0.6, 0.3, 0.65, 0.95, 0.35, 0.95", "0.4, 0.3, 0.4, 0.3");
+    let annotations = [
+        line("chelsea.png", &["cat", "qzxvw", &empty]),
+        line("README.md", &["cat"]),
+        line("gone.png", &["cat"]),
+        line("chelsea-ossms.png", &[r#"{"category": "cat", "polygon": [0.5, 0.5, 0.51, 0.5, 0.51, 0.51]}"#]),
+    ];
+    let place = Place::new(&annotations.concat());
+    let output = place.eval("out", &METHODS).exits_with(1).complains(&["4 skipped, as named above"]);
+    let results = place.results("out");
+    assert_eq!((results["pairs"].as_u64(), results["skipped_count"].as_u64()), (Some(1), Some(4)));
+    assert_eq!(results["left_out"]["mask_too_small"], 1);
+    for (problem, name) in [
+        ("missing_photo", "gone.png"),
+        ("undecodable_photo", "README.md"),
+        ("unknown_category", "qzxvw"),
+        ("empty_mask", "dog"),
+    ] {
+        let skipped = results["skipped"].as_array().unwrap().iter().find(|skipped| skipped["problem"] == problem);
+        assert!(skipped.is_some_and(|skipped| skipped.to_string().contains(name)), "{problem}");
+        assert!(output.stderr.contains(name), "{output}");
+    }
+
+    // Nothing to measure, and things that are no annotations: refused, and no results appear.
+    for (annotations, more, expected) in [
+        (&annotations[2][..], &[][..], "gone.png"),
+        (&annotations[0][..], &["--leave-out", "cat", "--leave-out", "dog", "--leave-out", "qzxvw"], "3 left out"),
+        ("", &[], "empty file"),
+        ("not json\n", &[], "line 1"),
+        ("{\"image\": \"a.png\"}\n", &[], "line 1"),
+        ("{\"images\": [], \"annotations\": 7}", &[], "COCO"),
+        ("<annotation></annotation>", &[], "<size>"),
+    ] {
+        let place = Place::new(annotations);
+        place.eval("out", more).exits_with(1).complains(&[expected]);
+        assert!(!place.0.path().join("out/results.json").exists());
+    }
+    for (more, expected) in [
+        (["--prompt", "a cat"], "--prompt"),
+        (["--layer", "nowhere"], "nowhere"),
+        (["--least-mask", "0.9"], "--most-mask"),
+    ] {
+        let place = Place::new(&annotations[0]);
+        place.eval("out", &more).exits_with(2).complains(&[expected]);
+        assert!(!place.0.path().join("out/results.json").exists());
+    }
+    let damaged = Place::new(&annotations[0]);
+    fs::create_dir(damaged.0.path().join("out")).unwrap();
+    fs::write(damaged.0.path().join("out/records.jsonl"), "words\n").unwrap();
+    damaged.eval("out", &METHODS).exits_with(1).complains(&["records.jsonl`, line 1"]);
+}
+
+#[test]
+fn labels_by_folder_have_no_masks() {
+    let place = TempDir::new().unwrap();
+    fs::create_dir_all(place.path().join("photos/tabby_cat")).unwrap();
+    fs::copy(photos().join("chelsea.png"), place.path().join("photos/tabby_cat/a.png")).unwrap();
+    let (photos, out) = (place.path().join("photos"), place.path().join("out"));
+    let eval = || {
+        let run = decomcam(["eval", "--size", "96", "--method", "grad-cam", "--step", "4096"]);
+        run.path("--photos", &photos).path("--out", &out)
+    };
+    eval().ok();
+    let results = json(out.join("results.json"));
+    assert!(results["methods"]["grad-cam"]["insertion"]["mean"].is_f64());
+    assert!(results["methods"]["grad-cam"]["pxap"].is_null() && results["categories"]["tabby cat"].is_object());
+    // What needs masks is refused without them, alone or beside what does not, and so is what shapes them; of all metrics those are meant that there can be.
+    for more in [&["--metrics", "pxap"][..], &["--metrics", "pxap,deletion"], &["--least-mask", "0.1"], &["--parts"]] {
+        eval().args(more).misused(&[more[0], "--annotations"]);
+    }
+    eval().args(["--metrics", "all"]).ok();
+}
+
+/// One pipeline and one framing: every number of `records.jsonl` is that of the map which `explain` gives, at one size and at two, whatever of the photo is
+/// seen. And no metric stands under another's name.
+#[test]
+fn every_record_is_of_explain_s_map() {
+    type Case = (&'static str, &'static [&'static str], fn(SessionOptions) -> SessionOptions, fn(Options) -> Options);
+    let same: fn(SessionOptions) -> SessionOptions = |session| session;
+    let cases: [Case; 5] = [
+        ("two sizes", &[], same, |options| options),
+        ("one size", &["--scales", "1"], same, |options| options.scales(1)),
+        ("a margin", &["--margin", "24"], |session| session.margin(24), |options| options),
+        ("not refined", &["--refine", "off"], same, |options| options.refine(false)),
+        (
+            "padded, few parts",
+            &["--fit", "pad", "--components", "3"],
+            |session| session.fit(Fit::Pad),
+            |options| options.components(3),
+        ),
+    ];
+    let place = Place::new(&line("chelsea.png", &["cat"]));
+    let annotated = dataset::read(&place.0.path().join("annotations.jsonl")).unwrap();
+    let photo = Photo::open(cat()).unwrap();
+    let mut of_exact = Vec::new();
+    for (name, args, view, tuning) in cases {
+        let methods = ["--method", "exact,layer-cam", "--metrics", "all", "--step", "2048"];
+        place.eval(name, &[&methods, args].concat()).exits_with(0);
+        let session = Session::open_with("lite", &view(SessionOptions::new().size(Size::square(96)))).unwrap();
+        let prompt = session.prompt("a cat").unwrap();
+        let records = place.read(&format!("{name}/records.jsonl"));
+        let records: Vec<Value> = records.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(records.len(), 2);
+        for record in records {
+            let method: Method = record["method"].as_str().unwrap().parse().unwrap();
+            let options = tuning(Options::new()).of_method(method);
+            let explanation = session.explain(&photo, &prompt, &options).unwrap();
+            let objects = annotated.photos[0].objects.iter();
+            let truth = Truth::new(objects, explanation.framing, photo.size(), explanation.input_size);
+            assert_eq!(record["mask"].as_f64(), Some(truth.share()));
+            for metric in Metric::ALL {
+                let expected = measured(metric, (&session, &photo, &prompt), &explanation, Some(&truth), 2048);
+                assert_eq!(record["metrics"][metric.name()], expected, "{name}, {}, {}", method.name(), metric.name());
+            }
+            assert_eq!(record["metrics"].as_object().unwrap().len(), Metric::ALL.len());
+            if method == Method::default() {
+                of_exact.push(record["metrics"].clone());
+            }
+        }
+    }
+    for (at, metrics) in of_exact.iter().enumerate() {
+        assert!(!of_exact[..at].contains(metrics), "the case makes no difference: {}", cases[at].0);
+        assert_ne!(metrics["deletion"], metrics["insertion"]);
+    }
+}

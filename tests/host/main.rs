@@ -1,0 +1,27 @@
+//! The host's tests: one program, its modules named after the rooms of `host/src` that they test.
+
+mod common;
+
+mod dataset;
+mod draw;
+mod explain;
+mod house;
+mod methods;
+mod metrics;
+mod onnx;
+mod photo;
+mod session;
+
+// What runs the command.
+#[cfg(feature = "cli")]
+mod cli;
+#[cfg(feature = "cli")]
+mod compare;
+#[cfg(feature = "cli")]
+mod eval;
+#[cfg(feature = "cli")]
+mod pool;
+#[cfg(feature = "cli")]
+mod schemas;
+#[cfg(all(feature = "cli", unix))]
+mod snapshots;

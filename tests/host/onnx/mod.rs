@@ -1,0 +1,6 @@
+//! Networks as files: every gradient rule, bundled and foreign networks, files that mean harm.
+
+mod gradient;
+#[cfg(feature = "cli")]
+mod inspect;
+mod network;
