@@ -18,6 +18,9 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
+            if let Some(usage) = error.downcast_ref::<clap::Error>() {
+                usage.exit();
+            }
             eprintln!("error: {error:#}");
             match error.downcast_ref() {
                 Some(decomcam::Error::Options(_)) => ExitCode::from(USAGE),

@@ -1,11 +1,11 @@
 //! `decomcam capture` and `decomcam replay`.
 
 use super::headings::OUTPUT;
-use super::misused;
-use super::output::{QuietArgs, print};
+use super::output::{QuietArgs, print, usage};
 use super::request::RequestArgs;
 use anyhow::{Result, ensure};
 use clap::Args;
+use clap::error::ErrorKind;
 use decomcam::Photo;
 use decomcam::board::capsule;
 use decomcam::files::{self, Files};
@@ -48,7 +48,7 @@ pub struct CaptureArgs {
 pub fn run(args: &CaptureArgs) -> Result<()> {
     let (directory, name) = (args.out.parent().unwrap_or(Path::new("")), args.out.file_name());
     let Some(name) = name.and_then(|name| name.to_str()) else {
-        misused("--out: expected the name of a file, such as cat.capsule");
+        return Err(usage(ErrorKind::ValueValidation, "--out: expected the name of a file, such as cat.capsule"));
     };
     let directory = if directory == Path::new("") { Path::new(".") } else { directory };
     let mut options = args.request.options(None);

@@ -1,12 +1,12 @@
 //! `decomcam compare`.
 
 use super::headings::{METRICS, OUTPUT, WHAT};
-use super::misused;
 use super::model::ModelArgs;
-use super::output::{QuietArgs, print, wrote};
+use super::output::{QuietArgs, print, usage, wrote};
 use super::request::{MethodsArgs, RandomArgs, TuningArgs};
 use anyhow::Result;
 use clap::Args;
+use clap::error::ErrorKind;
 use decomcam::compare::{self, CompareOptions};
 use decomcam::{Method, Photo, Question, files};
 use std::path::PathBuf;
@@ -63,9 +63,10 @@ pub fn run(args: &CompareArgs) -> Result<()> {
     asked.step = args.step;
     asked.options.check_used(&asked.methods)?;
     if args.random.seed.is_some() && !asked.methods.contains(&Method::Rise) {
-        misused(
+        return Err(usage(
+            ErrorKind::ArgumentConflict,
             "--seed has no effect without rise among the methods, because nothing else here is random; leave it out",
-        );
+        ));
     }
     files::prepare_directory(&args.out)?;
     let photo = Photo::open(&args.photo)?;

@@ -1,12 +1,12 @@
 //! `decomcam explain`.
 
 use super::headings::{ADVANCED, METHOD, OUTPUT, WHAT};
-use super::misused;
-use super::output::{QuietArgs, print, print_json, wrote};
+use super::output::{QuietArgs, print, print_json, usage, wrote};
 use super::request::RequestArgs;
 use super::values::MethodArg;
 use anyhow::Result;
 use clap::Args;
+use clap::error::ErrorKind;
 use decomcam::report::{Answer, timing_table};
 use decomcam::timings::Timings;
 use decomcam::{Photo, files};
@@ -64,7 +64,10 @@ pub fn run(args: &ExplainArgs) -> Result<()> {
     options.check_used(&[options.method])?;
     let json_only = args.out == Path::new("-");
     if json_only && args.timings {
-        misused("--timings has no effect with --out -, because the report always holds the times; leave it out");
+        return Err(usage(
+            ErrorKind::ArgumentConflict,
+            "--timings has no effect with --out -, because the report always holds the times; leave it out",
+        ));
     }
     if !json_only {
         files::prepare_directory(&args.out)?;

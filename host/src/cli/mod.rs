@@ -18,8 +18,7 @@ mod selection;
 mod values;
 
 use anyhow::Result;
-use clap::error::ErrorKind;
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 const AFTER: &str = "\
 Examples:
@@ -98,11 +97,6 @@ enum Command {
     /// State the memory that an explanation needs on a board
     #[command(after_long_help = budget::EXAMPLES)]
     Budget(budget::BudgetArgs),
-}
-
-/// Ends the program as it ends when its arguments cannot be understood.
-fn misused(message: impl std::fmt::Display) -> ! {
-    Cli::command().error(ErrorKind::ArgumentConflict, message).exit()
 }
 
 impl Cli {

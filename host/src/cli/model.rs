@@ -1,11 +1,11 @@
 //! The model and how it is run.
 
 use super::headings::{ADVANCED, MODEL, ONNX};
-use super::misused;
-use super::output::progress_bar;
+use super::output::{progress_bar, usage};
 use super::values::{ChannelOrderArg, FitArg, PresetArg};
 use anyhow::Result;
 use clap::Args;
+use clap::error::ErrorKind;
 use decomcam::model::ModelOptions;
 use decomcam::{Session, SessionOptions, Size};
 use std::path::PathBuf;
@@ -65,14 +65,16 @@ pub struct OnnxArgs {
     pub output: Option<String>,
 }
 
-/// One number for all colours, or three; another count ends the program as clap does.
-fn levels(name: &str, given: Option<&[f32]>) -> Option<[f32; 3]> {
-    match given? {
-        &[grey] => Some([grey; 3]),
-        &[red, green, blue] => Some([red, green, blue]),
-        other => {
-            let found = other.len();
-            misused(format_args!("{name}: expected one number, or three for red, green and blue; found {found}"))
+/// One number for all colours, or three.
+fn levels(name: &str, given: Option<&[f32]>) -> Result<Option<[f32; 3]>> {
+    match given {
+        None => Ok(None),
+        Some(&[grey]) => Ok(Some([grey; 3])),
+        Some(&[red, green, blue]) => Ok(Some([red, green, blue])),
+        Some(other) => {
+            let message =
+                format!("{name}: expected one number, or three for red, green and blue; found {}", other.len());
+            Err(usage(ErrorKind::WrongNumberOfValues, &message))
         }
     }
 }
@@ -84,8 +86,8 @@ impl ModelArgs {
         let mut model = ModelOptions::new().faithful(self.faithful);
         model.labels.clone_from(&onnx.labels);
         model.preset = onnx.preset.map(|preset| preset.0);
-        model.mean = levels("--mean", onnx.mean.as_deref());
-        model.std = levels("--std", onnx.std.as_deref());
+        model.mean = levels("--mean", onnx.mean.as_deref())?;
+        model.std = levels("--std", onnx.std.as_deref())?;
         model.channels = onnx.channel_order.map(|order| order.0);
         model.precision.clone_from(&onnx.precision);
         model.output.clone_from(&onnx.output);

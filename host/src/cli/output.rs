@@ -1,7 +1,8 @@
 //! What every command prints with.
 
 use anyhow::Result;
-use clap::Args;
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory as _};
 use decomcam::progress::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{self, Write};
@@ -15,6 +16,11 @@ pub struct QuietArgs {
     /// Print nothing but errors and what was skipped
     #[arg(short, long, help_heading = super::headings::OUTPUT)]
     pub quiet: bool,
+}
+
+/// An error in how the command was used, for which the exit code is 2.
+pub fn usage(kind: ErrorKind, message: &str) -> anyhow::Error {
+    super::Cli::command().error(kind, message).into()
 }
 
 /// Prints text to standard output.

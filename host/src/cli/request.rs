@@ -1,11 +1,12 @@
 //! What is explained, and how.
 
 use super::headings::{ADVANCED, METHOD, WHAT};
-use super::misused;
 use super::model::ModelArgs;
+use super::output::usage;
 use super::values::{IntegrateArg, MethodArg, RecipeArg, SignArg, SwitchArg};
 use anyhow::Result;
 use clap::Args;
+use clap::error::ErrorKind;
 use decomcam::{Method, Options, Photo, Prompt, Question, Session};
 
 /// What is decomposed, and how far.
@@ -100,7 +101,10 @@ impl RequestArgs {
         let text = match &self.text {
             Some(text) => text,
             None if session.model().manifest.classes.is_none() => {
-                misused("--text is required: say what to explain, such as --text \"a cat\"")
+                return Err(usage(
+                    ErrorKind::MissingRequiredArgument,
+                    "--text is required: say what to explain, such as --text \"a cat\"",
+                ));
             }
             None => {
                 predicted = session.predicted_class(photo, options, score)?.to_string();

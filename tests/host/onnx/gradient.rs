@@ -23,9 +23,6 @@ struct Reference {
     gradient: Vec<f32>,
 }
 
-/// Networks in the folder: a lost one is a fault, a new one changes this number.
-const NETWORKS: usize = 150;
-
 /// The layer, the output, and the gradient of sum(text * output) at the layer.
 fn compute(onnx: &[u8], reference: &Reference, pairs: Pairs) -> anyhow::Result<[Vec<f32>; 3]> {
     let shape: Vec<Option<usize>> = reference.x_shape.iter().copied().map(Some).collect();
