@@ -150,7 +150,7 @@ fn wanted_metrics(asked: &[Metric], masks: bool) -> anyhow::Result<Vec<Metric>> 
         asked => asked.contains(metric) && (masks || !metric.needs_mask()),
     };
     let wanted: Vec<Metric> = Metric::ALL.into_iter().filter(wanted).collect();
-    // Who asks for all of them means those that there can be.
+    // `all` means all metrics that can be computed.
     let all = Metric::ALL.iter().all(|metric| asked.contains(metric));
     ensure!(
         masks || all || !asked.iter().any(|metric| metric.needs_mask()),

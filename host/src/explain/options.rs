@@ -62,7 +62,7 @@ impl Integrate {
     }
 }
 
-/// An option that is set: its name, who heeds it, and why others do not.
+/// An option that is set: its name, which methods use it, and why the others do not.
 type Given = (&'static str, fn(Method) -> bool, &'static str);
 
 impl Options {
@@ -131,7 +131,7 @@ impl Options {
         Self { seed, ..self }
     }
 
-    /// Options that are set.
+    /// The options that are set.
     fn given(&self) -> Vec<Given> {
         const PARTS: &str = "it gives one map, without parts";
         let parts: fn(Method) -> bool = |method| method.recipe().is_some();
@@ -166,7 +166,7 @@ impl Options {
             .kind(Error::Options)
     }
 
-    /// Refuses those among these options that a kind of work has no use for, whatever the method.
+    /// Refuses those of these options that have no effect on a kind of work, whatever the method.
     pub(crate) fn check_unset(&self, ignored: &[&str], work: &str) -> Result<()> {
         let unused = self.given().into_iter().find(|(name, ..)| ignored.contains(name));
         let Some((name, ..)) = unused else { return Ok(()) };
