@@ -1,8 +1,9 @@
-//! Which positions look alike to the network, as a doubly stochastic matrix that moves evidence between them and makes none.
+//! How similar the activations of two positions are, as a doubly stochastic matrix: it averages a map over positions with similar activations, and keeps
+//! the map's mean.
 //!
 //! With f_i the layer's channels at position i, K_ij = max(0, cos(f_i, f_j))^2 with K_ii = 1, then scaled from both sides, K <- diag(d) K diag(d), until
-//! rows and columns sum to one. A map m becomes K m: positions that look alike share what they have, and the mean over positions, which is what a score
-//! behind average pooling sees, stays.
+//! rows and columns sum to one. A map m becomes K m: each position gets the average over positions with similar activations. The mean over positions, which
+//! is what a score behind average pooling sees, stays.
 //!
 //! # Reference
 //! The scaling: Sinkhorn and Knopp 1967, 10.2140/pjm.1967.21.343, in the symmetric form of Knight, Ruiz and Ucar 2014, 10.1137/110825753.

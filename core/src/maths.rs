@@ -314,6 +314,11 @@ impl<'s> Sum<'s> {
     }
 }
 
+/// The value, unless it is NaN or infinite.
+pub(crate) fn finite(value: f32) -> Result<f32, crate::Error> {
+    if value.is_finite() { Ok(value) } else { Err(crate::Error::NonFinite) }
+}
+
 /// x scaled in place.
 #[inline(never)]
 pub fn scale(x: &mut [f32], factor: f32) {
