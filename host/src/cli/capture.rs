@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// Arguments of `capture`.
 #[derive(Debug, Args)]
 pub struct CaptureArgs {
-    /// JPEG, PNG, WebP, BMP or GIF
+    /// JPEG, PNG, WebP, BMP, GIF, TIFF or ICO
     pub photo: PathBuf,
     /// Record activations as floats instead of the bytes that an int8 board holds
     #[arg(long)]

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 /// Arguments of `compare`.
 #[derive(Debug, Args)]
 pub struct CompareArgs {
-    /// JPEG, PNG, WebP, BMP or GIF
+    /// JPEG, PNG, WebP, BMP, GIF, TIFF or ICO
     pub photo: PathBuf,
     /// What the score is of, such as "a cat"
     #[arg(long, visible_alias = "class")]

@@ -15,7 +15,7 @@ use std::time::Instant;
 /// Arguments of `explain`.
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
-    /// JPEG, PNG, WebP, BMP or GIF
+    /// JPEG, PNG, WebP, BMP, GIF, TIFF or ICO
     pub photo: PathBuf,
     /// A recipe, or another method: that gives one map, without parts
     #[arg(long, value_name = "NAME", conflicts_with = "recipe")]

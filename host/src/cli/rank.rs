@@ -10,7 +10,7 @@ use std::path::PathBuf;
 /// Arguments of `rank`.
 #[derive(Debug, Args)]
 pub struct RankArgs {
-    /// JPEG, PNG, WebP, BMP or GIF
+    /// JPEG, PNG, WebP, BMP, GIF, TIFF or ICO
     pub photo: PathBuf,
     /// A text to score; give several
     #[arg(long, required = true)]

@@ -174,7 +174,7 @@ impl Options {
         Err(anyhow::anyhow!("--{name} has no effect with {work}; leave it out")).kind(Error::Options)
     }
 
-    /// These options for one of several methods: what it does not heed is left out.
+    /// These options for one of several methods: what it does not heed is left out, but for the layer, which they share.
     pub fn of_method(&self, method: Method) -> Self {
         let parts = method.recipe().is_some();
         Self {
@@ -191,6 +191,16 @@ impl Options {
             rise_masks: self.rise_masks.filter(|_| method == Method::Rise),
             seed: self.seed,
         }
+    }
+
+    /// What these options come to with a model for each of several methods: what a method does not heed is left out, as long as another one heeds it.
+    /// The layer is that of all of them.
+    ///
+    /// # Errors
+    /// Those of [`Options::resolve`], and options that none of the methods heeds.
+    pub fn resolve_each(&self, methods: &[Method], manifest: &Manifest) -> Result<Vec<Request>> {
+        self.check_used(methods)?;
+        methods.iter().map(|method| self.of_method(*method).resolved(manifest).kind(Error::Options)).collect()
     }
 
     /// What these options come to with a model.

@@ -312,7 +312,7 @@ fn weights_may_lie_in_a_file_beside_the_network() {
     onnx.graph.initializer[0].external_data[0] = entry("location", secret.to_str().unwrap());
     std::fs::write(&path, onnx.bytes("logits", &[1, 4])).unwrap();
     let error = format!("{:#}", reopened().unwrap_err());
-    assert!(error.contains("inside the model directory"), "{error}");
+    assert!(error.contains("a file beside the network"), "{error}");
 }
 
 // Layers that cannot be explained.
