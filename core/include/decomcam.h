@@ -14,7 +14,7 @@
 //   content after any other status.
 // - NaN and infinity are refused wherever they come in, and no result is NaN or infinite if the status is DECOMCAM_STATUS_OK.
 // - No function panics, throws, prints or uses global state: calls on different buffers may run at the same time.
-// - The same buffers give the same bits on every target.
+// - The same buffers give the same bits on every target, if decomcam_environment_ok().
 
 
 #ifndef DECOMCAM_H
@@ -50,6 +50,9 @@
 
 // Scratch of decomcam_bicubic_row(), of the width (W) of the maps.
 #define DECOMCAM_BICUBIC_SCRATCH_LEN(width) ((size_t)(width) + 4)
+
+// Workspace of an overlay, of the width (W) of the map and that of the picture.
+#define DECOMCAM_OVERLAY_WORKSPACE_LEN(width, out_width) (DECOMCAM_BICUBIC_SCRATCH_LEN(width) + (size_t)(out_width))
 
 // Workspace of decomcam_mask_scores(), of the width (W) of the OSSMs, that of the masks, and the number of OSSMs (Q).
 #define DECOMCAM_MASK_WORKSPACE_LEN(width, out_width, components) \
@@ -89,11 +92,17 @@ enum decomcam_status
   DECOMCAM_STATUS_CAPSULE_VERSION = 9,
   // Reserved.
   DECOMCAM_STATUS_CAPSULE_DAMAGED = 10,
+  // Reserved, as are the next two.
+  DECOMCAM_STATUS_NOT_A_FRAME = 11,
+  // Reserved.
+  DECOMCAM_STATUS_FRAME_VERSION = 12,
+  // Reserved.
+  DECOMCAM_STATUS_FRAME_DAMAGED = 13,
   // A pointer is null. (Numbers from 100 on are the C interface's own.)
   DECOMCAM_STATUS_NULL_POINTER = 100,
   // A pointer is not aligned for what it points to.
   DECOMCAM_STATUS_MISALIGNED = 101,
-  // The caller's scorer failed.
+  // The caller's scorer or sink failed.
   DECOMCAM_STATUS_CALLBACK = 102,
   // There is no element type, sign rule, formula or method of this number.
   DECOMCAM_STATUS_UNKNOWN_OPTION = 103,
@@ -380,6 +389,22 @@ typedef struct decomcam_masking {
   void *context;
 } decomcam_masking;
 
+// A saliency map over a picture. Filled by decomcam_overlay_init().
+typedef struct decomcam_overlay {
+  // From the layer's size to the picture's.
+  const struct decomcam_bicubic *bicubic;
+  // H x W of the layer.
+  const float *saliency;
+  // H W.
+  size_t saliency_len;
+  // Of the resampled saliency, negatives cut off.
+  struct decomcam_range range;
+} decomcam_overlay;
+
+// Where the bytes of a frame go: a serial port, a socket, a file. Called with a few bytes at a time, in order. Returns 0 on success; any other number ends
+// the frame.
+typedef int32_t (*decomcam_sink)(void *context, const uint8_t *bytes, size_t len);
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -389,6 +414,9 @@ uint32_t decomcam_version(void);
 
 // The status in words, for any number; never null.
 const char *decomcam_status_name(decomcam_status status);
+
+// 1 if the arithmetic is as the same bits everywhere need it: rounded to nearest, subnormal numbers kept (on Arm: FPSCR bits 22 to 24 zero); else 0.
+uint32_t decomcam_environment_ok(void);
 
 // Maps of floats or bytes in the order channels x height x width, row-major: ONNX, PyTorch. len is the number of elements in data. Scale is 1 and zero
 // point 0 at first. Nothing is checked here: the functions that read the maps do.
@@ -560,6 +588,52 @@ decomcam_status decomcam_mask_scores(const struct decomcam_masking *masking,
 // Row y of a mask, 0..1. row as long as the mask is wide. Only in a scorer, with the mask that it was given.
 decomcam_status decomcam_mask_row(struct decomcam_mask *mask, size_t y, float *row, size_t len);
 
+// Floats of workspace for the functions of an overlay: DECOMCAM_OVERLAY_WORKSPACE_LEN() as a function.
+size_t decomcam_overlay_workspace_len(size_t width, size_t out_width);
+
+// Prepares the drawing of a saliency map (H x W of the layer, as decomcam_explain() gives it) over a picture of bicubic's size, row by row: goes over the
+// resampled map once to find its range. bicubic and saliency must live as long as the overlay.
+//
+// The workspace takes DECOMCAM_OVERLAY_WORKSPACE_LEN(width, out_width) floats.
+decomcam_status decomcam_overlay_init(struct decomcam_overlay *overlay,
+                                      const struct decomcam_bicubic *bicubic,
+                                      const float *saliency,
+                                      size_t saliency_len,
+                                      float *workspace,
+                                      size_t workspace_len);
+
+// Row y of the overlay, in place of that row of the picture: red, green and blue of each pixel, a byte each. len is 3 * out_width.
+//
+// A pixel becomes (1 - a) picture + a colour(s), with s the saliency in 0..1, its colour in inferno, and a = 0.85 s^0.7. Pixels are those of the desktop.
+decomcam_status decomcam_overlay_rgb888(const struct decomcam_overlay *overlay,
+                                        size_t y,
+                                        float *workspace,
+                                        size_t workspace_len,
+                                        uint8_t *pixels,
+                                        size_t len);
+
+// The same for pixels of 16 bits, five of red, six of green, five of blue from the highest bit down, in the machine's byte order. len is out_width.
+decomcam_status decomcam_overlay_rgb565(const struct decomcam_overlay *overlay,
+                                        size_t y,
+                                        float *workspace,
+                                        size_t workspace_len,
+                                        uint16_t *pixels,
+                                        size_t len);
+
+// Bytes of a frame of H x W positions and Q parts; 0 if there is none of this size.
+size_t decomcam_frame_len(size_t height, size_t width, size_t components);
+
+// Packs what decomcam_explain() found into a frame, which `decomcam show` draws: decomcam_frame_len() bytes, given to sink a few at a time.
+//
+// question is what was asked; height and width are H and W of the layer; context is handed to sink. Numbers that are not finite are refused before the
+// first byte.
+decomcam_status decomcam_frame_write(const struct decomcam_explanation *explanation,
+                                     const struct decomcam_question *question,
+                                     size_t height,
+                                     size_t width,
+                                     decomcam_sink sink,
+                                     void *context);
+
 // pooled_c = mean over positions of activation_c. activations C x H x W; pooled C.
 decomcam_status decomcam_pool(const struct decomcam_maps *activations, float *pooled, size_t len);
 
@@ -648,7 +722,7 @@ decomcam_status decomcam_eigen_grad_cam(const struct decomcam_maps *activations,
                                         float *map,
                                         size_t map_len);
 
-// How much each two positions look alike to the network: max(0, cosine of their channels)^2, 1 on the diagonal, scaled so that rows and columns sum
+// How similar the activations of each two positions are: max(0, cosine of their channels)^2, 1 on the diagonal, scaled so that rows and columns sum
 // to one.
 //
 // activations C x H x W; scratch DECOMCAM_AFFINITY_SCRATCH_LEN(H * W) floats; matrix H W x H W.
@@ -658,7 +732,8 @@ decomcam_status decomcam_affinity(const struct decomcam_maps *activations,
                                   float *matrix,
                                   size_t matrix_len);
 
-// shared = matrix * map: positions that look alike share what they have, and the mean stays. matrix from decomcam_affinity(); map and shared len each.
+// shared = matrix * map: each position gets the average over positions with similar activations; the mean of the map stays. matrix from
+// decomcam_affinity(); map and shared len each.
 decomcam_status decomcam_share(const float *matrix,
                                size_t matrix_len,
                                const float *map,

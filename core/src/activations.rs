@@ -311,21 +311,23 @@ impl<'a> Maps<'a> {
         if channel >= self.layout.channels {
             return Err(Error::Shape);
         }
+        let mut run = [0.0; RUN];
+        let run = &mut run;
         match self.values {
             Values::F32(values) if self.layout.is_contiguous() => {
                 let start = channel * self.layout.channel_stride;
                 f(values.get(start..start + self.positions()).ok_or(Error::Shape)?);
                 Ok(())
             }
-            Values::F32(values) => visit(values, &self.layout, channel, |value| value, f),
-            Values::F32Words(words) => visit(words, &self.layout, channel, f32::from_le_bytes, f),
+            Values::F32(values) => visit(values, &self.layout, channel, run, |value| value, f),
+            Values::F32Words(words) => visit(words, &self.layout, channel, run, f32::from_le_bytes, f),
             Values::I8(values, quantisation) => {
                 let (scale, zero_point) = quantisation.of_channel(channel).ok_or(Error::Shape)?;
-                visit(values, &self.layout, channel, |byte| f32::from(i16::from(byte) - zero_point) * scale, f)
+                visit(values, &self.layout, channel, run, |byte| f32::from(i16::from(byte) - zero_point) * scale, f)
             }
             Values::U8(values, quantisation) => {
                 let (scale, zero_point) = quantisation.of_channel(channel).ok_or(Error::Shape)?;
-                visit(values, &self.layout, channel, |byte| f32::from(i16::from(byte) - zero_point) * scale, f)
+                visit(values, &self.layout, channel, run, |byte| f32::from(i16::from(byte) - zero_point) * scale, f)
             }
         }
     }
@@ -338,10 +340,10 @@ fn visit<T: Copy>(
     values: &[T],
     layout: &Layout,
     channel: usize,
+    run: &mut [f32; RUN],
     number: impl Fn(T) -> f32,
     f: &mut dyn FnMut(&[f32]),
 ) -> Result<(), Error> {
-    let mut run = [0.0; RUN];
     let mut len = 0;
     for y in 0..layout.height {
         // From the first value of the row to the last one; a stride of zero is that of one column.
@@ -362,7 +364,7 @@ fn visit<T: Copy>(
                 len += taken;
                 break;
             }
-            f(&run);
+            f(run);
             len = 0;
         }
     }

@@ -101,7 +101,8 @@ pub(crate) fn back(b: &[Column], factor: &[Quad], width: usize, rows: &mut [Quad
 
 /// A column of four rows of `width` quads.
 fn column(rows: &[Quad], width: usize, column: usize) -> Quad {
-    [0, 1, 2, 3].map(|row| rows.as_flattened().get(4 * row * width + column).copied().unwrap_or(0.0))
+    let entry = |row: usize| rows.as_flattened().get(4 * row * width + column).copied().unwrap_or(0.0);
+    [entry(0), entry(1), entry(2), entry(3)]
 }
 
 /// Turns the row into the vector of the reflection that leaves only its entry in `column`.

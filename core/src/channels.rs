@@ -1,6 +1,6 @@
 //! Stages 2 and 3: the weight of each channel, and the P channels that speak most for the score.
 
-use crate::{Error, Maps};
+use crate::{Error, Maps, maths};
 use heapless::Vec;
 
 /// Index of a channel: layers have at most 65,536.
@@ -60,7 +60,7 @@ pub fn top_into(weights: &[f32], top: &mut [Channel]) -> Result<(), Error> {
     if count == 0 || count > weights.len() || weights.len() > indices {
         return Err(Error::Channels);
     }
-    if weights.iter().any(|weight| !weight.is_finite()) {
+    if !maths::largest_magnitude(weights).is_finite() {
         return Err(Error::NonFinite);
     }
     for (place, channel) in top.iter_mut().zip(0..) {

@@ -21,7 +21,7 @@
 use crate::{Error, maths};
 
 /// The version that this build writes and reads.
-pub const VERSION: u8 = 1;
+pub const FORMAT_VERSION: u8 = 1;
 
 /// Bytes before the saliency.
 pub const HEADER_LEN: usize = 24;
@@ -74,7 +74,7 @@ impl Header {
         if [m0, m1, m2, m3] != MAGIC {
             return Err(Error::NotAFrame);
         }
-        if version != VERSION {
+        if version != FORMAT_VERSION {
             return Err(Error::FrameVersion);
         }
         let size = |low, high| usize::from(u16::from_le_bytes([low, high]));
@@ -146,7 +146,7 @@ impl Record<'_> {
             sink(bytes)
         };
         put(&MAGIC)?;
-        put(&[VERSION, 0])?;
+        put(&[FORMAT_VERSION, 0])?;
         for size in [self.height, self.width, parts] {
             put(&(size as u16).to_le_bytes())?;
         }
@@ -155,7 +155,10 @@ impl Record<'_> {
         put(&self.score.to_le_bytes())?;
         put_map(self.saliency, &mut put)?;
         let numbers = self.singular_values.iter().zip(self.predicted).zip(self.measured).zip(self.weights);
-        for ((((value, predicted), measured), weight), map) in numbers.zip(self.ossms.chunks(positions.max(1))) {
+        // Not zipped: that would divide by the length of a map, which a compiler may not see to be positive.
+        let mut maps = self.ossms.chunks(positions.max(1));
+        for (((value, predicted), measured), weight) in numbers {
+            let Some(map) = maps.next() else { break };
             for number in [value, predicted, measured, weight] {
                 put(&number.to_le_bytes())?;
             }

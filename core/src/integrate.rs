@@ -1,6 +1,7 @@
 //! Stages 7 and 8: from the scores of masked photos, or the closed form, to weights; from weights to the saliency map.
 
 use crate::decompose::Components;
+use crate::maths::finite;
 use crate::{Error, maths};
 
 /// How the weights of the parts come about, and which maps they weigh.
@@ -154,11 +155,13 @@ pub(crate) fn exact(components: &[f32], values: &[f32], first_order: &[f32], wei
         finite(if length > least { weight } else { 0.0 })
     };
     // A decomposition gives weights in range, what C passes may not: nothing is written then.
-    for (q, value) in values.iter().enumerate() {
-        weight(q, *value)?;
-    }
-    for (q, (place, value)) in weights.iter_mut().zip(values).enumerate() {
-        *place = weight(q, *value)?;
+    for writes in [false, true] {
+        for (q, (place, value)) in weights.iter_mut().zip(values).enumerate() {
+            let found = weight(q, *value)?;
+            if writes {
+                *place = found;
+            }
+        }
     }
     Ok(())
 }
@@ -231,13 +234,16 @@ pub fn sum(ossms: &[f32], weights: &[f32], saliency: &mut [f32]) -> Result<(), E
         finite(total)
     };
     // Each term is below 2^(exponent + 2), and there are fewer than 2^32 of them: mostly there is no need to look.
-    if exponent > 127 - 2 - 32 {
-        for position in 0..positions {
-            at(position)?;
+    let may_overflow = exponent > 127 - 2 - 32;
+    for writes in [false, true] {
+        if writes || may_overflow {
+            for (position, place) in saliency.iter_mut().enumerate() {
+                let total = at(position)?;
+                if writes {
+                    *place = total;
+                }
+            }
         }
-    }
-    for (position, place) in saliency.iter_mut().enumerate() {
-        *place = at(position)?;
     }
     Ok(())
 }
@@ -259,10 +265,6 @@ pub fn exact_sum(mean: f32, components: &[f32], weights: &[f32], saliency: &mut 
         *value += mean;
     }
     if maths::largest_magnitude(saliency).is_finite() { Ok(()) } else { Err(Error::NonFinite) }
-}
-
-fn finite(value: f32) -> Result<f32, Error> {
-    if value.is_finite() { Ok(value) } else { Err(Error::NonFinite) }
 }
 
 fn ratio(part: f32, whole: f32) -> f32 {

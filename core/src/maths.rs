@@ -16,7 +16,7 @@ pub fn sqrt(x: f32) -> f32 {
     crate::sqrt::sqrt(x)
 }
 
-/// Square root by micromath's bit trick and two Newton steps, relative error at most 5e-6 (asserted by `tests/approximate.rs`); zero for zero
+/// Square root by micromath's bit trick and two Newton steps, relative error at most 5e-6 (asserted by `tests/core/approximate.rs`); zero for zero
 /// and below.
 #[cfg(feature = "micromath")]
 #[inline]
@@ -38,7 +38,7 @@ pub fn exp(x: f32) -> f32 {
     libm::expf(x)
 }
 
-/// e^x by micromath's short series, relative error at most 3e-3 for -20..=0 (asserted by `tests/approximate.rs`).
+/// e^x by micromath's short series, relative error at most 3e-3 for -20..=0 (asserted by `tests/core/approximate.rs`).
 #[cfg(feature = "micromath")]
 #[inline]
 pub fn exp(x: f32) -> f32 {
@@ -65,7 +65,7 @@ pub(crate) fn tree(l: [f32; LANES]) -> f32 {
 }
 
 /// sum_i x_i, in lane order.
-#[inline]
+#[inline(never)]
 pub fn sum(x: &[f32]) -> f32 {
     let mut lanes = [0.0; LANES];
     add(&mut lanes, x);
@@ -158,8 +158,8 @@ pub(crate) fn add_products(lanes: &mut [f32; LANES], x: &[f32], y: &[f32]) {
 #[inline(never)]
 pub(crate) fn dot_in_units(x: &[f32], x_unit: f32, y: &[f32], y_unit: f32) -> f32 {
     let mut lanes = [0.0; LANES];
-    for (x, y) in x.chunks(LANES).zip(y.chunks(LANES)) {
-        for ((lane, a), b) in lanes.iter_mut().zip(x).zip(y) {
+    for (index, (a, b)) in x.iter().zip(y).enumerate() {
+        if let Some(lane) = lanes.get_mut(index % LANES) {
             *lane += (a * x_unit) * (b * y_unit);
         }
     }
@@ -179,9 +179,12 @@ pub fn mean(x: &[f32]) -> f32 {
     mean_of_runs(x.len(), &|see| see(x))
 }
 
+/// Shows numbers to whoever sees them, in runs as for [`add`].
+type Show<'s> = &'s dyn Fn(&mut dyn FnMut(&[f32]));
+
 /// [`mean`] of `count` numbers that are shown in runs, as for [`add`], as often as wanted.
 #[inline(never)]
-pub(crate) fn mean_of_runs(count: usize, show: &dyn Fn(&mut dyn FnMut(&[f32]))) -> f32 {
+pub(crate) fn mean_of_runs(count: usize, show: Show) -> f32 {
     let count = count as f32;
     if let Some(first) = quotient(sum_of_runs(show, 1.0, 0.0), count)
         && let Some(correction) = quotient(sum_of_runs(show, 1.0, first), count)
@@ -198,7 +201,7 @@ pub(crate) fn mean_of_runs(count: usize, show: &dyn Fn(&mut dyn FnMut(&[f32]))) 
 
 /// sum_i (unit x_i - offset)
 #[inline(never)]
-fn sum_of_runs(show: &dyn Fn(&mut dyn FnMut(&[f32])), unit: f32, offset: f32) -> f32 {
+fn sum_of_runs(show: Show, unit: f32, offset: f32) -> f32 {
     let mut lanes = [0.0; LANES];
     show(&mut |run| {
         if unit == 1.0 {
@@ -309,6 +312,11 @@ impl<'s> Sum<'s> {
             *total += value * unit;
         }
     }
+}
+
+/// The value, unless it is NaN or infinite.
+pub(crate) fn finite(value: f32) -> Result<f32, crate::Error> {
+    if value.is_finite() { Ok(value) } else { Err(crate::Error::NonFinite) }
 }
 
 /// x scaled in place.

@@ -58,7 +58,7 @@ pub struct Svd<const M: usize, const N: usize> {
 /// [`Error::NonFinite`] if an entry is NaN or infinite. Too few sweeps are not an error here: read [`Svd::convergence`].
 ///
 /// # Accuracy
-/// Residual, orthogonality and singular values within 8 sqrt(max(M, N)) 2^-23 relative to the largest singular value; asserted by `tests/svd.rs`.
+/// Residual, orthogonality and singular values within 8 sqrt(max(M, N)) 2^-23 relative to the largest singular value; asserted by `tests/core/svd.rs`.
 ///
 /// # Cost
 /// With m the smaller and n the larger of M and N: at most [`SWEEP_CAP`] sweeps of m (m - 1) / 2 pairs, 2 n operations to look at a pair and 6 (m + n) to
@@ -300,13 +300,10 @@ impl<'a> Columns<'a> {
             }
         }
         if longest != first {
-            let (a, b) = pair(self.norms, 1, first, longest)?;
-            exchange(a, b);
-            let (a, b) = pair(self.data, self.len, first, longest)?;
-            exchange(a, b);
+            exchange(self.norms, 1, first, longest)?;
+            exchange(self.data, self.len, first, longest)?;
             if let Some((data, len)) = follow {
-                let (a, b) = pair(data, *len, first, longest)?;
-                exchange(a, b);
+                exchange(data, *len, first, longest)?;
             }
         }
         Some(())
@@ -383,11 +380,14 @@ fn turn(a: &mut [f32], b: &mut [f32], half: f32, s: f32) {
     }
 }
 
-/// Two vectors change places. (`swap_with_slice` panics if the lengths differ.)
-fn exchange(a: &mut [f32], b: &mut [f32]) {
+/// Vectors `first` < `second` change places. (`swap_with_slice` panics if the lengths differ.)
+#[inline(never)]
+fn exchange(data: &mut [f32], len: usize, first: usize, second: usize) -> Option<()> {
+    let (a, b) = pair(data, len, first, second)?;
     for (a, b) in a.iter_mut().zip(b) {
         core::mem::swap(a, b);
     }
+    Some(())
 }
 
 /// Vectors `first` < `second` of those stored one after the other.

@@ -1,4 +1,4 @@
-//! Methods side by side on one photo: a labelled picture, and a table of what the score says of each map.
+//! Several methods side by side on one photo: a labelled picture, and a table of metrics.
 
 use crate::draw::{self, Sheet, Style, Tile};
 use crate::error::Sorted as _;
@@ -24,7 +24,7 @@ use std::time::Duration;
 /// The metrics of the table.
 const METRICS: [Metric; 3] = [Metric::Deletion, Metric::Insertion, Metric::AverageDrop];
 
-/// Steps of deletion and insertion unless another number of pixels is asked for.
+/// How many steps deletion and insertion take, unless a number of pixels is given.
 const STEPS: usize = 32;
 
 /// What to compare.
@@ -33,9 +33,9 @@ const STEPS: usize = 32;
 pub struct CompareOptions {
     /// The methods, each once.
     pub methods: Vec<Method>,
-    /// What the methods leave open; the method in it is not used.
+    /// The choices that the methods use; the method in it is ignored.
     pub options: Options,
-    /// Pixels that deletion and insertion change at a step; a 32nd of the input if not given.
+    /// Pixels that deletion and insertion change at each step; a 32nd of the input if not given.
     pub step: Option<usize>,
 }
 
@@ -45,7 +45,7 @@ impl Default for CompareOptions {
     }
 }
 
-/// What `comparison.json` says, and the maps.
+/// What `comparison.json` holds, and the maps.
 #[derive(Debug, Serialize)]
 pub struct Comparison {
     schema_version: u32,
@@ -56,7 +56,7 @@ pub struct Comparison {
     text: String,
     versus: Option<String>,
     scores: Scores,
-    /// Pixels that deletion and insertion change at a step.
+    /// Pixels that deletion and insertion change at each step.
     step: usize,
     methods: Vec<MethodRow>,
     warnings: Vec<String>,
@@ -75,14 +75,14 @@ struct MethodRow {
     deletion: Option<f64>,
     insertion: Option<f64>,
     average_drop: Option<f64>,
-    /// From the decoded photo to the map, the passes through the network included.
+    /// Time from the decoded photo to the map, including the passes through the network.
     ms: f64,
 }
 
 /// Compares methods on a photo.
 ///
 /// # Errors
-/// Options that none of the methods heeds, and those of the methods.
+/// Options that none of the methods uses, and the errors of the methods.
 pub fn compare(session: &Session, photo: &Photo, prompt: &Prompt, asked: &CompareOptions) -> Result<Comparison> {
     asked.options.check_unset(&["name-parts"], "compare")?;
     let manifest = &session.model().manifest;
@@ -90,7 +90,7 @@ pub fn compare(session: &Session, photo: &Photo, prompt: &Prompt, asked: &Compar
     let towers = session.towers(&requests, &prompt.explained().name, Purpose::Map)?;
     let steps = Steps::new(session.watch(), "maps and metrics", requests.len() * (1 + METRICS.len()))?;
 
-    // Each method looks anew, so that its time is that of the method alone.
+    // Each method starts from the photo again, so that its time is its own.
     let mut maps: Vec<(Map, Duration)> = Vec::new();
     for request in &requests {
         let map = || explain::map(&session.look(&towers, prompt, photo, session.threads()), request);
@@ -135,7 +135,7 @@ fn measured(
     seed: u64,
     steps: &Steps<'_>,
 ) -> Result<Vec<[Option<f64>; METRICS.len()]>> {
-    // Found before the threads start, so that it is found once.
+    // Computed before the threads start, so that it is computed once.
     look.vectors()?;
     let saliencies: Vec<Vec<f32>> = maps.iter().map(|(map, _)| map.saliency(look.size())).collect::<Result<_>>()?;
     let values = workers::each(maps.len() * METRICS.len(), look.threads(), |task| {
@@ -155,7 +155,7 @@ impl Comparison {
     /// What the terminal shows.
     pub fn table(&self) -> String {
         let mut text = format!(
-            "{}: {}\n{}; deletion, insertion and drop are of {}, {} pixels a step\n\n",
+            "{}: {}\n{}; deletion, insertion and drop measure the score {}, with {} pixels at each step\n\n",
             self.photo,
             self.headline,
             self.scores.line(),
@@ -215,8 +215,8 @@ impl Comparison {
             parts: tiles.collect(),
             style: &Style::default(),
             notes: vec![format!(
-                "Deletion and insertion: mean {} while the most salient pixels go first, or come first ({} pixels a step). Drop: the share of the score \
-                 that is lost when the photo is multiplied by the map. Good maps have low deletion, high insertion, low drop.",
+                "Deletion: the mean {} while pixels are removed, the most salient first. Insertion: the same while pixels are added ({} pixels at each step). \
+                 Drop: the share of the score that is lost when the photo is multiplied by the map. Good maps have low deletion, high insertion, low drop.",
                 reported.name, self.step
             )],
         })

@@ -16,7 +16,7 @@ pub enum Error {
     /// A model's folder, manifest, network or labels: missing, damaged, or using what this program cannot do.
     #[error("{0}")]
     Model(Cause),
-    /// A prompt that says nothing the model knows, or a class that it does not have.
+    /// A prompt in which the model knows no word, or a class that it does not have.
     #[error("{0}")]
     Prompt(Cause),
     /// An option that is out of range, has no effect, or contradicts another one.
@@ -35,7 +35,7 @@ pub enum Error {
     #[error("{0}")]
     Output(Cause),
     /// The caller's progress callback asked to stop.
-    #[error("stopped, as was asked for")]
+    #[error("stopped on request")]
     Cancelled,
 }
 

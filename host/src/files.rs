@@ -1,4 +1,4 @@
-//! Files that are written aside and appear under their names together, and what is written into them.
+//! Files that are written under temporary names and renamed together, and the formats that are written.
 
 use crate::error::Sorted as _;
 use crate::{Error, Result};
@@ -9,7 +9,7 @@ use serde::Serialize;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-/// Files that are written aside and appear under their names together.
+/// Files that are written under temporary names and renamed together once all are complete.
 pub struct Files<'a> {
     directory: &'a Path,
     written: Vec<(tempfile::NamedTempFile, PathBuf)>,
@@ -21,10 +21,10 @@ impl<'a> Files<'a> {
         Self { directory, written: Vec::new() }
     }
 
-    /// Writes one file aside.
+    /// Writes one file under a temporary name.
     ///
     /// # Errors
-    /// Those of `write`; what has no kind yet becomes [`Error::Output`].
+    /// Those of `write`; an error without a kind becomes [`Error::Output`].
     pub fn add<E: Into<anyhow::Error>>(
         &mut self,
         name: &str,
@@ -43,7 +43,7 @@ impl<'a> Files<'a> {
         Ok(())
     }
 
-    /// Lets all appear under their names, in the order in which they were added.
+    /// Renames all files to their own names, in the order in which they were added.
     ///
     /// # Errors
     /// [`Error::Output`]. If a directory stands where a file is to go, no file appears.
@@ -69,7 +69,7 @@ impl<'a> Files<'a> {
     }
 }
 
-/// A file aside, with the permissions that a new file gets (temporary files are private otherwise).
+/// A temporary file with the permissions of an ordinary new file. Temporary files are private otherwise.
 fn temporary(directory: &Path) -> anyhow::Result<tempfile::NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".decomcam-");
@@ -86,7 +86,7 @@ fn temporary(directory: &Path) -> anyhow::Result<tempfile::NamedTempFile> {
     })
 }
 
-/// Makes the directory if need be, and finds out whether it can be written to: before the work, not after it.
+/// Creates the directory if it does not exist, and checks that it can be written to, before the work starts.
 ///
 /// # Errors
 /// [`Error::Output`].
@@ -135,7 +135,7 @@ fn write_samples(
     encoder.write_image(samples, width, height, kind).map_err(Into::into).kind(Error::Output)
 }
 
-/// Takes the next values of an array.
+/// A function that takes the next values of an array.
 pub type Push<'a> = dyn FnMut(&[f32]) -> Result<()> + 'a;
 
 /// A row-major little-endian f32 array of this shape, its values as `fill` gives them.
@@ -148,4 +148,37 @@ pub fn write_npy(out: &mut dyn Write, shape: &[usize], fill: impl FnOnce(&mut Pu
     let mut array = options.writer(out).begin_nd().map_err(Into::into).kind(Error::Output)?;
     fill(&mut |values: &[f32]| array.extend(values.iter().copied()).map_err(Into::into).kind(Error::Output))?;
     array.finish().map_err(Into::into).kind(Error::Output)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_appear_together_or_not_at_all() {
+        let place = tempfile::tempdir().unwrap();
+        std::fs::create_dir(place.path().join("b")).unwrap();
+        let mut files = Files::new(place.path());
+        files.add("a", |out| out.write_all(b"a")).unwrap();
+        files.add("b", |out| out.write_all(b"b")).unwrap();
+        assert!(!place.path().join("a").exists());
+        assert!(files.publish().unwrap_err().to_string().contains("found a directory"));
+        assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 1, "nothing is left behind");
+        let mut files = Files::new(place.path());
+        files.add("a", |out| out.write_all(b"a")).unwrap();
+        assert_eq!(files.publish().unwrap(), [place.path().join("a")]);
+        let failed = Files::new(place.path()).add("c", |_| Err(std::io::Error::other("full")));
+        assert!(matches!(failed, Err(Error::Output(_))));
+        let mut files = Files::new(place.path());
+        let failed = files.add("c", |_| anyhow::Ok(()).context("").kind(Error::Model).and(Err(Error::Cancelled)));
+        assert!(matches!(failed, Err(Error::Cancelled)), "other rooms' failures keep their kind");
+    }
+
+    #[test]
+    fn arrays_have_as_many_values_as_their_shape() {
+        let mut bytes = Vec::new();
+        write_npy(&mut bytes, &[2, 1], |push| push(&[1.0]).and_then(|()| push(&[2.0]))).unwrap();
+        assert!(bytes.starts_with(b"\x93NUMPY") && bytes.ends_with(&[0, 0, 0x80, 0x3f, 0, 0, 0, 0x40]));
+        assert!(matches!(write_npy(&mut Vec::new(), &[2, 1], |push| push(&[1.0])), Err(Error::Output(_))));
+    }
 }

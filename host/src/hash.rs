@@ -1,4 +1,4 @@
-//! SHA-256, by which files are known.
+//! SHA-256 hashes, which identify files.
 
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;

@@ -1,9 +1,9 @@
-//! How long work tells its caller how far it is, and how the caller stops it.
+//! Progress: how long work tells its caller how far it has come, and how the caller stops it.
 
 use crate::{Error, Result};
 use std::ops::ControlFlow;
 
-/// How far a stretch of work is.
+/// How far one piece of work has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Progress {
@@ -11,7 +11,7 @@ pub struct Progress {
     pub counted: &'static str,
     /// How many are done.
     pub done: usize,
-    /// Out of how many.
+    /// How many there are.
     pub total: usize,
 }
 

@@ -1,11 +1,11 @@
-//! Numbers that look random and follow from a seed, the same on every machine.
+//! Pseudo-random numbers from a seed, the same on every machine.
 
 /// SplitMix64 (Steele et al., OOPSLA 2014): the same numbers from the same seed everywhere.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 
 impl Random {
-    /// Starts at a seed.
+    /// A generator that starts from a seed.
     pub const fn new(seed: u64) -> Self {
         Self(seed)
     }
@@ -29,7 +29,7 @@ impl Random {
         ((u128::from(self.bits()) * count as u128) >> 64) as usize
     }
 
-    /// Nearly normal, deviation 1: the sum of twelve uniforms less 6.
+    /// Approximately normal with standard deviation 1: the sum of twelve uniform numbers, less 6.
     pub fn normal(&mut self) -> f32 {
         ((0..12).map(|_| self.uniform()).sum::<f64>() - 6.0) as f32
     }

@@ -1,4 +1,5 @@
-//! THE loader and the one door to everything: a model that is open, its text and image towers loaded when they are first needed, and once.
+//! An open model: the one place where networks are loaded, and the one door to everything else. Text and image towers are loaded when they are first needed,
+//! and only once.
 
 use crate::encoders::head::Head;
 use crate::encoders::image::{ImageTower, TowerKey};
@@ -21,25 +22,25 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct SessionOptions {
-    /// What the model's files leave open.
+    /// Choices that the model's files leave open.
     pub model: ModelOptions,
     /// Height and width of the network's input, in pixels; the model's own if not given.
     pub size: Option<Size>,
-    /// How photos of another shape are made to fit; the model's own way if not given.
+    /// How photos of another shape are made to fit the input; the model's own way if not given.
     pub fit: Option<Fit>,
-    /// With [`Fit::Crop`]: pixels of the input that are cut off in total along the shorter side beyond the square; the model's own number if not given.
+    /// With [`Fit::Crop`]: how many pixels of the input are cut off the shorter side as well, both ends together; the model's own number if not given.
     pub margin: Option<usize>,
-    /// Worker threads; one per core if not given.
+    /// Number of worker threads; one for each core if not given.
     pub threads: Option<usize>,
 }
 
 impl SessionOptions {
-    /// Nothing chosen.
+    /// Every choice left to the model.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets what the model's files leave open.
+    /// Sets the choices that the model's files leave open.
     pub fn model(self, model: ModelOptions) -> Self {
         Self { model, ..self }
     }
@@ -49,12 +50,12 @@ impl SessionOptions {
         Self { size: Some(size), ..self }
     }
 
-    /// Sets how photos of another shape are made to fit.
+    /// Sets how photos of another shape are made to fit the input.
     pub fn fit(self, fit: Fit) -> Self {
         Self { fit: Some(fit), ..self }
     }
 
-    /// Sets the pixels that are cut off beyond the square.
+    /// Sets how many pixels are cut off the shorter side, both ends together.
     pub fn margin(self, margin: usize) -> Self {
         Self { margin: Some(margin), ..self }
     }
@@ -65,7 +66,7 @@ impl SessionOptions {
     }
 }
 
-/// A model that is open, ready to explain photos from any thread.
+/// An open model, ready to explain photos from any thread.
 ///
 /// ```
 /// use decomcam::{Options, Photo, Session};
@@ -85,19 +86,19 @@ pub struct Session {
     watch: Arc<Watch<'static>>,
     text: Shelf<(), TextTower>,
     towers: Shelf<TowerKey, ImageTower>,
-    /// Of a layer that something bypasses, why it cannot be cut there.
+    /// For a layer that something bypasses: why the network cannot be cut there.
     heads: Shelf<TowerKey, Result<Arc<Head>, String>>,
     loading: Mutex<Timings>,
 }
 
-/// What an explanation's towers are for.
+/// What towers are loaded for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// The map alone: [`explain::map`].
+    /// For the map alone: [`explain::map`].
     Map,
-    /// The map, and of DecomCAM what its parts contribute.
+    /// For the map and, with DecomCAM, the contributions of its parts.
     Explanation,
-    /// The same, or any other work that runs the network from the layer on.
+    /// For any work that runs the network from the layer on.
     FromLayer,
 }
 
@@ -127,10 +128,10 @@ impl Purpose {
 }
 
 impl Session {
-    /// Opens a bundled model by its name, a model's directory, or an ONNX file, with every choice left open.
+    /// Opens a bundled model by its name, a model's directory, or an ONNX file. Every choice is left to the model.
     ///
     /// # Errors
-    /// A model that is missing, damaged or not understood.
+    /// A model that is missing or damaged, or that this program cannot explain.
     pub fn open(model: &str) -> Result<Self> {
         Self::open_with(model, &SessionOptions::new())
     }
@@ -138,7 +139,7 @@ impl Session {
     /// Opens a model with choices.
     ///
     /// # Errors
-    /// Those of [`Session::open`], and choices that the model cannot take or has no use for.
+    /// Those of [`Session::open`], and choices that the model cannot take or that would have no effect.
     pub fn open_with(model: &str, options: &SessionOptions) -> Result<Self> {
         let mut loading = Timings::default();
         let model_options = ModelOptions { size: options.size.or(options.model.size), ..options.model.clone() };
@@ -157,12 +158,23 @@ impl Session {
         })
     }
 
-    /// The same session, telling `watch` how far long work is; [`ControlFlow::Break`] ends that work with [`Error::Cancelled`].
+    /// The same session, which now tells `watch` how far long work has come. If `watch` returns [`ControlFlow::Break`], the work ends with
+    /// [`Error::Cancelled`].
+    ///
+    /// ```no_run
+    /// # use decomcam::Session;
+    /// # use std::ops::ControlFlow;
+    /// let session = Session::open("lite")?.watching(|progress| {
+    ///     eprintln!("{} of {} {}", progress.done, progress.total, progress.counted);
+    ///     ControlFlow::Continue(())
+    /// });
+    /// # Ok::<(), decomcam::Error>(())
+    /// ```
     pub fn watching(self, watch: impl Fn(Progress) -> ControlFlow<()> + Send + Sync + 'static) -> Self {
         Self { watch: Arc::new(watch), ..self }
     }
 
-    /// Another session with the same model, the last weight tensors of its network shuffled.
+    /// Another session with the same model, in whose network the last weight tensors are shuffled.
     pub(crate) fn shuffled(&self, shuffle: Shuffle) -> Self {
         Self {
             model: Arc::clone(&self.model),
@@ -187,17 +199,17 @@ impl Session {
         &self.view
     }
 
-    /// Worker threads.
+    /// Number of worker threads.
     pub fn threads(&self) -> usize {
         self.threads
     }
 
-    /// What is told of progress.
+    /// The callback that is told of progress.
     pub fn watch(&self) -> &Watch<'static> {
         &*self.watch
     }
 
-    /// Time spent on loading so far, by stage.
+    /// Time spent on loading so far, stage by stage.
     pub fn loading(&self) -> Timings {
         unpoisoned(&self.loading).clone()
     }
@@ -209,28 +221,28 @@ impl Session {
         result
     }
 
-    /// Encodes what is asked: a text, or a text and what it is held against ([`Question`]).
+    /// Encodes a question: a text, or a text and another one that it is compared with ([`Question`]).
     ///
     /// # Errors
-    /// A text without a word that the model knows, a class that it does not have, an unknown score.
+    /// A text in which the model knows no word, a class that it does not have, or an unknown score.
     pub fn prompt<'q>(&self, question: impl Into<Question<'q>>) -> Result<Prompt> {
         let text = self.text.get(&(), || self.timed("load text tower", || TextTower::load(&self.model)))?;
         Prompt::new(&self.model.manifest, &text, question.into())
     }
 
-    /// Frees the text tower; it is loaded again if another prompt is encoded.
+    /// Frees the memory of the text tower. It is loaded again if another prompt is encoded.
     pub fn forget_text(&self) {
         self.text.clear();
     }
 
-    /// The number of the class with the largest output for a photo, of a classifier.
+    /// The number of the class that a classifier predicts for a photo: the one with the largest output.
     ///
     /// # Errors
     /// A network that fails, or an unknown layer or score.
     pub fn predicted_class(&self, photo: &Photo, options: &Options, score: Option<&str>) -> Result<usize> {
         let request = options.resolve(&self.model.manifest)?;
         let score = score.unwrap_or(&self.model.manifest.explain.explained);
-        // The towers that the explanation will take: nothing is loaded twice.
+        // The same towers that the explanation will need, so that nothing is loaded twice.
         let towers = self.towers(&[request], score, Purpose::Explanation)?;
         self.timed("predict the class", || {
             let vectors = towers.own.vectors(&self.input(photo))?;
@@ -238,13 +250,13 @@ impl Session {
         })
     }
 
-    /// The photo as the network is given it.
+    /// The network's input for a photo.
     fn input(&self, photo: &Photo) -> Vec<f32> {
         let framing = self.view.framing(photo.size());
         self.view.into_normalised(self.view.planes(photo, framing, self.view.size(), self.threads))
     }
 
-    /// The towers that requests at one layer take to explain a score.
+    /// Loads the towers that these requests, all at one layer, need to explain a score.
     ///
     /// # Errors
     /// A network that cannot be loaded for them.
@@ -289,15 +301,15 @@ impl Session {
         }
     }
 
-    /// A photo before the network.
+    /// Prepares a photo for the network.
     pub fn look<'a>(&'a self, towers: &'a Towers, prompt: &'a Prompt, photo: &'a Photo, threads: usize) -> Look<'a> {
         Look::new(towers, &self.view, prompt, photo, threads)
     }
 
-    /// Why the photo gets its score: the map of the options' method, of DecomCAM with its parts.
+    /// Explains why the photo gets its score. The result holds the map of the chosen method and, with DecomCAM, its parts.
     ///
     /// # Errors
-    /// Options that are out of range or have no effect, a network that fails, and [`Error::Cancelled`].
+    /// Options that are out of range or have no effect, a network that fails, or [`Error::Cancelled`].
     pub fn explain(&self, photo: &Photo, prompt: &Prompt, options: &Options) -> Result<Explanation> {
         let request = options.resolve(&self.model.manifest)?;
         let score = &prompt.explained().name;
@@ -313,7 +325,7 @@ impl Session {
         Ok(explanation)
     }
 
-    /// The prompts sorted by how well they fit a photo.
+    /// The prompts, sorted by how well they fit a photo.
     ///
     /// # Errors
     /// A network that fails.
@@ -335,7 +347,7 @@ impl std::fmt::Debug for Session {
     }
 }
 
-/// Things that are loaded once, by key. Two threads that want the same one wait for each other; others do not.
+/// Things that are loaded once each, by key. Two threads that need the same thing wait for each other; other threads do not.
 struct Shelf<K, V>(Mutex<Vec<(K, Place<V>)>>);
 
 /// A loaded thing, or the place that is kept for it.
@@ -374,7 +386,7 @@ impl<K: Clone + PartialEq, V> Shelf<K, V> {
     }
 }
 
-/// What is behind a lock, also if a thread panicked while it held it: loaded things are whole or absent.
+/// What is behind a lock, even if a thread panicked while it held the lock: a thing is either wholly loaded or absent.
 fn unpoisoned<T: ?Sized>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
     lock.lock().unwrap_or_else(PoisonError::into_inner)
 }

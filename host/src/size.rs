@@ -13,12 +13,12 @@ pub struct Size {
 }
 
 impl Size {
-    /// So many rows and columns.
+    /// A size of this height and width.
     pub const fn new(height: usize, width: usize) -> Self {
         Self { height, width }
     }
 
-    /// As many rows as columns.
+    /// A square.
     pub const fn square(side: usize) -> Self {
         Self { height: side, width: side }
     }
@@ -28,7 +28,7 @@ impl Size {
         self.height * self.width
     }
 
-    /// So many times as high and as wide.
+    /// This many times as high and as wide.
     pub const fn times(self, factor: usize) -> Self {
         Self { height: factor * self.height, width: factor * self.width }
     }

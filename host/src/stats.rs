@@ -13,14 +13,14 @@ pub struct Estimate {
     pub high: f64,
 }
 
-/// Resamples behind an [`Estimate`].
+/// How many resamples an [`Estimate`] is made of.
 pub const RESAMPLES: usize = 2000;
 
-/// Values in groups that are resampled together (the pairs of one photo), each a row of one or several columns; the statistic is the largest of the
-/// columns' means. One column: the mean. A column a threshold: MaxBoxAcc.
+/// Values in groups that are resampled together (the pairs of one photo), each a row of one or several columns. The statistic is the largest of the
+/// columns' means: with one column the mean, with one column for each threshold MaxBoxAcc.
 #[derive(Clone, Debug, Default)]
 pub struct Sample {
-    /// Sums of the rows, and how many.
+    /// The sum of the rows of each group, and how many rows it has.
     groups: Vec<(Vec<f64>, usize)>,
 }
 
@@ -39,7 +39,7 @@ impl Sample {
         }
     }
 
-    /// Rows in all groups.
+    /// The number of rows in all groups.
     pub fn count(&self) -> usize {
         self.groups.iter().map(|(_, count)| count).sum()
     }
@@ -65,7 +65,7 @@ impl Sample {
         self.against(&Sample { groups: vec![(vec![0.0], 1); self.groups.len()] }, seed)
     }
 
-    /// The statistic of these less that of `other`, whose groups are the same, with the interval of the difference: both are drawn together.
+    /// The difference of this statistic and that of `other`, with its interval. Both samples have the same groups, and the same groups are drawn for both.
     pub fn against(&self, other: &Sample, seed: u64) -> Option<Estimate> {
         let groups = self.groups.len();
         let difference =

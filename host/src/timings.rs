@@ -1,8 +1,8 @@
-//! Where the time goes.
+//! The time that each stage takes.
 
 use std::time::{Duration, Instant};
 
-/// Time by stage, in the order in which the stages came. Stages that run on several threads count the time of all of them.
+/// Time by stage, in the order in which the stages were run. For a stage on several threads the times of all threads are added up.
 #[derive(Clone, Debug, Default)]
 pub struct Timings {
     stages: Vec<Stage>,
@@ -11,9 +11,9 @@ pub struct Timings {
 /// One stage's time.
 #[derive(Clone, Debug)]
 pub struct Stage {
-    /// What was done.
+    /// The stage's name.
     pub name: &'static str,
-    /// For how long, all threads together.
+    /// How long it took, the times of all threads added up.
     pub time: Duration,
     /// Whether this was the network itself (a forward pass or a gradient).
     pub network: bool,
@@ -58,7 +58,7 @@ impl Timings {
     }
 }
 
-/// Largest resident memory of this process so far, in bytes. None where the system does not tell (other than Linux).
+/// The largest resident memory of this process so far, in bytes. None on systems other than Linux.
 pub fn peak_memory_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
@@ -66,7 +66,7 @@ pub fn peak_memory_bytes() -> Option<u64> {
     Some(kib * 1024)
 }
 
-/// Runs something and takes its time.
+/// Runs something and measures its time.
 pub fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
     let start = Instant::now();
     let result = work();

@@ -1,14 +1,14 @@
-//! Work shared by threads.
+//! Work that several threads share.
 
 use crate::error::Sorted as _;
 use crate::{Error, Result};
 use anyhow::anyhow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// `work(0)` to `work(count - 1)`, each done by the first of the `threads` that is free; the results in this order.
+/// Does `work(0)` to `work(count - 1)` on several threads, each by the first that is free, and returns the results in this order.
 ///
 /// # Errors
-/// That of the first number whose work failed, as far as it was begun: after a failure nothing more is.
+/// The error of the smallest number whose work failed. After a failure no more work is begun.
 pub fn each<T: Send>(count: usize, threads: usize, work: impl Fn(usize) -> Result<T> + Sync) -> Result<Vec<T>> {
     let next = AtomicUsize::new(0);
     let labour = || {
@@ -37,10 +37,10 @@ pub fn each<T: Send>(count: usize, threads: usize, work: impl Fn(usize) -> Resul
     done.into_iter().map(|(_, result)| result).collect()
 }
 
-/// Both results, found at the same time if there are two threads for it.
+/// Both results, computed at the same time if there are two threads.
 ///
 /// # Errors
-/// That of the first, or else that of the second.
+/// The error of the first, or else that of the second.
 pub fn both<A, B: Send>(
     threads: usize,
     a: impl FnOnce() -> Result<A>,

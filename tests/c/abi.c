@@ -96,7 +96,7 @@ static void versions_and_names(void) {
         for (int k = 0; k < i; k++)
             CHECK(strcmp(decomcam_status_name(numbers[i]), decomcam_status_name(numbers[k])) != 0);
     }
-    CHECK(strcmp(decomcam_status_name(11), decomcam_status_name(-1)) == 0);
+    CHECK(strcmp(decomcam_status_name(14), decomcam_status_name(-1)) == 0);
 }
 
 static void sizes(void) {
@@ -517,6 +517,96 @@ static void resampling_and_masks(void) {
     CHECK(network.calls == 0 && untouched(scores, 2) && base == MARK);
 }
 
+static void drawing(void) {
+    enum { W = 5, H = 4, LEN = DECOMCAM_OVERLAY_WORKSPACE_LEN(2, W) };
+    CHECK(decomcam_overlay_workspace_len(2, W) == LEN);
+    static const float saliency[] = {0, 1, -2, 4};
+    float *workspace = floats(LEN), *nan = copy(saliency, 4);
+    nan[3] = NOT_A_NUMBER;
+    decomcam_tap *taps = allocated(W * sizeof *taps);
+    decomcam_bicubic bicubic;
+    OK(decomcam_bicubic_init(&bicubic, 2, 2, H, W, taps));
+    decomcam_overlay overlay, blank;
+    memset(&overlay, 0x5a, sizeof overlay);
+    blank = overlay;
+    IS(NULL_POINTER, decomcam_overlay_init(NONE(decomcam_overlay), &bicubic, saliency, 4, workspace, LEN));
+    IS(NULL_POINTER, decomcam_overlay_init(&overlay, NONE(decomcam_bicubic), saliency, 4, workspace, LEN));
+    IS(NULL_POINTER, decomcam_overlay_init(&overlay, &bicubic, NONE(float), 4, workspace, LEN));
+    IS(NULL_POINTER, decomcam_overlay_init(&overlay, &bicubic, saliency, 4, NONE(float), LEN));
+    IS(SHAPE, decomcam_overlay_init(&overlay, &bicubic, saliency, 3, workspace, LEN));
+    IS(WORKSPACE_TOO_SMALL, decomcam_overlay_init(&overlay, &bicubic, saliency, 4, workspace, LEN - 1));
+    IS(NON_FINITE, decomcam_overlay_init(&overlay, &bicubic, nan, 4, workspace, LEN));
+    CHECK(memcmp(&overlay, &blank, sizeof overlay) == 0);
+    OK(decomcam_overlay_init(&overlay, &bicubic, saliency, 4, workspace, LEN));
+    CHECK(overlay.range.low == 0 && overlay.range.high > 4);
+
+    // The lower right is salient: its colour is the last of inferno, 85 parts of a hundred; the lower left, which is negative, is as it was.
+    uint8_t pixels[3 * W] = {0};
+    OK(decomcam_overlay_rgb888(&overlay, H - 1, workspace, LEN, pixels, 3 * W));
+    CHECK(pixels[3 * W - 3] == 214 && pixels[3 * W - 2] == 217 && pixels[3 * W - 1] == 139);
+    memset(pixels, 9, sizeof pixels);
+    OK(decomcam_overlay_rgb888(&overlay, H - 1, workspace, LEN, pixels, 3 * W));
+    CHECK(pixels[0] == 9 && pixels[1] == 9 && pixels[2] == 9);
+    uint16_t row[W] = {0};
+    OK(decomcam_overlay_rgb565(&overlay, H - 1, workspace, LEN, row, W));
+    CHECK(row[W - 1] == ((214 >> 3) << 11 | (217 >> 2) << 5 | 139 >> 3));
+    memset(pixels, 9, sizeof pixels);
+    memset(row, 9, sizeof row);
+    IS(SHAPE, decomcam_overlay_rgb888(&overlay, H, workspace, LEN, pixels, 3 * W));
+    IS(SHAPE, decomcam_overlay_rgb888(&overlay, 0, workspace, LEN, pixels, 3 * W - 1));
+    IS(SHAPE, decomcam_overlay_rgb888(&overlay, 0, workspace, LEN, pixels, 3 * W - 3));
+    IS(SHAPE, decomcam_overlay_rgb565(&overlay, 0, workspace, LEN, row, W - 1));
+    IS(NULL_POINTER, decomcam_overlay_rgb888(NONE(decomcam_overlay), 0, workspace, LEN, pixels, 3 * W));
+    IS(NULL_POINTER, decomcam_overlay_rgb888(&overlay, 0, NONE(float), LEN, pixels, 3 * W));
+    IS(NULL_POINTER, decomcam_overlay_rgb888(&overlay, 0, workspace, LEN, NONE(uint8_t), 3 * W));
+    IS(NULL_POINTER, decomcam_overlay_rgb565(&overlay, 0, workspace, LEN, NONE(uint16_t), W));
+    IS(WORKSPACE_TOO_SMALL, decomcam_overlay_rgb888(&overlay, 0, workspace, LEN - 1, pixels, 3 * W));
+    for (int i = 0; i < 3 * W; i++)
+        CHECK(pixels[i] == 9 && row[i / 3] == 0x0909);
+}
+
+struct wire {
+    uint8_t bytes[200];
+    size_t len, limit;
+};
+
+static int32_t send_to(void *context, const uint8_t *bytes, size_t len) {
+    struct wire *wire = context;
+    if (wire->len + len > wire->limit)
+        return -1;
+    memcpy(wire->bytes + wire->len, bytes, len);
+    wire->len += len;
+    return 0;
+}
+
+static void frames(void) {
+    float components[] = {0, 2, 1, 0}, values[] = {3}, map[] = {0, 0, 0, 0}, predicted[] = {1}, measured[] = {0.5f};
+    float weights[] = {1}, saliency[] = {0, 2, 1, 0};
+    decomcam_parts parts = {components, 1, 4, values, 1, map, 1, {1, 0, 0, 1}};
+    decomcam_explanation why = {2.5f, parts, predicted, measured, weights, saliency, map, NULL, 0};
+    static const size_t versus = 7;
+    decomcam_question question = {.class_index = 3, .versus = &versus};
+    struct wire wire = {{0}, 0, 200};
+    CHECK(decomcam_frame_len(2, 2, 1) == 24 + 8 + 24 + 4 && decomcam_frame_len(0, 2, 1) == 0);
+    OK(decomcam_frame_write(&why, &question, 2, 2, send_to, &wire));
+    static const uint8_t start[] = {'D', 'C', 'F', 'R', 1, 0, 2, 0, 2, 0, 1, 0, 3, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0x20, 0x40};
+    CHECK(wire.len == decomcam_frame_len(2, 2, 1) && memcmp(wire.bytes, start, sizeof start) == 0);
+    CHECK(wire.bytes[28] == 0 && wire.bytes[29] == 255 && wire.bytes[30] == 128 && wire.bytes[31] == 0);
+    wire = (struct wire){{0}, 0, 30};
+    IS(CALLBACK, decomcam_frame_write(&why, &question, 2, 2, send_to, &wire));
+    wire.len = 0;
+    IS(NULL_POINTER, decomcam_frame_write(NONE(decomcam_explanation), &question, 2, 2, send_to, &wire));
+    IS(NULL_POINTER, decomcam_frame_write(&why, NONE(decomcam_question), 2, 2, send_to, &wire));
+    IS(NULL_POINTER, decomcam_frame_write(&why, &question, 2, 2, (decomcam_sink)0, &wire));
+    IS(SHAPE, decomcam_frame_write(&why, &question, 2, 3, send_to, &wire));
+    why.saliency = NULL;
+    IS(NULL_POINTER, decomcam_frame_write(&why, &question, 2, 2, send_to, &wire));
+    why.saliency = saliency;
+    saliency[3] = NOT_A_NUMBER;
+    IS(NON_FINITE, decomcam_frame_write(&why, &question, 2, 2, send_to, &wire));
+    CHECK(wire.len == 0);
+}
+
 static void linear_head(void) {
     // Three classes on two channels.
     static const float matrix[] = {1, 2, 3, -1, 0, 0.5f}, bias[] = {0.5f, 0, -1}, pooled[] = {2, 4};
@@ -864,6 +954,9 @@ int main(void) {
     decomposition();
     integration();
     resampling_and_masks();
+    CHECK(decomcam_environment_ok() == 1);
+    drawing();
+    frames();
     linear_head();
     everything_at_once();
     class_activation_maps();

@@ -1,8 +1,11 @@
 //! From maps to pictures.
 
 use decomcam::Size;
-use decomcam::draw::{Sheet, Style, Tile, overlay, sheet, tile_size};
-use decomcam::photo::Rect;
+use decomcam::draw::{
+    ColourMap, PARTS_A_PAGE, Sheet, Style, Tile, Titled, copy, heatmap, overlay, pages, regions, sheet, tile_size,
+    titled,
+};
+use decomcam::photo::{Framing, Placement, Rect};
 use image::{Rgb, RgbImage};
 use std::sync::LazyLock;
 
@@ -166,7 +169,7 @@ fn any_text_can_be_drawn() {
     let map = vec![1.0; 208 * 300];
     let draw = |title: &str| sheet(&small_sheet(&photo, &map, title, vec![])).unwrap();
     assert_eq!(draw("\u{5199}\u{771f} caf\u{e9}"), draw("Xie Zhen caf\u{e9}"), "other scripts are spelled");
-    assert_eq!(draw("\u{43a}\u{43e}\u{442} \u{1f431}"), draw("kot cat"), "emoji are named");
+    assert_eq!(draw("\u{43a}\u{43e}\u{442} \u{1f431}\u{fe0f}!"), draw("kot [cat]!"), "emoji are named");
     assert_ne!(draw("\u{142}\u{e9}"), draw("le"), "Latin letters are drawn");
     assert_eq!(draw("\u{201c}a\u{a0}cat\u{201d}\n"), draw("\"a cat\" "));
     let long = "a very long prompt ".repeat(1000);
@@ -184,4 +187,180 @@ fn any_text_can_be_drawn() {
         let many = Sheet { subtitle: words(subtitle), notes: words(notes), ..small_sheet(&photo, &map, "cat", vec![]) };
         assert!(sheet(&many).unwrap().height() > one.height() + 100);
     }
+}
+
+/// What the eye takes for lightness: CIE's L* of the luminance.
+fn lightness(colour: [u8; 3]) -> f64 {
+    let [red, green, blue] = colour.map(|sample| {
+        let share = f64::from(sample) / 255.0;
+        if share <= 0.04045 { share / 12.92 } else { ((share + 0.055) / 1.055).powf(2.4) }
+    });
+    let luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+    if luminance > 0.008856 { 116.0 * luminance.cbrt() - 16.0 } else { 903.3 * luminance }
+}
+
+#[test]
+fn colours_grow_evenly_lighter() {
+    for map in ColourMap::ALL {
+        assert_eq!(map.name().parse::<ColourMap>().unwrap(), map);
+        if map.is_signed() {
+            continue;
+        }
+        let levels: Vec<f64> = (0..=16).map(|step| lightness(map.colour(step as f32 / 16.0))).collect();
+        let step = (levels[16] - levels[0]) / 16.0;
+        assert!(step > 3.0, "{map} spans {}", 16.0 * step);
+        for pair in levels.windows(2) {
+            assert!((pair[1] - pair[0] - step).abs() < 0.75 * step, "{map}: {levels:?}");
+        }
+        assert_eq!([map.colour(-1.0), map.colour(f32::NAN), map.colour(7.0)], [0.0, 0.0, 1.0].map(|v| map.colour(v)));
+    }
+    assert!("jet".parse::<ColourMap>().unwrap_err().to_string().contains("inferno, magma"));
+}
+
+#[test]
+fn both_sides_of_a_signed_map_can_be_told_apart() {
+    let [less, more] = [-1.0, 1.0].map(|value| ColourMap::BlueOrange.colour(value));
+    // Red-green blind people tell blue from yellow, and grey printers show lightness.
+    let yellowness = |[red, green, blue]: [u8; 3]| f64::from(red) / 2.0 + f64::from(green) / 2.0 - f64::from(blue);
+    assert!(yellowness(less) > 100.0 && yellowness(more) < -50.0);
+    let photo = RgbImage::from_pixel(5, 1, Rgb([120; 3]));
+    let style = Style::default().colours(ColourMap::BlueOrange).contours([]);
+    let seen = Rect::whole(Size::new(1, 5));
+    let picture = overlay(&photo, &[-1.0, -0.5, 0.0, 0.5, 1.0], seen, &style).unwrap();
+    let blues: Vec<u8> = picture.pixels().map(|pixel| pixel.0[2]).collect();
+    assert!(blues.windows(2).all(|pair| pair[0] < pair[1]), "{blues:?}");
+    assert_eq!(blues[2], 120, "zero leaves the photo alone");
+}
+
+#[test]
+fn opacity_is_the_caller_s() {
+    let photo = RgbImage::from_pixel(2, 1, Rgb([100; 3]));
+    let seen = Rect::whole(Size::new(1, 2));
+    let draw = |alpha| {
+        let style = Style::default().colours(ColourMap::Grey).contours([]).alpha(alpha).unwrap();
+        overlay(&photo, &[1.0, 0.0], seen, &style).unwrap().get_pixel(0, 0).0
+    };
+    assert_eq!([draw(0.0), draw(0.5), draw(1.0)], [[100; 3], [178; 3], [255; 3]]);
+    for wrong in [-0.1, 1.1, f32::NAN] {
+        assert!(Style::default().alpha(wrong).unwrap_err().to_string().contains("from 0 to 1"));
+    }
+}
+
+#[test]
+fn contours_go_around_what_is_above_them() {
+    let (photo, size) = (RgbImage::from_pixel(20, 20, Rgb([100; 3])), Size::square(20));
+    let map: Vec<f32> = (0..400)
+        .map(|at| if (5..15).contains(&(at / 20)) && (5..15).contains(&(at % 20)) { 0.6 } else { 0.2 })
+        .collect();
+    let draw = |contours: &[f32]| {
+        let style = Style::default().alpha(0.0).unwrap().contours(contours.iter().copied());
+        overlay(&photo, &map, Rect::whole(size), &style).unwrap()
+    };
+    let picture = draw(&[0.5]);
+    let at = |y: u32, x: u32| picture.get_pixel(x, y).0[0];
+    assert!(at(5, 10) > 200 && at(14, 10) > 200 && at(10, 5) > 200 && at(10, 14) > 200, "a light line inside");
+    assert!(at(4, 10) < 60 && at(15, 10) < 60 && at(10, 4) < 60 && at(10, 15) < 60, "a dark one outside");
+    assert_eq!([at(10, 10), at(0, 0), at(4, 4)], [100; 3]);
+    assert_eq!(draw(&[]), photo);
+    assert_eq!(draw(&[0.1, 0.7]), photo, "nothing crosses these");
+    let signed: Vec<f32> = map.iter().map(|value| -value).collect();
+    let style = Style::default().alpha(0.0).unwrap().colours(ColourMap::BlueOrange);
+    assert_eq!(overlay(&photo, &signed, Rect::whole(size), &style).unwrap(), picture, "both signs have contours");
+}
+
+#[test]
+fn a_titled_picture_holds_its_words_and_its_scale() {
+    let picture = RgbImage::from_pixel(500, 100, Rgb([1, 2, 3]));
+    let style = Style::default();
+    let draw = |title, subtitle: &[&str], scale| {
+        let subtitle = subtitle.iter().map(|&line| line.to_owned()).collect();
+        titled(&Titled { picture: &picture, title, subtitle, scale, notes: vec![], style: &style })
+    };
+    let whole = draw("\"a cat\"", &["cosine 0.4"], ["none", "most"]);
+    assert_eq!(whole.width(), 556);
+    let inner = whole.pixels().filter(|pixel| pixel.0 == [1, 2, 3]).count();
+    assert_eq!(inner, 50_000, "the picture is there, unscaled");
+    assert_ne!(whole, draw("\"a dog\"", &["cosine 0.4"], ["none", "most"]));
+    assert_ne!(whole, draw("\"a cat\"", &["cosine 0.5"], ["none", "most"]));
+    assert_ne!(whole, draw("\"a cat\"", &["cosine 0.4"], ["dog", "most"]));
+    assert_ne!(whole, draw("\"a cat\"", &["cosine 0.4"], ["none", "cat"]));
+    assert!(draw("\"a cat\"", &[&"long ".repeat(100)], ["none", "most"]).height() > whole.height() + 100);
+    let narrow = RgbImage::from_pixel(20, 700, Rgb([1, 2, 3]));
+    let narrow = titled(&Titled {
+        picture: &narrow,
+        title: "a cat",
+        subtitle: vec![],
+        scale: ["a very long name of the one", "and of the other"],
+        notes: vec![],
+        style: &style,
+    });
+    assert!(narrow.width() >= 360);
+}
+
+#[test]
+fn many_parts_take_several_pages() {
+    let photo = rough();
+    let map = vec![0.5; 208 * 300];
+    let draw = |count| pages(&small_sheet(&photo, &map, "cat", vec![tile(&map, &["#1"]); count])).unwrap();
+    assert_eq!([0, 1, PARTS_A_PAGE, PARTS_A_PAGE + 1, 60].map(|count| draw(count).len()), [1, 1, 1, 2, 5]);
+    assert_eq!(draw(3)[0], sheet(&small_sheet(&photo, &map, "cat", vec![tile(&map, &["#1"]); 3])).unwrap());
+    assert!(draw(60).iter().all(|page| page.width() < 2000 && page.height() < 1400));
+}
+
+#[test]
+fn copies_and_heatmaps() {
+    let photo = RgbImage::from_pixel(400, 300, Rgb([9; 3]));
+    assert_eq!(copy(&photo, 200).dimensions(), (200, 150));
+    assert_eq!(copy(&photo, 400), photo);
+    assert_eq!(copy(&RgbImage::new(4000, 1), 10).dimensions(), (10, 1));
+    let grey = heatmap(&[0.0, 1.0, 0.5, -3.0, 7.0, f32::NAN], Size::new(2, 3)).unwrap();
+    assert_eq!((grey.as_raw(), grey.dimensions()), (&vec![0, 255, 128, 0, 255, 0], (3, 2)));
+    assert!(heatmap(&[0.0; 6], Size::new(2, 2)).is_err() && heatmap(&[0.0; 3], Size::new(2, 2)).is_err());
+}
+
+#[test]
+fn a_map_lies_where_the_model_saw_the_photo() {
+    let framing = Framing { top: 0, left: 50, size: Size::square(100) };
+    let placement = Placement::new(Size::square(2), framing, Size::new(100, 200));
+    assert_eq!(placement.seen(), Rect::new(0, 50, Size::square(100)));
+    let map = [1.0, 0.0, 0.0, -4.0];
+    let saliency = placement.saliency(&map).unwrap();
+    let at = |map: &[f32], y: usize, x: usize| map[200 * y + x];
+    assert_eq!([at(&saliency, 50, 49), at(&saliency, 99, 149), at(&saliency, 50, 150)], [0.0; 3]);
+    assert!(at(&saliency, 0, 50) > 0.9);
+    let signed = placement.signed(&map).unwrap();
+    assert_eq!(signed.iter().copied().fold(f32::INFINITY, f32::min), -1.0);
+    assert!(at(&signed, 0, 50) > 0.2 && at(&signed, 99, 149) < -0.9 && at(&signed, 50, 10) == 0.0);
+    // The part that was seen, alone and smaller.
+    let small = placement.on_seen().on_copy(Size::square(50)).saliency(&map).unwrap();
+    assert_eq!(small.len(), 2500);
+    for (y, x) in [(0, 0), (10, 20), (40, 5)] {
+        assert!((small[50 * y + x] - at(&saliency, 2 * y, 50 + 2 * x)).abs() < 0.05, "{y}, {x}");
+    }
+    assert!(placement.saliency(&[0.0; 5]).is_err());
+}
+
+#[test]
+fn regions_are_boxes_by_their_share() {
+    #[rustfmt::skip]
+    let map = [
+        0.1, 0.0, 0.0, 0.0, 0.5,
+        0.0, 1.0, 0.0, 0.0, 0.0,
+        0.0, 0.0, 0.6, 0.0, -9.0,
+        0.0, 0.0, 0.0, 0.0, 0.8,
+    ];
+    let size = Size::new(4, 5);
+    let found = |threshold| -> Vec<(Rect, f64)> {
+        let round = |share: f64| (100.0 * share).round() / 100.0;
+        regions(&map, size, threshold).unwrap().iter().map(|region| (region.bounds, round(region.share))).collect()
+    };
+    let [corner, dot, pair] = [Rect::pixel(3, 4), Rect::pixel(0, 4), Rect::new(1, 1, Size::square(2))];
+    assert_eq!(found(0.5), [(pair, 0.53), (corner, 0.27), (dot, 0.17)]);
+    assert_eq!(found(0.7), [(Rect::pixel(1, 1), 0.33), (corner, 0.27)]);
+    assert_eq!(found(1.0), [(Rect::pixel(1, 1), 0.33)]);
+    assert!(regions(&[0.0; 20], size, 0.5).unwrap().is_empty());
+    for wrong in [0.0, -0.5, 1.5, f32::NAN] {
+        assert!(regions(&map, size, wrong).unwrap_err().to_string().contains("above 0 and at most 1"));
+    }
+    assert!(regions(&map[1..], size, 0.5).is_err());
 }

@@ -145,7 +145,7 @@ fn bad_annotations_are_counted_named_and_skipped() {
         line("chelsea-ossms.png", &[r#"{"category": "cat", "polygon": [0.5, 0.5, 0.51, 0.5, 0.51, 0.51]}"#]),
     ];
     let place = Place::new(&annotations.concat());
-    let output = place.eval("out", &METHODS).exits_with(1).complains(&["4 skipped, as named above"]);
+    let output = place.eval("out", &METHODS).exits_with(1).complains(&["4 skipped and named above"]);
     let results = place.results("out");
     assert_eq!((results["pairs"].as_u64(), results["skipped_count"].as_u64()), (Some(1), Some(4)));
     assert_eq!(results["left_out"]["mask_too_small"], 1);

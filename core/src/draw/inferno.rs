@@ -1,4 +1,4 @@
-//! The colours of saliency: inferno (Smith and van der Walt, https://bids.github.io/colormap/) in 256 levels, and how much of each is laid over the photo.
+//! The colours of saliency: inferno (Smith and van der Walt, <https://bids.github.io/colormap/>) in 256 levels, and how much of each is laid over the photo.
 //! `tests/core/draw.rs` checks them against what they are made of.
 
 /// Red, green and blue of each level.

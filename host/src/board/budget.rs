@@ -1,4 +1,4 @@
-//! What an explanation costs on a board, before anything is linked.
+//! How much memory an explanation needs on a board, known before anything is linked.
 
 use crate::error::Sorted as _;
 use crate::{Error, Result};
@@ -7,7 +7,7 @@ use decomcam_core::channels::Channel;
 use decomcam_core::{decompose, resample};
 use std::fmt::Write as _;
 
-/// What `tests/firmware/run` measured and wrote: a line of names, then a line a board and layer.
+/// What `tests/firmware/run` measured: a line of names, then one line for each board and layer.
 const BOARDS: &str = include_str!("boards.tsv");
 
 /// Names of the boards in that table.
@@ -65,7 +65,7 @@ impl Budget {
         line("upsampling to 224 x 224, row by row", tap * 224 + 4 * (224 + resample::scratch_len(positions)));
         let _ = writeln!(
             text,
-            "\nNo heap. Workspace does not grow with the channels: they stream through. A channel index takes {} bytes.",
+            "\nThe core uses no heap. The workspace does not grow with the number of channels, because channels are read one after the other. A channel index takes {} bytes.",
             size_of::<Channel>()
         );
         text + &measured()

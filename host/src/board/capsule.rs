@@ -1,4 +1,4 @@
-//! Capsules on the desktop: record what a photo gave, and compute a recording again.
+//! Capsules on the desktop: records an explanation, and computes a recording again.
 
 use crate::encoders::activations::Steps;
 use crate::error::Sorted as _;
@@ -14,21 +14,21 @@ use std::path::Path;
 /// Height and width of the upsampled saliency whose hash a capsule holds.
 pub const OUT_SIDE: usize = 56;
 
-/// Refuses options whose explanation no capsule can hold.
+/// Refuses options whose explanation a capsule cannot hold.
 ///
 /// # Errors
-/// [`Error::Options`]: more than the core's own decomposition of one pass of the network.
+/// [`Error::Options`] for anything but the decomposition of one pass of the network, which is what the core computes.
 pub fn check(options: &Options) -> Result<()> {
     let recipe = options.method.recipe();
-    // `exact` looks twice and averages over similar positions unless told otherwise.
+    // `exact` takes two sizes and affinity unless told otherwise.
     let exact = recipe == Some(Recipe::Exact);
     let scales = options.scales.unwrap_or(if exact { 2 } else { 1 });
     let affinity = options.affinity.unwrap_or(exact);
-    options.check_unset(&["refine"], "a capsule, whose map is the decomposition's own")?;
+    options.check_unset(&["refine"], "a capsule, whose map is that of the decomposition")?;
     one_pass(options.method, scales, affinity, options.channels).kind(Error::Options)
 }
 
-/// The core's own decomposition of one pass of the network, of `exact` with all channels.
+/// Refuses everything but the decomposition of one pass of the network, with `exact` of all channels: that is what the core computes.
 fn one_pass(method: Method, scales: usize, affinity: bool, channels: Option<usize>) -> anyhow::Result<()> {
     ensure!(
         method.recipe().is_some(),
@@ -39,7 +39,7 @@ fn one_pass(method: Method, scales: usize, affinity: bool, channels: Option<usiz
     ensure!(
         scales == 1 && !affinity && !(exact && channels.is_some()),
         "a capsule holds the decomposition of one pass of the network; expected --scales 1 and --affinity off, and of exact all channels; \
-         or leave them and --recipe out"
+         or leave out all of them and --recipe"
     );
     Ok(())
 }
@@ -54,7 +54,7 @@ pub fn usual_options() -> Options {
 /// the range of the layer.
 ///
 /// # Errors
-/// An explanation that no capsule can hold, and a layer that the core cannot decompose once it is quantised.
+/// An explanation that a capsule cannot hold, and a layer that the core cannot decompose after quantisation.
 pub fn record(explanation: &Explanation, floats: bool) -> Result<Vec<u8>> {
     let request = &explanation.request;
     one_pass(request.method, request.scales, request.affinity, request.channels).kind(Error::Options)?;
@@ -114,7 +114,7 @@ fn quantised(activations: &[f32], channels: usize, steps: Option<Steps>) -> (Vec
     ((0..activations.len()).map(byte).collect(), scale, zero_point)
 }
 
-/// Each stage of a capsule computed again: equal, or where it first differs.
+/// Each stage of a capsule, computed again: equal, or where it first differs.
 pub type Replay = Vec<(Stage, Option<Difference>)>;
 
 /// Reads a capsule and computes it again.
@@ -148,7 +148,7 @@ fn computed_again(bytes: &[u8]) -> anyhow::Result<Replay> {
     Ok(stages)
 }
 
-/// A replay in words, a line a stage.
+/// A replay in words, one line for each stage.
 pub fn table(replay: &Replay) -> String {
     let mut text = String::new();
     for (stage, difference) in replay {

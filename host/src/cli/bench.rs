@@ -1,5 +1,6 @@
 //! `decomcam bench`.
 
+use super::headings::OUTPUT;
 use super::output::{print, print_json};
 use super::request::RequestArgs;
 use anyhow::Result;
@@ -10,20 +11,28 @@ use decomcam::timings::peak_memory_bytes;
 use std::path::PathBuf;
 use std::time::Instant;
 
+/// What the end of `bench --help` shows.
+pub const EXAMPLES: &str = "\
+Examples:
+  decomcam bench photo.jpg -t \"a cat\" --repeat 20
+      The default recipe, the median of 20 explanations.
+  decomcam bench photo.jpg -t \"a cat\" --recipe aligned --threads 1 --json
+      Another recipe on one thread, as JSON.";
+
 /// Arguments of `bench`.
 #[derive(Debug, Args)]
 pub struct BenchArgs {
-    /// JPEG, PNG, WebP, BMP, GIF, TIFF or ICO
+    /// The photo: JPEG, PNG, WebP, BMP, GIF, TIFF or ICO
     pub photo: PathBuf,
-    /// Explanations to take the median of, after one that is not counted
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
-    pub repeat: u16,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
     /// The explanation that is asked for.
     #[command(flatten)]
     pub request: RequestArgs,
+    /// Number of explanations that the median is taken of, after one that is not counted
+    #[arg(long, value_name = "N", help_heading = OUTPUT, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
+    pub repeat: u16,
+    /// Print JSON
+    #[arg(long, help_heading = OUTPUT)]
+    pub json: bool,
 }
 
 /// Measures repeated explanations.
@@ -31,7 +40,7 @@ pub fn run(args: &BenchArgs) -> Result<()> {
     let start = Instant::now();
     let options = args.request.options(None);
     let photo = Photo::open(&args.photo)?;
-    let session = args.request.open()?.watching(|_| std::ops::ControlFlow::Continue(()));
+    let session = args.request.open(true)?;
     let prompt = args.request.prompt(&session, &photo, &options)?;
     session.explain(&photo, &prompt, &options)?;
     let first = start.elapsed();

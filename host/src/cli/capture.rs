@@ -1,35 +1,55 @@
 //! `decomcam capture` and `decomcam replay`.
 
-use super::output::print;
+use super::headings::OUTPUT;
+use super::output::{QuietArgs, print, usage};
 use super::request::RequestArgs;
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::Args;
+use clap::error::ErrorKind;
 use decomcam::Photo;
 use decomcam::board::capsule;
 use decomcam::files::{self, Files};
 use std::path::{Path, PathBuf};
 
+/// What the end of `capture --help` shows.
+pub const EXAMPLES: &str = "\
+Examples:
+  decomcam capture photo.jpg -t \"a cat\" -o cat.capsule
+      The activations as the bytes that an int8 board holds.
+  decomcam capture photo.jpg -t \"a cat\" --floats --components 5 -o cat.capsule
+      The activations as floats, and five parts.";
+
+/// What the end of `replay --help` shows.
+pub const REPLAY_EXAMPLES: &str = "\
+Examples:
+  decomcam replay cat.capsule
+      One line for each stage; the exit code is 1 if a stage differs.";
+
 /// Arguments of `capture`.
 #[derive(Debug, Args)]
 pub struct CaptureArgs {
-    /// JPEG, PNG, WebP, BMP, GIF, TIFF or ICO
+    /// The photo: JPEG, PNG, WebP, BMP, GIF, TIFF or ICO
     pub photo: PathBuf,
-    /// Record activations as floats instead of the bytes that an int8 board holds
-    #[arg(long)]
-    pub floats: bool,
-    /// The file to write
-    #[arg(long, value_name = "FILE", default_value = "explanation.capsule")]
-    pub out: PathBuf,
     /// The explanation that is asked for.
     #[command(flatten)]
     pub request: RequestArgs,
+    /// The file to write
+    #[arg(short, long, value_name = "FILE", default_value = "explanation.capsule", help_heading = OUTPUT)]
+    pub out: PathBuf,
+    /// Record the activations as floats instead of the bytes of an int8 board
+    #[arg(long, help_heading = OUTPUT)]
+    pub floats: bool,
+    /// How much is said.
+    #[command(flatten)]
+    pub quiet: QuietArgs,
 }
 
 /// Records an explanation.
 pub fn run(args: &CaptureArgs) -> Result<()> {
     let (directory, name) = (args.out.parent().unwrap_or(Path::new("")), args.out.file_name());
-    let name =
-        name.and_then(|name| name.to_str()).context("--out: expected the name of a file, such as cat.capsule")?;
+    let Some(name) = name.and_then(|name| name.to_str()) else {
+        return Err(usage(ErrorKind::ValueValidation, "--out: expected the name of a file, such as cat.capsule"));
+    };
     let directory = if directory == Path::new("") { Path::new(".") } else { directory };
     let mut options = args.request.options(None);
     if args.request.recipe.is_none() {
@@ -38,19 +58,22 @@ pub fn run(args: &CaptureArgs) -> Result<()> {
     capsule::check(&options)?;
     files::prepare_directory(directory)?;
     let photo = Photo::open(&args.photo)?;
-    let session = args.request.open()?;
+    let session = args.request.open(args.quiet.quiet)?;
     let prompt = args.request.prompt(&session, &photo, &options)?;
     let bytes = capsule::record(&session.explain(&photo, &prompt, &options)?, args.floats)?;
     let mut files = Files::new(directory);
     files.add(name, |out| out.write_all(&bytes))?;
     files.publish()?;
+    if args.quiet.quiet {
+        return Ok(());
+    }
     print(&format!("wrote {} ({} bytes)\n", args.out.display(), bytes.len()))
 }
 
 /// Arguments of `replay`.
 #[derive(Debug, Args)]
 pub struct ReplayArgs {
-    /// A file that `capture` wrote
+    /// A file that `decomcam capture` wrote
     pub capsule: PathBuf,
 }
 

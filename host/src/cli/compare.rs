@@ -1,60 +1,83 @@
 //! `decomcam compare`.
 
-use super::misused;
+use super::headings::{METRICS, OUTPUT, WHAT};
 use super::model::ModelArgs;
-use super::output::{print, wrote};
-use super::request::{MethodsArgs, TuningArgs};
+use super::output::{QuietArgs, print, usage, wrote};
+use super::request::{MethodsArgs, RandomArgs, TuningArgs};
 use anyhow::Result;
 use clap::Args;
+use clap::error::ErrorKind;
 use decomcam::compare::{self, CompareOptions};
 use decomcam::{Method, Photo, Question, files};
 use std::path::PathBuf;
 
+/// What the end of `compare --help` shows.
+pub const EXAMPLES: &str = "\
+Examples:
+  decomcam compare photo.jpg -t \"a cat\"
+      The default recipe beside the methods that need one pass of the network.
+  decomcam compare photo.jpg -t \"a cat\" --method exact,grad-cam,score-cam
+      These three; score-cam needs a pass for each channel and takes minutes.";
+
 /// Arguments of `compare`.
 #[derive(Debug, Args)]
 pub struct CompareArgs {
-    /// JPEG, PNG, WebP, BMP, GIF, TIFF or ICO
+    /// The photo: JPEG, PNG, WebP, BMP, GIF, TIFF or ICO
     pub photo: PathBuf,
-    /// What the score is of, such as "a cat"
-    #[arg(long, visible_alias = "class")]
+    /// Words such as "a cat", or a class of a classifier
+    ///
+    /// A class is given by its name or its number.
+    #[arg(short, long, visible_alias = "class", help_heading = WHAT)]
     pub text: String,
-    /// Explain the difference of two scores: why --text and not this
-    #[arg(long, value_name = "TEXT")]
+    /// Explain the score of --text less that of this text
+    #[arg(long, value_name = "TEXT", help_heading = WHAT)]
     pub versus: Option<String>,
-    /// Directory for comparison.png and comparison.json
-    #[arg(long, value_name = "DIR", default_value = "comparison")]
-    pub out: PathBuf,
-    /// Pixels that deletion and insertion change at a step [default: a 32nd of the input]
-    #[arg(long, value_name = "PIXELS", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
-    pub step: Option<usize>,
     /// The methods.
     #[command(flatten)]
     pub methods: MethodsArgs,
-    /// What is decomposed, and how far.
+    /// Pixels that deletion and insertion change at each step [default: a 32nd of the input]
+    #[arg(long, value_name = "PIXELS", help_heading = METRICS, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    pub step: Option<usize>,
+    /// Directory for comparison.png and comparison.json
+    #[arg(short, long, value_name = "DIR", default_value = "comparison", help_heading = OUTPUT)]
+    pub out: PathBuf,
+    /// How much is said.
     #[command(flatten)]
-    pub tuning: TuningArgs,
+    pub quiet: QuietArgs,
     /// The model and how it is run.
     #[command(flatten)]
     pub model: ModelArgs,
+    /// What is decomposed, and how far.
+    #[command(flatten)]
+    pub tuning: TuningArgs,
+    /// What random choices depend on.
+    #[command(flatten)]
+    pub random: RandomArgs,
 }
 
 /// Compares methods on a photo.
 pub fn run(args: &CompareArgs) -> Result<()> {
     let mut asked = CompareOptions::default();
     asked.methods = args.methods.chosen();
-    asked.options = args.methods.options(&args.tuning);
+    asked.options = args.random.options(&args.tuning);
     asked.step = args.step;
     asked.options.check_used(&asked.methods)?;
-    if args.methods.seed.is_some() && !asked.methods.contains(&Method::Rise) {
-        misused("--seed has no effect without rise among the methods: nothing else is drawn here; leave it out");
+    if args.random.seed.is_some() && !asked.methods.contains(&Method::Rise) {
+        return Err(usage(
+            ErrorKind::ArgumentConflict,
+            "--seed has no effect without rise among the methods, because nothing else here is random; leave it out",
+        ));
     }
     files::prepare_directory(&args.out)?;
     let photo = Photo::open(&args.photo)?;
-    let session = args.model.open(args.tuning.layer.as_deref())?;
+    let session = args.model.open(args.tuning.layer.as_deref(), args.quiet.quiet)?;
     let score = args.tuning.score.as_deref();
     let prompt = session.prompt(Question { text: &args.text, versus: args.versus.as_deref(), score })?;
     session.forget_text();
     let comparison = compare::compare(&session, &photo, &prompt, &asked)?;
     let files = comparison.write(&photo, &args.out)?;
+    if args.quiet.quiet {
+        return Ok(());
+    }
     print(&(comparison.table() + "\n" + &wrote(&files)))
 }

@@ -1,7 +1,9 @@
 //! `decomcam eval`.
 
+use super::headings::{METRICS, OUTPUT, PHOTOS};
 use super::model::ModelArgs;
-use super::request::{MethodsArgs, TuningArgs};
+use super::output::QuietArgs;
+use super::request::{MethodsArgs, RandomArgs, TuningArgs};
 use super::selection::{SelectionArgs, print_outcome};
 use super::values::MetricArg;
 use anyhow::Result;
@@ -9,39 +11,63 @@ use clap::Args;
 use decomcam::eval::{self, EvalOptions};
 use std::path::PathBuf;
 
+/// What the end of `eval --help` shows.
+pub const EXAMPLES: &str = "\
+Examples:
+  decomcam eval --photos images --annotations instances.json
+      Does each method's map lie on the objects of a COCO file?
+  decomcam eval --photos images --annotations instances.json --method exact,grad-cam,layer-cam
+      The same for three methods; the second and third are compared with the first.
+  decomcam eval --photos images --annotations instances.json --metrics faithfulness --step 1792
+      Does the score depend on what the maps mark? Larger steps are faster.
+  decomcam eval --photos animals
+      Without masks: the photos of animals/cat show a cat, those of animals/dog a dog.
+
+A run that was stopped goes on from records.jsonl when the same command is given again.";
+
 /// Arguments of `eval`.
 #[derive(Debug, Args)]
 pub struct EvalArgs {
     /// Which photos.
     #[command(flatten)]
     pub selection: SelectionArgs,
-    /// Categories that are not counted, several times or with commas
-    #[arg(long, value_name = "CATEGORY", value_delimiter = ',')]
+    /// Categories that are not counted, separated by commas
+    #[arg(long, value_name = "CATEGORY", help_heading = PHOTOS, value_delimiter = ',')]
     pub leave_out: Vec<String>,
-    /// Metrics, by name or group; faithfulness needs many passes a map [default: localisation; without masks, faithfulness]
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
-    pub metrics: Vec<MetricArg>,
-    /// Directory for results.json, .csv, .md and records.jsonl; a stopped run goes on there
-    #[arg(long, value_name = "DIR", default_value = "evaluation")]
-    pub out: PathBuf,
-    /// Pixels that deletion and insertion change at a step [default: one row, 224 at 224]
-    #[arg(long, value_name = "PIXELS", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
-    pub step: Option<usize>,
-    /// Also measure whether OSSMs, k-means and NMF pick out objects, on pairs whose photo shows two objects or more
-    #[arg(long, requires = "annotations")]
-    pub parts: bool,
-    /// Also correlate the maps of the first N pairs with those of the network with its weights shuffled, from the top down
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub randomise: usize,
     /// The methods.
     #[command(flatten)]
     pub methods: MethodsArgs,
-    /// What is decomposed, and how far.
+    /// Metrics, separated by commas [default: localisation; without masks, faithfulness]
+    ///
+    /// Those of faithfulness need many passes of the network for each map.
+    #[arg(long, value_name = "NAME", help_heading = METRICS, value_delimiter = ',')]
+    pub metrics: Vec<MetricArg>,
+    /// Pixels that deletion and insertion change at each step [default: one row]
+    #[arg(long, value_name = "PIXELS", help_heading = METRICS, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    pub step: Option<usize>,
+    /// Also measure whether parts pick out objects, beside those of k-means and NMF, on photos with two objects or more
+    #[arg(long, hide_short_help = true, help_heading = METRICS)]
+    pub parts: bool,
+    /// Also measure whether the maps of the first N pairs change when the network's weights are shuffled, from the score downwards
+    #[arg(long, value_name = "N", default_value_t = 0, hide_short_help = true, help_heading = METRICS)]
+    pub randomise: usize,
+    /// Directory for results.json, .csv, .md and records.jsonl
+    ///
+    /// A run that was stopped goes on from the records in this directory.
+    #[arg(short, long, value_name = "DIR", default_value = "evaluation", help_heading = OUTPUT)]
+    pub out: PathBuf,
+    /// How much is said.
     #[command(flatten)]
-    pub tuning: TuningArgs,
+    pub quiet: QuietArgs,
     /// The model and how it is run.
     #[command(flatten)]
     pub model: ModelArgs,
+    /// What is decomposed, and how far.
+    #[command(flatten)]
+    pub tuning: TuningArgs,
+    /// What random choices depend on.
+    #[command(flatten)]
+    pub random: RandomArgs,
 }
 
 /// Evaluates methods on annotated photos.
@@ -50,7 +76,7 @@ pub fn run(args: &EvalArgs) -> Result<()> {
     selection.leave_out.clone_from(&args.leave_out);
     let mut asked = EvalOptions::new(selection, &args.out);
     asked.methods = args.methods.chosen();
-    asked.options = args.methods.options(&args.tuning);
+    asked.options = args.random.options(&args.tuning);
     asked.score.clone_from(&args.tuning.score);
     asked.metrics = args.metrics.iter().flat_map(|metric| metric.metrics()).collect();
     asked.step = args.step;
@@ -58,6 +84,6 @@ pub fn run(args: &EvalArgs) -> Result<()> {
     asked.randomise = args.randomise;
     asked.selection.check()?;
     asked.options.check_used(&asked.methods)?;
-    let session = args.model.open(args.tuning.layer.as_deref())?;
-    print_outcome(&eval::evaluate(&session, &asked)?)
+    let session = args.model.open(args.tuning.layer.as_deref(), args.quiet.quiet)?;
+    print_outcome(&eval::evaluate(&session, &asked)?, args.quiet.quiet)
 }

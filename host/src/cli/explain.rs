@@ -1,40 +1,60 @@
 //! `decomcam explain`.
 
-use super::misused;
-use super::output::{print, print_json, wrote};
+use super::headings::{ADVANCED, METHOD, OUTPUT, WHAT};
+use super::output::{QuietArgs, print, print_json, usage, wrote};
 use super::request::RequestArgs;
 use super::values::MethodArg;
 use anyhow::Result;
 use clap::Args;
+use clap::error::ErrorKind;
 use decomcam::report::{Answer, timing_table};
 use decomcam::timings::Timings;
 use decomcam::{Photo, files};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+/// What the end of `explain --help` shows.
+pub const EXAMPLES: &str = "\
+Examples:
+  decomcam explain photo.jpg -t \"a cat\"
+      Which parts of the photo speak for \"a cat\"? Writes explanation/ossms.png and the rest.
+  decomcam explain photo.jpg -t \"a cat\" --versus \"a dog\"
+      Why a cat and not a dog?
+  decomcam explain photo.jpg -t \"a cat\" --name-parts \"an eye\" \"a nose\" fur
+      Which of these texts does each part speak for most?
+  decomcam explain photo.jpg -t \"a cat\" --method layer-cam
+      The map of another method.
+  decomcam explain photo.jpg -m resnet50.onnx --labels labels.txt
+      Why the class that a classifier predicts? With --class tabby: why that class?
+  decomcam explain photo.jpg -t \"a cat\" -o - | jq .parts
+      The numbers alone, as JSON.";
+
 /// Arguments of `explain`.
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
-    /// JPEG, PNG, WebP, BMP, GIF, TIFF or ICO
+    /// The photo: JPEG, PNG, WebP, BMP, GIF, TIFF or ICO
     pub photo: PathBuf,
-    /// A recipe, or another method: that gives one map, without parts
-    #[arg(long, value_name = "NAME", conflicts_with = "recipe")]
-    pub method: Option<MethodArg>,
-    /// Masks of --method rise [default: 1000]
-    #[arg(long, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
-    pub rise_masks: Option<usize>,
-    /// Directory for the pictures, maps and the report; - prints the report alone, as JSON
-    #[arg(long, value_name = "DIR", default_value = "explanation")]
-    pub out: PathBuf,
-    /// Name each part by the text among these whose score it raises most; give several
-    #[arg(long, value_name = "TEXT", num_args = 1..)]
+    /// Name each part by that one of these texts whose score it raises most
+    #[arg(long, value_name = "TEXT", num_args = 1.., help_heading = WHAT, display_order = 3)]
     pub name_parts: Vec<String>,
-    /// Also print where the time went
-    #[arg(long)]
+    /// A recipe, or another method, which gives no parts [default: exact]
+    #[arg(long, value_name = "NAME", conflicts_with = "recipe", help_heading = METHOD)]
+    pub method: Option<MethodArg>,
+    /// Directory for pictures, maps and report; - prints the report as JSON
+    #[arg(short, long, value_name = "DIR", default_value = "explanation", help_heading = OUTPUT)]
+    pub out: PathBuf,
+    /// Also print the time of each stage
+    #[arg(long, help_heading = OUTPUT, conflicts_with = "quiet")]
     pub timings: bool,
+    /// How much is said.
+    #[command(flatten)]
+    pub quiet: QuietArgs,
     /// The explanation that is asked for.
     #[command(flatten)]
     pub request: RequestArgs,
+    /// Number of random masks that --method rise draws [default: 1000]
+    #[arg(long, value_name = "N", help_heading = ADVANCED, hide_short_help = true, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    pub rise_masks: Option<usize>,
 }
 
 /// Explains a photo and writes what came of it.
@@ -44,14 +64,17 @@ pub fn run(args: &ExplainArgs) -> Result<()> {
     options.check_used(&[options.method])?;
     let json_only = args.out == Path::new("-");
     if json_only && args.timings {
-        misused("--timings has no effect with --out -: the report has the times anyway; leave it out");
+        return Err(usage(
+            ErrorKind::ArgumentConflict,
+            "--timings has no effect with --out -, because the report always holds the times; leave it out",
+        ));
     }
     if !json_only {
         files::prepare_directory(&args.out)?;
     }
     let mut timings = Timings::default();
     let photo = timings.measure("read photo", || Photo::open(&args.photo))?;
-    let session = args.request.open()?;
+    let session = args.request.open(args.quiet.quiet)?;
     let prompt = args.request.prompt(&session, &photo, &options)?;
     let explanation = session.explain(&photo, &prompt, &options)?;
     timings.append(&session.loading());
@@ -64,6 +87,9 @@ pub fn run(args: &ExplainArgs) -> Result<()> {
     }
     let start = Instant::now();
     let files = answer.write(&args.out)?;
+    if args.quiet.quiet {
+        return Ok(());
+    }
     let mut text = answer.summary() + "\n" + &wrote(&files);
     if args.timings {
         let mut timings = timings.clone();

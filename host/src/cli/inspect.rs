@@ -7,13 +7,21 @@ use decomcam::Size;
 use decomcam::onnx::inspect;
 use std::path::PathBuf;
 
+/// What the end of `inspect --help` shows.
+pub const EXAMPLES: &str = "\
+Examples:
+  decomcam inspect resnet50.onnx
+      Which layers can be explained, and which one is the default?
+  decomcam explain photo.jpg -m resnet50.onnx --layer NAME
+      Explain one of them.";
+
 /// Arguments of `inspect`.
 #[derive(Debug, Args)]
 pub struct InspectArgs {
     /// An ONNX file
     #[arg(value_name = "MODEL.onnx")]
     pub file: PathBuf,
-    /// Side of the network's input, in pixels [default: the file's own, or 224]
+    /// Height and width of the network's input, in pixels [default: the file's own, or 224]
     #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u16).range(8..=2048))]
     pub size: Option<u16>,
     /// Print JSON

@@ -6,6 +6,7 @@ mod capture;
 mod compare;
 mod eval;
 mod explain;
+mod headings;
 mod inspect;
 mod model;
 mod models;
@@ -14,18 +15,28 @@ mod pool;
 mod rank;
 mod request;
 mod selection;
+mod show;
 mod values;
 
 use anyhow::Result;
-use clap::error::ErrorKind;
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{Parser, Subcommand};
+
+const AFTER: &str = "\
+Examples:
+  decomcam explain photo.jpg -t \"a cat\"           Which parts of the photo speak for \"a cat\"?
+  decomcam rank photo.jpg -t \"a cat\" -t \"a dog\"    Which of these texts fits the photo best?
+  decomcam explain photo.jpg -m resnet50.onnx      Why the class that the classifier predicts?
+
+Each command has examples of its own: decomcam COMMAND --help
+
+Exit codes: 0 success; 1 failure, or photos that were skipped; 2 wrong usage.";
 
 /// Explain why a vision-language model gives a photo its score, part by part.
 ///
-/// DecomCAM weighs a layer's activation maps with the gradient of the score, decomposes them into orthogonal sub-saliency maps (OSSMs: often an ear, a
-/// paw, a background), measures what each contributes, and integrates them into one saliency map.
+/// The program weighs the activation maps of one layer with the gradient of the score and decomposes them into orthogonal parts, which often show an ear,
+/// a paw or the background. It measures what each part contributes to the score, and sums the parts to one saliency map.
 #[derive(Debug, Parser)]
-#[command(name = "decomcam", version, max_term_width = 100)]
+#[command(name = "decomcam", version, max_term_width = 100, after_help = AFTER)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -35,39 +46,63 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show which parts of a photo speak for a text
+    /// Show which parts of a photo the score of a text comes from
+    ///
+    /// The directory of --out receives overlay.png (the saliency map on the photo), ossms.png (every part with its contribution), the maps as arrays for
+    /// numpy, and explanation.json.
+    #[command(after_long_help = explain::EXAMPLES)]
     Explain(explain::ExplainArgs),
     /// Sort texts by how well they fit a photo
+    ///
+    /// The probability is that of the text among the texts given, so it says nothing about other texts.
+    #[command(after_long_help = rank::EXAMPLES)]
     Rank(rank::RankArgs),
-    /// Show several methods' maps of a photo side by side, with what deletion, insertion and drop say of each
+    /// Show the maps of several methods on one photo side by side
+    ///
+    /// Three metrics stand beside each map: deletion, insertion and average drop, all of the reported score.
+    #[command(after_long_help = compare::EXAMPLES)]
     Compare(compare::CompareArgs),
-    /// Measure methods on annotated photos: does the map lie on the object, does the score depend on it
+    /// Measure methods on annotated photos
     ///
-    /// Photos that are missing or damaged, empty masks and categories that the model does not know are named and skipped: the results are of the rest,
-    /// and the exit code is 1. It is 0 if nothing was skipped.
+    /// Localisation metrics ask whether a map lies on the object, faithfulness metrics whether the score depends on what the map marks. Photos that are
+    /// missing or damaged, empty masks and categories that the model does not know are skipped and named. The results are then of the others, and the exit
+    /// code is 1.
+    #[command(after_long_help = eval::EXAMPLES)]
     Eval(eval::EvalArgs),
-    /// Decompose the photos of a category together, and show the parts that they share
+    /// Show the parts that all photos of a category share
     ///
-    /// Each category is decomposed as `explain` does one photo by recipe exact; CATEGORY.png shows each shared part with the photos most typical of it,
-    /// CATEGORY.json has the numbers.
+    /// The photos of each category are decomposed together, with the maps that recipe exact decomposes. CATEGORY.png shows each shared part on the photos
+    /// most typical of it, CATEGORY.json holds the numbers.
+    #[command(after_long_help = pool::EXAMPLES)]
     Pool(pool::PoolArgs),
-    /// Look into an ONNX network: its inputs and outputs, and the layers that can be explained
+    /// List the inputs, outputs and layers of an ONNX network
+    ///
+    /// Each layer that can be explained is listed with its shape. Where the gradient of a layer cannot be computed, the operation that prevents it is named.
+    #[command(after_long_help = inspect::EXAMPLES)]
     Inspect(inspect::InspectArgs),
-    /// List the bundled models, their layers, scores and licences
+    /// List the layers, scores and licences of the bundled models
+    #[command(after_long_help = models::EXAMPLES)]
     Models(models::ModelsArgs),
-    /// Measure the time of each stage, and the peak memory
+    /// Measure the time of each stage and the peak memory
+    #[command(after_long_help = bench::EXAMPLES)]
     Bench(bench::BenchArgs),
-    /// Record an explanation as a capsule, which any board can compute again and compare bit by bit
+    /// Record an explanation as a capsule for a board
+    ///
+    /// A capsule holds the activations of one layer, the channel weights, the recipe and a hash of every stage's result. A board computes the stages again
+    /// and compares them bit by bit.
+    #[command(after_long_help = capture::EXAMPLES)]
     Capture(capture::CaptureArgs),
-    /// Compute a capsule again and compare every stage, bit by bit
+    /// Compute a capsule again and compare every stage bit by bit
+    #[command(after_long_help = capture::REPLAY_EXAMPLES)]
     Replay(capture::ReplayArgs),
-    /// State the memory that the core needs on a board
+    /// Draw an explanation that a board sent as a frame
+    ///
+    /// Reads the first frame of a file, a serial port or standard input, prints its parts and draws them on the photo.
+    #[command(after_long_help = show::EXAMPLES)]
+    Show(show::ShowArgs),
+    /// State the memory that an explanation needs on a board
+    #[command(after_long_help = budget::EXAMPLES)]
     Budget(budget::BudgetArgs),
-}
-
-/// Ends the program as it ends when its arguments cannot be understood.
-fn misused(message: impl std::fmt::Display) -> ! {
-    Cli::command().error(ErrorKind::ArgumentConflict, message).exit()
 }
 
 impl Cli {
@@ -84,6 +119,7 @@ impl Cli {
             Command::Bench(args) => bench::run(args),
             Command::Capture(args) => capture::run(args),
             Command::Replay(args) => capture::replay(args),
+            Command::Show(args) => show::run(args),
             Command::Budget(args) => budget::run(args),
         }
     }

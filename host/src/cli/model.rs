@@ -1,10 +1,11 @@
 //! The model and how it is run.
 
-use super::misused;
-use super::output::progress_bar;
-use super::values::{FitArg, PresetArg};
+use super::headings::{ADVANCED, MODEL, ONNX};
+use super::output::{progress_bar, usage};
+use super::values::{ChannelOrderArg, FitArg, PresetArg};
 use anyhow::Result;
 use clap::Args;
+use clap::error::ErrorKind;
 use decomcam::model::ModelOptions;
 use decomcam::{Session, SessionOptions, Size};
 use std::path::PathBuf;
@@ -12,23 +13,25 @@ use std::path::PathBuf;
 /// The model and how it is run.
 #[derive(Clone, Debug, Args)]
 pub struct ModelArgs {
-    /// A bundled model's name, a directory with a model.toml, or a classifier's ONNX file
-    #[arg(long, value_name = "NAME|DIR|FILE", default_value = "lite")]
+    /// A bundled model, a directory, or the ONNX file of a classifier
+    ///
+    /// A directory holds a model.toml, or is a folder of Hugging Face's hub with networks in onnx/. `decomcam models` lists the bundled models.
+    #[arg(short, long, value_name = "NAME|DIR|FILE", default_value = "lite", help_heading = MODEL)]
     pub model: String,
-    /// Side of the network's input, in pixels [default: the model's own]
-    #[arg(long, value_name = "PX")]
+    /// Height and width of the network's input [default: the model's own]
+    #[arg(long, value_name = "PX", help_heading = MODEL)]
     pub size: Option<usize>,
-    /// How the photo is made to fit the network's square input [default: the model's own]
-    #[arg(long, value_enum)]
+    /// How the photo is made to fit the input [default: the model's own]
+    #[arg(long, value_enum, help_heading = MODEL)]
     pub fit: Option<FitArg>,
-    /// With crop: pixels of the input cut off in total along the shorter side, beyond the square [default: the model's own]
-    #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u16).range(..=2048))]
+    /// With --fit crop: pixels of the input that are cut off the shorter side as well, both ends together [default: the model's own]
+    #[arg(long, value_name = "PX", help_heading = ADVANCED, hide_short_help = true, value_parser = clap::value_parser!(u16).range(..=2048))]
     pub margin: Option<u16>,
-    /// Round activations as an integer device does, instead of only clamping them: slower
-    #[arg(long)]
+    /// Round the activations of a quantised network as an integer device does, instead of only clamping them; slower
+    #[arg(long, help_heading = ADVANCED, hide_short_help = true)]
     pub faithful: bool,
-    /// Worker threads [default: one per core]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    /// Number of worker threads [default: one per core]
+    #[arg(long, value_name = "N", help_heading = ADVANCED, hide_short_help = true, value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
     /// What an ONNX file does not say.
     #[command(flatten)]
@@ -37,46 +40,56 @@ pub struct ModelArgs {
 
 /// What an ONNX file without a manifest does not say.
 #[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Options for an ONNX file without a model.toml")]
+#[command(next_help_heading = ONNX)]
 pub struct OnnxArgs {
-    /// Names of the classes, one a line [default: their numbers]
+    /// A file with the name of one class on each line [default: numbers]
     #[arg(long, value_name = "FILE")]
     pub labels: Option<PathBuf>,
-    /// How the network wants its pictures
-    #[arg(long, value_enum)]
+    /// How the network wants its colours [default: imagenet]
+    #[arg(long, value_enum, value_name = "NAME")]
     pub preset: Option<PresetArg>,
     /// Mean of red, green and blue on a scale of 0 to 1, such as 0.485,0.456,0.406 [default: the preset's]
-    #[arg(long, value_name = "R,G,B", value_delimiter = ',', num_args = 1..=3)]
+    #[arg(long, value_name = "R,G,B", hide_short_help = true, value_delimiter = ',', num_args = 1..=3)]
     pub mean: Option<Vec<f32>>,
     /// Standard deviation of red, green and blue on a scale of 0 to 1 [default: the preset's]
-    #[arg(long, value_name = "R,G,B", value_delimiter = ',', num_args = 1..=3)]
+    #[arg(long, value_name = "R,G,B", hide_short_help = true, value_delimiter = ',', num_args = 1..=3)]
     pub std: Option<Vec<f32>>,
-    /// The output that scores the classes [default: the one of 1 x classes]
-    #[arg(long, value_name = "NAME")]
+    /// The order of the colour channels that the network wants [default: rgb]
+    #[arg(long, value_enum, value_name = "ORDER", hide_short_help = true)]
+    pub channel_order: Option<ChannelOrderArg>,
+    /// Of a folder of Hugging Face's hub: the number format whose files are used, such as fp16, int8 or q4 [default: the first that is there]
+    #[arg(long, value_name = "NAME", hide_short_help = true)]
+    pub precision: Option<String>,
+    /// The output that holds the scores of the classes [default: the only output of shape 1 x classes]
+    #[arg(long, value_name = "NAME", hide_short_help = true)]
     pub output: Option<String>,
 }
 
-/// One number for all colours, or three; another count ends the program as clap does.
-fn levels(name: &str, given: Option<&[f32]>) -> Option<[f32; 3]> {
-    match given? {
-        &[grey] => Some([grey; 3]),
-        &[red, green, blue] => Some([red, green, blue]),
-        other => {
-            let found = other.len();
-            misused(format_args!("{name}: expected one number, or three for red, green and blue; found {found}"))
+/// One number for all colours, or three.
+fn levels(name: &str, given: Option<&[f32]>) -> Result<Option<[f32; 3]>> {
+    match given {
+        None => Ok(None),
+        Some(&[grey]) => Ok(Some([grey; 3])),
+        Some(&[red, green, blue]) => Ok(Some([red, green, blue])),
+        Some(other) => {
+            let message =
+                format!("{name}: expected one number, or three for red, green and blue; found {}", other.len());
+            Err(usage(ErrorKind::WrongNumberOfValues, &message))
         }
     }
 }
 
 impl ModelArgs {
-    /// Opens the model, with a progress bar; `layer` is the one that will be explained.
-    pub fn open(&self, layer: Option<&str>) -> Result<Session> {
+    /// Opens the model, with a progress bar unless `quiet`; `layer` is the one that will be explained.
+    pub fn open(&self, layer: Option<&str>, quiet: bool) -> Result<Session> {
         let onnx = &self.onnx;
         let mut model = ModelOptions::new().faithful(self.faithful);
         model.labels.clone_from(&onnx.labels);
         model.preset = onnx.preset.map(|preset| preset.0);
-        model.mean = levels("--mean", onnx.mean.as_deref());
-        model.std = levels("--std", onnx.std.as_deref());
+        model.mean = levels("--mean", onnx.mean.as_deref())?;
+        model.std = levels("--std", onnx.std.as_deref())?;
+        model.channels = onnx.channel_order.map(|order| order.0);
+        model.precision.clone_from(&onnx.precision);
         model.output.clone_from(&onnx.output);
         model.layer = layer.map(str::to_owned);
         let mut options = SessionOptions::new().model(model);
@@ -84,6 +97,7 @@ impl ModelArgs {
         options.fit = self.fit.map(|fit| fit.0);
         options.margin = self.margin.map(usize::from);
         options.threads = self.threads.map(usize::from);
-        Ok(Session::open_with(&self.model, &options)?.watching(progress_bar()))
+        let session = Session::open_with(&self.model, &options)?;
+        Ok(if quiet { session } else { session.watching(progress_bar()) })
     }
 }

@@ -7,10 +7,18 @@ use decomcam::model::{self, Model};
 use decomcam::report;
 use std::path::PathBuf;
 
+/// What the end of `models --help` shows.
+pub const EXAMPLES: &str = "\
+Examples:
+  decomcam models
+      The bundled models.
+  decomcam models rn50
+      The model of a directory that models/export wrote.";
+
 /// Arguments of `models`.
 #[derive(Debug, Args)]
 pub struct ModelsArgs {
-    /// A directory with a model.toml to show instead of the bundled models
+    /// A directory with a model.toml, to show it instead of the bundled models
     #[arg(value_name = "DIR")]
     pub directory: Option<PathBuf>,
 }

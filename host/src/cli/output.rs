@@ -1,12 +1,27 @@
 //! What every command prints with.
 
 use anyhow::Result;
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory as _};
 use decomcam::progress::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
+
+/// How much a command says.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct QuietArgs {
+    /// Print nothing but errors and what was skipped
+    #[arg(short, long, help_heading = super::headings::OUTPUT)]
+    pub quiet: bool,
+}
+
+/// An error in how the command was used, for which the exit code is 2.
+pub fn usage(kind: ErrorKind, message: &str) -> anyhow::Error {
+    super::Cli::command().error(kind, message).into()
+}
 
 /// Prints text to standard output.
 pub fn print(text: &str) -> Result<()> {

@@ -1,5 +1,6 @@
 //! `decomcam rank`.
 
+use super::headings::{OUTPUT, WHAT};
 use super::model::ModelArgs;
 use super::output::{print, print_json};
 use anyhow::Result;
@@ -7,16 +8,24 @@ use clap::Args;
 use decomcam::{Photo, Prompt, report};
 use std::path::PathBuf;
 
+/// What the end of `rank --help` shows.
+pub const EXAMPLES: &str = "\
+Examples:
+  decomcam rank photo.jpg -t \"a cat\" -t \"a dog\" -t \"a sofa\"
+      The texts with their scores, the best first.
+  decomcam rank photo.jpg -t \"a cat\" -t \"a dog\" --json
+      The same as JSON.";
+
 /// Arguments of `rank`.
 #[derive(Debug, Args)]
 pub struct RankArgs {
-    /// JPEG, PNG, WebP, BMP, GIF, TIFF or ICO
+    /// The photo: JPEG, PNG, WebP, BMP, GIF, TIFF or ICO
     pub photo: PathBuf,
-    /// A text to score; give several
-    #[arg(long, required = true)]
+    /// A text to score; give this option several times
+    #[arg(short, long, required = true, help_heading = WHAT)]
     pub text: Vec<String>,
     /// Print JSON
-    #[arg(long)]
+    #[arg(long, help_heading = OUTPUT)]
     pub json: bool,
     /// The model and how it is run.
     #[command(flatten)]
@@ -26,7 +35,7 @@ pub struct RankArgs {
 /// Sorts texts by how well they fit a photo.
 pub fn run(args: &RankArgs) -> Result<()> {
     let photo = Photo::open(&args.photo)?;
-    let session = args.model.open(None)?;
+    let session = args.model.open(None, false)?;
     let prompts = args.text.iter().map(|text| session.prompt(text.as_str()));
     let prompts: Vec<Prompt> = prompts.collect::<decomcam::Result<_>>()?;
     let ranked = session.rank(&photo, &prompts)?;

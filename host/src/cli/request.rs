@@ -1,37 +1,39 @@
 //! What is explained, and how.
 
-use super::misused;
+use super::headings::{ADVANCED, METHOD, WHAT};
 use super::model::ModelArgs;
+use super::output::usage;
 use super::values::{IntegrateArg, MethodArg, RecipeArg, SignArg, SwitchArg};
 use anyhow::Result;
 use clap::Args;
+use clap::error::ErrorKind;
 use decomcam::{Method, Options, Photo, Prompt, Question, Session};
 
 /// What is decomposed, and how far.
 #[derive(Clone, Debug, Args)]
 pub struct TuningArgs {
-    /// Sizes of the photo that the maps are taken from: the network's own, or also twice that [default: the model's own for exact, else 1]
-    #[arg(long, value_name = "1|2", value_parser = clap::value_parser!(u8).range(1..=2))]
-    pub scales: Option<u8>,
-    /// Whether each map is averaged over positions with similar activations [default: on for exact, else off]
-    #[arg(long, value_enum)]
-    pub affinity: Option<SwitchArg>,
-    /// Whether the finished map is averaged over near positions with similar activations at the model's guide layer, whose positions are finer [default: on
-    /// for exact if there is such a layer, else off]
-    #[arg(long, value_enum)]
-    pub refine: Option<SwitchArg>,
-    /// P, the channels with the largest weight that are used [default: all for exact and aligned, 500 for v25, else 100]
-    #[arg(long, value_name = "P")]
-    pub channels: Option<usize>,
-    /// Q, the parts that the maps are decomposed into [default: 10; of pool 5]
-    #[arg(long, value_name = "Q")]
-    pub components: Option<usize>,
     /// The layer that is explained [default: the model's own]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = METHOD)]
     pub layer: Option<String>,
     /// The score that is explained [default: the model's own]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = METHOD)]
     pub score: Option<String>,
+    /// Q, the number of parts [default: 10]
+    #[arg(long, value_name = "Q", help_heading = METHOD)]
+    pub components: Option<usize>,
+    /// P, the number of channels that are used, those with the largest weights [default: all for exact and aligned, 500 for v25, else 100]
+    #[arg(long, value_name = "P", help_heading = ADVANCED, hide_short_help = true)]
+    pub channels: Option<usize>,
+    /// 1: take the maps at the network's own input size; 2: also at twice that size [default: the model's own for exact, else 1]
+    #[arg(long, value_name = "1|2", help_heading = ADVANCED, hide_short_help = true, value_parser = clap::value_parser!(u8).range(1..=2))]
+    pub scales: Option<u8>,
+    /// Whether to average each map over positions with similar activations [default: on for exact, else off]
+    #[arg(long, value_enum, value_name = "SWITCH", help_heading = ADVANCED, hide_short_help = true)]
+    pub affinity: Option<SwitchArg>,
+    /// Whether to refine the finished map: average it over near positions with similar activations at the model's guide layer, whose positions are finer
+    /// [default: on for exact if the model names such a layer, else off]
+    #[arg(long, value_enum, value_name = "SWITCH", help_heading = ADVANCED, hide_short_help = true)]
+    pub refine: Option<SwitchArg>,
 }
 
 impl TuningArgs {
@@ -51,27 +53,29 @@ impl TuningArgs {
 /// The explanation that is asked for.
 #[derive(Clone, Debug, Args)]
 pub struct RequestArgs {
-    /// What the score is of: words such as "a cat"; for a classifier, a class's name or number [default: the predicted class]
-    #[arg(long, visible_alias = "class")]
+    /// Words such as "a cat", or a class of a classifier
+    ///
+    /// A class is given by its name or its number. If nothing is given, the class that the classifier predicts is explained.
+    #[arg(short, long, visible_alias = "class", help_heading = WHAT, display_order = 1)]
     pub text: Option<String>,
-    /// Explain the difference of two scores: why --text and not this
-    #[arg(long, value_name = "TEXT")]
+    /// Explain the score of --text less that of this text
+    #[arg(long, value_name = "TEXT", help_heading = WHAT, display_order = 2)]
     pub versus: Option<String>,
-    /// Variant of the method: how parts are weighed [default: exact; for capture, aligned]
-    #[arg(long, value_enum)]
+    /// Recipe: how parts are weighted [default: exact; for capture, aligned]
+    #[arg(long, value_enum, value_name = "NAME", help_heading = METHOD)]
     pub recipe: Option<RecipeArg>,
-    /// Which side of a component is kept [default: score for exact and aligned, else loading]
-    #[arg(long, value_enum)]
-    pub sign: Option<SignArg>,
-    /// Where OSSMs are masked to measure what they contribute [default: features for exact, if nothing bypasses the layer; else photo]
-    #[arg(long, value_enum)]
-    pub integrate: Option<IntegrateArg>,
-    /// What is decomposed, and how far.
-    #[command(flatten)]
-    pub tuning: TuningArgs,
     /// The model and how it is run.
     #[command(flatten)]
     pub model: ModelArgs,
+    /// What is decomposed, and how far.
+    #[command(flatten)]
+    pub tuning: TuningArgs,
+    /// Which side of a component the picture shows as its part [default: score for exact and aligned, else loading]
+    #[arg(long, value_enum, value_name = "RULE", help_heading = ADVANCED, hide_short_help = true)]
+    pub sign: Option<SignArg>,
+    /// Where contributions are measured, by hiding everything but one part [default: features for exact where nothing bypasses the layer, else photo]
+    #[arg(long, value_enum, value_name = "PLACE", help_heading = ADVANCED, hide_short_help = true)]
+    pub integrate: Option<IntegrateArg>,
 }
 
 impl RequestArgs {
@@ -86,8 +90,8 @@ impl RequestArgs {
     }
 
     /// Opens the model.
-    pub fn open(&self) -> Result<Session> {
-        self.model.open(self.tuning.layer.as_deref())
+    pub fn open(&self, quiet: bool) -> Result<Session> {
+        self.model.open(self.tuning.layer.as_deref(), quiet)
     }
 
     /// What is asked, encoded: the text, or of a classifier the predicted class.
@@ -96,7 +100,12 @@ impl RequestArgs {
         let predicted;
         let text = match &self.text {
             Some(text) => text,
-            None if session.model().manifest.classes.is_none() => misused("--text is required: what the score is of"),
+            None if session.model().manifest.classes.is_none() => {
+                return Err(usage(
+                    ErrorKind::MissingRequiredArgument,
+                    "--text is required: say what to explain, such as --text \"a cat\"",
+                ));
+            }
             None => {
                 predicted = session.predicted_class(photo, options, score)?.to_string();
                 &predicted
@@ -113,14 +122,21 @@ impl RequestArgs {
 /// Methods that are set side by side.
 #[derive(Clone, Debug, Args)]
 pub struct MethodsArgs {
-    /// Methods, several times or with commas; of eval, differences are to the first [default: exact and all that need one pass]
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    /// Methods, separated by commas [default: exact, and all that need one pass]
+    ///
+    /// In the tables of eval the others are compared with the first.
+    #[arg(long, value_name = "NAME", value_delimiter = ',', help_heading = METHOD)]
     pub method: Vec<MethodArg>,
-    /// Masks of RISE [default: 1000]
-    #[arg(long, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+}
+
+/// What random choices depend on.
+#[derive(Clone, Debug, Args)]
+pub struct RandomArgs {
+    /// Number of random masks that rise draws [default: 1000]
+    #[arg(long, value_name = "N", help_heading = ADVANCED, hide_short_help = true, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     pub rise_masks: Option<usize>,
-    /// Seed of whatever is drawn: RISE's masks, ROAD's noise, shuffled weights, the bootstrap [default: 0]
-    #[arg(long, value_name = "N")]
+    /// Seed of everything random: the masks of rise, the noise of road, shuffled weights, the bootstrap [default: 0]
+    #[arg(long, value_name = "N", help_heading = ADVANCED, hide_short_help = true)]
     pub seed: Option<u64>,
 }
 
@@ -135,7 +151,9 @@ impl MethodsArgs {
         }
         if chosen.is_empty() { Method::usual() } else { chosen }
     }
+}
 
+impl RandomArgs {
     /// The library's options, from these and `tuning`.
     pub fn options(&self, tuning: &TuningArgs) -> Options {
         let mut options = tuning.options().seed(self.seed.unwrap_or_default());

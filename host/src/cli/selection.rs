@@ -1,5 +1,6 @@
 //! Which photos of a data set.
 
+use super::headings::PHOTOS;
 use super::output::{print, wrote};
 use anyhow::{Result, ensure};
 use clap::Args;
@@ -10,20 +11,21 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 pub struct SelectionArgs {
     /// Directory of the photos
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = PHOTOS)]
     pub photos: PathBuf,
-    /// What is where: JSON lines as of coco64, COCO's JSON, Pascal VOC's XML or a directory of it [default: no masks, photos in folders named after what
-    /// they show]
-    #[arg(long, value_name = "FILE|DIR")]
+    /// Annotations [default: none; the folder that a photo lies in is its category]
+    ///
+    /// A file or a directory of COCO, LabelMe, CreateML, JSON lines, Pascal VOC, CVAT, OpenImages or YOLO. The content decides which.
+    #[arg(long, value_name = "FILE|DIR", help_heading = PHOTOS)]
     pub annotations: Option<PathBuf>,
-    /// The text of a category, which the model's template goes around [default: "a {}"; of a classifier "{}"]
-    #[arg(long, value_name = "TEXT")]
+    /// Prompt of a category, {} being its name [default: "a {}", for a classifier "{}"]
+    #[arg(long, value_name = "TEXT", help_heading = PHOTOS)]
     pub prompt: Option<String>,
     /// Smallest mask that counts, as a share of the network's input
-    #[arg(long, value_name = "SHARE", default_value_t = 0.02, requires = "annotations")]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.02, requires = "annotations", hide_short_help = true, help_heading = PHOTOS)]
     pub least_mask: f64,
-    /// Largest mask that counts
-    #[arg(long, value_name = "SHARE", default_value_t = 0.7, requires = "annotations")]
+    /// Largest mask that counts, as a share of the network's input
+    #[arg(long, value_name = "SHARE", default_value_t = 0.7, requires = "annotations", hide_short_help = true, help_heading = PHOTOS)]
     pub most_mask: f64,
 }
 
@@ -39,10 +41,12 @@ impl SelectionArgs {
     }
 }
 
-/// Prints how a run over a data set ended: its tables and files, then what was skipped, which makes it a failure.
-pub fn print_outcome(outcome: &Outcome) -> Result<()> {
+/// Prints how a run over a data set ended: its tables and files unless `quiet`, then what was skipped, which makes it a failure.
+pub fn print_outcome(outcome: &Outcome, quiet: bool) -> Result<()> {
     const NAMED: usize = 20;
-    print(&format!("{}\n{}", outcome.text, wrote(&outcome.files)))?;
+    if !quiet {
+        print(&format!("{}\n{}", outcome.text, wrote(&outcome.files)))?;
+    }
     let skipped = &outcome.skipped;
     for line in skipped.iter().take(NAMED) {
         eprintln!("skipped: {line}");
@@ -50,6 +54,6 @@ pub fn print_outcome(outcome: &Outcome) -> Result<()> {
     if skipped.len() > NAMED {
         eprintln!("skipped: {} more, named in {}", skipped.len() - NAMED, outcome.skipped_in);
     }
-    ensure!(skipped.is_empty(), "{} skipped, as named above; the results are of the others", skipped.len());
+    ensure!(skipped.is_empty(), "{} skipped and named above; the results are of the others", skipped.len());
     Ok(())
 }

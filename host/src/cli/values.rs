@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
 use decomcam::metrics::Metric;
-use decomcam::model::Preprocessing;
+use decomcam::model::{ChannelOrder, Preprocessing};
 use decomcam::photo::Fit;
 use decomcam::{Integrate, Method, Recipe};
 use decomcam_core::SignRule;
@@ -83,10 +83,12 @@ impl ValueEnum for MetricArg {
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
         Some(match self {
-            Self::Localisation => PossibleValue::new("localisation").help("Maps against masks: the first five below"),
-            Self::Faithfulness => PossibleValue::new("faithfulness").help("Scores of changed photos: the others"),
-            Self::All => PossibleValue::new("all").help("Both"),
-            Self::One(metric) => PossibleValue::new(metric.name()),
+            Self::Localisation => PossibleValue::new("localisation").help("The five that compare a map with a mask"),
+            Self::Faithfulness => {
+                PossibleValue::new("faithfulness").help("The five that run the network on changed photos")
+            }
+            Self::All => PossibleValue::new("all").help("All ten"),
+            Self::One(metric) => PossibleValue::new(metric.name()).help(metric.help()),
         })
     }
 }
@@ -114,16 +116,16 @@ named_values! {
     /// `--sign`.
     SignArg(SignRule) {
         SignRule::Score => "score", "The side that the score rewards";
-        SignRule::LargestLoading => "loading", "Largest channel loading positive (scikit-learn since 1.5)";
-        SignRule::LargestEntry => "entry", "Largest entry of the map positive (scikit-learn before 1.5)";
+        SignRule::LargestLoading => "loading", "The side on which the channel with the largest loading is positive (scikit-learn since 1.5)";
+        SignRule::LargestEntry => "entry", "The side on which the largest entry of the map is positive (scikit-learn before 1.5)";
     }
 }
 
 named_values! {
     /// `--integrate`.
     IntegrateArg(Integrate) {
-        Integrate::Photo => "photo", "In the photo, blurred elsewhere; a forward pass each";
-        Integrate::Features => "features", "In the layer, replaced by the channels' means elsewhere, as a board does";
+        Integrate::Photo => "photo", "In the photo, blurred outside the part; one forward pass for each part";
+        Integrate::Features => "features", "In the layer, replaced by the channel's mean outside the part, as on a board";
     }
 }
 
@@ -138,18 +140,27 @@ named_values! {
 named_values! {
     /// `--preset`.
     PresetArg(Preprocessing) {
-        Preprocessing::IMAGENET => "imagenet", "ImageNet's mean and deviation, as torchvision and most of timm [default]";
+        Preprocessing::IMAGENET => "imagenet", "ImageNet's mean and deviation, as in torchvision and most of timm";
         Preprocessing::CLIP => "clip", "The mean and deviation of OpenAI's CLIP";
-        Preprocessing::HALF => "half", "-1 to 1: mean and deviation one half";
-        Preprocessing::TF => "tf", "(value - 127) / 128, as TensorFlow Lite";
+        Preprocessing::HALF => "half", "Values from -1 to 1: mean and deviation of one half";
+        Preprocessing::RAW => "raw", "Pixels from 0 to 255 as they are, for a network that prepares its photos itself";
+        Preprocessing::TF => "tf", "(value - 127) / 128, as in TensorFlow Lite";
+    }
+}
+
+named_values! {
+    /// `--channel-order`.
+    ChannelOrderArg(ChannelOrder) {
+        ChannelOrder::Rgb => "rgb", "Red, green, blue";
+        ChannelOrder::Bgr => "bgr", "Blue, green, red, as in OpenCV";
     }
 }
 
 named_values! {
     /// `--fit`.
     FitArg(Fit) {
-        Fit::Crop => "crop", "Cut out the centre";
-        Fit::Pad => "pad", "Fill up the shorter side; everything is seen, smaller";
-        Fit::Stretch => "stretch", "Take the whole photo, distorted";
+        Fit::Crop => "crop", "Cut out the square centre; the margins are not seen";
+        Fit::Pad => "pad", "Fill up the shorter side; everything is seen, but smaller";
+        Fit::Stretch => "stretch", "Stretch the photo to a square; everything is seen, but distorted";
     }
 }

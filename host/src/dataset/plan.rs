@@ -118,7 +118,7 @@ pub enum Problem {
     UnknownCategory,
     /// The mask encloses nothing.
     EmptyMask,
-    /// A record of the annotations that says nothing usable.
+    /// A record of the annotations that cannot be used.
     BadRecord,
     /// Something else failed.
     Failed,

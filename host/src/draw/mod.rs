@@ -6,13 +6,15 @@
 mod canvas;
 mod colours;
 mod overlay;
+mod regions;
 mod rows;
 mod sheet;
 mod text;
 
 pub use canvas::Tile;
 pub use colours::{ColourMap, Style};
-pub use overlay::{Titled, copy, overlay, titled};
+pub use overlay::{Titled, copy, heatmap, overlay, titled};
+pub use regions::{Region, regions};
 pub use rows::{Row, Rows, row_tile, rows};
 pub use sheet::{PARTS_A_PAGE, Sheet, pages, sheet, tile_size};
 

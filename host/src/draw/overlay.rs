@@ -5,8 +5,8 @@ use super::colours::{Colour, PAPER, Style, Tints, mixed};
 use crate::error::Sorted as _;
 use crate::photo::{Rect, resize_whole, size_of};
 use crate::{Error, Result, Size};
-use anyhow::ensure;
-use image::{Rgb, RgbImage};
+use anyhow::{Context as _, ensure};
+use image::{GrayImage, Rgb, RgbImage};
 
 /// A copy of the photo whose longer side has at most so many pixels. Maps go with it by [`crate::photo::Placement::on_copy`].
 pub fn copy(photo: &RgbImage, longest: usize) -> RgbImage {
@@ -43,6 +43,20 @@ pub fn overlay(photo: &RgbImage, map: &[f32], seen: Rect, style: &Style) -> Resu
     mark_unseen(&mut picture, seen);
     frame(&mut picture, seen);
     Ok(picture)
+}
+
+/// A map alone, in grey: black is zero or less, white one or more.
+///
+/// # Errors
+/// [`Error::Output`] when the map has another length than the picture has pixels.
+pub fn heatmap(map: &[f32], size: Size) -> Result<GrayImage> {
+    // A float-to-integer cast saturates and takes NaN to zero.
+    let levels = map.iter().map(|value| (255.0 * value + 0.5) as u8).collect();
+    let picture = GrayImage::from_raw(size.width as u32, size.height as u32, levels);
+    picture
+        .filter(|_| map.len() == size.area())
+        .with_context(|| format!("cannot draw the map: expected {size} samples, found {}", map.len()))
+        .kind(Error::Output)
 }
 
 /// A picture of a map with the words that it needs to be read alone.

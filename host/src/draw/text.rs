@@ -66,23 +66,33 @@ impl Font {
     }
 }
 
-/// The text in letters that the font has: punctuation simplified, other scripts spelled in Latin letters, emoji by their names.
+/// The text in letters that the font has: quotes and dashes plain, other scripts spelled in Latin letters, emoji by their names in brackets.
 fn printable(text: &str) -> String {
     let mut printed = String::with_capacity(text.len());
     for letter in text.chars() {
         match letter {
             _ if letter.is_whitespace() || letter.is_control() => printed.push(' '),
             _ if BODY.coverage(letter).is_some() => printed.push(letter),
-            _ => match deunicode::deunicode_char(letter) {
-                // A word each: emoji and Chinese have spaces at one end or at none.
-                Some(spelled) if spelled.chars().count() > 2 => {
+            _ => match (deunicode::deunicode_char(letter).map(str::trim), is_pictogram(letter)) {
+                (Some(""), _) => {}
+                (Some(name), true) => printed += &format!("[{name}]"),
+                // A syllable of its own, as of Chinese.
+                (Some(spelled), false) if is_ideograph(letter) => {
                     let before = if printed.is_empty() || printed.ends_with(' ') { "" } else { " " };
-                    printed += &format!("{before}{} ", spelled.trim());
+                    printed += &format!("{before}{spelled} ");
                 }
-                Some(spelled) => printed += spelled,
-                None => printed.push('?'),
+                (Some(spelled), false) => printed += spelled,
+                (None, _) => printed.push('?'),
             },
         }
     }
     printed
+}
+
+fn is_pictogram(letter: char) -> bool {
+    matches!(letter, '\u{2600}'..='\u{27bf}' | '\u{1f000}'..='\u{1faff}')
+}
+
+fn is_ideograph(letter: char) -> bool {
+    matches!(letter, '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}')
 }

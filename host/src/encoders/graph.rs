@@ -2,7 +2,7 @@
 
 use super::image::TowerKey;
 use crate::Size;
-use crate::model::{ChannelOrder, Layer, Model, Score, ScoreKind};
+use crate::model::{ChannelOrder, Layer, Manifest, Model, Score, ScoreKind};
 use crate::onnx::gradient::append_gradient;
 use crate::onnx::inspect::{self, Look};
 use crate::onnx::places::Grid;
@@ -22,6 +22,8 @@ pub(super) struct Wiring {
     pub(super) layer: Layer,
     /// The layer with finer positions that is seen beside it.
     pub(super) guide: Option<Layer>,
+    /// The model's own choice of a layer.
+    pub(super) default_layer: String,
     /// The network's file, for messages.
     pub(super) origin: String,
 }
@@ -65,14 +67,10 @@ impl Wiring {
         let guide = key.guide.as_ref().map(|guide| manifest.layer(guide)).transpose()?.cloned();
         let score = manifest.score(&key.score)?.clone();
         manifest.check_size(key.size)?;
-        let mut outputs: Vec<String> = Vec::new();
-        for score in &manifest.scores {
-            if !outputs.contains(&score.image) {
-                outputs.push(score.image.clone());
-            }
-        }
+        let outputs = image_outputs(manifest);
+        let default_layer = manifest.image.default_layer.clone();
         let origin = format!("{} of {}", manifest.image.file, model.origin());
-        Ok(Self { key: key.clone(), outputs, score, layer, guide, origin })
+        Ok(Self { key: key.clone(), outputs, score, layer, guide, default_layer, origin })
     }
 
     fn size(&self) -> Size {
@@ -81,21 +79,10 @@ impl Wiring {
 
     /// Reads the network.
     pub(super) fn read(&self, model: &Model) -> Result<Reading> {
-        let side = &model.manifest.image;
-        let Size { height, width } = self.size();
         let mut names: Vec<&str> = self.outputs.iter().map(String::as_str).collect();
         names.push(&self.layer.name);
         names.extend(self.guide.as_ref().map(|guide| guide.name.as_str()));
-        let wanted = Wanted {
-            input: &side.input,
-            datum_type: f32::datum_type(),
-            shape: &[Some(1), Some(3), Some(height), Some(width)],
-            outputs: &names,
-            pairs: model.pairs(),
-            folder: model.folder(),
-            form: Form { reversed: side.channels == ChannelOrder::Bgr, mean: side.mean, std: side.std },
-        };
-        let (mut network, grids) = quantised::read_with_grids(model.file(&side.file)?, &wanted)?;
+        let (mut network, grids) = read(model, &names, self.size())?;
         let place_of = |layer: &Layer, at: usize| self.place(layer, &network, network.outputs[at], grids[at]);
         let place = place_of(&self.layer, self.outputs.len())?;
         let guide_place = self.guide.as_ref().map(|guide| place_of(guide, self.outputs.len() + 1)).transpose()?;
@@ -135,7 +122,7 @@ impl Wiring {
         Ok(network.outputs[at])
     }
 
-    /// Why no gradient gets to the layer, if that is what is wrong.
+    /// Why the gradient of the layer cannot be computed, if that is the reason.
     pub(super) fn refusal(&self, model: &Model) -> Result<Option<String>> {
         let file = model.file(&model.manifest.image.file)?;
         let look =
@@ -172,6 +159,44 @@ impl Wiring {
         let see = first_outputs(&network, self.outputs.len() + 1 + usize::from(self.guide.is_some()))?;
         Ok(Plans { vectors, see, explain: SimplePlan::new(network)?, target_len, steps, place, guide_place })
     }
+}
+
+/// The image tower's outputs that some score needs.
+pub(super) fn image_outputs(manifest: &Manifest) -> Vec<String> {
+    let mut outputs: Vec<String> = Vec::new();
+    for score in &manifest.scores {
+        if !outputs.contains(&score.image) {
+            outputs.push(score.image.clone());
+        }
+    }
+    outputs
+}
+
+/// The network for its outputs alone.
+pub(super) fn outputs_alone(model: &Model, outputs: &[String], size: Size) -> Result<Arc<TypedRunnableModel>> {
+    let names: Vec<&str> = outputs.iter().map(String::as_str).collect();
+    let (mut network, _) = read(model, &names, size)?;
+    for output in 0..outputs.len() {
+        network.outputs[output] = as_row(&mut network, output)?;
+    }
+    network.optimize()?;
+    SimplePlan::new(network)
+}
+
+/// The image tower's network as a graph of floats with these tensors as outputs, and how each holds places of the picture.
+fn read(model: &Model, names: &[&str], Size { height, width }: Size) -> Result<(TypedModel, Vec<Option<Grid>>)> {
+    let side = &model.manifest.image;
+    let wanted = Wanted {
+        input: &side.input,
+        datum_type: f32::datum_type(),
+        shape: &[Some(1), Some(3), Some(height), Some(width)],
+        outputs: names,
+        pairs: model.pairs(),
+        folder: model.folder(),
+        form: Form { reversed: side.channels == ChannelOrder::Bgr, mean: side.mean, std: side.std },
+        readings: &side.readings,
+    };
+    quantised::read_with_grids(model.file(&side.file)?, &wanted)
 }
 
 /// The same graph for its first outputs alone, from the picture alone. Constants are shared with the original.

@@ -3,7 +3,7 @@
 //! One optimised graph serves all. Its nodes for the gradient are simply not run when less is wanted, and the weights exist once in memory.
 
 use super::activations::{Activations, maps};
-use super::graph::{Place, Plans, Wiring};
+use super::graph::{Place, Plans, Wiring, image_outputs, outputs_alone};
 use crate::error::Sorted as _;
 use crate::model::{Layer, Model, Score};
 use crate::onnx::guard::{contained, ensure_finite, finite};
@@ -45,6 +45,51 @@ pub struct ImageTower {
 impl std::fmt::Debug for ImageTower {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.debug_struct("ImageTower").field("wiring", &self.wiring).finish_non_exhaustive()
+    }
+}
+
+/// The network for its outputs alone: for methods that look at no layer, and for networks in which none can be explained.
+pub struct Scorer {
+    plan: Arc<TypedRunnableModel>,
+    outputs: Vec<String>,
+    size: Size,
+    origin: String,
+    passes: AtomicUsize,
+}
+
+impl Scorer {
+    /// Loads the image tower of a model for pictures of this size.
+    ///
+    /// # Errors
+    /// A size the tower cannot take, a file that is no such network.
+    pub fn load(model: &Model, size: Size) -> Result<Self> {
+        model.manifest.check_size(size)?;
+        let outputs = image_outputs(&model.manifest);
+        let origin = format!("{} of {}", model.manifest.image.file, model.origin());
+        let plan = contained(|| outputs_alone(model, &outputs, size)).with_context(|| {
+            format!("{origin}: expected an ONNX image tower as its manifest describes it; fetch the model again, or correct it")
+        });
+        Ok(Self { plan: plan.kind(Error::Model)?, outputs, size, origin, passes: AtomicUsize::new(0) })
+    }
+
+    /// The vectors of a picture, as [`ImageTower::vectors`].
+    ///
+    /// # Errors
+    /// Those of [`ImageTower::vectors`].
+    pub fn vectors(&self, image: &[f32]) -> Result<ImageVectors> {
+        self.passes.fetch_add(1, Ordering::Relaxed);
+        let values = picture(image, self.size).and_then(|image| run(&self.plan, tvec!(image), &self.origin));
+        Ok(ImageVectors::new(&self.outputs, values.kind(Error::Explanation)?))
+    }
+
+    /// Size of the input, in pixels.
+    pub fn size(&self) -> Size {
+        self.size
+    }
+
+    /// How often the network was run.
+    pub fn passes(&self) -> usize {
+        self.passes.load(Ordering::Relaxed)
     }
 }
 
@@ -90,8 +135,8 @@ impl ImageTower {
     /// Loads the image tower of a model.
     ///
     /// # Errors
-    /// An unknown layer or score (the message lists those there are), a size the tower cannot take, a file that is no such network, a layer that no
-    /// gradient gets to.
+    /// An unknown layer or score (the message lists those there are), a size the tower cannot take, a file that is no such network, or a layer
+    /// whose gradient cannot be computed.
     pub fn load(model: &Model, key: &TowerKey) -> Result<Self> {
         let wiring = Wiring::new(model, key)?;
         let plans = contained(|| wiring.plans(model)).map_err(|error| {
@@ -153,7 +198,7 @@ impl ImageTower {
     /// # Errors
     /// A picture of another size, a network that fails or answers with something else than finite numbers.
     pub fn vectors(&self, image: &[f32]) -> Result<ImageVectors> {
-        let values = self.image(image).and_then(|image| self.run(&self.vectors, tvec!(image)));
+        let values = picture(image, self.size()).and_then(|image| self.run(&self.vectors, tvec!(image)));
         Ok(ImageVectors::new(&self.wiring.outputs, values.kind(Error::Explanation)?))
     }
 
@@ -162,7 +207,7 @@ impl ImageTower {
     /// # Errors
     /// Those of [`ImageTower::vectors`].
     pub fn see(&self, image: &[f32]) -> Result<Seen> {
-        let values = self.image(image).and_then(|image| self.run(&self.see, tvec!(image)));
+        let values = picture(image, self.size()).and_then(|image| self.run(&self.see, tvec!(image)));
         values.and_then(|values| self.seen(values)).kind(Error::Explanation)
     }
 
@@ -186,9 +231,26 @@ impl ImageTower {
         );
         ensure_finite(target).context("a text vector")?;
         let target = Tensor::from_shape(&[1, target.len()], target)?;
-        let mut values = self.run(&self.explain, tvec!(self.image(image)?, target.into()))?;
-        let gradients = values.pop().context("no gradient")?;
-        Ok(Explained { seen: self.seen(values)?, gradients: maps(self.layer(), gradients).0 })
+        let silent = target.try_as_plain_ram()?.as_slice::<f32>()?.iter().all(|value| *value == 0.0);
+        let mut values = self.run(&self.explain, tvec!(picture(image, self.size())?, target.into()))?;
+        let gradients = maps(self.layer(), values.pop().context("no gradient")?).0;
+        // A target of zeros asks for nothing.
+        ensure!(silent || gradients.iter().any(|value| *value != 0.0), "{}", self.no_gradient());
+        Ok(Explained { seen: self.seen(values)?, gradients })
+    }
+
+    /// What to say where the score does not depend on the layer's positions.
+    fn no_gradient(&self) -> String {
+        let (layer, default) = (&self.key().layer, &self.wiring.default_layer);
+        let advice = if layer == default {
+            "choose an earlier layer (decomcam inspect lists them)".to_owned()
+        } else {
+            format!("take layer \"{default}\", or an earlier one")
+        };
+        format!(
+            "the gradient of score \"{}\" is zero at every position of layer \"{layer}\", so there is nothing to explain there: {advice}",
+            self.score().name
+        )
     }
 
     /// Outputs, then the layer, then the guide.
@@ -204,18 +266,6 @@ impl ImageTower {
         Ok(Seen { vectors: ImageVectors::new(&self.wiring.outputs, values), activations, guide })
     }
 
-    fn image(&self, image: &[f32]) -> anyhow::Result<TValue> {
-        let Size { height, width } = self.size();
-        ensure!(
-            image.len() == 3 * height * width,
-            "expected a picture of 3 x {height} x {width} numbers, found {} numbers",
-            image.len()
-        );
-        // The network's clamps would turn a NaN into a number.
-        ensure_finite(image).context("a picture's pixels")?;
-        Ok(Tensor::from_shape(&[1, 3, height, width], image)?.into())
-    }
-
     fn run(&self, plan: &Arc<TypedRunnableModel>, inputs: TVec<TValue>) -> anyhow::Result<Vec<Vec<f32>>> {
         self.passes.fetch_add(1, Ordering::Relaxed);
         run(plan, inputs, &self.wiring.origin)
@@ -226,6 +276,17 @@ impl ImageTower {
 fn activations(layer: &Layer, place: &Place, tensor: Vec<f32>, steps: Option<Steps>) -> Activations {
     let (values, prefix) = maps(layer, tensor);
     Activations { channels: layer.channels, size: place.size, values, prefix, steps }
+}
+
+fn picture(image: &[f32], Size { height, width }: Size) -> anyhow::Result<TValue> {
+    ensure!(
+        image.len() == 3 * height * width,
+        "expected a picture of 3 x {height} x {width} numbers, found {} numbers",
+        image.len()
+    );
+    // The network's clamps would turn a NaN into a number.
+    ensure_finite(image).context("a picture's pixels")?;
+    Ok(Tensor::from_shape(&[1, 3, height, width], image)?.into())
 }
 
 /// Runs a plan whose outputs are all f32.

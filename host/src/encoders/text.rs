@@ -213,6 +213,7 @@ impl TextTower {
                 pairs: Pairs::Clamp,
                 folder: model.folder(),
                 form: Form::default(),
+                readings: &[],
             };
             let mut network = quantised::read(model.file(&text.file)?, &wanted)?;
             network.optimize()?;

@@ -8,7 +8,7 @@ use crate::metrics::{self, Metric};
 use crate::{Error, Result};
 use anyhow::Context as _;
 
-/// The metrics of one map of a look: scores are the reported ones, which are the same whatever score is explained.
+/// The metrics of one map. They measure the reported score, so they can be compared whatever score is explained.
 pub(super) fn measured(
     look: &Look<'_>,
     map: &[f32],
@@ -30,7 +30,7 @@ pub(super) fn measured(
             }
             Metric::Energy => MetricValue::Number(metrics::energy(map, &masked()?.mask)),
             Metric::BestIou => MetricValue::Number(metrics::best_iou(map, &masked()?.mask)),
-            // Without a box, as of a crowd, there is nothing to hit.
+            // A crowd has no box, so no threshold can hit one.
             Metric::MaxBoxAcc if masked()?.boxes.is_empty() => MetricValue::Undefined(()),
             Metric::MaxBoxAcc => MetricValue::Hits(metrics::box_hits(map, width, &masked()?.boxes)),
             Metric::Pxap => MetricValue::Number(metrics::pxap(map, &masked()?.mask)),
@@ -55,7 +55,7 @@ impl<'a> Faithfulness<'a> {
         Self { look, map, step, seed }
     }
 
-    /// One of them; none where it is not defined, or is no such metric.
+    /// The value of one metric; none where it is not defined, or for a metric that does not run the network.
     pub fn of(&self, metric: Metric) -> Result<Option<f64>> {
         let Self { look, map, step, seed } = *self;
         let input = look.input();

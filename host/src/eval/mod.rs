@@ -1,8 +1,8 @@
-//! Methods against annotated photos: every photo and category a pair, every pair and method a record, all records a table.
+//! Measures methods on annotated photos. A photo and a category make a pair, a pair and a method a record, and all records a table.
 //!
-//! Records are appended to `records.jsonl` as they are found, each known by its photo, category, method and a hash of the settings: a run that was
-//! stopped goes on where it was, and one that asks for more metrics or methods computes only those. The tables are made from the records as they stand
-//! in the file, so that a run in two parts gives the same bytes as one in one.
+//! Each record is appended to `records.jsonl` as soon as it is measured, with its photo, category, method and a hash of the settings. A run that was stopped
+//! therefore goes on where it was, and a run that asks for more metrics or methods computes only those. The tables are made from the records as the
+//! file holds them, so a run that was interrupted writes the same bytes as one that was not.
 
 mod measure;
 mod parts;
@@ -40,17 +40,17 @@ pub struct EvalOptions {
     pub out: PathBuf,
     /// The methods, each once; differences are to the first.
     pub methods: Vec<Method>,
-    /// What the methods leave open; the method in it is not used.
+    /// The choices that the methods use; the method in it is ignored.
     pub options: Options,
     /// The score that is explained; the model's own choice if not given.
     pub score: Option<String>,
-    /// The metrics; those of masks, or without masks those of faithfulness, if empty.
+    /// The metrics. If empty: those of localisation, or without masks those of faithfulness.
     pub metrics: Vec<Metric>,
-    /// Pixels that deletion and insertion change at a step; one row if not given.
+    /// Pixels that deletion and insertion change at each step; one row of the input if not given.
     pub step: Option<usize>,
-    /// Whether OSSMs, k-means and NMF are measured as parts.
+    /// Whether to measure how well parts pick out objects, beside those of k-means and NMF.
     pub parts: bool,
-    /// So many pairs are also explained with shuffled weights.
+    /// For how many pairs the maps are compared with those of networks with shuffled weights.
     pub randomise: usize,
 }
 
@@ -74,7 +74,8 @@ impl EvalOptions {
 /// Evaluates methods on annotated photos and writes `results.json`, `results.csv` and `results.md` beside `records.jsonl`.
 ///
 /// # Errors
-/// What makes every number impossible: no annotations, no place to write, no pair left. Bad photos and annotations are skipped and named.
+/// Only what prevents every number: annotations that cannot be read, a directory that cannot be written to, no pair left. Bad photos and annotations are
+/// skipped and named.
 pub fn evaluate(session: &Session, asked: &EvalOptions) -> Result<Outcome> {
     asked.selection.check()?;
     asked.options.check_used(&asked.methods)?;
@@ -97,7 +98,7 @@ pub fn evaluate(session: &Session, asked: &EvalOptions) -> Result<Outcome> {
     let findings = run.into_findings(stages, parts);
     some_pair(&findings.tally, &asked.selection).kind(Error::Dataset)?;
 
-    // Read again, so that numbers are those of the file.
+    // The records are read again, so that the numbers are those of the file.
     let records = Records::open(&records, settings.hash()?)?;
     let results = Results::new(settings, &asked.methods, findings, &records);
     let mut files = Files::new(&asked.out);
@@ -148,11 +149,11 @@ fn wanted_metrics(asked: &[Metric], masks: bool) -> anyhow::Result<Vec<Metric>> 
         asked => asked.contains(metric) && (masks || !metric.needs_mask()),
     };
     let wanted: Vec<Metric> = Metric::ALL.into_iter().filter(wanted).collect();
-    // Who asks for all of them means those that there can be.
+    // `all` means all metrics that can be computed.
     let all = Metric::ALL.iter().all(|metric| asked.contains(metric));
     ensure!(
         masks || all || !asked.iter().any(|metric| metric.needs_mask()),
-        "--metrics: those asked for compare maps with masks, and labels by folder have none; give --annotations, or ask for `faithfulness`"
+        "--metrics: these metrics compare maps with masks, and photos in folders have none; give --annotations, or take --metrics faithfulness"
     );
     Ok(wanted)
 }

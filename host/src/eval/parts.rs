@@ -1,4 +1,4 @@
-//! Whether parts pick out things, over all photos that show two objects or more.
+//! How well parts pick out objects, over all photos that show two objects or more.
 
 use super::run::Run;
 use super::split::{self, Split, Worth};
@@ -12,7 +12,7 @@ use crate::{Result, workers};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// What one way of splitting is worth ([`Worth`]), over pairs.
+/// How well one way of splitting picks out objects ([`Worth`]), over pairs.
 #[derive(Debug, Serialize)]
 pub(super) struct PartsSummary {
     pub(super) pairs: usize,
@@ -21,7 +21,7 @@ pub(super) struct PartsSummary {
     pub(super) energy: Estimate,
 }
 
-/// What the parts of a pair are worth, split in one way.
+/// How well the parts of one pair pick out objects, split in one way.
 struct PairWorth {
     photo: usize,
     way: Split,
@@ -29,7 +29,7 @@ struct PairWorth {
 }
 
 impl Run<'_> {
-    /// The worth of the parts of every pair that counts and whose photo shows two objects of the least size or more.
+    /// Measures the parts of every pair that counts and whose photo shows at least two objects of the least size.
     pub(super) fn parts(&self) -> Result<BTreeMap<&'static str, PartsSummary>> {
         let steps = Steps::new(self.session.watch(), "photos split into parts", self.work.len())?;
         let worths = workers::each(self.work.len(), self.workers, |at| {

@@ -1,4 +1,4 @@
-//! The parameter-randomisation check: do maps change when the network's weights do?
+//! The parameter randomisation check: do maps change when the network's weights are shuffled?
 
 use super::records::{MetricValue, Record, Values};
 use super::run::Run;
@@ -11,7 +11,7 @@ use crate::{Result, stats, workers};
 
 impl Run<'_> {
     /// Spearman's correlation of each map with that of the network whose last 1, 2, 4 ... weight tensors are shuffled, in the order of those numbers; on
-    /// the first pairs that count, as many as asked for. Records know them as `randomised_N`.
+    /// the first pairs that count, as many as were asked for. In the records their names are `randomised_N`.
     ///
     /// # Reference
     /// Adebayo et al., NeurIPS 2018, section 4.1 (cascading; they draw new weights, here they change places).

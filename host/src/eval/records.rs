@@ -1,4 +1,4 @@
-//! What was measured, a line a map, so that a run that was stopped goes on where it was.
+//! The measured values, one line for each map, so that a run that was stopped goes on where it was.
 
 use crate::error::Sorted as _;
 use crate::hash::sha256_hex;
@@ -12,7 +12,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-/// What every number of a record depends on, beside its photo, category and method.
+/// Everything that the numbers of a record depend on, beside its photo, category and method.
 #[derive(Debug, Serialize)]
 pub(super) struct Settings {
     pub(super) schema_version: u32,
@@ -44,14 +44,14 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// What records of these settings are known by.
+    /// A short hash, by which records of these settings are recognised.
     pub(super) fn hash(&self) -> Result<String> {
         let text = serde_json::to_string(self).map_err(anyhow::Error::from).kind(Error::Output)?;
         Ok(sha256_hex(text.as_bytes())[..16].to_owned())
     }
 }
 
-/// A metric of one map: a number, or the thresholds that hit, or nothing where it is not defined.
+/// The value of a metric for one map: a number, the thresholds that hit, or nothing where it is not defined.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(super) enum MetricValue {
@@ -69,14 +69,14 @@ pub(super) struct Record {
     pub(super) photo: String,
     pub(super) category: String,
     pub(super) method: String,
-    /// The share of the input that the mask covers; none without masks.
+    /// The share of the input that the mask covers; none without a mask.
     pub(super) mask: Option<f64>,
     pub(super) metrics: Values,
 }
 
 type Key = (String, String, String);
 
-/// What is known of a map.
+/// The values of one map that were measured before.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     pub(super) mask: Option<f64>,
@@ -91,7 +91,7 @@ pub(super) struct Records {
 }
 
 impl Records {
-    /// Opens or makes the file, cuts off a last line that was not finished, and reads the rest.
+    /// Opens or creates the file, cuts off a last line that was not finished, and reads the rest.
     pub(super) fn open(path: &Path, settings: String) -> Result<Self> {
         let opened = || {
             let (file, text) = whole_lines(path)?;
@@ -131,7 +131,7 @@ impl Records {
     }
 }
 
-/// The file, locked and positioned behind its last whole line, and its whole lines.
+/// The file, locked and positioned after its last whole line, and its whole lines.
 fn whole_lines(path: &Path) -> anyhow::Result<(File, Vec<u8>)> {
     let mut file = OpenOptions::new()
         .create(true)
@@ -142,7 +142,7 @@ fn whole_lines(path: &Path) -> anyhow::Result<(File, Vec<u8>)> {
         .context("cannot be opened; choose another --out")?;
     match file.try_lock() {
         Err(TryLockError::WouldBlock) => bail!("another run is writing it; choose another --out"),
-        // Where there are no locks, two runs at once are the user's to avoid.
+        // On file systems without locks nothing prevents two runs at once.
         Ok(()) | Err(TryLockError::Error(_)) => {}
     }
     let mut text = Vec::new();

@@ -1,4 +1,4 @@
-//! What `results.json` says: every metric of every method over all pairs, by category, and pair by pair against the first method.
+//! What `results.json` holds: each metric of each method over all pairs and by category, and its difference to the first method, pair by pair.
 
 use super::parts::PartsSummary;
 use super::records::{MetricValue, Records, Settings};
@@ -17,11 +17,11 @@ pub(super) struct Summary {
     pub(super) estimate: Estimate,
     /// The mean of the categories' means.
     mean_over_categories: f64,
-    /// Pairs that it is the mean of.
+    /// How many pairs it is the mean of.
     pub(super) pairs: usize,
 }
 
-/// Something of every method and metric, by their names.
+/// Something for each method and metric, by their names.
 pub(super) type ByMethod<T> = BTreeMap<&'static str, BTreeMap<&'static str, T>>;
 
 #[derive(Debug, Serialize)]
@@ -30,17 +30,17 @@ pub(super) struct CategoryResults {
     pub(super) methods: ByMethod<f64>,
 }
 
-/// Maps of the network with its last weight tensors shuffled, beside the network's own.
+/// How much maps of the network with shuffled weights resemble the network's own maps.
 #[derive(Debug, Serialize)]
 pub(super) struct Randomised {
-    /// How many tensors, counted from the score downwards.
+    /// How many tensors were shuffled, counted from the score downwards.
     pub(super) tensors: usize,
     /// Spearman's correlation.
     #[serde(flatten)]
     pub(super) estimate: Estimate,
 }
 
-/// What `results.json` says.
+/// What `results.json` holds.
 #[derive(Debug, Serialize)]
 pub(super) struct Results {
     schema_version: u32,
@@ -52,23 +52,23 @@ pub(super) struct Results {
     pub(super) left_out: LeftOut,
     pub(super) skipped_count: usize,
     pub(super) skipped: Vec<Skipped>,
-    /// In the order asked for.
+    /// The methods, in the order in which they were asked for.
     pub(super) order: Vec<&'static str>,
     pub(super) methods: ByMethod<Summary>,
-    /// Each method less the first, pair by pair.
+    /// The difference of each method to the first, pair by pair.
     pub(super) differences: ByMethod<Estimate>,
     pub(super) categories: BTreeMap<String, CategoryResults>,
     /// Correlation of each method's maps with those of networks with shuffled weights; empty unless asked for.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) randomisation: BTreeMap<&'static str, Vec<Randomised>>,
-    /// OSSMs beside other ways of splitting; empty unless asked for.
+    /// OSSMs and other ways of splitting; empty unless asked for.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) parts: BTreeMap<&'static str, PartsSummary>,
     #[serde(skip)]
     pub(super) metrics: Vec<Metric>,
 }
 
-/// The photos that count, each with its categories that count, and what is recorded of them.
+/// The photos that count, each with its categories that count, and their records.
 struct Counted<'a> {
     photos: Vec<(&'a Work, Vec<&'a str>)>,
     records: &'a Records,
@@ -85,7 +85,7 @@ impl<'a> Counted<'a> {
         Self { photos: photos.filter(|(_, categories)| !categories.is_empty()).collect(), records, seed }
     }
 
-    /// A number of a method's maps by its name in the records, of all categories or only one; photos are the groups that the bootstrap draws.
+    /// One recorded value of a method's maps, over all categories or only one. The bootstrap draws photos, so each photo is a group.
     fn sample(&self, method: Method, name: &str, only: Option<&str>) -> Sample {
         let mut sample = Sample::default();
         for (work, categories) in &self.photos {
@@ -143,7 +143,7 @@ fn row_of_hits(hits: &[u8]) -> [f64; metrics::BOX_THRESHOLDS] {
     row
 }
 
-/// What a run leaves behind.
+/// What a run measured.
 pub(super) struct Findings {
     pub(super) work: Vec<Work>,
     pub(super) tally: Tally,

@@ -1,4 +1,4 @@
-//! One run over the photos: what has no record yet is measured and recorded.
+//! One run over the photos: measures and records everything that has no record yet.
 
 use super::EvalOptions;
 use super::measure::measured;
@@ -19,12 +19,12 @@ use crate::{Error, Result, workers};
 use anyhow::Context as _;
 use std::collections::BTreeMap;
 
-/// What a run needs all along.
+/// Everything that a run needs.
 pub(super) struct Run<'a> {
     pub(super) session: &'a Session,
     pub(super) asked: &'a EvalOptions,
     pub(super) metrics: Vec<Metric>,
-    /// One for each method.
+    /// One request for each method.
     pub(super) requests: Vec<Request>,
     pub(super) towers: Towers,
     prompts: BTreeMap<String, Prompt>,
@@ -33,12 +33,12 @@ pub(super) struct Run<'a> {
     pub(super) records: Records,
     step: usize,
     score: String,
-    /// Photos at the same time, and threads for each.
+    /// How many photos are processed at the same time, and with how many threads each.
     pub(super) workers: usize,
     threads_each: usize,
 }
 
-/// Why a pair was not measured: the pair's own fault, which is noted, or one that ends the run.
+/// Why a pair was not measured: a fault of the pair, which is noted, or one that ends the run.
 enum Failure {
     OfPair(Error),
     OfRun(Error),
@@ -83,12 +83,12 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// What there was to do and what was found.
+    /// The plan, and what was found.
     pub(super) fn into_findings(self, stages: Vec<usize>, parts: BTreeMap<&'static str, PartsSummary>) -> Findings {
         Findings { work: self.work, tally: self.found.into_tally(), metrics: self.metrics, stages, parts }
     }
 
-    /// The metrics of a map that no record has.
+    /// The metrics of a map that are not recorded yet.
     fn missing(&self, photo: &str, category: &str, method: Method) -> Vec<Metric> {
         let known = self.records.get(photo, category, method);
         let has = |metric: &Metric| known.is_some_and(|known| known.values.contains_key(metric.name()));
@@ -132,7 +132,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// One photo and category: every method's map that lacks a number.
+    /// Measures one photo and category: each method's map of which a number is missing.
     fn pair(
         &self,
         work: &Work,
@@ -168,7 +168,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// A photo before a network, with the prompt of a category.
+    /// Prepares a photo for a network, with the prompt of a category.
     pub(super) fn look<'l>(
         &'l self,
         session: &'l Session,
@@ -180,7 +180,7 @@ impl<'a> Run<'a> {
         Ok(session.look(towers, prompt, photo, self.threads_each))
     }
 
-    /// The session's network with its last weight tensors shuffled.
+    /// The towers of a session whose last weight tensors are shuffled.
     pub(super) fn shuffled_towers(&self, session: &Session) -> Result<Towers> {
         session.towers(&self.requests, &self.score, Purpose::Map)
     }

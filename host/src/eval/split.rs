@@ -1,4 +1,4 @@
-//! Whether parts pick out things: OSSMs beside k-means and non-negative factors (NMF) of the same weighted activations, on photos with several objects.
+//! How well parts pick out objects: OSSMs, k-means clusters and non-negative factors (NMF) of the same weighted activations, on photos with several objects.
 
 use crate::Result;
 use crate::encoders::activations::Activations;
@@ -33,7 +33,7 @@ impl Split {
     }
 }
 
-/// What the parts of one photo are worth.
+/// How well the parts of one photo pick out its objects.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Worth {
     /// Mean over objects of the best IoU ([`metrics::best_iou`]) that any part has with it.
@@ -44,7 +44,7 @@ pub struct Worth {
     pub energy: f64,
 }
 
-/// The parts of what a look saw: OSSMs as the request has them, clusters and factors at the layer's own size, as many.
+/// The parts of one photo: the OSSMs of the request, or as many clusters or factors at the layer's own size.
 ///
 /// # Errors
 /// Those of the decomposition.
@@ -66,7 +66,7 @@ pub(crate) fn split(look: &Look<'_>, way: Split, request: &Request) -> Result<Ve
     Ok(maps.into_iter().map(|values| Map { values, size }).collect())
 }
 
-/// w_c A_c, a row a position.
+/// w_c A_c, one row for each position.
 fn weighted_rows(layer: &Explained) -> Vec<f32> {
     let Activations { channels, size, values, .. } = &layer.seen.activations;
     let positions = size.area();
@@ -81,7 +81,7 @@ fn weighted_rows(layer: &Explained) -> Vec<f32> {
     rows
 }
 
-/// The worth of parts, upsampled to the size of the masks. None without two objects or two parts.
+/// How well parts, upsampled to the size of the masks, pick out objects. None with fewer than two objects or two parts.
 pub fn worth(parts: &[Vec<f32>], objects: &[Vec<bool>]) -> Option<Worth> {
     if parts.len() < 2 || objects.len() < 2 {
         return None;

@@ -55,8 +55,10 @@ impl Results {
         if let Some((first, others)) = self.order.split_first()
             && !others.is_empty()
         {
-            let _ =
-                write!(text, "\n## Each method less {first}, pair by pair\n\nBold: the interval excludes zero.\n\n");
+            let _ = write!(
+                text,
+                "\n## Difference of each method to {first}, pair by pair\n\nBold: the interval excludes zero.\n\n"
+            );
             text += &self.rows(others, |method, metric| {
                 let Estimate { mean, low, high } = *self.differences.get(method)?.get(metric.name())?;
                 let bold = if low > 0.0 || high < 0.0 { "**" } else { "" };
@@ -64,8 +66,8 @@ impl Results {
             });
         }
         if let Some(stages) = self.randomisation.values().next() {
-            text += "\n## Weights shuffled, from the score downwards\n\nSpearman's correlation with the map of the network as it is; near 1: the map \
-                     does not depend on those weights.\n\n| method |";
+            text += "\n## Weights shuffled, from the score downwards\n\nSpearman's correlation with the map of the network as it is. Near 1 the map \
+                     does not depend on the weights that were shuffled.\n\n| method |";
             stages.iter().for_each(|stage| text += &format!(" {} |", stage.tensors));
             text += "\n|---|";
             text += &"---|".repeat(stages.len());
@@ -77,8 +79,8 @@ impl Results {
             text.push('\n');
         }
         if !self.parts.is_empty() {
-            text += "\n## Parts\n\nOn pairs whose photo shows two objects or more: the best IoU that any part has with an object, how much two parts \
-                     overlap, and how much of a part lies in one object.\n\n| parts | best_iou | overlap (lower) | energy | pairs |\n|---|---|---|---|---|\n";
+            text += "\n## Parts\n\nPairs whose photo shows two objects or more. best_iou: the best IoU that any part has with an object. overlap: how much two parts \
+                     overlap. energy: the largest share of a part that lies in one object.\n\n| parts | best_iou | overlap (lower) | energy | pairs |\n|---|---|---|---|---|\n";
             for (name, parts) in &self.parts {
                 let cell = |e: &Estimate| format!("{:.3} [{:.3}, {:.3}]", e.mean, e.low, e.high);
                 let cells = [&parts.best_iou, &parts.overlap, &parts.energy].map(cell);

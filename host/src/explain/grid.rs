@@ -1,4 +1,4 @@
-//! The maps that are decomposed: the layer's, or those of both sizes, averaged over similar positions if that is asked for.
+//! The maps that are decomposed: those of the layer at one size, or the mean of both sizes; with affinity, averaged over positions with similar activations.
 
 use super::look::Layers;
 use crate::encoders::activations::Activations;
@@ -15,8 +15,8 @@ pub(crate) struct Grid {
 }
 
 impl Grid {
-    /// The layer's maps; or, with a finer look, the mean of those and the layer's, upsampled. Then, with `affinity`, each map is averaged over positions
-    /// whose activations at the finest size are similar.
+    /// The layer's maps. If the photo was also seen at twice the size: the mean of the maps there and of the layer's maps, upsampled. With `affinity`, each map
+    /// is then averaged over positions whose activations at the largest size are similar.
     pub(crate) fn new(layers: Layers<'_>, affinity: bool) -> Result<Self> {
         let own = &layers.own.seen.activations;
         let finest = layers.finer.map_or(own, |finer| &finer.activations);
@@ -31,7 +31,7 @@ impl Grid {
     }
 }
 
-/// The mean of each map and the layer's, upsampled to the maps' size.
+/// Replaces each map by the mean of itself and of the layer's map, upsampled to the same size.
 fn add_upsampled(maps: &mut [f32], layer: &Activations, size: Size) -> Result<()> {
     let placement = Placement::whole(layer.size, size);
     let coarse = layer.values.chunks_exact(layer.size.area());
@@ -43,7 +43,7 @@ fn add_upsampled(maps: &mut [f32], layer: &Activations, size: Size) -> Result<()
     Ok(())
 }
 
-/// K m for every map m, with K the doubly stochastic affinity of the positions.
+/// Replaces each map m by K m, with K the doubly stochastic affinity of the positions.
 fn average_over_similar(maps: &mut [f32], finest: &Activations) -> Result<()> {
     let positions = finest.size.area();
     let view = Maps::chw(&finest.values, finest.channels, finest.size.height, finest.size.width)?;

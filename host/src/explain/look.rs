@@ -1,4 +1,4 @@
-//! What the network sees of a photo: each pass is run when it is first needed, and once.
+//! One photo before the network. Each pass is run when its result is first needed, and only once.
 
 use super::view::View;
 use crate::encoders::head::Head;
@@ -10,14 +10,14 @@ use crate::{Error, Result, Size, workers};
 use anyhow::Context as _;
 use std::sync::{Arc, OnceLock};
 
-/// The network at the sizes that an explanation looks at.
+/// The network at the sizes that an explanation needs.
 #[derive(Clone, Debug)]
 pub struct Towers {
     /// At its own size.
     pub own: Arc<ImageTower>,
-    /// At twice that, if the explanation looks twice.
+    /// At twice that size, if the explanation takes two sizes.
     pub finer: Option<Arc<ImageTower>>,
-    /// From the layer on, if it was asked for and nothing bypasses the layer.
+    /// From the layer on, if that is needed and nothing bypasses the layer.
     pub head: Option<Arc<Head>>,
 }
 
@@ -36,17 +36,17 @@ pub struct Look<'a> {
     at_two_sizes: OnceLock<(Arc<Explained>, Seen)>,
 }
 
-/// What an explanation starts from: the layer at the network's own size with the gradient, and at the finer size if the network looked there.
+/// What an explanation starts from: the layer at the network's own size with its gradient, and the layer at twice that size if two sizes are taken.
 #[derive(Clone, Copy)]
 pub struct Layers<'l> {
     /// At the network's own size.
     pub own: &'l Arc<Explained>,
-    /// At twice that.
+    /// At twice that size.
     pub finer: Option<&'l Seen>,
 }
 
 impl<'a> Look<'a> {
-    /// Frames and resizes the photo; the network does not run yet.
+    /// Frames and resizes the photo. The network is not run yet.
     pub fn new(towers: &'a Towers, view: &'a View, prompt: &'a Prompt, photo: &'a Photo, threads: usize) -> Self {
         let framing = view.framing(photo.size());
         let planes = view.planes(photo, framing, towers.own.size(), threads);
@@ -81,7 +81,7 @@ impl<'a> Look<'a> {
         self.framing
     }
 
-    /// That part as the network takes it, before normalisation: samples in 0..=1.
+    /// That part at the size of the network's input, before normalisation: samples in 0..=1.
     pub fn planes(&self) -> &Planes {
         &self.planes
     }
@@ -102,7 +102,7 @@ impl<'a> Look<'a> {
         (layer.channels, layer.size(self.size()))
     }
 
-    /// Threads that one look may use.
+    /// How many threads this look may use.
     pub fn threads(&self) -> usize {
         self.threads
     }
@@ -124,8 +124,7 @@ impl<'a> Look<'a> {
         }
     }
 
-    /// The layers of an explanation that looks at so many sizes. A posterior score depends on what the photo shows, at every size, so its gradient comes
-    /// last.
+    /// The layer at one size or at two. The gradient of a posterior score depends on what the photo shows at both sizes, so both forward passes come first.
     ///
     /// # Errors
     /// A network that fails, or two sizes of a network that was loaded at one.
@@ -199,7 +198,7 @@ impl<'a> Look<'a> {
     }
 }
 
-/// What the cell holds, found now if it is empty.
+/// What the cell holds; it is computed now if the cell is empty.
 fn found<T>(cell: &OnceLock<T>, find: impl FnOnce() -> Result<T>) -> Result<&T> {
     if let Some(known) = cell.get() {
         return Ok(known);

@@ -1,4 +1,4 @@
-//! Stage 7: what each OSSM contributes, measured by masking everything else in the photo or in the layer.
+//! Stage 7: the contribution of each OSSM, measured by hiding everything else in the photo or in the layer.
 
 use super::look::Look;
 use super::parts::Contributions;
@@ -19,7 +19,7 @@ use std::time::Duration;
 /// Standard deviation of the blur of the masked-out part, in pixels of the network's input.
 pub const BLUR_SIGMA: f32 = 10.0;
 
-/// The wholly blurred photo, and its score.
+/// The photo blurred all over, and its score.
 pub(crate) struct Blurred {
     planes: Planes,
     score: f32,
@@ -69,7 +69,7 @@ pub(crate) fn in_features(
     Ok(Contributions { baseline: baseline?, scores })
 }
 
-/// What each OSSM adds to the explained score of each prompt, OSSMs x prompts, measured in the layer.
+/// By how much each OSSM raises the explained score of each prompt, OSSMs x prompts, measured in the layer.
 pub(crate) fn gains(
     head: &Head,
     layer: &Activations,
@@ -88,7 +88,7 @@ pub(crate) fn gains(
     ossms.iter().map(gain).collect()
 }
 
-/// Makes the input of each OSSM with `masked` and runs it with `score`, on several threads.
+/// Scores what each OSSM keeps, on several threads: `masked` makes the input, `score` runs the network.
 fn score_all(
     ossms: &[&[f32]],
     threads: usize,
@@ -114,7 +114,7 @@ fn score_all(
     Ok(done.into_iter().map(|scored| scored.score).collect())
 }
 
-/// A map of a fine grid on a coarser one: means of blocks.
+/// A map of a fine grid on a coarser one, as means of blocks.
 fn coarser(map: &[f32], fine: Size, coarse: Size) -> Result<Vec<f32>> {
     if fine == coarse {
         return Ok(map.to_vec());
@@ -137,7 +137,7 @@ fn whole_blocks(fine: Size, coarse: Size) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A'_c(p) = mean_c + m(p) (A_c(p) - mean_c), with m the min-max scaled OSSM; for none, the means alone.
+/// A'_c(p) = mean_c + m(p) (A_c(p) - mean_c), with m the OSSM scaled to 0..=1. Without an OSSM: the means alone.
 fn blended_features(layer: &Activations, ossm: Option<&[f32]>) -> Vec<f32> {
     let positions = layer.size.area();
     let mut mask = vec![0.0; positions];
@@ -158,13 +158,13 @@ fn blended_features(layer: &Activations, ossm: Option<&[f32]>) -> Vec<f32> {
 struct PhotoMasker<'a> {
     photo: Planes,
     blurred: Planes,
-    /// How blended planes are normalised; none if they are already.
+    /// How blended planes are normalised; none if they were normalised before.
     view: Option<&'a View>,
     placement: Placement,
 }
 
 impl<'a> PhotoMasker<'a> {
-    /// Blends as the recipe does: pixels in 0..=1, or normalised ones.
+    /// Blends pixels in 0..=1 or normalised ones, as the recipe does.
     fn new(photo: Planes, blurred: Planes, recipe: Recipe, view: &'a View, size: Size) -> Self {
         let placement = Placement::whole(size, photo.size);
         if !recipe.blends_normalised() {

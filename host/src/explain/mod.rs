@@ -1,15 +1,16 @@
-//! THE pipeline: a photo and a prompt in, the map of any method out, of DecomCAM with its parts. Every command's maps come from here.
+//! The one pipeline: a photo and a prompt go in, and the map of any method comes out, with its parts if the method is DecomCAM. The maps of every command are
+//! made here.
 //!
 //! | room | in | out |
 //! |---|---|---|
 //! | [`view`] | a photo | the part of it that the network sees, as its input |
-//! | [`options`] | what was asked for | what that comes to with the model |
-//! | [`look`] | the input, the prompt | activations and gradients at one size or two, each pass run once |
+//! | [`options`] | what the caller chose | a request, in which every choice is made |
+//! | [`look`] | the input, the prompt | activations and gradients at one size or at two; each pass is run once |
 //! | `grid` | activations | the maps that are decomposed |
 //! | [`parts`] | maps, channel weights | components, their weights, the map that they sum to |
-//! | [`masks`] | OSSMs | what each contributes, measured |
+//! | [`masks`] | OSSMs | the measured contribution of each |
 //! | [`refine`] | a map, a layer with finer positions | the map at those positions |
-//! | `names`, `warnings` | parts | their names, and what would mislead a reader |
+//! | `names`, `warnings` | parts | their names, and warnings about what could mislead a reader |
 
 pub(crate) mod grid;
 pub mod look;
@@ -49,33 +50,33 @@ pub struct Part {
     pub component: Component,
     /// The explained score of the photo, or of the layer, kept where the OSSM is high.
     pub score: f32,
-    /// `score` less the score with nothing kept: the measured contribution.
+    /// The measured contribution: `score` less the score with nothing kept.
     pub contribution: f32,
     /// Weight in the saliency map.
     pub weight: f32,
-    /// What it shows, if names were given and one fits.
+    /// The text that fits it best, if texts were given and it raises the score of one.
     pub name: Option<Name>,
 }
 
-/// The parts of an explanation by DecomCAM.
+/// The parts of an explanation that DecomCAM made.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Parts {
     /// By falling singular value.
     pub list: Vec<Part>,
-    /// H and W of the grid of positions that was decomposed.
+    /// Height and width of the grid that was decomposed.
     pub size: Size,
-    /// The recipe that weighed them.
+    /// The recipe that gave them their weights.
     pub recipe: Recipe,
     /// Where their contributions were measured.
     pub integrate: Integrate,
     /// The explained score with nothing kept: of the photo blurred all over, or of the layer's means.
     pub baseline: f32,
-    /// With `exact` the mean that the sum starts from, else zero.
+    /// With `exact` the mean of the first-order map, to which the weighted parts are added; else zero.
     pub mean: f32,
     /// The singular values of the parts, and the next one if it exists.
     pub singular_values: Vec<f32>,
-    /// The side of each component that is kept.
+    /// The rule that decided which side of each component is its OSSM.
     pub sign: SignRule,
     /// P, the channels that were selected.
     pub selected: usize,
@@ -89,13 +90,13 @@ pub struct Parts {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Explanation {
-    /// The method, and all that was decided about it.
+    /// The method, and every choice that was made for it.
     pub request: Request,
     /// Scores of the photo.
     pub scores: Scores,
-    /// The saliency map, not scaled: of `exact` with negatives, which are cut off once it has been upsampled.
+    /// The saliency map, not scaled and not upsampled. That of `exact` has negative values, which are set to zero after upsampling.
     pub map: Map,
-    /// The parts, of DecomCAM.
+    /// The parts, if the method is DecomCAM.
     pub parts: Option<Parts>,
     /// What took the map, and takes the parts' maps, to finer positions; none if nothing did.
     pub refinement: Option<Refinement>,
@@ -109,7 +110,7 @@ pub struct Explanation {
     pub framing: Framing,
     /// Height and width of the network's input.
     pub input_size: Size,
-    /// What a reader should know before trusting the picture.
+    /// What a reader should know before trusting the explanation.
     pub warnings: Vec<String>,
     /// Time spent, by stage.
     pub timings: Timings,
@@ -121,7 +122,7 @@ impl Explanation {
         Placement::new(self.map.size, self.framing, photo.size())
     }
 
-    /// A part's map, of the grid's size, as it goes into the saliency map: refined, if that is.
+    /// A part's map, of the grid's size, as it goes into the saliency map: refined, if the map is.
     ///
     /// # Errors
     /// A map whose values are not finite.
@@ -133,7 +134,7 @@ impl Explanation {
         }
     }
 
-    /// The saliency at the photo's size: upsampled, negatives cut off, scaled to 0..=1; zero where the network did not look.
+    /// The saliency at the photo's size: upsampled, negative values set to zero, scaled to 0..=1; zero where the network did not see the photo.
     ///
     /// # Errors
     /// A map whose values are not finite.
@@ -143,7 +144,7 @@ impl Explanation {
 }
 
 impl Map {
-    /// The saliency at another size: upsampled, negatives cut off, scaled to 0..=1.
+    /// The saliency at another size: upsampled, negative values set to zero, scaled to 0..=1.
     ///
     /// # Errors
     /// A map whose values are not finite.
@@ -152,7 +153,7 @@ impl Map {
     }
 }
 
-/// Explains what a look saw. `names` are the texts that parts are named with.
+/// Explains the photo of a look. `names` are the texts that parts can be named by.
 ///
 /// # Errors
 /// P or Q out of range, values of the network that are not finite, failures of the network itself, and [`crate::Error::Cancelled`].
@@ -196,7 +197,7 @@ pub fn explain(look: &Look<'_>, request: &Request, names: &[Prompt], watch: &Wat
     Ok(explanation)
 }
 
-/// The map of a method alone: what [`explain`] gives as `map`, without measuring what the recipe does not need.
+/// The map of a method alone: the same as the `map` of [`explain`], but contributions that the recipe does not need are not measured.
 ///
 /// # Errors
 /// Those of [`explain`].
@@ -222,7 +223,7 @@ fn refinement(look: &Look<'_>, request: &Request, timings: &mut Timings) -> Resu
     timings.measure("refine", || Refinement::new(layers))
 }
 
-/// The decomposition of activations and gradients that are there already, as a recipe has it: of one size, or of two.
+/// The decomposition of activations and gradients that were computed before, of one size or of two.
 ///
 /// # Errors
 /// P or Q out of range, values that are not finite.
@@ -231,7 +232,7 @@ pub fn decomposition(layers: Layers<'_>, recipe: Recipe, request: &Request) -> R
     parts::decompose(parts::channel_weights(layers.own)?, &grid, Rank::of(recipe, request))
 }
 
-/// The map of a decomposition whose weights follow from it alone.
+/// The map of a decomposition, by a recipe whose weights follow from the decomposition alone.
 ///
 /// # Errors
 /// A recipe whose weights need scores.
@@ -281,7 +282,7 @@ fn decomposed(
     let measure = measure == Measure::Always || !recipe.is_closed_form();
     let place = Some(place(look, recipe, request)).filter(|_| measure);
 
-    // The blurred photo's pass needs nothing of the others.
+    // The pass of the blurred photo does not depend on the other passes, so it runs beside them.
     let layers = || timed(|| look.layers(request.scales));
     let ((layers, passing), blurred) = match place {
         Some(Integrate::Photo) => {
@@ -361,9 +362,9 @@ fn explained_parts(
     Ok((integration.map, parts))
 }
 
-/// The map of a method that gives no parts. `watch` is told of each pass of those that take many.
+/// The map of a method that gives no parts. `watch` is told of each pass of methods that need many.
 fn other_map(look: &Look<'_>, request: &Request, watch: &Watch<'_>) -> Result<Map> {
-    // An upsampled constant is not constant to the last bit; at the input's own size it is.
+    // An upsampled constant is not constant to the last bit, so this map has the input's own size.
     if request.method == Method::Uniform {
         return Ok(Map { values: vec![0.0; look.size().area()], size: look.size() });
     }

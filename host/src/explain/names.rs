@@ -1,4 +1,4 @@
-//! Names for parts: the text whose score a part raises most.
+//! Names of parts: the text whose score a part raises most.
 
 use super::look::Look;
 use super::masks::gains;
@@ -13,7 +13,7 @@ use std::fmt;
 pub struct Name {
     /// The text as it was understood.
     pub text: String,
-    /// What the part adds to the text's explained score.
+    /// By how much the part raises the text's explained score.
     pub gain: f32,
 }
 
@@ -25,7 +25,7 @@ impl fmt::Display for Name {
 }
 
 impl Name {
-    /// The text with the largest gain, if that is above zero.
+    /// The text with the largest gain, if that gain is above zero.
     pub(crate) fn best(names: &[Prompt], gains: &[f32]) -> Option<Self> {
         let best = names.iter().zip(gains).reduce(|best, next| if next.1 > best.1 { next } else { best });
         let (name, gain) = best.filter(|(_, gain)| **gain > 0.0)?;
@@ -33,8 +33,8 @@ impl Name {
     }
 }
 
-/// The name of each OSSM: the text whose explained score it raises most, in the layer kept where the OSSM is high and replaced by the channels' means
-/// elsewhere, less the score of the means. None where it raises none.
+/// The name of each OSSM: the text whose explained score rises most when the layer is kept where the OSSM is high and replaced by the channel's mean
+/// elsewhere, compared with the means alone. None where no score rises.
 pub(crate) fn names(
     look: &Look<'_>,
     layer: &Activations,

@@ -1,4 +1,4 @@
-//! What is asked of an explanation, and what that comes to once the model is known.
+//! What a caller can choose, and the request that follows from it once the model is known.
 
 use crate::error::Sorted as _;
 use crate::methods::{Method, RISE_MASKS, Recipe};
@@ -7,7 +7,7 @@ use crate::{Error, Result};
 use anyhow::{Context as _, ensure};
 use decomcam_core::SignRule;
 
-/// How to explain. What is not set is the method's or the model's own choice.
+/// How to explain. Where nothing is set, the method or the model decides.
 ///
 /// ```
 /// use decomcam::{Method, Options};
@@ -21,21 +21,21 @@ pub struct Options {
     pub method: Method,
     /// The layer whose activations are explained.
     pub layer: Option<String>,
-    /// Sizes of the photo that the maps are taken from: 1, the network's own; 2, also twice that.
+    /// 1: the maps are taken at the network's own input size; 2: also at twice that size.
     pub scales: Option<usize>,
     /// Whether each map is averaged over positions with similar activations before the maps are decomposed.
     pub affinity: Option<bool>,
     /// Whether the finished map is averaged over near positions with similar activations at the model's guide layer, whose positions are finer.
     pub refine: Option<bool>,
-    /// P, the channels with the largest weight that are used.
+    /// P: how many channels are used, those with the largest weights.
     pub channels: Option<usize>,
-    /// Q, the parts that the maps are decomposed into.
+    /// Q: the number of parts.
     pub components: Option<usize>,
-    /// The side of each component that is kept.
+    /// Which side of each component is its OSSM.
     pub sign: Option<SignRule>,
-    /// Where OSSMs are masked to measure what they contribute.
+    /// Where contributions are measured.
     pub integrate: Option<Integrate>,
-    /// Texts of which each part is given the one whose score it raises most.
+    /// Texts to name parts by: each part is named by the text whose score it raises most.
     pub names: Vec<String>,
     /// Masks of RISE.
     pub rise_masks: Option<usize>,
@@ -43,13 +43,12 @@ pub struct Options {
     pub seed: u64,
 }
 
-/// Where OSSMs are masked to measure their contributions.
+/// Where contributions are measured, by keeping one part and hiding the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Integrate {
-    /// In the photo, blurred outside the OSSM: what the paper does. One forward pass for each OSSM.
+    /// In the photo, blurred outside the OSSM, as in the paper. Each OSSM needs one forward pass.
     Photo,
-    /// In the layer's activations, blended outside the OSSM towards each channel's mean over positions: what a board with a linear head does. The network
-    /// runs from the layer on.
+    /// In the layer's activations, replaced by the channel's mean outside the OSSM, as on a board with a linear head. The network runs from the layer on.
     Features,
 }
 
@@ -63,11 +62,11 @@ impl Integrate {
     }
 }
 
-/// An option that is set: its name, who heeds it, and why others do not.
+/// An option that is set: its name, which methods use it, and why the others do not.
 type Given = (&'static str, fn(Method) -> bool, &'static str);
 
 impl Options {
-    /// The default recipe, and every choice left open.
+    /// The default recipe, with every other choice left to the method and the model.
     pub fn new() -> Self {
         Self::default()
     }
@@ -132,7 +131,7 @@ impl Options {
         Self { seed, ..self }
     }
 
-    /// Options that are set.
+    /// The options that are set.
     fn given(&self) -> Vec<Given> {
         const PARTS: &str = "it gives one map, without parts";
         let parts: fn(Method) -> bool = |method| method.recipe().is_some();
@@ -155,7 +154,7 @@ impl Options {
         .collect()
     }
 
-    /// Refuses options that none of these methods heeds.
+    /// Refuses options that none of these methods uses.
     ///
     /// # Errors
     /// [`Error::Options`], naming the option and the reason.
@@ -167,14 +166,14 @@ impl Options {
             .kind(Error::Options)
     }
 
-    /// Refuses those among these options that a kind of work has no use for, whatever the method.
+    /// Refuses those of these options that have no effect on a kind of work, whatever the method.
     pub(crate) fn check_unset(&self, ignored: &[&str], work: &str) -> Result<()> {
         let unused = self.given().into_iter().find(|(name, ..)| ignored.contains(name));
         let Some((name, ..)) = unused else { return Ok(()) };
         Err(anyhow::anyhow!("--{name} has no effect with {work}; leave it out")).kind(Error::Options)
     }
 
-    /// These options for one of several methods: what it does not heed is left out, but for the layer, which they share.
+    /// These options for one of several methods, without those that it does not use, but with the layer, which they share.
     pub fn of_method(&self, method: Method) -> Self {
         let parts = method.recipe().is_some();
         Self {
@@ -193,17 +192,17 @@ impl Options {
         }
     }
 
-    /// What these options come to with a model for each of several methods: what a method does not heed is left out, as long as another one heeds it.
+    /// The requests that these options make with a model, one for each method, without what that method does not use: another one has to use it.
     /// The layer is that of all of them.
     ///
     /// # Errors
-    /// Those of [`Options::resolve`], and options that none of the methods heeds.
+    /// Those of [`Options::resolve`], and options that none of the methods uses.
     pub fn resolve_each(&self, methods: &[Method], manifest: &Manifest) -> Result<Vec<Request>> {
         self.check_used(methods)?;
         methods.iter().map(|method| self.of_method(*method).resolved(manifest).kind(Error::Options)).collect()
     }
 
-    /// What these options come to with a model.
+    /// The request that these options make with a model.
     ///
     /// # Errors
     /// An option without effect, an unknown layer, a number of sizes that is neither 1 nor 2.
@@ -219,7 +218,7 @@ impl Options {
         let exact = recipe == Some(Recipe::Exact);
         let scales = self.scales.unwrap_or(if exact { manifest.explain.scales } else { 1 });
         ensure!((1..=2).contains(&scales), "--scales {scales} is out of range: expected 1 or 2");
-        // A layer refines none as fine as itself.
+        // A layer cannot refine its own maps.
         let guide = manifest.explain.guide.as_ref().filter(|guide| *guide != layer);
         ensure!(
             guide.is_some() || self.refine != Some(true),
@@ -242,7 +241,7 @@ impl Options {
     }
 }
 
-/// What [`Options`] come to with a model: everything that does not depend on the photo is decided.
+/// What [`Options`] become once the model is known: every choice that does not depend on the photo is made.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Request {
@@ -250,19 +249,19 @@ pub struct Request {
     pub method: Method,
     /// The layer.
     pub layer: String,
-    /// 1, or 2: the network also looks at twice its own size.
+    /// 1, or 2 if the network also sees the photo at twice its own input size.
     pub scales: usize,
     /// Whether maps are averaged over positions with similar activations.
     pub affinity: bool,
     /// The layer that refines the finished map, if one does.
     pub guide: Option<String>,
-    /// P, if not the recipe's own number.
+    /// P; the recipe's own number if not given.
     pub channels: Option<usize>,
-    /// Q, if not 10 (or all, if fewer exist).
+    /// Q; 10 if not given, or all if fewer exist.
     pub components: Option<usize>,
-    /// The side of each component that is kept.
+    /// Which side of each component is its OSSM.
     pub sign: SignRule,
-    /// Where contributions are measured; if not given, in the features for `exact` where nothing bypasses the layer, else in the photo.
+    /// Where contributions are measured. If not given: in the layer for `exact` where nothing bypasses the layer, else in the photo.
     pub integrate: Option<Integrate>,
     /// Masks of RISE.
     pub rise_masks: usize,

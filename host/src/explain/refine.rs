@@ -1,4 +1,4 @@
-//! A finished map at the finer positions of the guide layer: upsampled, and averaged over near positions with similar activations there.
+//! Refinement: a finished map, upsampled to the finer grid of the guide layer and averaged over near positions with similar activations there.
 
 use super::look::Layers;
 use crate::encoders::activations::Activations;
@@ -12,7 +12,7 @@ use decomcam_core::{Maps, affinity};
 /// Standard deviation of the distance between positions that are averaged, in positions of the guide.
 const SIGMA: f32 = 3.0;
 
-/// Most positions of a guide: its matrix of 64 MB.
+/// Most positions of a guide layer: the matrix then takes 64 MB.
 const POSITIONS_MAX: usize = 4096;
 
 /// m -> G up(m), with up the bicubic upsampling to the guide's grid and G the doubly stochastic local affinity of the guide's positions
@@ -24,7 +24,7 @@ pub struct Refinement {
 }
 
 impl Refinement {
-    /// By the guide at the finest size that the network looked at; none if it has more than 64 x 64 positions.
+    /// By the guide layer at the largest size at which the network saw the photo; none if it has more than 64 x 64 positions there.
     ///
     /// # Errors
     /// A network that was loaded without a guide, and activations that are not finite.
@@ -43,7 +43,7 @@ impl Refinement {
         Ok(Some(Self { size: *size, matrix }))
     }
 
-    /// A map refined.
+    /// The refined map.
     ///
     /// # Errors
     /// A map whose values are not finite.

@@ -1,4 +1,4 @@
-//! How a photo is prepared for the network: one rule for every command.
+//! How a photo is prepared for the network. One rule serves every command.
 
 use crate::error::Sorted as _;
 use crate::model::Manifest;
@@ -6,7 +6,7 @@ use crate::photo::{Fit, Framing, Photo, Planes};
 use crate::{Error, Result, Size};
 use anyhow::ensure;
 
-/// What of a photo the network sees, and how.
+/// Which part of a photo the network sees, and at which size.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct View {
     size: Size,
@@ -18,8 +18,8 @@ pub struct View {
 }
 
 impl View {
-    /// The model's own way, but for what is given: the size of the input, the fit, and with [`Fit::Crop`] the pixels of the input that are cut off in total
-    /// along the shorter side beyond the square.
+    /// The size of the input, the fit, and with [`Fit::Crop`] how many pixels of the input are cut off the shorter side as well, both ends together. What is
+    /// not given is the model's own choice.
     ///
     /// # Errors
     /// A size that the model cannot take, and a margin where nothing is cropped.
@@ -27,7 +27,7 @@ impl View {
         let image = &manifest.image;
         let size = size.unwrap_or(image.size);
         manifest.check_size(size)?;
-        // The same share of the photo at every size.
+        // At every size the same share of the photo is cut off.
         let shorter = |size: Size| size.height.min(size.width);
         let own_margin = (image.margin * shorter(size)).div_ceil(shorter(image.size));
         let fit = fit.unwrap_or(image.fit);
@@ -52,12 +52,12 @@ impl View {
         self.fit
     }
 
-    /// Pixels of the input that [`Fit::Crop`] cuts off beyond the square.
+    /// How many pixels of the input [`Fit::Crop`] cuts off the shorter side, both ends together.
     pub fn margin(&self) -> usize {
         self.margin
     }
 
-    /// The part of a photo of that size that the network sees, at whatever size it looks.
+    /// The part of a photo that the network sees; it is the same at every size of the input.
     pub fn framing(&self, photo: Size) -> Framing {
         Framing::new(self.fit, photo, self.size, self.margin)
     }
@@ -67,7 +67,7 @@ impl View {
         photo.network_input(framing, size, self.padding, threads)
     }
 
-    /// (x - mean) / std of every sample, in 8-bit levels: what the network is given.
+    /// The network's input: (x - mean) / std of every sample, with x in 8-bit levels.
     pub fn normalised(&self, planes: &Planes) -> Vec<f32> {
         planes.normalised(self.mean, self.std)
     }

@@ -1,4 +1,4 @@
-//! Ablation-CAM: channels weighed by what silencing them costs.
+//! Ablation-CAM: channels weighted by how much silencing them costs.
 
 use super::{Map, Scorer};
 use crate::encoders::activations::Activations;
@@ -7,13 +7,13 @@ use crate::{Result, workers};
 /// sum_c w_c A_c with w_c = (y - y_c) / |y|, y the score (`whole`) and y_c that of the layer with channel c at zero.
 ///
 /// # Conventions
-/// The paper divides by y: a negative score would turn the map inside out.
+/// The paper divides by y, not by |y|; a negative score would then reverse the map.
 ///
 /// # Reference
 /// Desai and Ramaswamy, WACV 2020, equation 4.
 ///
 /// # Errors
-/// Those of `score`, which is given the layer's activations, channels x height x width.
+/// Those of `score`, which is called with the layer's activations, channels x height x width.
 pub fn ablation_cam(activations: &Activations, whole: f32, threads: usize, score: &Scorer<'_>) -> Result<Map> {
     let Activations { channels, size, values, .. } = activations;
     let positions = size.area();

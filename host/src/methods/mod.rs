@@ -1,4 +1,4 @@
-//! Every way to a saliency map, by name: DecomCAM's recipes, and the methods that it is compared with.
+//! The methods that make saliency maps, by name: the recipes of DecomCAM, and the methods that it is compared with.
 
 mod ablation_cam;
 mod recipe;
@@ -14,11 +14,11 @@ use crate::{Error, Result, Size};
 use decomcam_core::cams::Cam;
 use std::str::FromStr;
 
-/// A way to a saliency map.
+/// A method that makes a saliency map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Method {
-    /// DecomCAM with a recipe: the only one that gives parts.
+    /// DecomCAM with a recipe: the only method that gives parts.
     DecomCam(Recipe),
     /// A weighted sum over channels, from the core.
     Cam(Cam),
@@ -26,34 +26,42 @@ pub enum Method {
     EigenCam,
     /// [`decomcam_core::cams::eigen_grad_cam`].
     EigenGradCam,
-    /// Each channel weighed by the score of the photo that it masks; a forward pass a channel. Wang et al., CVPRW 2020.
+    /// Each channel is weighted by the score of the photo that it masks: one forward pass for each channel. Wang et al., CVPRW 2020.
     ScoreCam,
     /// Score-CAM of the tenth of the channels with the largest gradient. Chen et al., ACCV 2022.
     GScoreCam,
-    /// Each channel weighed by what its silence costs; a pass of the network from the layer on for each. Desai and Ramaswamy, WACV 2020.
+    /// Each channel is weighted by how much silencing it costs: one pass of the network from the layer on for each. Desai and Ramaswamy, WACV 2020.
     AblationCam,
-    /// Random masks weighed by the scores of the photos that they leave. Petsiuk et al., BMVC 2018.
+    /// Random masks are weighted by the scores of the photos that they leave. Petsiuk et al., BMVC 2018.
     Rise,
     /// Baseline: a constant map.
     Uniform,
 }
 
 const OTHERS: [(Method, &str, &str); 12] = [
-    (Method::Cam(Cam::GradCam), "grad-cam", "Channels weighed by their mean gradient"),
-    (Method::Cam(Cam::GradCamPlusPlus), "grad-cam++", "Channels weighed by their positive gradients, shared out"),
-    (Method::Cam(Cam::XGradCam), "xgrad-cam", "Channels weighed by gradients where they are active"),
-    (Method::Cam(Cam::HiResCam), "hires-cam", "Gradient times activation"),
-    (Method::Cam(Cam::LayerCam), "layer-cam", "Positive gradient times activation"),
+    (Method::Cam(Cam::GradCam), "grad-cam", "Channels weighted by their mean gradient"),
+    (
+        Method::Cam(Cam::GradCamPlusPlus),
+        "grad-cam++",
+        "Channels weighted by a weighted mean of their positive gradients",
+    ),
+    (Method::Cam(Cam::XGradCam), "xgrad-cam", "Channels weighted by their gradients where they are active"),
+    (Method::Cam(Cam::HiResCam), "hires-cam", "Gradient times activation, summed over channels"),
+    (Method::Cam(Cam::LayerCam), "layer-cam", "Positive gradient times activation, summed over channels"),
     (Method::EigenCam, "eigen-cam", "First principal component of the activations; ignores the prompt"),
     (Method::EigenGradCam, "eigen-grad-cam", "First principal component of gradient times activation"),
-    (Method::ScoreCam, "score-cam", "Channels weighed by the score of the photo they mask; a forward pass each"),
+    (
+        Method::ScoreCam,
+        "score-cam",
+        "Channels weighted by the score of the photo that they mask; one forward pass for each",
+    ),
     (Method::GScoreCam, "gscore-cam", "Score-CAM of the tenth of the channels with the largest gradient"),
     (
         Method::AblationCam,
         "ablation-cam",
-        "Channels weighed by what silencing them costs; a pass from the layer on each",
+        "Channels weighted by how much silencing them costs; one pass from the layer on for each",
     ),
-    (Method::Rise, "rise", "Random masks weighed by the score they leave; a forward pass each"),
+    (Method::Rise, "rise", "Random masks weighted by the score that they leave; one forward pass for each"),
     (Method::Uniform, "uniform", "Baseline: a constant map"),
 ];
 
@@ -100,12 +108,12 @@ impl Method {
         }
     }
 
-    /// Whether it runs the network from the layer on.
+    /// Whether it needs the network from the layer on.
     pub fn needs_head(self) -> bool {
         self == Self::AblationCam
     }
 
-    /// Whether the gradient of the score at the layer goes into its map.
+    /// Whether its map depends on the gradient of the score at the layer.
     pub const fn needs_gradient(self) -> bool {
         !matches!(self, Self::EigenCam | Self::ScoreCam | Self::AblationCam | Self::Rise | Self::Uniform)
     }
@@ -126,12 +134,12 @@ impl FromStr for Method {
     }
 }
 
-/// A map as a method gives it: not scaled, at its own size.
+/// A map as a method makes it: not scaled, and not upsampled.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Map {
     /// Height x width, row-major.
     pub values: Vec<f32>,
-    /// Of the layer's grid, or of the network's input.
+    /// Height and width: of the layer's grid, or of the network's input.
     pub size: Size,
 }
 

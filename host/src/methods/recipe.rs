@@ -1,14 +1,14 @@
-//! DecomCAM's variants. The paper's text and its authors' released programs disagree with each other, so each has a name.
+//! The variants of DecomCAM. The paper and the programs that its authors released differ from each other, so each variant has a name.
 
 use decomcam_core::{ScoreFormula, SignRule, Weighing};
 
-/// A variant of DecomCAM: what is selected, how the parts of a photo are masked, how the parts are weighed.
+/// A variant of DecomCAM: how many channels are used, how photos are masked, and how the parts are weighted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Recipe {
     /// Closed form without loss: the mean and the signed parts sum to the score's own first-order map.
     #[default]
     Exact,
-    /// Closed form: each part weighed by its agreement with the first-order map, max(0, (U s)_q' L) over the largest.
+    /// Closed form: each part is weighted by its agreement with the first-order map, max(0, (U s)_q' L) divided by the largest.
     Aligned,
     /// The paper's overview figure: min-max over the measured contributions.
     Paper,
@@ -39,16 +39,16 @@ impl Recipe {
     /// What it is, in one line.
     pub const fn help(self) -> &'static str {
         match self {
-            Self::Exact => "Closed form without loss: the signed parts sum to the score's own map",
-            Self::Aligned => "Closed form: parts weighed by their agreement with the first-order map of the score",
-            Self::Paper => "The paper's figure: min-max of the measured contributions",
-            Self::Notebook => "The authors' notebook: contributions over their maximum",
+            Self::Exact => "Signed parts that sum to the score's own map: nothing is lost",
+            Self::Aligned => "Parts weighted by their agreement with the first-order map of the score",
+            Self::Paper => "The paper's overview figure: contributions scaled to 0 to 1",
+            Self::Notebook => "The authors' notebook: contributions divided by the largest",
             Self::V1 => "The authors' first release: contributions times their softmax",
-            Self::V25 => "The authors' last release: scores over their maximum, normalised blend",
+            Self::V25 => "The authors' last release: scores divided by the largest, masked after normalisation",
         }
     }
 
-    /// How the core weighs the parts.
+    /// How the core weights the parts.
     pub const fn weighing(self) -> Weighing {
         match self {
             Self::Exact => Weighing::Exact,
@@ -60,7 +60,7 @@ impl Recipe {
         }
     }
 
-    /// Whether its weights follow from the decomposition alone, without scores of masked photos.
+    /// Whether its weights follow from the decomposition alone, without the scores of masked photos.
     pub const fn is_closed_form(self) -> bool {
         !matches!(self.weighing(), Weighing::Scores(_))
     }
@@ -78,7 +78,7 @@ impl Recipe {
         }
     }
 
-    /// P: the channels it selects of those that a layer has.
+    /// P: how many of the layer's channels it uses.
     pub fn channels(self, available: usize) -> usize {
         match self {
             Self::Exact | Self::Aligned => available,
@@ -87,7 +87,7 @@ impl Recipe {
         }
     }
 
-    /// The side of each component that it keeps: the score's for the closed forms, which follow from it; scikit-learn's for those that inherited that.
+    /// Which side of each component it shows: the one that the score rewards for the closed forms, scikit-learn's for the released programs, which inherited that.
     pub const fn sign(self) -> SignRule {
         if self.is_closed_form() { SignRule::Score } else { SignRule::LargestLoading }
     }

@@ -1,4 +1,4 @@
-//! RISE: random masks weighed by the scores of the photos that they leave.
+//! RISE: random masks weighted by the scores of the photos that they leave.
 
 use super::{Map, Scorer};
 use crate::error::Sorted as _;
@@ -13,8 +13,8 @@ pub const RISE_MASKS: usize = 1000;
 const CELLS: usize = 7;
 const KEPT: f64 = 0.5;
 
-/// The mean over masks of score x mask, over the share kept. Masks follow from the seed alone, and the sum from their order: the map is the same on any
-/// number of threads.
+/// The mean over the masks of score x mask, divided by the share that masks keep. The masks depend on the seed alone and are summed in their order, so the
+/// map is the same on any number of threads.
 ///
 /// # Shapes
 /// `input` 3 x height x width of `size`, which the map has too.

@@ -1,4 +1,4 @@
-//! Score-CAM: channels weighed by the score of the photo that they mask.
+//! Score-CAM: channels weighted by the score of the photo that they mask.
 
 use super::{Map, Scorer};
 use crate::encoders::activations::Activations;
@@ -7,7 +7,7 @@ use crate::{Result, Size, workers};
 /// sum over the chosen channels of softmax(s)_c A_c, with s_c the score of the input times A_c, upsampled (bilinear, corners aligned) and min-max scaled.
 ///
 /// # Conventions
-/// The released gScoreCAM also gives every channel that is not chosen the weight of a score of zero; its paper does not, nor is it done here.
+/// The released gScoreCAM also gives each channel that is not chosen the weight of a score of zero. Its paper does not, and neither does this function.
 ///
 /// # Shapes
 /// `input` 3 x height x width of `size`; the map has the layer's size.

@@ -15,7 +15,7 @@ pub type Scorer<'a> = dyn Fn(&[f32]) -> Result<f32> + 'a;
 /// [`Error::Options`] for inputs of another size than the map's and for steps of no pixel; those of `score`.
 ///
 /// # Reference
-/// Petsiuk et al. (RISE), BMVC 2018, section 4.2: 224 pixels a step on 224 x 224. Equally salient pixels go in their order.
+/// Petsiuk et al. (RISE), BMVC 2018, section 4.2: 224 pixels at each step on 224 x 224. Equally salient pixels change in their order.
 pub fn deletion_or_insertion(
     map: &[f32],
     start: &[f32],
@@ -45,10 +45,10 @@ pub fn deletion_or_insertion(
     Ok((scores.iter().sum::<f64>() - ends) / (scores.len() - 1) as f64)
 }
 
-/// The input that insertion starts from: RISE's 11-tap Gaussian of sigma 5, beyond the border zero.
+/// The input that insertion starts from: blurred by RISE's Gaussian of 11 taps and sigma 5, with zeros beyond the border.
 ///
 /// # Conventions
-/// The taps are scipy's `gaussian_filter` of a single one in 11 places, which folds what falls outside back in.
+/// The taps are scipy's `gaussian_filter` of a single 1 among 11 places, which adds what falls outside to the places inside.
 pub fn blurred(input: &[f32], width: usize) -> Vec<f32> {
     const TAPS: usize = 11;
     let gaussian = |offset: i32| (-0.5 * (f64::from(offset) / 5.0).powi(2)).exp();
@@ -84,7 +84,7 @@ pub fn blurred(input: &[f32], width: usize) -> Vec<f32> {
     out
 }
 
-/// The input times the map, in normalised space: what is left for [`average_drop`] and [`average_increase`] to score.
+/// The input times the map, in normalised space, which [`average_drop`] and [`average_increase`] score.
 pub fn kept(input: &[f32], map: &[f32]) -> Vec<f32> {
     input.iter().zip(map.iter().cycle()).map(|(value, weight)| value * weight).collect()
 }

@@ -32,8 +32,8 @@ pub fn pointing(map: &[f32], mask: &[bool], width: usize, tolerance: f64) -> boo
     })
 }
 
-/// The energy pointing game: the map's sum inside the mask over its whole sum. Any sharpening of a map raises it. A map of zeros says no more than one
-/// of ones, and gets the same: the mask's share.
+/// The energy pointing game: the map's sum inside the mask over its whole sum. Any sharpening of a map raises it. A map of zeros is treated as a map of ones, so its
+/// energy is the share of the mask.
 ///
 /// # Reference
 /// Wang et al. (Score-CAM), CVPRW 2020, equation 8.
@@ -69,7 +69,7 @@ pub fn best_iou(map: &[f32], mask: &[bool]) -> f64 {
 /// `average_precision_score`. 0 for an empty mask.
 ///
 /// # Reference
-/// Choe et al., CVPR 2020, section 3.4 (who pool the pixels of all photos; here it is the mean over photos that is reported).
+/// Choe et al., CVPR 2020, section 3.4 (they pool the pixels of all photos; here the mean over photos is reported).
 pub fn pxap(map: &[f32], mask: &[bool]) -> f64 {
     let order = falling(map);
     let all = mask.iter().filter(|inside| **inside).count();
@@ -86,13 +86,13 @@ pub fn pxap(map: &[f32], mask: &[bool]) -> f64 {
 }
 
 /// Which thresholds, in hundredths of the maximum, make a box that hits: the box around the largest 8-connected region of {map >= t max} has an
-/// intersection over union of at least one half with one of `boxes`. Of regions of one size the one that reached it at the highest threshold counts.
+/// intersection over union of at least one half with one of `boxes`. Of several regions of the same size, the one that reached it at the highest threshold counts.
 ///
 /// # Cost
 /// One sort of the pixels, and one union-find in which regions grow as the threshold falls.
 ///
 /// # Reference
-/// Choe et al., CVPR 2020, section 3.4 (MaxBoxAcc; they measure regions by the area that their contour encloses).
+/// Choe et al., CVPR 2020, section 3.4 (MaxBoxAcc; they measure the size of a region by the area inside its contour).
 pub fn box_hits(map: &[f32], width: usize, boxes: &[Rect]) -> Vec<u8> {
     let height = map.len() / width;
     let highest = f64::from(map[peak(map)]);

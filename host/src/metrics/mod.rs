@@ -1,6 +1,6 @@
 //! How good a saliency map is: whether it lies on the object, and whether the score depends on what it marks.
 //!
-//! Maps and masks are height x width, row-major, on the network's input. Maps are not negative, as [`crate::photo::Placement::saliency`] makes them.
+//! Maps and masks are height x width, row-major, on the network's input. Maps have no negative values, as [`crate::photo::Placement::saliency`] makes them.
 //! Inputs are three planes in normalised space, where zero is the mean colour. Everything is in `f64`, in one written order, and checked against numpy,
 //! scipy, scikit-learn and grad-cam by `tests/host/metrics.rs`.
 
@@ -12,7 +12,7 @@ pub use faithfulness::{Scorer, average_drop, average_increase, blurred, deletion
 pub use localisation::{BOX_THRESHOLDS, POINTING_TOLERANCE, best_iou, box_hits, energy, pointing, pxap};
 pub use road::{ROAD_NOISE, filled_in, road};
 
-/// A number that judges a map.
+/// A metric: a number that says how good a map is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Metric {
     /// [`pointing`].
@@ -65,6 +65,26 @@ impl Metric {
             Self::AverageDrop => "average_drop",
             Self::AverageIncrease => "average_increase",
             Self::Road => "road",
+        }
+    }
+
+    /// What it is, in one line.
+    pub const fn help(self) -> &'static str {
+        match self {
+            Self::Pointing => "Whether the maximum of the map lies on the object; higher is better",
+            Self::Energy => "Share of the map's sum on the object; higher is better, and any sharpening raises it",
+            Self::BestIou => "Intersection over union at the best threshold; higher is better",
+            Self::MaxBoxAcc => "Share of maps whose box fits that of an object; higher is better",
+            Self::Pxap => "Average precision of the pixels ranked by the map; higher is better",
+            Self::Deletion => "Mean score while the most salient pixels are removed first; lower is better",
+            Self::Insertion => "Mean score while the most salient pixels are added first; higher is better",
+            Self::AverageDrop => {
+                "Share of the score that is lost when the photo is multiplied by the map; lower is better"
+            }
+            Self::AverageIncrease => {
+                "How often the score rises when the photo is multiplied by the map; higher is better"
+            }
+            Self::Road => "Score without the least salient pixels less that without the most salient; higher is better",
         }
     }
 

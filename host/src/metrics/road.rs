@@ -1,4 +1,4 @@
-//! ROAD: pixels removed so that the network cannot see that they were.
+//! ROAD: removes pixels in such a way that the network cannot see where they were removed.
 
 use super::Scorer;
 use crate::Result;
@@ -12,7 +12,7 @@ pub const ROAD_NOISE: f32 = 0.01;
 /// / 2. Removed pixels are [`filled_in`], with noise of deviation `noise`.
 ///
 /// # Conventions
-/// Those of grad-cam's `ROADCombined`: at percentile p what is kept has map < percentile_p(map), and for the least salient 1 - map < percentile_p(1 -
+/// Those of grad-cam's `ROADCombined`: at percentile p the pixels with map < percentile_p(map) are kept, and for the least salient 1 - map < percentile_p(1 -
 /// map), numpy's linear percentiles. Where nothing is kept (a map of one value) the input is zero.
 ///
 /// # Errors
@@ -96,7 +96,7 @@ impl Filling {
         Self { sought, diagonal }
     }
 
-    /// Preconditioned conjugate gradients.
+    /// Solves by preconditioned conjugate gradients.
     fn solved(&self, known: &[f64]) -> Vec<f64> {
         const STEPS: usize = 500;
         let (sought, width) = (&self.sought[0].0, self.sought[0].1);
@@ -125,7 +125,7 @@ impl Filling {
         x
     }
 
-    /// The sum over all levels of what the residual is there, brought back: smooth errors go as fast as rough ones.
+    /// The residual, summed over all levels, so that smooth errors shrink as fast as rough ones.
     fn preconditioned(&self, residual: &[f64]) -> Vec<f64> {
         let mut levels = vec![residual.to_vec()];
         for (level, (sought, width)) in self.sought.iter().enumerate().skip(1) {
@@ -171,7 +171,7 @@ fn neighbours(x: &[f64], width: usize) -> Vec<f64> {
     out
 }
 
-/// Which cells at half the size a bilinear field of `height` x `width` is made of: pixel, cell, weight.
+/// Calls `each` with every pixel of a field, the cells at half the size that it is interpolated from, and their weights.
 fn between(height: usize, width: usize, mut each: impl FnMut(usize, usize, f64)) {
     let half = width.div_ceil(2);
     let sides = |at: usize, len: usize| {

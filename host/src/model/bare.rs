@@ -5,7 +5,7 @@ use super::options::{ModelOptions, Preprocessing};
 use super::{Model, hex_sha256, hub};
 use crate::onnx::ends::{Answer, Squash};
 use crate::onnx::inspect::{self, FoundLayer, Inspection, Look};
-use crate::onnx::normal::{Picture, Scale};
+use crate::onnx::normal::{Picture, Reading, Scale};
 use crate::onnx::quantised::Pairs;
 use crate::photo::Fit;
 use anyhow::{Context, Result, ensure};
@@ -34,7 +34,8 @@ pub(super) fn open(path: &Path, options: &ModelOptions) -> Result<Model> {
         _ => preprocessing(options, &found.picture)?,
     };
     let channels = options.channels.or(beside.map(|beside| beside.channels)).unwrap_or_default();
-    let image = image_side(&found, layer, prepared, channels, hex_sha256(&onnx));
+    let image =
+        ImageSide { channels, readings: answer.readings(), ..image_side(&found, layer, prepared, hex_sha256(&onnx)) };
     let guide = image.finer_layer().map(|layer| layer.name.clone());
     let reported = reported_name(answer.end.squash).into();
     let manifest = Manifest {
@@ -71,18 +72,25 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
 }
 
 /// The layer asked for, or the suggested one.
-pub(super) fn default_layer<'f>(found: &'f Inspection, options: &ModelOptions, origin: &str) -> Result<&'f FoundLayer> {
+pub(super) fn default_layer<'f>(
+    found: &'f Inspection,
+    options: &ModelOptions,
+    origin: &str,
+) -> Result<Option<&'f FoundLayer>> {
+    if options.layerless && options.layer.is_none() && found.suggested.is_none() {
+        return Ok(None);
+    }
     let suggested = || {
         let none = || format!("{origin}: {}", found.refusal.as_deref().unwrap_or("no layer that can be explained"));
         found.suggested.as_deref().with_context(none)
     };
     let name = options.layer.as_deref().map_or_else(suggested, Ok)?;
-    found.layer(name).with_context(|| origin.to_owned())
+    found.layer(name).map(Some).with_context(|| origin.to_owned())
 }
 
 /// The names of the classes, one a line: those of the file given, or numbers.
 fn labels(options: &ModelOptions, given: Option<Vec<u8>>, answer: &Answer, origin: &str) -> Result<Vec<u8>> {
-    let classes = answer.classes().with_context(|| {
+    let classes = answer.classes_read().with_context(|| {
         format!("{origin}: expected an output of 1 x classes, found \"{}\" of {:?}", answer.end.output, answer.shape)
     })?;
     let Some(labels) = given else {
@@ -117,10 +125,16 @@ pub(super) fn scores(answer: &Answer) -> Vec<Score> {
         scale: None,
         description,
     };
-    let mut scores = vec![score("logit", &end.explained, format!("the class's number in \"{}\"", end.explained))];
+    let how = match answer.reading {
+        None => "",
+        Some(Reading::Pixels { .. }) => ", mean of the pixels where it is the largest",
+        Some(Reading::Boxes { .. }) => ", largest of all boxes",
+    };
+    let mut scores =
+        vec![score("logit", &answer.explained(), format!("the class's number in \"{}\"{how}", end.explained))];
     if let Some(squash) = end.squash {
         let description = format!("the class's number in output \"{}\": {squash:?} of the logits", end.output);
-        scores.push(score(reported_name(Some(squash)), &end.reported, description));
+        scores.push(score(reported_name(Some(squash)), &answer.reported(), description));
     }
     scores
 }
@@ -156,9 +170,8 @@ fn preprocessing(options: &ModelOptions, picture: &Picture) -> Result<Preprocess
 
 pub(super) fn image_side(
     found: &Inspection,
-    default: &FoundLayer,
+    default: Option<&FoundLayer>,
     prepared: Preprocessing,
-    channels: ChannelOrder,
     sha256: String,
 ) -> ImageSide {
     let size = found.size;
@@ -174,9 +187,13 @@ pub(super) fn image_side(
         filter: Filter::Bicubic,
         mean: prepared.mean,
         std: prepared.std,
-        channels,
-        default_layer: default.name.clone(),
-        layers: found.explainable().map(|layer| manifest_layer(found, layer)).collect(),
+        channels: ChannelOrder::default(),
+        readings: Vec::new(),
+        default_layer: default.map(|layer| layer.name.clone()).unwrap_or_default(),
+        layers: match default {
+            Some(_) => found.explainable().map(|layer| manifest_layer(found, layer)).collect(),
+            None => Vec::new(),
+        },
     }
 }
 

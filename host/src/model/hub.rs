@@ -211,7 +211,8 @@ impl Folder {
             fit: preparation.fit,
             margin: preparation.margin,
             filter: preparation.filter,
-            ..image_side(found, layer, prepared, preparation.channels, hex_sha256(onnx))
+            channels: preparation.channels,
+            ..image_side(found, layer, prepared, hex_sha256(onnx))
         })
     }
 

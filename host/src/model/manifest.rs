@@ -2,6 +2,7 @@
 
 use crate::error::Sorted as _;
 use crate::onnx::layout::LayerLayout;
+use crate::onnx::normal::Reading;
 use crate::photo::Fit;
 use crate::{Error, Size};
 use anyhow::{Context, Result, anyhow, ensure};
@@ -81,6 +82,9 @@ pub struct ImageSide {
     /// The order of the channels that the network wants.
     #[serde(default)]
     pub channels: ChannelOrder,
+    /// Outputs that are read as one number for each class, of a segmentation or a detector: scores name these by [`Reading::name_of`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub readings: Vec<(String, Reading)>,
     /// Layer that is explained unless another is asked for.
     pub default_layer: String,
     /// Inner tensors that can be explained.
@@ -220,7 +224,7 @@ pub struct Explain {
     pub reported: String,
     /// The score whose gradient is taken.
     pub explained: String,
-    /// Sizes of the photo that the maps are taken from: 1, the network's own; 2, also twice that.
+    /// 1: maps are taken at the network's own input size; 2: also at twice that size.
     #[serde(default = "one")]
     pub scales: usize,
     /// A layer whose positions are finer than those of the default layer, at which finished maps are averaged over near positions with similar
@@ -294,7 +298,7 @@ impl ImageSide {
         finer.max_by_key(|layer| layer.stride)
     }
 
-    /// The 8-bit colour that becomes zero, the mean: the padding that says least.
+    /// The 8-bit colour that becomes zero, which is the mean; padding has this colour.
     pub fn padding(&self) -> [u8; 3] {
         self.mean.map(|level| level.round().clamp(0.0, 255.0) as u8)
     }
@@ -310,7 +314,10 @@ impl ImageSide {
             self.mean,
             self.std
         );
-        ensure!(!self.layers.is_empty(), "image.layers: expected at least one, found none");
+        ensure!(
+            !self.layers.is_empty() || self.default_layer.is_empty(),
+            "image.layers: expected at least one, found none"
+        );
         distinct("image.layers", self.layers.iter().map(|layer| layer.name.as_str()))?;
         for layer in &self.layers {
             ensure!(
@@ -383,7 +390,9 @@ impl Manifest {
     fn check_sides(&self) -> Result<()> {
         ensure!(self.schema == SCHEMA, "schema: expected {SCHEMA}, found {}", self.schema);
         self.image.check()?;
-        self.layer(&self.image.default_layer).context("image.default_layer")?;
+        if !self.image.layers.is_empty() {
+            self.layer(&self.image.default_layer).context("image.default_layer")?;
+        }
         ensure!(
             self.text.is_some() != self.classes.is_some(),
             "expected either text, of a dual encoder, or classes, of a classifier"

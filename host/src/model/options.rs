@@ -24,6 +24,8 @@ pub struct ModelOptions {
     pub output: Option<String>,
     /// Of a folder of Hugging Face's: which of its files are taken, such as fp16, int8 or q4; the first that is there if not given.
     pub precision: Option<String>,
+    /// No layer will be looked at: a network opens even if none can be explained, as [`crate::encoders::image::Scorer`] needs it.
+    pub layerless: bool,
     /// Size of the input that the model will be used with, in pixels; the model's own if not given.
     pub size: Option<Size>,
     /// The layer that will be explained; the model's default if not given.
@@ -76,6 +78,11 @@ impl ModelOptions {
         Self { precision: Some(precision.into()), ..self }
     }
 
+    /// Whether no layer will be looked at.
+    pub fn layerless(self, layerless: bool) -> Self {
+        Self { layerless, ..self }
+    }
+
     /// Size of the input, in pixels.
     pub fn size(self, size: Size) -> Self {
         Self { size: Some(size), ..self }
@@ -86,19 +93,19 @@ impl ModelOptions {
         Self { layer: Some(layer.into()), ..self }
     }
 
-    /// Names of the options given that only a folder of Hugging Face's heeds.
+    /// Names of the options given that only a folder of Hugging Face's uses.
     pub(super) fn of_hub_folders(&self) -> Vec<&'static str> {
         if self.precision.is_some() { vec!["precision"] } else { Vec::new() }
     }
 
-    /// Names of the options given that only a network without a manifest heeds.
+    /// Names of the options given that only a network without a manifest uses.
     pub(super) fn of_bare_networks(&self) -> Vec<&'static str> {
         let given = [
             ("--labels", self.labels.is_some()),
             ("--preset", self.preset.is_some()),
             ("--mean", self.mean.is_some()),
             ("--std", self.std.is_some()),
-            ("--channels", self.channels.is_some()),
+            ("--channel-order", self.channels.is_some()),
             ("--output", self.output.is_some()),
         ];
         given.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect()

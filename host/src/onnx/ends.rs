@@ -3,6 +3,7 @@
 //! The gradient of a probability that is nearly one is nearly zero, and says little of what spoke for the class: so a network that ends in a softmax or a sigmoid
 //! is explained at what goes into it, and reported as what comes out.
 
+use super::normal::Reading;
 use anyhow::{Result, bail, ensure};
 use serde::Serialize;
 use std::collections::HashMap;
@@ -80,6 +81,9 @@ pub struct Answer {
     pub end: End,
     /// Lengths of the reported tensor's axes; none where they are open.
     pub shape: Vec<Option<usize>>,
+    /// How it is read, if it has a number for each class at many places.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reading: Option<Reading>,
 }
 
 impl Answer {
@@ -92,6 +96,44 @@ impl Answer {
             [classes] => Some(classes),
             _ => None,
         }
+    }
+
+    /// Number of classes, of a row of scores or of what is read off a segmentation or a detector.
+    pub fn classes_read(&self) -> Option<usize> {
+        let length = |at: usize| self.shape.get(at).copied().flatten();
+        match self.reading {
+            None => self.classes(),
+            Some(Reading::Pixels { channels_last }) => length(if channels_last { 3 } else { 1 }),
+            Some(Reading::Boxes { transposed, before, .. }) => {
+                length(if transposed { 1 } else { 2 })?.checked_sub(before)
+            }
+        }
+    }
+
+    /// The tensor of 1 x classes that is reported.
+    pub fn reported(&self) -> String {
+        self.reading.map_or_else(|| self.end.reported.clone(), |_| Reading::name_of(&self.end.reported))
+    }
+
+    /// The tensor of 1 x classes that is explained.
+    pub fn explained(&self) -> String {
+        self.reading.map_or_else(|| self.end.explained.clone(), |_| Reading::name_of(&self.end.explained))
+    }
+
+    /// What has to be read off the network's tensors.
+    pub fn readings(&self) -> Vec<(String, Reading)> {
+        let mut readings: Vec<(String, Reading)> = Vec::new();
+        for tensor in [&self.end.explained, &self.end.reported] {
+            if let Some(reading) = self.reading.filter(|_| readings.iter().all(|(known, _)| known != tensor)) {
+                readings.push((tensor.clone(), reading));
+            }
+        }
+        readings
+    }
+
+    /// Places of boxes, four numbers each.
+    fn is_places(&self) -> bool {
+        self.shape.len() == 3 && self.shape[2] == Some(4) || self.is_called(&["box"])
     }
 
     fn is_called(&self, words: &[&str]) -> bool {
@@ -115,7 +157,10 @@ pub fn class_answer<'a>(answers: &'a [Answer], wanted: Option<&str>, labels: Opt
         let Some(found) = found else { bail!("no output \"{wanted}\"; there are: {}", listed(answers)) };
         return Ok(found);
     }
-    let rows: Vec<&Answer> = answers.iter().filter(|answer| answer.classes().is_some()).collect();
+    let mut rows: Vec<&Answer> = answers.iter().filter(|answer| answer.classes().is_some()).collect();
+    if rows.is_empty() {
+        rows = answers.iter().filter(|answer| answer.reading.is_some() && !answer.is_places()).collect();
+    }
     let candidates: Vec<&Answer> = rows.iter().copied().filter(|answer| !answer.is_embedding()).collect();
     ensure!(
         rows.is_empty() || !candidates.is_empty(),
@@ -123,7 +168,12 @@ pub fn class_answer<'a>(answers: &'a [Answer], wanted: Option<&str>, labels: Opt
          output that scores classes with --output",
         listed(answers)
     );
-    let as_long = |answer: &&Answer| labels.is_some_and(|labels| answer.classes() == Some(labels));
+    let named = |name: &str| answers.iter().any(|answer| answer.end.output == name);
+    ensure!(
+        !(named("image_embeds") && named("text_embeds")),
+        "it holds both halves of a dual encoder; give the folder with its config.json and tokenizer.json instead of the file, or name image_embeds with --output"
+    );
+    let as_long = |answer: &&Answer| labels.is_some_and(|labels| answer.classes_read() == Some(labels));
     let called = |answer: &&Answer| answer.is_called(&["logit", "prob", "score", "class", "pred", "softmax"]);
     let main = |answer: &&Answer| !answer.is_called(&["aux", "label", "index", "indices"]);
     let filters: [&dyn Fn(&&Answer) -> bool; 3] = [&as_long, &called, &main];
@@ -149,6 +199,21 @@ pub fn class_answer<'a>(answers: &'a [Answer], wanted: Option<&str>, labels: Opt
             left.iter().map(|answer| described(answer)).collect::<Vec<_>>().join(", ")
         ),
     }
+}
+
+/// How a detector's output of these two lengths is read: boxes are many, numbers few. `beside`: their places are another output's.
+pub fn detector(first: usize, second: usize, beside: bool, classes: Option<usize>) -> Reading {
+    if beside {
+        return Reading::Boxes { transposed: false, before: 0, objectness: false };
+    }
+    let transposed = first < second;
+    let numbers = first.min(second);
+    // Four numbers of a place; older ones also say whether there is anything. COCO has 80 classes.
+    let objectness = match classes {
+        Some(classes) => numbers == classes + 5,
+        None => numbers == 85 || (!transposed && numbers != 84),
+    };
+    Reading::Boxes { transposed, before: 4 + usize::from(objectness), objectness }
 }
 
 fn described(answer: &Answer) -> String {

@@ -6,7 +6,7 @@ use crate::onnx::evidence::{self, Reach};
 use crate::onnx::gradient::{self, Obstacles};
 use crate::onnx::guard::contained;
 use crate::onnx::layout::LayerLayout;
-use crate::onnx::normal::{MADE, Normal, Picture};
+use crate::onnx::normal::{MADE, Normal, Picture, Reading};
 use crate::onnx::path::only_ways;
 use crate::onnx::places::Places;
 use crate::onnx::quantised::{self, Form, Pairs, Wanted};
@@ -183,9 +183,12 @@ fn inspected(onnx: &[u8], look: &Look) -> Result<Inspection> {
             output.shape = shape.into_iter().map(Some).collect();
         }
     }
-    let answers: Vec<Answer> = outputs.iter().map(|output| seen.answer(graph, output)).collect();
+    let places_beside = outputs.iter().any(|output| output.shape.len() == 3 && output.shape[2] == Some(4));
+    let answer = |output: &Port| seen.answer(graph, output, places_beside, look.classes);
+    let answers: Vec<Answer> = outputs.iter().map(answer).collect();
     let chosen = ends::class_answer(&answers, look.output, look.classes).ok().or(answers.first());
-    let explained = chosen.map(|answer| answer.end.explained.clone());
+    let chosen = chosen.cloned();
+    let explained = chosen.as_ref().map(|answer| answer.end.explained.clone());
     let layers = seen.layers(graph, &names, explained.as_deref())?;
     let mut found = Inspection {
         bytes: onnx.len(),
@@ -202,9 +205,8 @@ fn inspected(onnx: &[u8], look: &Look) -> Result<Inspection> {
         suggested: None,
         refusal: None,
     };
-    match explained
-        .map_or_else(|| Err("the network has no output".to_owned()), |to| found.default_layer(onnx, look, &to))
-    {
+    let none = || Err("the network has no output".to_owned());
+    match chosen.map_or_else(none, |answer| found.default_layer(onnx, look, &answer)) {
         Ok(layer) => found.suggested = Some(layer),
         Err(refusal) => found.refusal = Some(refusal),
     }
@@ -269,6 +271,7 @@ impl Seen {
             pairs: Pairs::Clamp,
             folder,
             form: Form::default(),
+            readings: &[],
         };
         let mut network = quantised::read_with_pairs(onnx, &request)?;
         quantised::undo_pairs(&mut network, Pairs::Clamp)?;
@@ -285,10 +288,23 @@ impl Seen {
         fact.shape.as_concrete().map(<[usize]>::to_vec)
     }
 
-    fn answer(&self, graph: &pb::GraphProto, output: &Port) -> Answer {
+    fn answer(&self, graph: &pb::GraphProto, output: &Port, places_beside: bool, classes: Option<usize>) -> Answer {
         let end = End::of(graph, &output.name);
         let shape = self.shape(&end.reported).map(|shape| shape.into_iter().map(Some).collect());
-        Answer { shape: shape.unwrap_or_else(|| output.shape.clone()), end }
+        let shape: Vec<Option<usize>> = shape.unwrap_or_else(|| output.shape.clone());
+        let grid = self.outlets.get(&end.reported).and_then(|tensor| self.places.grid(&self.network, *tensor));
+        let reading = match (grid, &shape[..]) {
+            (Some(grid), [_, _, _, _]) if grid.channels > 1 => match grid.layout {
+                LayerLayout::Maps => Some(Reading::Pixels { channels_last: false }),
+                LayerLayout::ChannelsLast => Some(Reading::Pixels { channels_last: true }),
+                LayerLayout::Tokens => None,
+            },
+            (_, &[_, Some(first), Some(second)]) if first > 1 && second > 1 => {
+                Some(ends::detector(first, second, places_beside, classes))
+            }
+            _ => None,
+        };
+        Answer { shape, end, reading }
     }
 
     /// The tensors on the way to the answer whose positions are places of the picture.
@@ -402,7 +418,7 @@ impl Inspection {
     /// The layer of that name.
     ///
     /// # Errors
-    /// No such layer, or one that no gradient gets to; the message names the nearest one that can be explained.
+    /// No such layer, or its gradient cannot be computed; the message names the nearest layer that can be explained.
     pub fn layer(&self, name: &str) -> Result<&FoundLayer> {
         let Some(place) = self.layers.iter().position(|layer| layer.name == name) else {
             let close: Vec<&str> = self.explainable().rev().take(8).map(|layer| layer.name.as_str()).collect();
@@ -429,7 +445,7 @@ impl Inspection {
         Some(format!("layer \"{name}\" cannot be explained: {obstacle}; {advice}"))
     }
 
-    /// The layers that a gradient gets to.
+    /// The layers whose gradient can be computed.
     pub fn explainable(&self) -> impl DoubleEndedIterator<Item = &FoundLayer> {
         self.layers.iter().filter(|layer| layer.obstacle.is_none())
     }
@@ -442,9 +458,9 @@ impl Inspection {
         ends::class_answer(&self.answers, wanted, classes)
     }
 
-    /// The last layer that is the only way to the answer and that the gradient of the largest score reaches: at half of its positions at least, since a maximum
-    /// is taken of some only, and in several channels, since a map of its own for each class says nothing of parts. Or why there is none.
-    fn default_layer(&self, onnx: &[u8], look: &Look, explained: &str) -> Result<String, String> {
+    /// The last layer that every path to the answer goes through and whose gradient is not zero at more than half of its positions (a maximum is taken of few positions
+    /// only) and in several channels (one map for each class has no parts). Or why there is no such layer.
+    fn default_layer(&self, onnx: &[u8], look: &Look, answer: &Answer) -> Result<String, String> {
         let sums =
             self.layers.iter().filter(|layer| layer.only_way && layer.sum && layer.layout == LayerLayout::Tokens);
         // A transformer's blocks leave sums; queries, keys and values of a pooling at the end are other things, and often wider.
@@ -454,10 +470,12 @@ impl Inspection {
         };
         let ways = self.layers.iter().filter(|layer| layer.only_way && layer.channels > 1).filter(has_width);
         let (views, tensors): (Vec<_>, Vec<_>) = ways.partition(|layer| layer.is_view());
+        // What is read off the places of a class or of one box depends on these.
+        let least = if answer.reading.is_some() { 0.0 } else { 0.5 };
         let mut because = Vec::new();
         for layer in tensors.iter().rev().chain(views.iter().rev()).take(MOST_TRIED) {
-            match self.reach(onnx, look, explained, layer) {
-                Ok(reach) if reach.positions < 0.5 => because.push(format!(
+            match self.reach(onnx, look, answer, layer) {
+                Ok(reach) if reach.positions <= least => because.push(format!(
                     "\"{}\": the score depends on {:.0}% of its positions only",
                     layer.name,
                     100.0 * reach.positions
@@ -492,7 +510,7 @@ impl Inspection {
         }
     }
 
-    fn reach(&self, onnx: &[u8], look: &Look, explained: &str, layer: &FoundLayer) -> Result<Reach> {
+    fn reach(&self, onnx: &[u8], look: &Look, answer: &Answer, layer: &FoundLayer) -> Result<Reach> {
         if let Some(obstacle) = &layer.obstacle {
             bail!("{obstacle}");
         }
@@ -501,10 +519,11 @@ impl Inspection {
             input: &self.input.name,
             datum_type: f32::datum_type(),
             shape: &[Some(1), Some(3), Some(height), Some(width)],
-            outputs: &[explained, &layer.name],
+            outputs: &[&answer.explained(), &layer.name],
             pairs: Pairs::Clamp,
             folder: look.folder,
             form: Form::default(),
+            readings: &answer.readings(),
         };
         contained(|| evidence::reach(quantised::read(onnx, &wanted)?, &|tensor| layer.maps(tensor), layer.size.area()))
     }

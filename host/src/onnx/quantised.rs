@@ -21,7 +21,7 @@
 //! into a table of 256 entries, even a Softmax, which does not work on one element at a time; it cannot fold this.
 
 pub use crate::onnx::normal::Form;
-use crate::onnx::normal::Normal;
+use crate::onnx::normal::{Normal, Reading};
 use crate::onnx::operators::{self, DynamicRounding};
 use crate::onnx::places::{Grid, Places};
 use crate::onnx::validate;
@@ -55,6 +55,8 @@ pub struct Wanted<'a> {
     pub folder: Option<&'a Path>,
     /// Of a network of pictures: what those that it is given are made of.
     pub form: Form,
+    /// Tensors that are read as one number for each class, and how.
+    pub readings: &'a [(String, Reading)],
 }
 
 impl Wanted<'_> {
@@ -67,7 +69,7 @@ impl Wanted<'_> {
 /// What becomes of an activation's `QuantizeLinear` -> `DequantizeLinear` pair.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Pairs {
-    /// A clamp to what the integers can hold: fast, and dropped where it cannot bind.
+    /// A clamp to the range of the integers, which is fast. Bounds that the values cannot reach are dropped.
     #[default]
     Clamp,
     /// Rounding to the integers' steps as well: what an integer device computes.
@@ -123,6 +125,9 @@ fn declutter(model: &mut TypedModel) -> TractResult<()> {
 pub fn read_with_pairs(onnx: &[u8], wanted: &Wanted) -> TractResult<TypedModel> {
     let framework = operators::framework();
     let mut normal = Normal::read(onnx, wanted.folder)?;
+    for (tensor, reading) in wanted.readings {
+        normal.read_off(tensor, *reading);
+    }
     ensure_wanted(&normal, wanted)?;
     normal.keep(wanted.outputs);
     match normal.picture().ok().filter(|picture| picture.name == wanted.input && wanted.is_picture()) {
@@ -279,9 +284,9 @@ where
 /// Replaces every activation's `QuantizeLinear` -> `DequantizeLinear` pair by one operator on floats, and tells how many
 /// pairs there were.
 ///
-/// Goes between typing and declutter, which rewrites pairs. A side of a clamp that cannot bind is left out, or that moves
-/// no value by more than rounding does: behind a mean of values that are all at least zero, a clamp at zero would change
-/// no value but make the derivative of a dead channel, whose mean is exactly zero, a matter of convention.
+/// Goes between typing and declutter, which rewrites pairs. Bounds that the values cannot reach, or exceed by no
+/// more than the rounding, are dropped. Otherwise a clamp at zero after a mean of values that are all at least zero would change no value, but the
+/// derivative of a channel whose mean is exactly zero would depend on a convention.
 ///
 /// A pair whose two halves disagree on scale or zero point rescales as well as rounds: it always becomes a
 /// [`Rounding`].

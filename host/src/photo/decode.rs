@@ -6,6 +6,7 @@ use crate::error::Sorted as _;
 use crate::hash::sha256_hex;
 use crate::{Error, Size};
 use anyhow::anyhow;
+use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder as _, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
 use std::fs::{self, File};
 use std::io::{self, Cursor, Read as _};
@@ -137,18 +138,24 @@ fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
         ));
     }
     let decoded = match format {
-        ImageFormat::Gif => gif::first_frame(bytes).map(DynamicImage::ImageRgba8),
+        ImageFormat::Gif => {
+            gif::first_frame(bytes).map(|frame| (DynamicImage::ImageRgba8(frame), Orientation::NoTransforms))
+        }
         ImageFormat::Ico => match ico::largest_as_png(bytes) {
             Some(png) => still(png, ImageFormat::Png),
             None => still(bytes, format),
         },
         _ => still(bytes, format),
     };
-    decoded.map(over_white).map_err(|refusal| refusal.words(kind, bytes))
+    let (decoded, orientation) = decoded.map_err(|refusal| refusal.words(kind, bytes))?;
+    // Turned last: three bytes a pixel are the least that has to be held twice.
+    let mut upright = DynamicImage::ImageRgb8(over_white(decoded));
+    upright.apply_orientation(orientation);
+    Ok(upright.into_rgb8())
 }
 
-/// Anything but a GIF, upright.
-fn still(bytes: &[u8], format: ImageFormat) -> Result<DynamicImage, Refusal> {
+/// Anything but a GIF, as it is stored, and what makes it upright.
+fn still(bytes: &[u8], format: ImageFormat) -> Result<(DynamicImage, Orientation), Refusal> {
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(MAX_DECODER_BYTES);
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
@@ -166,8 +173,7 @@ fn still(bytes: &[u8], format: ImageFormat) -> Result<DynamicImage, Refusal> {
     if format == ImageFormat::Bmp {
         decoded = bmp::without_holes(decoded, bytes);
     }
-    decoded.apply_orientation(orientation);
-    Ok(decoded)
+    Ok((decoded, orientation))
 }
 
 /// Refuses what has no pixels or too many, before any is decoded.

@@ -395,6 +395,21 @@ struct Bits<'a> {
 
 impl Bits<'_> {
     fn fill(&mut self) {
+        if self.count > 56 {
+            return;
+        }
+        // Eight bytes at once where none of them may be a marker.
+        if let Some(eight) = self.bytes.get(self.at..).and_then(|rest| rest.first_chunk::<8>()) {
+            let word = u64::from_be_bytes(*eight);
+            if word & 0x8080_8080_8080_8080 & (!word).wrapping_sub(0x0101_0101_0101_0101) == 0 {
+                let bytes = (64 - self.count) / 8;
+                let kept = word >> (64 - 8 * bytes) << (64 - 8 * bytes);
+                self.held |= kept >> self.count;
+                self.count += 8 * bytes;
+                self.at += bytes as usize;
+                return;
+            }
+        }
         while self.count <= 56 && !self.ended {
             match self.bytes.get(self.at..) {
                 Some([0xFF, 0x00, ..]) => {
@@ -449,7 +464,7 @@ impl Bits<'_> {
     /// Goes over a restart marker, which has to be the next in turn and to follow at once.
     fn restart(&mut self, number: usize) -> Result<(), Stop> {
         self.fill();
-        if !self.ended || self.count >= 8 {
+        if self.count >= 8 {
             return Err(Stop::Damage(Damage::Corrupt));
         }
         let fill = self.bytes.get(self.at..).into_iter().flatten().take_while(|byte| **byte == 0xFF).count();

@@ -109,6 +109,19 @@ impl Placement {
         Ok(picture)
     }
 
+    /// A map of both signs: upsampled, divided by the largest size over what the model saw, in -1..=1.
+    ///
+    /// # Errors
+    /// [`Error::Explanation`] if the map has another size than was said.
+    pub fn signed(&self, map: &[f32]) -> Result<Vec<f32>> {
+        let mut picture = self.upsampled(map)?;
+        let largest = picture.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+        if largest > 0.0 {
+            picture.iter_mut().for_each(|value| *value /= largest);
+        }
+        Ok(picture)
+    }
+
     /// A mask: upsampled and min-max scaled over what the model saw.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! The photos of a category decomposed together: the components that they share, each with the photos that have most of it.
+//! Decomposes the photos of a category together, into components that they share, and finds the photos that are most typical of each.
 //!
 //! Photo k gives the matrix X_k = (w_k o A'_k) less each channel's mean over positions, divided by its Frobenius norm: C channels x P positions, A' and
 //! w as recipe `exact` has them ([`crate::explain`]). All channels are used, so that all photos have the same basis, and every photo weighs the same.
@@ -39,7 +39,7 @@ use std::path::PathBuf;
 /// Q unless another number is asked for.
 const COMPONENTS: usize = 5;
 
-/// What to decompose together.
+/// Which photos to decompose together, and how.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PoolOptions {
@@ -53,7 +53,7 @@ pub struct PoolOptions {
     pub options: Options,
     /// The score that is explained; the model's own choice if not given.
     pub score: Option<String>,
-    /// Photos that are shown of each shared component.
+    /// How many photos the picture shows of each shared component.
     pub typical: usize,
 }
 
@@ -75,7 +75,7 @@ struct Member {
     grid: Size,
 }
 
-/// What every category needs.
+/// What is the same for all categories.
 struct Pool<'a> {
     session: &'a Session,
     asked: &'a PoolOptions,
@@ -85,7 +85,7 @@ struct Pool<'a> {
     names: Vec<Prompt>,
 }
 
-/// What became of one category.
+/// The result of one category.
 struct Pooled {
     report: Option<(PoolReport, image::RgbImage)>,
     tally: Tally,
@@ -94,7 +94,8 @@ struct Pooled {
 /// Decomposes the photos of each category together and writes `CATEGORY.png` and `CATEGORY.json`.
 ///
 /// # Errors
-/// What makes every category impossible: no annotations, no place to write, no photo left. Bad photos and annotations are skipped and named.
+/// Only what prevents every category: annotations that cannot be read, a directory that cannot be written to, no photo left. Bad photos and annotations are
+/// skipped and named.
 pub fn pool(session: &Session, asked: &PoolOptions) -> Result<Outcome> {
     asked.selection.check()?;
     asked.options.check_unset(&["refine", "channels", "sign", "integrate", "rise-masks"], "pool")?;
@@ -128,7 +129,7 @@ fn something(outcome: &Outcome) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The category as the name of a file: other letters than those of words as % and their number, so that no two categories share a name.
+/// The category as the name of a file. Characters that are not part of words are written as % and their number, so no two categories share a file.
 fn file_stem(category: &str) -> String {
     let safe = |letter: char| letter.is_alphanumeric() || matches!(letter, ' ' | '-' | '_');
     category
@@ -216,7 +217,7 @@ impl<'a> Pool<'a> {
         self.seen(work, &photo, prompt).map_err(|error| skip(Problem::Failed, error)).ok()
     }
 
-    /// What the network says of a photo, as the matrix X_k.
+    /// The matrix X_k of a photo.
     fn seen(&self, work: &Work, photo: &Photo, prompt: &Prompt) -> Result<Member> {
         let look = self.session.look(&self.towers, prompt, photo, 1);
         let layers = look.layers(self.request.scales)?;
@@ -233,7 +234,7 @@ impl<'a> Pool<'a> {
         })
     }
 
-    /// What each component adds to the explained score of the prompt and of the names, in each photo; none if something bypasses the layer.
+    /// By how much each component raises the explained scores of the prompt and of the names, in each photo; none if something bypasses the layer.
     fn gains(&self, members: &[Member], shared: &Shared, prompt: &Prompt) -> Result<Option<Gains>> {
         let Some(head) = &self.towers.head else { return Ok(None) };
         let prompts: Vec<&Prompt> = [prompt].into_iter().chain(&self.names).collect();
@@ -247,19 +248,19 @@ impl<'a> Pool<'a> {
     }
 }
 
-/// What components add to the explained scores of texts, in each photo.
+/// By how much components raise the explained scores of texts, in each photo.
 struct Gains {
     /// Photos x components x texts; the first text is the category's prompt.
     by_photo: Vec<Vec<Vec<f32>>>,
 }
 
 impl Gains {
-    /// What a component adds to the category's score in a photo.
+    /// By how much a component raises the category's score in a photo.
     fn contribution(&self, photo: usize, component: usize) -> f32 {
         self.by_photo[photo][component][0]
     }
 
-    /// The mean over photos of what a component adds to each text.
+    /// By how much a component raises the score of each text, as the mean over photos.
     fn means(&self, component: usize) -> Vec<f32> {
         let texts = self.by_photo.first().map_or(0, |components| components[component].len());
         let mean = |text: usize| {

@@ -1,4 +1,4 @@
-//! What a category's photos share, in JSON, words and pictures.
+//! What the photos of a category share, as JSON, words and pictures.
 
 use super::{Gains, Member, Pool, Shared, SharedComponent};
 use crate::dataset::plan::{LeftOut, Skipped, Tally};
@@ -78,7 +78,7 @@ impl Pool<'_> {
         }
     }
 
-    /// A photo as it is shown, and the OSSM of a component on it.
+    /// The part of a photo that the network saw, scaled to a tile, and the OSSM of a component on it.
     fn tile(&self, member: &Member, ossm: &[f32]) -> Result<(RgbImage, Vec<f32>)> {
         let photo = Photo::open(&member.path)?;
         let seen = member.framing.seen(photo.size());
@@ -111,19 +111,19 @@ impl Pool<'_> {
                 .collect(),
             notes: vec![
                 format!(
-                    "Each row is a direction among the channels that the photos share, the photos most typical of it first. The bold number is its \
-                     contribution, at the left the mean over all photos: the score ({}) of the layer kept where the part is high and replaced by each channel's mean \
-                     elsewhere, less that of the means alone. Typical is what the part makes of the photo's first-order map of the score; 1 is all of \
-                     it in the mean photo. Dim: the part speaks against the score.",
+                    "Each row is one shared part, the photos most typical of it first. The bold number is its contribution, at the left the mean over all photos: \
+                     the score ({}) of the layer kept where the part is high and replaced by each channel's mean elsewhere, less that of the means alone. \
+                     Typical is the share of the photo's first-order map that the part makes; 1 is all of it in a mean photo. Dim: the part speaks \
+                     against the score.",
                     report.explained
                 ),
-                "Of each photo that part is shown which the model saw.".into(),
+                "Each photo is cut to what the model saw.".into(),
             ],
         })
     }
 }
 
-/// What `CATEGORY.json` says.
+/// What `CATEGORY.json` holds.
 #[derive(Debug, Serialize)]
 pub(super) struct PoolReport {
     schema_version: u32,

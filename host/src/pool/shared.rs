@@ -1,4 +1,4 @@
-//! Photos decomposed together: the mathematics.
+//! The mathematics of decomposing photos together.
 
 use crate::error::Sorted as _;
 use crate::explain::CHANNELS_MAX;
@@ -14,7 +14,7 @@ use decomcam_core::{SignRule, sums};
 pub struct SharedComponent {
     /// c_qk = u_q' X_k of each photo k: P positions, of both signs.
     pub maps: Vec<Vec<f32>>,
-    /// How typical each photo k is: a_q c_qk' L_k over the mean of |L_k|^2; 0 where that is.
+    /// How typical each photo k is: a_q c_qk' L_k over the mean of |L_k|^2; 0 if that mean is 0.
     pub typicality: Vec<f32>,
     /// s_q.
     pub singular_value: f32,
@@ -31,7 +31,7 @@ impl SharedComponent {
     }
 }
 
-/// What photos share.
+/// The components that photos share.
 #[derive(Clone, Debug)]
 pub struct Shared {
     /// By falling singular value.
@@ -56,7 +56,7 @@ pub fn photo_matrix(maps: &[f32], weights: &[f32]) -> Option<Vec<f32>> {
     matrix.iter().all(|value| value.is_finite()).then_some(matrix)
 }
 
-/// The first components of photos' matrices side by side, by the core's decomposition, to which they are one photo of N P positions.
+/// The first components of the matrices of all photos, side by side. For the core's decomposition they are one photo of N P positions.
 ///
 /// # Shapes
 /// `photos` N matrices C x P, row-major, P height times width of `grid`: the [`photo_matrix`] of each.

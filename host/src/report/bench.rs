@@ -1,4 +1,4 @@
-//! Repeated explanations, and where their time went.
+//! The time of repeated explanations, stage by stage.
 
 use super::json::StageReport;
 use super::words::stage_lines;
@@ -6,16 +6,16 @@ use crate::timings::Timings;
 use serde::Serialize;
 use std::time::Duration;
 
-/// Medians over repeated explanations, each from a decoded photo to its saliency, on a model that is loaded.
+/// Medians over repeated explanations with a loaded model, each from the decoded photo to the saliency map.
 #[derive(Debug, Serialize)]
 pub struct Bench {
     repeats: usize,
     threads: usize,
-    /// From start to the end of the first explanation.
+    /// Time from the start of the program's work to the end of the first explanation.
     cold_ms: f64,
-    /// A further explanation.
+    /// Time of each further explanation.
     warm_ms: f64,
-    /// Share of a further explanation's work that is not the network's, 0..=1.
+    /// The share of the work of a further explanation that is not spent in the network, 0..=1.
     outside_network: f64,
     peak_memory_mb: Option<f64>,
     loading: Vec<StageReport>,
@@ -23,7 +23,7 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// From the loading's timings, the time to the end of the first explanation, and each further explanation's time and stages.
+    /// Takes the timings of loading, the time to the end of the first explanation, and the time and stages of each further one.
     pub fn new(
         loading: &Timings,
         cold: Duration,
@@ -52,7 +52,7 @@ impl Bench {
     pub fn table(&self) -> String {
         let peak = self.peak_memory_mb.map_or_else(|| "not known on this system".into(), |mb| format!("{mb:>9.1} MB"));
         format!(
-            "loading\n{}explanation, median of each stage (stages on several threads: all threads together)\n{}\
+            "loading\n{}explanation, median of each stage (the time of all threads is added up)\n{}\
              cold, from start to the first explanation   {:>9.1} ms\n\
              warm, each further explanation              {:>9.1} ms  (median of {}, {} threads)\n\
              work outside the network                    {:>9.1} %\n\

@@ -9,7 +9,7 @@ use crate::score::Scores;
 use crate::timings::Stage;
 use serde::Serialize;
 
-/// What `explanation.json` says.
+/// What `explanation.json` holds.
 #[derive(Debug, Serialize)]
 pub struct ExplanationReport {
     schema_version: u32,
@@ -21,7 +21,7 @@ pub struct ExplanationReport {
     versus: Option<String>,
     scores: Scores,
     map: MapReport,
-    /// None for methods without parts.
+    /// None for methods that give no parts.
     decomposition: Option<DecompositionReport>,
     parts: Vec<PartReport>,
     warnings: Vec<String>,
@@ -54,13 +54,13 @@ struct PhotoReport {
 struct MapReport {
     height: usize,
     width: usize,
-    /// The layer that refined it, if one did.
+    /// The guide layer that refined the map, if one did.
     refined_by: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
 struct DecompositionReport {
-    /// Of the positions that were decomposed.
+    /// Height of the maps that were decomposed.
     grid_height: usize,
     grid_width: usize,
     scales: usize,
@@ -68,13 +68,13 @@ struct DecompositionReport {
     /// P, the channels that were selected.
     channels: usize,
     sign: &'static str,
-    /// What the weighted sum of the parts starts from.
+    /// The mean of the first-order map, to which the weighted parts are added; zero for recipes that do not use it.
     mean: f32,
-    /// Of the parts, and the next one if it exists.
+    /// Those of the parts, and the next one if it exists.
     singular_values: Vec<f32>,
     /// Where contributions were measured.
     integrate: &'static str,
-    /// What contributions are differences to.
+    /// The score that contributions are differences to.
     baseline: BaselineReport,
 }
 

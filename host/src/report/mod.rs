@@ -1,4 +1,4 @@
-//! An explanation in words, JSON, maps and pictures: what people read.
+//! An explanation as people read it: words, JSON, arrays and pictures.
 
 pub mod bench;
 mod json;
@@ -21,7 +21,7 @@ use crate::timings::Timings;
 use crate::{Result, Size};
 use std::path::{Path, PathBuf};
 
-/// One explanation with all that it was made from.
+/// One explanation, with everything that it was made from.
 #[derive(Clone, Copy)]
 pub struct Answer<'a> {
     /// The model.
@@ -32,13 +32,13 @@ pub struct Answer<'a> {
     pub prompt: &'a Prompt,
     /// The explanation.
     pub explanation: &'a Explanation,
-    /// Time by stage, loading included.
+    /// Time by stage, including loading.
     pub timings: &'a Timings,
 }
 
 impl Answer<'_> {
-    /// Writes `overlay.png`, `saliency.npy` and `explanation.json` into `directory`; of DecomCAM also `ossms.png` and `ossms.npy`, and of recipe `exact`
-    /// `components.npy`. All are complete before any appears under its name; the report comes last.
+    /// Writes `overlay.png`, `saliency.npy` and `explanation.json` into `directory`; with DecomCAM also `ossms.png` and `ossms.npy`, with recipe `exact` also
+    /// `components.npy`. No file appears under its name before all are complete, and the report appears last.
     ///
     /// # Errors
     /// A directory that cannot be written to; no file appears then.

@@ -1,4 +1,4 @@
-//! `ossms.png`: the photo, its saliency and every part on one sheet.
+//! `ossms.png`: the photo, its saliency map and every part on one sheet.
 
 use super::Answer;
 use crate::Result;
@@ -33,8 +33,8 @@ impl Answer<'_> {
             parts: ossms.collect(),
             style: &Style::default(),
             notes: vec![format!(
-                "Each part is an orthogonal sub-saliency map (OSSM). The bold number is its contribution: the score ({}) of the {}. Predicted is what \
-                 the gradient alone says, as a share of the largest.",
+                "Each part is an orthogonal sub-saliency map (OSSM). The bold number is its contribution: the score ({}) of the {}. Predicted is the \
+                 contribution that the gradient alone predicts, as a share of the largest. Dim: the weight is not above zero.",
                 self.explanation.scores.explained.name,
                 measured(parts.integrate)
             )],
@@ -57,7 +57,7 @@ fn part_tile<'m>(q: usize, part: &Part, map: &'m [f32], strongest: f32) -> Tile<
     }
 }
 
-/// How contributions were measured, as a sentence about the score goes on.
+/// How contributions were measured, as the end of a sentence about the score.
 const fn measured(integrate: Integrate) -> &'static str {
     match integrate {
         Integrate::Photo => "photo kept where the part is high and blurred elsewhere, less that of the blurred photo",

@@ -1,4 +1,4 @@
-//! What the terminal shows.
+//! An explanation as the terminal shows it.
 
 use super::Answer;
 use super::json::{StageReport, baseline_of};
@@ -10,7 +10,7 @@ use crate::timings::Timings;
 use std::fmt::Write as _;
 
 impl Answer<'_> {
-    /// Scores, parts, warnings.
+    /// The scores, the parts and the warnings.
     pub fn summary(&self) -> String {
         let mut text =
             format!("{}: {}\n{}\n{}\n", self.photo.name, self.prompt.headline(), self.score_line(), self.method_line());
@@ -45,7 +45,7 @@ impl Answer<'_> {
         text
     }
 
-    /// The scores in one line, the explained one named as such.
+    /// Both scores in one line.
     pub(super) fn score_line(&self) -> String {
         let line = self.explanation.scores.line();
         match &self.explanation.parts {
@@ -69,7 +69,7 @@ impl Answer<'_> {
     }
 }
 
-/// In words where a map has its largest value.
+/// Where a map has its largest value, in words.
 fn place(map: &[f32], Size { height, width }: Size) -> String {
     let Some((at, _)) = map.iter().enumerate().filter(|(_, value)| **value > 0.0).max_by(|a, b| a.1.total_cmp(b.1))
     else {

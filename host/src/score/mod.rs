@@ -1,4 +1,4 @@
-//! How well a photo and a prompt go together, as numbers: cosines, products, posteriors.
+//! Scores: numbers that say how well a photo and a prompt fit together.
 
 mod prompt;
 mod rank;
@@ -24,7 +24,7 @@ impl Score {
         found.kind(Error::Model)
     }
 
-    /// The mean of the image vectors that the score is made of.
+    /// The mean over several image vectors of the one that the score is made of.
     ///
     /// # Errors
     /// No pictures, or vectors of another model.
@@ -71,10 +71,10 @@ fn same_length(name: &str, image: &[f32], text: &[f32]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Evidence below this share of the largest says nothing of what the prompt means.
+/// Classes whose evidence is below this share of the largest are ignored: the prompt does not mean them.
 const LEAST_EVIDENCE: f32 = 1.0 / 32.0;
 
-/// What a prompt means in a photo.
+/// Which of the classes that a prompt may mean a photo shows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Posterior {
     /// q_c = e_c exp(l_c) / sum over kept classes: the posterior of the classes, with the prompt's evidence e_c as the prior.

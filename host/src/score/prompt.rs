@@ -12,9 +12,9 @@ use serde::Serialize;
 /// What is asked about a photo.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Question<'a> {
-    /// What the score is of: words, or of a classifier a class's name or number.
+    /// What to explain: words, or a class of a classifier, by name or number.
     pub text: &'a str,
-    /// Why `text` and not this.
+    /// Another text; the difference of the two scores is explained.
     pub versus: Option<&'a str>,
     /// The score that is explained; the model's own choice if not given.
     pub score: Option<&'a str>,
@@ -33,7 +33,7 @@ pub struct Prompt {
     versus: Option<Encoded>,
     reported: Score,
     explained: Score,
-    /// The explained score's text vector: of `text`, less that of `versus` if there is one.
+    /// The text vector of the explained score, less that of `versus` if there is one.
     evidence: Vec<f32>,
 }
 
@@ -53,16 +53,16 @@ pub struct ScoreValue {
     /// Of the other text, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub versus: Option<f32>,
-    /// Of the text, less that of the other text.
+    /// The score of the text, less that of the other text if there is one.
     pub value: f32,
 }
 
 /// The two numbers that an explanation is about.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Scores {
-    /// The score that the model is known by.
+    /// The score that the model is known by, such as a cosine.
     pub reported: ScoreValue,
-    /// The score whose gradient and differences the explanation is made of.
+    /// The score whose gradient is taken and whose differences are measured.
     pub explained: ScoreValue,
 }
 
@@ -100,18 +100,18 @@ impl Prompt {
         Ok(Self { text, versus, reported, explained, evidence })
     }
 
-    /// The explained score's text vector, whatever the photo.
+    /// The text vector of the explained score, which does not depend on the photo.
     pub fn evidence(&self) -> &[f32] {
         &self.evidence
     }
 
-    /// Whether the vector that stands for the explained score in the gradient depends on what the photo shows.
+    /// Whether the gradient of the explained score depends on what the photo shows, beyond its image vector.
     pub fn depends_on_photo(&self) -> bool {
         self.explained.kind == ScoreKind::Posterior
     }
 
-    /// The vector t whose product with the image vector has the explained score's gradient. For a posterior it follows from the photo's vectors, of which
-    /// the mean is taken if the network looked at several sizes.
+    /// The vector t for which the product of t and the image vector has the same gradient as the explained score. For a posterior it depends on the photo's
+    /// vectors; if there are two sizes, on their mean.
     ///
     /// # Errors
     /// Image vectors of another model.
@@ -140,12 +140,12 @@ impl Prompt {
         &self.text.typed
     }
 
-    /// What the text is held against, as it was understood.
+    /// The other text, as it was understood.
     pub fn versus(&self) -> Option<&str> {
         self.versus.as_ref().map(|versus| versus.typed.as_str())
     }
 
-    /// The question in quotation marks, as headlines have it.
+    /// The question as a headline, in quotation marks.
     pub fn headline(&self) -> String {
         match self.versus() {
             Some(versus) => format!("\"{}\" and not \"{versus}\"", self.text()),
@@ -161,7 +161,7 @@ impl Prompt {
         Ok(Scores { reported: self.value(&self.reported, vectors)?, explained: self.value(&self.explained, vectors)? })
     }
 
-    /// The explained number alone.
+    /// The explained score alone.
     ///
     /// # Errors
     /// Image vectors of another model.
@@ -169,7 +169,7 @@ impl Prompt {
         Ok(self.value(&self.explained, vectors)?.value)
     }
 
-    /// The reported number alone.
+    /// The reported score alone.
     ///
     /// # Errors
     /// Image vectors of another model.
@@ -197,7 +197,7 @@ impl Prompt {
             .filter(|encoded| !encoded.vectors.tokens.unknown_words.is_empty())
             .map(|encoded| {
                 format!(
-                    "unknown to the model in \"{}\": {}; the score may not mean what was asked",
+                    "the model does not know these words of \"{}\": {}; the score may be about something else",
                     encoded.typed,
                     encoded.vectors.tokens.unknown_words.join(", ")
                 )

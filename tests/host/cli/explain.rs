@@ -221,7 +221,7 @@ fn json_alone_on_standard_output() {
 fn unknown_words_are_warned_of() {
     let place = TempDir::new().unwrap();
     let said = explain(&["--text", "a cat qzxvw"]).path("--out", place.path()).ok();
-    said.prints(&["warning: unknown to the model", "qzxvw"]);
+    said.prints(&["warning: the model does not know these words of", "qzxvw"]);
     assert!(json(place.path().join("explanation.json"))["warnings"].to_string().contains("qzxvw"));
 }
 

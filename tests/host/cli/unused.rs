@@ -89,7 +89,7 @@ fn a_model_with_a_manifest_refuses_what_describes_a_bare_network() {
         for run in [explain("exact"), compare("exact"), eval("exact"), decomcam(["rank", "--text", "a cat"]).arg(cat())]
         {
             let here = TempDir::new().unwrap();
-            run.within(&here).args([option, value]).misused(&[option, "would have no effect", "\"lite\""]);
+            run.within(&here).args([option, value]).misused(&[option, "would have no effect", "files of \"lite\""]);
         }
     }
 }

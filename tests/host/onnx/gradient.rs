@@ -23,9 +23,6 @@ struct Reference {
     gradient: Vec<f32>,
 }
 
-/// Networks in the folder: a lost one is a fault, a new one changes this number.
-const NETWORKS: usize = 150;
-
 /// The layer, the output, and the gradient of sum(text * output) at the layer.
 fn compute(onnx: &[u8], reference: &Reference, pairs: Pairs) -> anyhow::Result<[Vec<f32>; 3]> {
     let shape: Vec<Option<usize>> = reference.x_shape.iter().copied().map(Some).collect();
@@ -37,6 +34,7 @@ fn compute(onnx: &[u8], reference: &Reference, pairs: Pairs) -> anyhow::Result<[
         pairs,
         folder: None,
         form: Form::default(),
+        readings: &[],
     };
     // As `quantised::read`, but the layer stays in front of its rounding, where the reference has it.
     let mut model = quantised::read_with_pairs(onnx, &wanted)?;
@@ -64,15 +62,15 @@ fn error(found: &[f32], expected: &[f32]) -> f32 {
     found.iter().zip(expected).fold(0.0, |worst: f32, (a, b)| worst.max((a - b).abs() / largest))
 }
 
-#[test]
-fn every_rule_agrees_with_torch() {
-    let folder = root("tests/gradients");
+/// Runs every network of a folder of `tests`, of which there are so many.
+fn check(folder: &str, count: usize) {
+    let folder = root("tests").join(folder);
     let named = |extension: &str| -> Vec<String> {
         names(&folder).iter().filter_map(|name| name.strip_suffix(extension)).map(str::to_owned).collect()
     };
     let networks = named(".onnx");
     assert_eq!(networks, named(".json"), "every network has what it must give");
-    assert_eq!(networks.len(), NETWORKS);
+    assert_eq!(networks.len(), count);
     let (mut failures, mut worst) = (Vec::new(), 0.0_f32);
     for name in networks {
         let path = folder.join(format!("{name}.onnx"));
@@ -93,6 +91,16 @@ fn every_rule_agrees_with_torch() {
             Err(error) => failures.push(format!("{name}: {error:#}")),
         }
     }
-    println!("{NETWORKS} networks, largest error {worst:.1e}");
+    println!("{count} networks, largest error {worst:.1e}");
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn every_rule_agrees_with_torch() {
+    check("gradients", 150);
+}
+
+#[test]
+fn every_dialect_and_number_format_agrees_with_torch() {
+    check("dialects", 36);
 }

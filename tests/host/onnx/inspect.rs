@@ -312,7 +312,7 @@ fn weights_may_lie_in_a_file_beside_the_network() {
     onnx.graph.initializer[0].external_data[0] = entry("location", secret.to_str().unwrap());
     std::fs::write(&path, onnx.bytes("logits", &[1, 4])).unwrap();
     let error = format!("{:#}", reopened().unwrap_err());
-    assert!(error.contains("a file beside the network"), "{error}");
+    assert!(error.contains("beside the network"), "{error}");
 }
 
 // Layers that cannot be explained.
@@ -430,6 +430,7 @@ fn tokens_and_gradient(onnx: &[u8], layer: &str, text: &[f32]) -> [Vec<f32>; 2] 
         pairs: Pairs::Clamp,
         folder: None,
         form: Form::default(),
+        readings: &[],
     };
     let mut model = quantised::read(onnx, &wanted).unwrap();
     let (logits, layer) = (model.outputs[0], model.outputs[1]);

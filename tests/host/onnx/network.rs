@@ -66,6 +66,7 @@ fn wanted<'a>(outputs: &'a [&'a str]) -> Wanted<'a> {
         pairs: Pairs::Clamp,
         folder: None,
         form: Form::default(),
+        readings: &[],
     }
 }
 

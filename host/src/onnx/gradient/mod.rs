@@ -9,8 +9,8 @@
 //! node returns for x is ds/dx; a tensor with several readers gets the sum.
 //!
 //! Each operator has one small function in a module below and one line in the table of rules:
-//! [`pointwise`] numbers one by one, [`moves`] numbers that change place, [`products`] matrix products and
-//! convolutions, [`pools`] reductions, poolings and normalisations.
+//! `pointwise` numbers one by one, `moves` numbers that change place, `products` matrix products and
+//! convolutions, `pools` reductions, poolings and normalisations.
 
 mod moves;
 mod pointwise;

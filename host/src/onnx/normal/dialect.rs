@@ -17,7 +17,7 @@ pub fn expand(graph: &mut GraphProto, opset: i64) -> Result<()> {
     })
 }
 
-/// Upsampling as opset 10 resizes: see [`super::super::operators`].
+/// Upsampling as opset 10 resizes: see `onnx::operators`.
 pub const UPSAMPLE: &str = "DecomcamUpsample";
 
 fn upsample(node: &NodeProto, constants: &Constants, emit: &mut Emit) -> Result<bool> {

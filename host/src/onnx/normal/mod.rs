@@ -18,6 +18,7 @@ mod integers;
 mod numbers;
 mod picture;
 mod prune;
+mod readings;
 
 pub use dialect::UPSAMPLE;
 pub use edit::REFUSED;
@@ -26,6 +27,7 @@ pub use inputs::Constant;
 pub use integers::{DYNAMIC, WIDE};
 pub use numbers::inside as data_file;
 pub use picture::{Channels, Form, Picture, Scale};
+pub use readings::Reading;
 
 use anyhow::{Context, Result};
 use std::path::Path;
@@ -84,6 +86,14 @@ impl Normal {
     /// No input that can, or several.
     pub fn picture(&self) -> Result<Picture> {
         Picture::of(self.graph())
+    }
+
+    /// Adds a tensor of 1 x classes that is read off a tensor: [`Reading::name_of`].
+    pub fn read_off(&mut self, tensor: &str, reading: Reading) {
+        let opset = opset(&self.proto);
+        if let Some(graph) = &mut self.proto.graph {
+            reading.add(graph, tensor, opset);
+        }
     }
 
     /// Keeps what the tensors wanted need; they become the outputs.

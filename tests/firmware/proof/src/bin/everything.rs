@@ -5,6 +5,8 @@
 use core::hint::black_box;
 use decomcam_core::cams::{self, Cam};
 use decomcam_core::capsule::{self, Buffers, Capsule, Elements, Recording, Settings};
+use decomcam_core::draw::{self, Overlay};
+use decomcam_core::frame::{self, Frame, Record};
 use decomcam_core::head::{self, LinearHead, Question};
 use decomcam_core::mask::{self, Mask, Range};
 use decomcam_core::resample::{self, Bicubic, Tap};
@@ -22,6 +24,8 @@ extern "C" fn _start() -> ! {
         let _ = black_box(decompositions());
         let _ = black_box(capsules());
         let _ = black_box(others());
+        let _ = black_box(drawing());
+        let _ = black_box(frames());
         kernels();
         #[cfg(feature = "panicking")]
         black_box(buffer::<usize>()[any()]);
@@ -81,6 +85,50 @@ fn others() -> Result<(), Error> {
     cams::eigen_grad_cam(&maps()?, &maps()?, buffer(), buffer())?;
     affinity::affinity(&maps()?, buffer(), buffer())?;
     affinity::share(buffer(), buffer(), buffer())
+}
+
+#[inline(never)]
+fn drawing() -> Result<(), Error> {
+    black_box((draw::workspace_len(any(), any()), draw::tint([any() as u8; 3], number())));
+    black_box(draw::tint_rgb565(any() as u16, number()));
+    let bicubic = Bicubic::new(any(), any(), any(), buffer::<Tap>())?;
+    let overlay = Overlay::new(&bicubic, buffer(), buffer())?;
+    black_box(overlay.row(any(), buffer())?);
+    overlay.rgb888(any(), buffer(), buffer())?;
+    overlay.rgb565(any(), buffer(), buffer())
+}
+
+#[inline(never)]
+fn frames() -> Result<(), Error> {
+    black_box((frame::len(any(), any(), any()), frame::frame_len(buffer())));
+    let frame = Frame::parse(buffer())?;
+    black_box((frame.height(), frame.width(), frame.class(), frame.versus(), frame.score()));
+    for part in frame.parts() {
+        black_box((part.singular_value, part.predicted, part.measured, part.weight, part.map.largest()));
+        part.map.values().for_each(|value| {
+            black_box(value);
+        });
+    }
+    frame.saliency().values().for_each(|value| {
+        black_box(value);
+    });
+    let record = Record {
+        height: any(),
+        width: any(),
+        class: any() as u32,
+        versus: (any() > 0).then(|| any() as u32),
+        score: number(),
+        saliency: buffer(),
+        ossms: buffer(),
+        singular_values: buffer(),
+        predicted: buffer(),
+        measured: buffer(),
+        weights: buffer(),
+    };
+    record.write(|bytes| {
+        black_box(bytes);
+        if any() > 0 { Ok(()) } else { Err(Error::Shape) }
+    })
 }
 
 fn formula() -> ScoreFormula {
@@ -193,6 +241,7 @@ fn kernels() {
         cams::scratch_len(any()),
         affinity::scratch_len(any()),
     ));
+    black_box(decomcam_core::environment_ok());
     black_box((sums::sum(buffer()), sums::dot(buffer(), buffer()), sums::mean(buffer())));
 }
 

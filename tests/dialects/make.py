@@ -1,0 +1,583 @@
+"""Writes small networks in other dialects and number formats, and what they must give: `python make.py`, after `tests/gradients/README.md`, whose files these are like.
+
+Each case states one network twice, as people's files have it and in torch. A file is written only if onnxruntime gets torch's output, as far as the file's own numbers go.
+"""
+
+import json
+import sys
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+import torch.nn.functional as F
+from onnx import TensorProto, helper, numpy_helper
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "gradients"))
+import make as plain  # noqa: E402
+from make import Graph, Weights, numbers, relative_error, row  # noqa: E402
+
+HERE = Path(__file__).parent
+MS = {"domain": "com.microsoft"}
+onnxruntime.set_default_logger_severity(4)
+
+
+@dataclass
+class Case:
+    name: str
+    make: object
+    shape: tuple = (1, 4, 5, 3)
+    opset: int = 17
+    error: float = 1e-5  # of onnxruntime
+    front: object = None
+    convert: object = None  # of the finished model
+    feed: object = None  # of the input
+
+
+CASES = []
+
+
+def case(**options):
+    def register(make):
+        CASES.append(Case(make.__name__, make, **options))
+        return make
+
+    return register
+
+
+TOKENS = (1, 5, 8)
+
+
+# ---- ONNX Runtime's fused operators
+
+
+@case()
+def fused_conv(w):
+    k, b, z = w(3, 4, 3, 3), w(3), w(1, 3, 3, 1)
+    return (
+        lambda g, x: g.FusedConv(x, k, b, z, activation="Relu", **MS),
+        lambda x: F.relu(F.conv2d(x, k, b) + z),
+    )
+
+
+@case()
+def fused_conv_leaky(w):
+    k = w(3, 4, 3, 3)
+    return (
+        lambda g, x: g.FusedConv(x, k, activation="LeakyRelu", activation_params=[0.2], **MS),
+        lambda x: F.leaky_relu(F.conv2d(x, k), 0.2),
+    )
+
+
+@case(shape=(1, 8))
+def fused_gemm(w):
+    m, b = w(8, 3), w(3)
+    return lambda g, x: g.FusedGemm(x, m, b, activation="Tanh", **MS), lambda x: torch.tanh(x @ m + b)
+
+
+@case(shape=TOKENS)
+def fused_matmul(w):
+    m = w(4, 8)
+    return (
+        lambda g, x: g.FusedMatMul(x, m, transB=1, alpha=0.25, **MS),
+        lambda x: 0.25 * x @ m.T,
+    )
+
+
+@case(shape=TOKENS)
+def fused_matmul_both(w):
+    """Scores of attention: x' x."""
+    return lambda g, x: g.FusedMatMul(x, x, transA=1, alpha=0.5, **MS), lambda x: 0.5 * x.transpose(1, 2) @ x
+
+
+@case(shape=TOKENS)
+def gelu_of_two_kinds(w):
+    b = w(8)
+    return (
+        lambda g, x: g.BiasGelu(g.Gelu(x, **MS), b, **MS),
+        lambda x: F.gelu(F.gelu(x) + b),
+    )
+
+
+@case(shape=TOKENS, error=1e-3)
+def fast_and_quick_gelu(w):
+    b = w(8)
+    return (
+        lambda g, x: g.QuickGelu(g.FastGelu(x, b, **MS), alpha=1.5, **MS),
+        lambda x: (lambda y: y * torch.sigmoid(1.5 * y))(F.gelu(x + b, approximate="tanh")),
+    )
+
+
+@case(shape=TOKENS)
+def skip_layer_normalization(w):
+    s, gain, bias, b, m = w(1, 5, 8), w(8), w(8), w(8), w(8, 3)
+
+    def nodes(g, x):
+        names = [i if isinstance(i, str) else g.constant(i) for i in (x, s, gain, bias, b)]
+        g.nodes.append(helper.make_node("SkipLayerNormalization", names, ["normal", "", "", "sum"], name="skip", epsilon=1e-5, **MS))
+        return g.MatMul(g.Add("normal", "sum"), m)
+
+    return nodes, lambda x: (F.layer_norm(x + s + b, (8,), gain, bias) + x + s + b) @ m
+
+
+def heads(x, n):
+    return x.reshape(*x.shape[:2], n, -1).transpose(1, 2)
+
+
+def attended(q, k, v, n):
+    return F.scaled_dot_product_attention(heads(q, n), heads(k, n), heads(v, n)).transpose(1, 2).flatten(2)
+
+
+@case(shape=TOKENS)
+def attention_with_one_matrix(w):
+    m, b = w(8, 24), w(24)
+    return (
+        lambda g, x: g.Attention(x, m, b, num_heads=2, **MS),
+        lambda x: attended(*(x @ m + b).split(8, 2), 2),
+    )
+
+
+@case(shape=TOKENS)
+def multi_head_attention(w):
+    q, k, v, b = w(8, 8), w(8, 8), w(8, 8), w(24)
+    return (
+        lambda g, x: g.MultiHeadAttention(g.MatMul(x, q), g.MatMul(x, k), g.MatMul(x, v), b, num_heads=2, **MS),
+        lambda x: attended(*[x @ m + part for m, part in zip((q, k, v), b.split(8))], 2),
+    )
+
+
+# ---- new and old operators of ONNX
+
+
+@case(shape=TOKENS, opset=23)
+def attention_23(w):
+    q, k, v = w(8, 8), w(8, 8), w(8, 8)
+    return (
+        lambda g, x: g.Attention(g.MatMul(x, q), g.MatMul(x, k), g.MatMul(x, v), q_num_heads=2, kv_num_heads=2),
+        lambda x: attended(x @ q, x @ k, x @ v, 2),
+    )
+
+
+@case(shape=(1, 2, 5, 4), opset=23)
+def attention_23_causal(w):
+    k, v = w(4, 4), w(4, 6)
+    return (
+        lambda g, x: g.Attention(x, g.MatMul(x, k), g.MatMul(x, v), is_causal=1, scale=0.7),
+        lambda x: F.scaled_dot_product_attention(x, x @ k, x @ v, is_causal=True, scale=0.7),
+    )
+
+
+@case(shape=TOKENS, opset=23)
+def rms_normalization_23(w):
+    gain, m = w(8), w(8, 3)
+    return (
+        lambda g, x: g.MatMul(g.RMSNormalization(x, gain, epsilon=1e-3), m),
+        lambda x: (x / torch.sqrt((x**2).mean(-1, keepdim=True) + 1e-3) * gain) @ m,
+    )
+
+
+@case(shape=(1, 2, 5, 4), opset=23)
+def rotary_embedding_23(w):
+    cos, sin = w(1, 5, 2), w(1, 5, 2)
+
+    def network(x):
+        a, b = x.split(2, -1)
+        c, s = cos.unsqueeze(1), sin.unsqueeze(1)
+        return torch.cat([a * c - b * s, a * s + b * c], -1)
+
+    return lambda g, x: g.RotaryEmbedding(x, cos, sin), network
+
+
+@case(opset=9)
+def upsample_9(w):
+    m = w(4, 3, 3)
+    return (
+        lambda g, x: g.Conv(g.Upsample(x, torch.tensor([1.0, 1, 2, 3]), mode="nearest"), m.unsqueeze(0)),
+        lambda x: F.conv2d(F.interpolate(x, scale_factor=(2, 3)), m.unsqueeze(0)),
+    )
+
+
+@case()
+def dropout_with_a_mask(w):
+    k = w(3, 4, 3, 3)
+    return lambda g, x: g.Conv(g.Dropout(x, 0.3, outputs=2)[0], k), lambda x: F.conv2d(x, k)
+
+
+@case(error=1e-4)
+def batch_normalization_in_training(w):
+    gain, bias = w(4), w(4)
+
+    def nodes(g, x):
+        names = [x, *map(g.constant, (gain, bias, torch.zeros(4), torch.ones(4)))]
+        g.nodes.append(helper.make_node("BatchNormalization", names, ["normal", "m", "v"], name="bn", training_mode=1))
+        return g.Exp("normal")
+
+    return nodes, lambda x: torch.exp(F.batch_norm(x, None, None, gain, bias, training=True))
+
+
+@case(error=1e-4)
+def weight_standardisation(w):
+    """Kernels are normalised in the graph, as timm exports NFNet and BiT."""
+    k, gain = w(3, 4, 3, 3), w(3)
+
+    def nodes(g, x):
+        flat = g.Reshape(g.Identity(k), torch.tensor([1, 3, -1]))
+        names = [flat, *map(g.constant, (gain, torch.zeros(3), torch.zeros(3), torch.ones(3)))]
+        g.nodes.append(helper.make_node("BatchNormalization", names, ["kernel", "m", "v"], name="bn", training_mode=1))
+        return g.Conv(x, g.Reshape("kernel", torch.tensor([3, 4, 3, 3])))
+
+    normal = F.batch_norm(k.reshape(1, 3, -1), None, None, gain, None, training=True).reshape(k.shape)
+    return nodes, lambda x: F.conv2d(x, normal)
+
+
+@case()
+def local_response(w):
+    return (
+        lambda g, x: g.LRN(x, size=3, alpha=0.6, beta=0.7, bias=0.9),
+        lambda x: F.local_response_norm(x, 3, 0.6, 0.7, 0.9),
+    )
+
+
+@case()
+def constant_branch(w):
+    k = w(3, 4, 3, 3)
+
+    def nodes(g, x):
+        def branch(name, op):
+            node = helper.make_node(op, [x], [f"{name}_out"], name=name)
+            return helper.make_graph([node], name, [], [helper.make_tensor_value_info(f"{name}_out", TensorProto.FLOAT, None)])
+
+        condition = g.constant(torch.tensor(True))
+        g.nodes.append(helper.make_node("If", [condition], ["chosen"], name="if", then_branch=branch("a", "Sigmoid"), else_branch=branch("b", "Tanh")))
+        return g.Conv("chosen", k)
+
+    return nodes, lambda x: F.conv2d(torch.sigmoid(x), k)
+
+
+def with_function(model):
+    body = [
+        helper.make_node("Sigmoid", ["a"], ["s"]),
+        helper.make_node("Mul", ["a", "s"], ["b"]),
+    ]
+    model.functions.append(helper.make_function("own", "swish", ["a"], ["b"], body, [helper.make_opsetid("", 17)]))
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    return model
+
+
+@case(convert=with_function)
+def local_function(w):
+    k = w(3, 4, 3, 3)
+    return lambda g, x: g.Conv(g.swish(g.swish(x, domain="own"), domain="own"), k), lambda x: F.conv2d(F.silu(F.silu(x)), k)
+
+
+# ---- number formats
+
+
+def in_format(kind, array):
+    def convert(model):
+        for tensor in model.graph.initializer:
+            if tensor.data_type == TensorProto.FLOAT:
+                values = numpy_helper.to_array(tensor)
+                if kind == TensorProto.BFLOAT16:
+                    bits = (values.view(np.uint32) >> 16).astype(np.uint16)
+                    tensor.CopyFrom(helper.make_tensor(tensor.name, kind, values.shape, bits.tobytes(), raw=True))
+                else:
+                    tensor.CopyFrom(numpy_helper.from_array(values.astype(array), tensor.name))
+        for value in [*model.graph.input, *model.graph.output]:
+            value.type.tensor_type.elem_type = kind
+        return model
+
+    return convert
+
+
+def exact(w, *shape):
+    """Numbers that eight bits of fraction hold."""
+    return torch.round(w(*shape) * 64) / 64
+
+
+@case(convert=in_format(TensorProto.FLOAT16, np.float16), feed=lambda x: x.astype(np.float16), error=1e-2, front="exact")
+def half_precision(w):
+    k, b = exact(w, 3, 4, 3, 3), exact(w, 3)
+    return lambda g, x: g.Sigmoid(g.Conv(x, k, b)), lambda x: torch.sigmoid(F.conv2d(x, k, b))
+
+
+@case(shape=(1, 8), convert=in_format(TensorProto.DOUBLE, np.float64), feed=lambda x: x.astype(np.float64), front="exact")
+def double_precision(w):
+    m, b = w(8, 3), w(3)
+    return lambda g, x: g.Sigmoid(g.Gemm(x, m, b)), lambda x: torch.sigmoid(x @ m + b)
+
+
+@case(shape=(1, 8), convert=in_format(TensorProto.BFLOAT16, None), feed=None, error=None, front="exact")
+def brain_floats(w):
+    """onnxruntime's CPU has no kernels for these: torch alone says what is right."""
+    m, b = exact(w, 8, 3), exact(w, 3)
+    return lambda g, x: g.Sigmoid(g.Gemm(x, m, b)), lambda x: torch.sigmoid(x @ m + b)
+
+
+@case(shape=(1, 16), opset=21)
+def four_bits_in_blocks(w):
+    codes, scale = torch.round(w(16, 6, low=-8, high=7)), w(2, 6, low=0.05, high=0.1)
+
+    def nodes(g, x):
+        q = helper.make_tensor("q", TensorProto.INT4, (16, 6), codes.numpy().astype(np.int8).ravel())
+        g.initializers.append(q)
+        return g.MatMul(x, g.DequantizeLinear("q", scale, axis=0, block_size=8))
+
+    return nodes, lambda x: x @ (codes * scale.repeat_interleave(8, 0))
+
+
+@case(shape=(1, 32), error=1e-3)
+def matmul_nbits(w):
+    codes, scale = torch.round(w(5, 32, low=0, high=15)), w(5, 2, low=0.05, high=0.1)
+
+    def nodes(g, x):
+        low, high = codes[:, 0::2].numpy().astype(np.uint8), codes[:, 1::2].numpy().astype(np.uint8)
+        packed = torch.from_numpy((low | high << 4).reshape(5, 2, 8))
+        return g.MatMulNBits(x, packed, scale.reshape(-1), N=5, K=32, bits=4, block_size=16, **MS)
+
+    return nodes, lambda x: x @ ((codes - 8) * scale.repeat_interleave(16, 1)).T
+
+
+# ---- integers: y is with rounding, the gradient straight through
+
+
+def pair(x, scale, zero, low=0, high=255):
+    return plain.quantised_pair_torch(x, scale, zero, low, high)
+
+
+def u8(zero):
+    return torch.tensor(zero, dtype=torch.uint8)
+
+
+def s8(*values):
+    return torch.tensor(values[0] if len(values) == 1 else values, dtype=torch.int8)
+
+
+def q(g, x, scale, zero):
+    return g.QuantizeLinear(x, scale, u8(zero))
+
+
+@case(error=6e-2)
+def quantised_qlinear(w):
+    """QLinearConv, QLinearAdd, QLinearGlobalAveragePool and QGemm, with what moves between them."""
+    codes, scales = torch.round(w(4, 4, 3, 3, low=-127, high=127)), w(4, low=0.002, high=0.004)
+    bias = torch.round(w(4, low=-400, high=400))
+    m = torch.round(w(4, 3, low=-127, high=127))
+
+    def nodes(g, x):
+        a = q(g, x, 0.02, 128)
+        b = g.QLinearConv(a, 0.02, u8(128), codes.to(torch.int8), scales, torch.zeros(4, dtype=torch.int8), 0.03, u8(120), bias.to(torch.int32), pads=[1, 1, 1, 1])
+        c = g.QLinearAdd(a, 0.02, u8(128), b, 0.03, u8(120), 0.04, u8(125), **MS)
+        d = g.QLinearGlobalAveragePool(c, 0.04, u8(125), 0.01, u8(130), channels_last=0, **MS)
+        e = g.Reshape(d, torch.tensor([1, -1]))
+        f = g.QGemm(e, 0.01, u8(130), m.to(torch.int8), 0.005, s8(0), "", 0.01, u8(128), **MS)
+        return g.DequantizeLinear(f, 0.01, u8(128))
+
+    def network(x):
+        a = pair(x, 0.02, 128)
+        s = scales.reshape(-1, 1, 1, 1)
+        b = pair(F.conv2d(a, codes * s, bias * float(np.float32(0.02)) * scales, padding=1), 0.03, 120)
+        d = pair(pair(a + b, 0.04, 125).mean((2, 3)), 0.01, 130)
+        return pair(d @ (m * float(np.float32(0.005))), 0.01, 128)
+
+    return nodes, network
+
+
+@case(shape=TOKENS, error=2e-2)
+def quantised_qlinear_matmul(w):
+    m = torch.round(w(8, 4, low=-127, high=127))
+    return (
+        lambda g, x: g.DequantizeLinear(g.QLinearMatMul(q(g, x, 0.015, 120), 0.015, u8(120), m.to(torch.int8), 0.005, s8(0), 0.05, u8(128)), 0.05, u8(128)),
+        lambda x: pair(pair(x, 0.015, 120) @ (m * float(np.float32(0.005))), 0.05, 128),
+    )
+
+
+def dynamic(x):
+    """ONNX's DynamicQuantizeLinear, straight through."""
+    low, high = x.detach().min().clamp(max=0), x.detach().max().clamp(min=0)
+    scale = (high - low) / 255
+    zero = torch.round(-low / scale)
+    rounded = ((torch.round(x / scale) + zero).clamp(0, 255) - zero) * scale
+    return x + (rounded - x).detach()
+
+
+@case(error=1e-2)
+def quantised_dynamic_conv(w):
+    codes = torch.round(w(3, 4, 3, 3, low=-127, high=127))
+
+    def nodes(g, x):
+        y, s, z = g.DynamicQuantizeLinear(x, outputs=3)
+        product = g.Cast(g.ConvInteger(y, codes.to(torch.int8), z), to=TensorProto.FLOAT)
+        return g.Mul(product, g.Mul(s, 0.01))
+
+    return nodes, lambda x: F.conv2d(dynamic(x), codes * float(np.float32(0.01)))
+
+
+@case(shape=TOKENS, error=1e-2)
+def quantised_dynamic_matmul(w):
+    codes = torch.round(w(8, 4, low=0, high=255))
+
+    def nodes(g, x):
+        y, s, z = g.DynamicQuantizeLinear(x, outputs=3)
+        product = g.Cast(g.MatMulInteger(y, codes.to(torch.uint8), z, u8(100)), to=TensorProto.FLOAT)
+        return g.Mul(product, g.Mul(s, 0.01))
+
+    return nodes, lambda x: dynamic(x) @ ((codes - 100) * float(np.float32(0.01)))
+
+
+@case(opset=21, error=1e-3)
+def quantised_sixteen_bits(w):
+    k = w(3, 4, 3, 3)
+    zero = torch.from_numpy(np.array(30000, np.uint16))
+    return (
+        lambda g, x: g.Conv(g.DequantizeLinear(g.QuantizeLinear(x, 0.0001, zero), 0.0001, zero), k),
+        lambda x: F.conv2d(pair(x, 0.0001, 30000, 0, 65535), k),
+    )
+
+
+@case(error=1e-3)
+def quantised_moved(w):
+    """What moves integers lies between the two halves of a pair, and the last half is missing."""
+    m = w(15, 4)
+
+    def nodes(g, x):
+        a = g.Transpose(g.Reshape(q(g, x, 0.02, 128), torch.tensor([1, 4, 15])), perm=[0, 2, 1])
+        b = g.MatMul(g.Transpose(g.DequantizeLinear(a, 0.02, u8(128)), perm=[0, 2, 1]), m)
+        return g.DequantizeLinear(g.Flatten(g.QuantizeLinear(b, 0.05, u8(128)), axis=1), 0.05, u8(128))
+
+    return nodes, lambda x: pair(pair(x, 0.02, 128).flatten(2) @ m, 0.05, 128).flatten(1)
+
+
+# ---- pictures: x is 1 x 3 x height x width in every test, the file's input is another
+
+
+def picture(kind):
+    shape = {"last": [1, 6, 5, 3], "grey": [1, 1, 6, 5], "opaque": [1, 4, 6, 5], "bytes": [1, 3, 6, 5], "twice": [2, 3, 6, 5]}[kind]
+
+    def convert(model):
+        value = model.graph.input[0].type.tensor_type
+        value.shape.CopyFrom(helper.make_tensor_value_info("", 1, shape).type.tensor_type.shape)
+        if kind == "bytes":
+            value.elem_type = TensorProto.UINT8
+        return model
+
+    return convert
+
+
+WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32).reshape(1, 3, 1, 1)
+
+
+@case(shape=(1, 3, 6, 5), front="last", convert=picture("last"), feed=lambda x: x.transpose(0, 2, 3, 1))
+def picture_channels_last(w):
+    return lambda g, x: g.Exp(x), torch.exp
+
+
+@case(shape=(1, 3, 6, 5), front="opaque", convert=picture("opaque"), feed=lambda x: np.concatenate([x, np.ones_like(x[:, :1])], 1))
+def picture_opaque(w):
+    return lambda g, x: g.Exp(x), torch.exp
+
+
+@case(shape=(1, 3, 6, 5), front="bytes", convert=picture("bytes"), feed=lambda x: x.astype(np.uint8))
+def picture_bytes(w):
+    return lambda g, x: g.Exp(x), torch.exp
+
+
+@case(shape=(1, 3, 6, 5), front="twice", convert=picture("twice"), feed=lambda x: np.concatenate([x, x]))
+def picture_repeated(w):
+    return lambda g, x: g.Slice(g.Exp(x), torch.tensor([0]), torch.tensor([1]), torch.tensor([0])), torch.exp
+
+
+def front(case, w):
+    """From the input to `layer`."""
+    if case.front is None:
+        return plain.affine(w, case.shape[1])
+    if case.front == "exact":
+        rank = len(case.shape)
+        a = exact(w, case.shape[1]).reshape(1, -1, *[1] * (rank - 2))
+        return lambda g, x: g.Mul(x, a, output="layer"), lambda x: x * a
+    channels = 4 if case.front == "opaque" else 3
+    k = w(4, channels, 1, 1) / (255 if case.front == "bytes" else 1)
+    k = torch.from_numpy(k.numpy().astype(np.float32).astype(np.float64))
+
+    def nodes(g, x):
+        if case.front == "last":
+            x = g.Transpose(x, perm=[0, 3, 1, 2])
+        if case.front == "bytes":
+            x = g.Cast(x, to=TensorProto.FLOAT)
+        y = g.Conv(x, k)
+        return g.Slice(y, torch.tensor([0]), torch.tensor([1]), torch.tensor([0]), output="layer") if case.front == "twice" else g.Identity(y, output="layer")
+
+    def network(x):
+        if case.front == "opaque":
+            x = torch.cat([x, torch.ones_like(x[:, :1])], 1)
+        return F.conv2d(x, k)
+
+    return nodes, network
+
+
+def write(case):
+    w = Weights(zlib.crc32(case.name.encode()))
+    x = torch.from_numpy(w.rng.uniform(-2, 2, case.shape).round(3).astype(np.float32).astype(np.float64))
+    if case.front == "exact":
+        x = torch.round(x * 64) / 64
+    if case.front == "bytes":
+        x = torch.from_numpy(w.rng.integers(0, 256, case.shape).astype(np.float64))
+    (front_nodes, first), (rest_nodes, rest) = front(case, w), case.make(w)
+    layer = first(x).detach().requires_grad_()
+    y = row(rest(layer))
+    text = torch.from_numpy(w.rng.uniform(-1, 1, y.shape).round(3))
+    (gradient,) = torch.autograd.grad((text * y).sum(), layer)
+    assert gradient.abs().max() > 0 and torch.isfinite(gradient).all(), case.name
+
+    g = Graph()
+    g.rank_of_input = len(case.shape)
+    out = rest_nodes(g, front_nodes(g, "x"))
+    g.Reshape(out, torch.tensor([1, -1]), output="y")
+    graph = helper.make_graph(
+        g.nodes,
+        case.name,
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, case.shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, y.shape)],
+        g.initializers,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", case.opset), helper.make_opsetid("com.microsoft", 1)], producer_name="make.py")
+    model.ir_version = 11 if case.opset >= 23 else 10 if case.opset >= 21 else 8
+    if case.convert:
+        model = case.convert(model)
+    error = float("nan")
+    if case.error is not None:
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        given = x.numpy().astype(np.float32)
+        (found,) = session.run(["y"], {"x": case.feed(given) if case.feed else given})
+        error = relative_error(found.astype(np.float64), y)
+        assert error < case.error, f"{case.name}: onnxruntime differs from torch by {error}"
+    onnx.save(model, HERE / f"{case.name}.onnx")
+    values = {
+        "x_shape": list(x.shape),
+        "layer_shape": list(layer.shape),
+        "x": numbers(x),
+        "layer": numbers(layer),
+        "y": numbers(y),
+        "text": numbers(text),
+        "gradient": numbers(gradient),
+    }
+    lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in values.items())
+    (HERE / f"{case.name}.json").write_text("{\n" + lines + "\n}\n")
+    return error
+
+
+def main():
+    torch.set_num_threads(1)
+    torch.set_default_dtype(torch.float64)
+    for case in CASES:
+        print(f"{case.name:38} onnxruntime {write(case):.0e}", flush=True)
+    print(f"{len(CASES)} cases, with torch {torch.__version__} and onnxruntime {onnxruntime.__version__}")
+
+
+if __name__ == "__main__":
+    main()
