@@ -153,7 +153,7 @@ fn bad_annotations_are_counted_named_and_skipped() {
         ("missing_photo", "gone.png"),
         ("undecodable_photo", "README.md"),
         ("unknown_category", "qzxvw"),
-        ("empty_mask", "dog"),
+        ("bad_record", "dog"),
     ] {
         let skipped = results["skipped"].as_array().unwrap().iter().find(|skipped| skipped["problem"] == problem);
         assert!(skipped.is_some_and(|skipped| skipped.to_string().contains(name)), "{problem}");

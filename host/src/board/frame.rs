@@ -89,8 +89,7 @@ impl Sent {
                 &plain
             }
         };
-        let placement =
-            Placement::new(Size::new(frame.height(), frame.width()), framing(photo.size()), photo.size());
+        let placement = Placement::new(Size::new(frame.height(), frame.width()), framing(photo.size()), photo.size());
         let saliency: Vec<f32> = frame.saliency().values().collect();
         let overlay =
             draw::overlay(&photo.pixels, &placement.saliency(&saliency)?, placement.seen(), &Style::default())?;
@@ -127,8 +126,7 @@ fn header(stream: &mut dyn Read) -> anyhow::Result<Vec<u8>> {
 fn plain_photo(frame: &Frame<'_>) -> Photo {
     let longer = frame.height().max(frame.width());
     let scaled = |side: usize| (PLAIN_SIDE as usize * side).div_ceil(longer) as u32;
-    let pixels =
-        image::RgbImage::from_pixel(scaled(frame.width()), scaled(frame.height()), image::Rgb([128; 3]));
+    let pixels = image::RgbImage::from_pixel(scaled(frame.width()), scaled(frame.height()), image::Rgb([128; 3]));
     Photo::from_pixels("no photo", pixels)
 }
 
@@ -153,12 +151,7 @@ fn sheet(frame: &Frame<'_>, photo: &Photo, placement: &Placement, saliency: &[f3
         saliency: Tile { map: &whole, lines: vec!["Saliency".into()], ..Tile::default() },
         parts: drawn
             .iter()
-            .map(|(_, lines, bar, weight, map)| Tile {
-                map,
-                lines: lines.to_vec(),
-                bar: *bar,
-                dimmed: *weight <= 0.0,
-            })
+            .map(|(_, lines, bar, weight, map)| Tile { map, lines: lines.to_vec(), bar: *bar, dimmed: *weight <= 0.0 })
             .collect(),
         notes: vec!["Maps have 256 levels: what a board sends in a few hundred bytes.".into()],
         style: &Style::default(),
@@ -186,11 +179,12 @@ mod tests {
             measured: &[0.75],
             weights: &[1.0],
         };
-        record.write::<decomcam_core::Error>(|part| {
-            bytes.extend_from_slice(part);
-            Ok(())
-        })
-        .unwrap();
+        record
+            .write::<decomcam_core::Error>(|part| {
+                bytes.extend_from_slice(part);
+                Ok(())
+            })
+            .unwrap();
         bytes.extend_from_slice(b"more");
         bytes
     }

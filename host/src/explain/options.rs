@@ -173,7 +173,7 @@ impl Options {
         Err(anyhow::anyhow!("--{name} has no effect with {work}; leave it out")).kind(Error::Options)
     }
 
-    /// These options for one of several methods, without those that it does not use.
+    /// These options for one of several methods, without those that it does not use, but with the layer, which they share.
     pub fn of_method(&self, method: Method) -> Self {
         let parts = method.recipe().is_some();
         Self {
@@ -190,6 +190,16 @@ impl Options {
             rise_masks: self.rise_masks.filter(|_| method == Method::Rise),
             seed: self.seed,
         }
+    }
+
+    /// The requests that these options make with a model, one for each method, without what that method does not use: another one has to use it.
+    /// The layer is that of all of them.
+    ///
+    /// # Errors
+    /// Those of [`Options::resolve`], and options that none of the methods uses.
+    pub fn resolve_each(&self, methods: &[Method], manifest: &Manifest) -> Result<Vec<Request>> {
+        self.check_used(methods)?;
+        methods.iter().map(|method| self.of_method(*method).resolved(manifest).kind(Error::Options)).collect()
     }
 
     /// The request that these options make with a model.

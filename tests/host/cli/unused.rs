@@ -2,7 +2,7 @@
 
 use super::SIZE;
 use crate::common::run::{Run, decomcam};
-use crate::common::{cat, names, root};
+use crate::common::{cat, json, names, root};
 use tempfile::TempDir;
 
 /// Methods of every kind that give one map without parts.
@@ -73,7 +73,9 @@ fn compare_and_eval_refuse_what_all_their_methods_ignore() {
     }
     // One method that heeds it is enough.
     let place = TempDir::new().unwrap();
-    compare("uniform,aligned").args(["--components", "3"]).path("--out", place.path()).ok();
+    let more = ["--components", "3", "--layer", "block10"];
+    compare("uniform,aligned").args(more).path("--out", place.path()).ok();
+    assert_eq!(json(place.path().join("comparison.json"))["layer"], "block10");
 }
 
 /// What a model with a manifest says itself cannot be said again.
