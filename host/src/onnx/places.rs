@@ -15,7 +15,9 @@ use tract_onnx::tract_core::ops::nn::DataFormat;
 use tract_onnx::tract_hir::internal::*;
 
 /// Indices along an axis that are followed one by one: far more than pictures have pixels that networks merge into one axis.
-const LONGEST_AXIS: usize = 1 << 21;
+const LONGEST_AXIS: usize = 1 << 18;
+/// Indices that are followed in all, where axes are merged, split or chosen from: a bound for damaged files.
+const MOST_FOLLOWED: usize = 1 << 25;
 
 /// What an index along an axis adds to row and column; nothing if it stands for no place, as a class token.
 type Place = Option<[i32; 2]>;
@@ -29,6 +31,12 @@ enum Along {
     Mixed,
     /// These places.
     Places(Arc<Vec<Place>>),
+}
+
+impl Along {
+    fn count(&self) -> usize {
+        if let Self::Places(places) = self { places.len() } else { 0 }
+    }
 }
 
 /// How a tensor holds places of the picture.
@@ -69,6 +77,10 @@ impl Places {
         let Some(&picture) = network.inputs.first() else { return Ok(Self(places)) };
         let shape = network.outlet_fact(picture)?.shape.as_concrete().map(<[usize]>::to_vec);
         let Some([_, _, height, width]) = shape.as_deref() else { return Ok(Self(places)) };
+        if *height > LONGEST_AXIS || *width > LONGEST_AXIS {
+            return Ok(Self(places));
+        }
+        let mut followed = 0;
         places.insert(picture, vec![Along::Elsewhere, Along::Elsewhere, rows(*height), columns(*width)]);
         for id in network.eval_order()? {
             let node = network.node(id);
@@ -79,6 +91,12 @@ impl Places {
             let found = (0..node.outputs.len()).map(|slot| follow(network, node, &inputs, slot)).collect::<Vec<_>>();
             for (slot, along) in found.into_iter().enumerate() {
                 if let Some(along) = along? {
+                    if node.op_is::<AxisOp>() || node.op_is::<TypedConcat>() || node.op_is::<Slice>() {
+                        followed += along.iter().map(Along::count).sum::<usize>();
+                    }
+                    if followed > MOST_FOLLOWED {
+                        return Ok(Self(places));
+                    }
                     places.insert(OutletId::new(id, slot), along);
                 }
             }
@@ -439,7 +457,7 @@ fn joined(
             let Some(length) = fact.shape.as_concrete().map(|shape| shape[axis]) else { return Ok(None) };
             match along.map(|along| &along[axis]) {
                 Some(Along::Places(own)) => places.extend(own.iter().copied()),
-                _ => places.extend(std::iter::repeat_n(None, length)),
+                _ => places.extend(std::iter::repeat_n(None, length.min(LONGEST_AXIS))),
             }
         }
         Along::Places(Arc::new(places))

@@ -10,6 +10,8 @@ use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension};
 use tract_onnx::pb::{GraphProto, NodeProto, TensorShapeProto, TypeProto, ValueInfoProto, type_proto};
 
+/// Pictures at once that a file may want; more is damage.
+const LARGEST_BATCH: usize = 256;
 /// Operators that are looked through to find how the graph prepares a picture.
 const LOOKED_THROUGH: usize = 16;
 
@@ -121,7 +123,7 @@ impl Picture {
             channels_last,
             channels,
             numbers: format!("{kind:?}").to_lowercase(),
-            batch: batch.unwrap_or(1) as usize,
+            batch: usize::try_from(batch.unwrap_or(1)).ok().filter(|batch| *batch <= LARGEST_BATCH)?,
             height: height.map(|length| length as usize),
             width: width.map(|length| length as usize),
             scale: None,
