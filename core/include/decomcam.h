@@ -722,7 +722,7 @@ decomcam_status decomcam_eigen_grad_cam(const struct decomcam_maps *activations,
                                         float *map,
                                         size_t map_len);
 
-// How much each two positions look alike to the network: max(0, cosine of their channels)^2, 1 on the diagonal, scaled so that rows and columns sum
+// How similar the activations of each two positions are: max(0, cosine of their channels)^2, 1 on the diagonal, scaled so that rows and columns sum
 // to one.
 //
 // activations C x H x W; scratch DECOMCAM_AFFINITY_SCRATCH_LEN(H * W) floats; matrix H W x H W.
@@ -732,7 +732,8 @@ decomcam_status decomcam_affinity(const struct decomcam_maps *activations,
                                   float *matrix,
                                   size_t matrix_len);
 
-// shared = matrix * map: positions that look alike share what they have, and the mean stays. matrix from decomcam_affinity(); map and shared len each.
+// shared = matrix * map: each position gets the average over positions with similar activations; the mean of the map stays. matrix from
+// decomcam_affinity(); map and shared len each.
 decomcam_status decomcam_share(const float *matrix,
                                size_t matrix_len,
                                const float *map,

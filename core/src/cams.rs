@@ -40,7 +40,7 @@ pub const fn scratch_len(positions: usize) -> usize {
 /// [`Error::NonFinite`] if an activation, a gradient or a value of the map is NaN or infinite.
 ///
 /// # Accuracy
-/// Within 1e-5 of the largest value of the PyPI package `grad-cam` 1.5.7 and of the formulas in float64: asserted by `tests/cams.rs`.
+/// Within 1e-5 of the largest value of the PyPI package `grad-cam` 1.5.7 and of the formulas in float64: asserted by `tests/core/cams.rs`.
 ///
 /// # Cost
 /// Every channel is read once.

@@ -1254,7 +1254,7 @@ pub unsafe extern "C" fn decomcam_eigen_grad_cam(
     })
 }
 
-/// How much each two positions look alike to the network: max(0, cosine of their channels)^2, 1 on the diagonal, scaled so that rows and columns sum
+/// How similar the activations of each two positions are: max(0, cosine of their channels)^2, 1 on the diagonal, scaled so that rows and columns sum
 /// to one.
 ///
 /// activations C x H x W; scratch DECOMCAM_AFFINITY_SCRATCH_LEN(H * W) floats; matrix H W x H W.
@@ -1274,7 +1274,8 @@ pub unsafe extern "C" fn decomcam_affinity(
     })
 }
 
-/// shared = matrix * map: positions that look alike share what they have, and the mean stays. matrix from decomcam_affinity(); map and shared len each.
+/// shared = matrix * map: each position gets the average over positions with similar activations; the mean of the map stays. matrix from
+/// decomcam_affinity(); map and shared len each.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn decomcam_share(
     matrix: *const f32,

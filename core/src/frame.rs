@@ -155,7 +155,10 @@ impl Record<'_> {
         put(&self.score.to_le_bytes())?;
         put_map(self.saliency, &mut put)?;
         let numbers = self.singular_values.iter().zip(self.predicted).zip(self.measured).zip(self.weights);
-        for ((((value, predicted), measured), weight), map) in numbers.zip(self.ossms.chunks(positions.max(1))) {
+        // Not zipped: that would divide by the length of a map, which a compiler may not see to be positive.
+        let mut maps = self.ossms.chunks(positions.max(1));
+        for (((value, predicted), measured), weight) in numbers {
+            let Some(map) = maps.next() else { break };
             for number in [value, predicted, measured, weight] {
                 put(&number.to_le_bytes())?;
             }

@@ -5,7 +5,7 @@ use crate::activations::Maps;
 use crate::channels::{self, Channel};
 use crate::decompose::{self, Ossms, SignRule};
 use crate::mask::Range;
-use crate::maths::Sum;
+use crate::maths::{Sum, finite};
 use crate::{Error, integrate, maths};
 
 /// logit_k = b_k + sum_c W_kc mean_p A_c(p), over borrowed weights of floats or bytes.
@@ -115,10 +115,6 @@ impl<'a> LinearHead<'a> {
         };
         finite(weight / positions as f32)
     }
-}
-
-fn finite(value: f32) -> Result<f32, Error> {
-    if value.is_finite() { Ok(value) } else { Err(Error::NonFinite) }
 }
 
 /// pooled_c = mean_p A_c(p).

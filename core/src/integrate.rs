@@ -1,6 +1,7 @@
 //! Stages 7 and 8: from the scores of masked photos, or the closed form, to weights; from weights to the saliency map.
 
 use crate::decompose::Components;
+use crate::maths::finite;
 use crate::{Error, maths};
 
 /// How the weights of the parts come about, and which maps they weigh.
@@ -264,10 +265,6 @@ pub fn exact_sum(mean: f32, components: &[f32], weights: &[f32], saliency: &mut 
         *value += mean;
     }
     if maths::largest_magnitude(saliency).is_finite() { Ok(()) } else { Err(Error::NonFinite) }
-}
-
-fn finite(value: f32) -> Result<f32, Error> {
-    if value.is_finite() { Ok(value) } else { Err(Error::NonFinite) }
 }
 
 fn ratio(part: f32, whole: f32) -> f32 {

@@ -14,7 +14,7 @@
 //! | [`integrate`] | scores of the masked photos, or the closed form | weights, saliency |
 //!
 //! [`head`] replaces gradients and masked photos where the network ends in average pooling and a linear layer: an explanation wholly on the device.
-//! [`cams`] holds the other methods' maps: Grad-CAM and its kin. [`affinity`] lets positions that look alike share what they have.
+//! [`cams`] holds the other methods' maps: Grad-CAM and its kin. [`affinity`] averages maps over positions with similar activations.
 //! [`draw`] lays the saliency over rows of a picture, and [`frame`] packs an explanation into a few hundred bytes, to be sent.
 //! [`capsule`] records an explanation, so that another machine can compute it again and compare the bits.
 //! [`svd`] is the Jacobi SVD with which `decompose` ends, public on its own. [`sums`] are the sums of everything, for programs whose numbers must have the

@@ -16,7 +16,7 @@ pub fn sqrt(x: f32) -> f32 {
     crate::sqrt::sqrt(x)
 }
 
-/// Square root by micromath's bit trick and two Newton steps, relative error at most 5e-6 (asserted by `tests/approximate.rs`); zero for zero
+/// Square root by micromath's bit trick and two Newton steps, relative error at most 5e-6 (asserted by `tests/core/approximate.rs`); zero for zero
 /// and below.
 #[cfg(feature = "micromath")]
 #[inline]
@@ -38,7 +38,7 @@ pub fn exp(x: f32) -> f32 {
     libm::expf(x)
 }
 
-/// e^x by micromath's short series, relative error at most 3e-3 for -20..=0 (asserted by `tests/approximate.rs`).
+/// e^x by micromath's short series, relative error at most 3e-3 for -20..=0 (asserted by `tests/core/approximate.rs`).
 #[cfg(feature = "micromath")]
 #[inline]
 pub fn exp(x: f32) -> f32 {
@@ -312,6 +312,11 @@ impl<'s> Sum<'s> {
             *total += value * unit;
         }
     }
+}
+
+/// The value, unless it is NaN or infinite.
+pub(crate) fn finite(value: f32) -> Result<f32, crate::Error> {
+    if value.is_finite() { Ok(value) } else { Err(crate::Error::NonFinite) }
 }
 
 /// x scaled in place.

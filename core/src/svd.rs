@@ -58,7 +58,7 @@ pub struct Svd<const M: usize, const N: usize> {
 /// [`Error::NonFinite`] if an entry is NaN or infinite. Too few sweeps are not an error here: read [`Svd::convergence`].
 ///
 /// # Accuracy
-/// Residual, orthogonality and singular values within 8 sqrt(max(M, N)) 2^-23 relative to the largest singular value; asserted by `tests/svd.rs`.
+/// Residual, orthogonality and singular values within 8 sqrt(max(M, N)) 2^-23 relative to the largest singular value; asserted by `tests/core/svd.rs`.
 ///
 /// # Cost
 /// With m the smaller and n the larger of M and N: at most [`SWEEP_CAP`] sweeps of m (m - 1) / 2 pairs, 2 n operations to look at a pair and 6 (m + n) to

@@ -3,7 +3,7 @@
 use crate::draw::{self, Sheet, Style, Tile};
 use crate::error::Sorted as _;
 use crate::eval::Faithfulness;
-use crate::explain::{self, Look, Options, Request};
+use crate::explain::{self, Look, Options};
 use crate::files::{self, Files};
 use crate::methods::{Map, Method};
 use crate::metrics::Metric;
@@ -84,11 +84,9 @@ struct MethodRow {
 /// # Errors
 /// Options that none of the methods uses, and the errors of the methods.
 pub fn compare(session: &Session, photo: &Photo, prompt: &Prompt, asked: &CompareOptions) -> Result<Comparison> {
-    asked.options.check_used(&asked.methods)?;
     asked.options.check_unset(&["name-parts"], "compare")?;
     let manifest = &session.model().manifest;
-    let requests = asked.methods.iter().map(|method| asked.options.of_method(*method).resolve(manifest));
-    let requests: Vec<Request> = requests.collect::<Result<_>>()?;
+    let requests = asked.options.resolve_each(&asked.methods, manifest)?;
     let towers = session.towers(&requests, &prompt.explained().name, Purpose::Map)?;
     let steps = Steps::new(session.watch(), "maps and metrics", requests.len() * (1 + METRICS.len()))?;
 

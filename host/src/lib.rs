@@ -47,14 +47,14 @@
 //!
 //! | floor | rooms |
 //! |---|---|
-//! | 7 | [`report`], [`eval`], [`compare`], [`pool`] |
+//! | 7 | [`eval`], [`compare`], [`pool`], [`report`] |
 //! | 6 | [`board`], [`dataset`] |
 //! | 5 | [`explain`], [`session`] |
 //! | 4 | [`metrics`], [`methods`] |
 //! | 3 | [`encoders`], [`score`] |
 //! | 2 | [`onnx`], [`model`] |
 //! | 1 | [`photo`], [`draw`] |
-//! | 0 | [`error`], [`size`], [`random`], [`hash`], [`stats`], [`progress`], [`timings`], [`workers`], [`files`] |
+//! | 0 | [`error`], [`program`], [`size`], [`random`], [`hash`], [`stats`], [`progress`], [`timings`], [`workers`], [`files`] |
 //!
 //! The command line (`cli`, in the binary) stands on top: it turns arguments into options and prints what comes back. No room of the library knows how a
 //! command line is parsed.

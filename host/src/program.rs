@@ -1,4 +1,4 @@
-//! What every JSON file says of the program that wrote it.
+//! What every JSON file says about the program that wrote it.
 
 /// Version of the layout of the JSON files. It grows when a field changes its meaning or goes away, not when one is added.
 pub const SCHEMA_VERSION: u32 = 2;

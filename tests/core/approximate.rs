@@ -1,6 +1,6 @@
 //! The `micromath` mode: how far it strays from the exact one, as its documentation says.
 
-use decomcam_core::{Maps, SignRule, channels, decompose};
+use decomcam_core::{Error, Maps, SignRule, channels, decompose};
 
 /// The core's own kernels, which are not public.
 #[path = "../../core/src/maths.rs"]

@@ -555,6 +555,8 @@ fn linear_head_in_closed_form() {
     assert_eq!(head::LinearHead::new(maps, None).unwrap_err(), Error::Shape);
     assert_eq!(head::LinearHead::new(matrix, Some(&bias[1..])).unwrap_err(), Error::Shape);
     assert_eq!(head::contributions(ossms.maps(), &map[1..], &mut row, &mut got), Err(Error::Shape));
+    assert_eq!(head::contributions(ossms.maps(), &map, &mut row[1..], &mut got), Err(Error::Shape));
+    assert_eq!(head::contributions(ossms.maps(), &map, &mut row, &mut got[1..]), Err(Error::Shape));
 }
 
 #[test]
@@ -688,6 +690,11 @@ fn an_explanation_is_its_stages() {
         assert_eq!((got.predicted, got.measured, got.weights), (&predicted[..], &measured[..], &aligned[..]));
         assert_eq!((got.saliency, got.centred_first_order), (&saliency[..], &map[..]));
     }
+
+    // As many components as exist.
+    let question = head::Question { class: 2, versus: None, components: p, sign: SignRule::Score };
+    let mut larger = vec![0.0; head::workspace_len(n, c, p, p)];
+    assert_eq!(head::explain(&linear, &maps, &question, &mut selected, &mut larger).unwrap().ossms.count(), p);
 
     let question = head::Question { class: 2, versus: Some(0), components: q, sign: SignRule::Score };
     workspace.fill(7.0);

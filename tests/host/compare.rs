@@ -41,7 +41,7 @@ fn every_number_is_of_explain_s_map() {
         let compare = decomcam(["compare", "--text", "a cat", "--versus", "a dog", "--size", "96", "--step", "1024"]);
         let methods = ["--method", "exact,layer-cam,rise", "--rise-masks", "8", "--seed", "5"];
         let said = compare.args(methods).args(args).arg(cat()).path("--out", place.path()).ok();
-        said.prints(&["\"a cat\" and not \"a dog\"", "1024 pixels a step"]);
+        said.prints(&["\"a cat\" and not \"a dog\"", "with 1024 pixels at each step"]);
         let report = json(place.path().join("comparison.json"));
         assert_eq!((report["text"].as_str(), report["versus"].as_str()), (Some("a cat"), Some("a dog")));
 

@@ -374,6 +374,7 @@ fn labelme() {
         (r#""shape_type": "rectangle", "points": [[4, 0]]"#, "found 1 points"),
         (r#""shape_type": "mask", "points": [[4, 0], [7, 3]], "mask": "?""#, "base64"),
         (r#""shape_type": "mask", "points": [[4, 0], [7, 3]]"#, "found none"),
+        (&mask.replace("[4, 0], [7, 3]", "[1e300, 1e300], [2e300, 2e300]"), "some of the photo inside"),
         (r#""points": "none""#, "invalid type"),
     ] {
         let listed = file("a.json", text(shape));
@@ -447,6 +448,10 @@ fn cvat() {
         (r#"<polygon label="cat" points="4,0;8,x"/>"#, "found `x`"),
         (r#"<polyline label="cat" points="4,0;8,0;8,4"/>"#, "found <polyline>, which encloses nothing"),
         (r#"<mask label="cat" rle="0,17" left="4" top="0" width="4" height="4"/>"#, "at most 4 x 4 pixels"),
+        (
+            r#"<mask label="cat" rle="0,16" left="1e300" top="0" width="1e300" height="1e300"/>"#,
+            "within the photo of 4 x 8",
+        ),
         (r#"<mask label="cat" rle="0,16" left="5" top="0" width="4" height="4"/>"#, "within the photo of 4 x 8"),
     ] {
         let listed = file("cvat.xml", text(shape));

@@ -145,7 +145,7 @@ fn bad_annotations_are_counted_named_and_skipped() {
         line("chelsea-ossms.png", &[r#"{"category": "cat", "polygon": [0.5, 0.5, 0.51, 0.5, 0.51, 0.51]}"#]),
     ];
     let place = Place::new(&annotations.concat());
-    let output = place.eval("out", &METHODS).exits_with(1).complains(&["4 skipped, as named above"]);
+    let output = place.eval("out", &METHODS).exits_with(1).complains(&["4 skipped and named above"]);
     let results = place.results("out");
     assert_eq!((results["pairs"].as_u64(), results["skipped_count"].as_u64()), (Some(1), Some(4)));
     assert_eq!(results["left_out"]["mask_too_small"], 1);
@@ -153,7 +153,7 @@ fn bad_annotations_are_counted_named_and_skipped() {
         ("missing_photo", "gone.png"),
         ("undecodable_photo", "README.md"),
         ("unknown_category", "qzxvw"),
-        ("empty_mask", "dog"),
+        ("bad_record", "dog"),
     ] {
         let skipped = results["skipped"].as_array().unwrap().iter().find(|skipped| skipped["problem"] == problem);
         assert!(skipped.is_some_and(|skipped| skipped.to_string().contains(name)), "{problem}");
@@ -163,7 +163,7 @@ fn bad_annotations_are_counted_named_and_skipped() {
     // Nothing to measure, and things that are no annotations: refused, and no results appear.
     for (annotations, more, expected) in [
         (&annotations[2][..], &[][..], "gone.png"),
-        (&annotations[0][..], &["--leave-out", "cat", "--leave-out", "dog", "--leave-out", "qzxvw"], "3 left out"),
+        (&annotations[0][..], &["--leave-out", "cat", "--leave-out", "dog", "--leave-out", "qzxvw"], "2 left out"),
         ("", &[], "empty file"),
         ("not json\n", &[], "line 1"),
         ("{\"image\": \"a.png\"}\n", &[], "line 1"),

@@ -74,7 +74,10 @@ fn exact_is_its_formula() {
         let decomposition = explain::decomposition(layers, Recipe::Exact, &request).unwrap();
         let map = explain::closed_form_map(Recipe::Exact, &decomposition).unwrap();
 
-        assert_eq!(decomposition.channel_weights, fixture.weights, "{what}");
+        for (found, expected) in decomposition.channel_weights.iter().zip(&fixture.weights) {
+            // A mean of twelve numbers below four.
+            assert!((found - expected).abs() <= 1e-6, "{what}: {found} for {expected}");
+        }
         assert_eq!((map.values.len(), decomposition.components.len()), (case.map.len(), case.components), "{what}");
         let tolerance = case.tolerance(fixture.channels);
         let largest = case.map.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));

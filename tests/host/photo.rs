@@ -279,6 +279,7 @@ fn orientation_is_found_wherever_a_file_has_it() {
             ("PNG, compressed profile", with_chunk(&png, b"zTXt", &compressed, true)),
             ("PNG, compressed profile after the pixels", with_chunk(&png, b"zTXt", &compressed, false)),
             ("PNG, XMP", with_chunk(&png, b"iTXt", &international, true)),
+            ("PNG, XMP after the pixels", with_chunk(&png, b"iTXt", &international, false)),
             ("JPEG, XMP", with_segment(&jpeg, &[b"http://ns.adobe.com/xap/1.0/\0", xmp.as_bytes()].concat())),
             ("TIFF", oriented_tiff(&picture, orientation.into())),
         ];
@@ -374,6 +375,11 @@ fn jpegs() -> Vec<(String, Vec<u8>)> {
             ));
         }
     }
+    // Scans that refine earlier ones.
+    files.push((
+        "progressive.jpg".into(),
+        include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/photos/progressive.jpg")).to_vec(),
+    ));
     files
 }
 
@@ -411,6 +417,8 @@ fn restart_markers_come_in_turn() {
         let mut wrong = whole.clone();
         wrong[at + 1] = 0xd0 + ((number + 3) % 8) as u8;
         assert!(files.refusal("wrong.jpg", &wrong).contains("restart markers are out of turn"));
+        let longer = [&whole[..*at], &[0x12, 0x34], &whole[*at..]].concat();
+        assert!(files.refusal("longer.jpg", &longer).contains("codes that mean nothing"));
         if let Some(next) = markers.get(number + 1) {
             let missing = [&whole[..*at], &whole[*next..]].concat();
             assert!(files.refusal("missing.jpg", &missing).contains("restart markers are out of turn"));

@@ -96,7 +96,8 @@ fn each_size_is_run_no_more_often_than_needed() {
         ("exact at one size", Options::new().scales(1), posterior, [2, 0, 9], [2, 0, 0]),
         // Eight parts are all that 3 x 3 positions have; one more pass is of the blurred photo.
         ("paper", paper, posterior, [2 + 1 + 8, 0, 0], [2 + 1 + 8, 0, 0]),
-        ("layer-cam", layer_cam, posterior, [2, 0, 0], [2, 0, 0]),
+        ("layer-cam", layer_cam.clone(), posterior, [2, 0, 0], [2, 0, 0]),
+        ("layer-cam of a linear score", layer_cam, linear, [1, 0, 0], [1, 0, 0]),
     ];
     for (name, options, question, explained, alone) in cases {
         let expected = [explained, alone].map(|[own, finer, from_layer]| Passes { own, finer, from_layer });

@@ -10,9 +10,17 @@ use std::fmt::Write as _;
 /// What `tests/firmware/run` measured: a line of names, then one line for each board and layer.
 const BOARDS: &str = include_str!("boards.tsv");
 
-/// Names of the boards in that table.
-const BOARD_NAMES: [(&str, &str); 3] =
-    [("m4f", "Cortex-M4F"), ("m3", "Cortex-M3 (soft float)"), ("rv32", "RV32IMAC (soft float)")];
+/// Names of the boards in that table, in the order in which they are printed.
+const BOARD_NAMES: [(&str, &str); 8] = [
+    ("m4f", "Cortex-M4F"),
+    ("m33", "Cortex-M33 (hard float)"),
+    ("m3", "Cortex-M3 (soft float)"),
+    ("m0", "Cortex-M0+ (soft float)"),
+    ("rv32", "RV32IMAC (soft float)"),
+    ("c3", "RV32IMC, as ESP32-C3"),
+    ("rv64", "RV64GC"),
+    ("a64", "Cortex-A53 (AArch64)"),
+];
 
 /// Memory of the core for a layer and a request.
 #[derive(Clone, Copy, Debug)]
@@ -92,33 +100,36 @@ impl<'a> Measured<'a> {
     }
 }
 
-/// Flash, stack and instructions of an explanation on each board.
+/// Flash, stack and instructions of an explanation on each board: a row for each board, a column for each layer.
 fn measured() -> String {
     let rows: Vec<Measured> = BOARDS.lines().filter_map(Measured::read).collect();
-    let on = |board: &'static str| rows.iter().filter(move |row| row.board == board);
-    let mut text = String::from(
-        "\nMeasured in QEMU by tests/firmware/run (opt-level s), millions of instructions of an explanation:\n\n",
-    );
-    let mut line = |what: &str, cells: [String; BOARD_NAMES.len()]| {
-        let _ = write!(text, "{what:<34}");
-        for (cell, (_, name)) in cells.iter().zip(BOARD_NAMES) {
-            let _ = write!(text, "{cell:>0$}", name.len() + 3);
+    let mut cases: Vec<(&str, String)> = Vec::new();
+    for row in &rows {
+        if !cases.iter().any(|(case, _)| *case == row.case) {
+            let kind = if row.case.contains("i8") || row.case.contains("bytes") { ", bytes" } else { "" };
+            cases.push((row.case, format!("{}{kind}", row.layer)));
         }
-        text.push('\n');
-    };
-    line("layer, channels and parts", BOARD_NAMES.map(|(_, name)| name.to_owned()));
-    for first in on(BOARD_NAMES[0].0) {
-        let kind = if first.case.contains("i8") || first.case.contains("bytes") { ", bytes" } else { "" };
-        let cells = BOARD_NAMES.map(|(board, _)| {
-            let row = on(board).find(|row| row.case == first.case);
-            row.map_or_else(|| "-".to_owned(), |row| format!("{:.1}", row.instructions / 1e6))
-        });
-        line(&format!("{}{kind}", first.layer), cells);
     }
-    let first = |cell: fn(&Measured) -> String| {
-        BOARD_NAMES.map(|(board, _)| on(board).next().map_or_else(|| "-".to_owned(), cell))
-    };
-    line("flash, bytes", first(|row| row.flash_bytes.to_owned()));
-    line("stack with P 100, bytes", first(|row| row.stack_bytes.to_owned()));
+    let mut text = String::from(
+        "\nMeasured in QEMU by tests/firmware/run (opt-level s): instructions of an explanation, in millions\n\n",
+    );
+    for (number, (_, layer)) in cases.iter().enumerate() {
+        let _ = writeln!(text, "  ({}) {layer}", number + 1);
+    }
+    let _ = write!(text, "\n{:<26}", "board");
+    for number in 1..=cases.len() {
+        let _ = write!(text, "{:>8}", format!("({number})"));
+    }
+    let _ = writeln!(text, "{:>10}{:>12}", "flash", "stack (1)");
+    for (board, name) in BOARD_NAMES {
+        let of = |case: &str| rows.iter().find(|row| row.board == board && row.case == case);
+        let Some(first) = cases.first().and_then(|(case, _)| of(case)) else { continue };
+        let _ = write!(text, "{name:<26}");
+        for (case, _) in &cases {
+            let cell = of(case).map_or_else(|| "-".to_owned(), |row| format!("{:.1}", row.instructions / 1e6));
+            let _ = write!(text, "{cell:>8}");
+        }
+        let _ = writeln!(text, "{:>8} B{:>10} B", first.flash_bytes, first.stack_bytes);
+    }
     text
 }

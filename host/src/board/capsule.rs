@@ -24,11 +24,11 @@ pub fn check(options: &Options) -> Result<()> {
     let exact = recipe == Some(Recipe::Exact);
     let scales = options.scales.unwrap_or(if exact { 2 } else { 1 });
     let affinity = options.affinity.unwrap_or(exact);
-    options.check_unset(&["refine"], "a capsule, whose map is the decomposition's own")?;
+    options.check_unset(&["refine"], "a capsule, whose map is that of the decomposition")?;
     one_pass(options.method, scales, affinity, options.channels).kind(Error::Options)
 }
 
-/// The core's own decomposition of one pass of the network, of `exact` with all channels.
+/// Refuses everything but the decomposition of one pass of the network, with `exact` of all channels: that is what the core computes.
 fn one_pass(method: Method, scales: usize, affinity: bool, channels: Option<usize>) -> anyhow::Result<()> {
     ensure!(
         method.recipe().is_some(),

@@ -1,4 +1,5 @@
-//! Explanations on boards: the memory that they need, and recordings that a board computes again.
+//! Explanations on boards: the memory that they need, recordings that a board computes again, and frames that a board sends.
 
 pub mod budget;
 pub mod capsule;
+pub mod frame;

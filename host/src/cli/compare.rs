@@ -65,7 +65,7 @@ pub fn run(args: &CompareArgs) -> Result<()> {
     if args.random.seed.is_some() && !asked.methods.contains(&Method::Rise) {
         return Err(usage(
             ErrorKind::ArgumentConflict,
-            "--seed has no effect without rise among the methods: nothing else is drawn here; leave it out",
+            "--seed has no effect without rise among the methods, because nothing else here is random; leave it out",
         ));
     }
     files::prepare_directory(&args.out)?;

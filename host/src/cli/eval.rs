@@ -46,7 +46,7 @@ pub struct EvalArgs {
     #[arg(long, value_name = "PIXELS", help_heading = METRICS, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     pub step: Option<usize>,
     /// Also measure whether parts pick out objects, beside those of k-means and NMF, on photos with two objects or more
-    #[arg(long, hide_short_help = true, help_heading = METRICS)]
+    #[arg(long, requires = "annotations", hide_short_help = true, help_heading = METRICS)]
     pub parts: bool,
     /// Also measure whether the maps of the first N pairs change when the network's weights are shuffled, from the score downwards
     #[arg(long, value_name = "N", default_value_t = 0, hide_short_help = true, help_heading = METRICS)]

@@ -66,7 +66,7 @@ pub fn run(args: &ExplainArgs) -> Result<()> {
     if json_only && args.timings {
         return Err(usage(
             ErrorKind::ArgumentConflict,
-            "--timings has no effect with --out -: the report has the times anyway; leave it out",
+            "--timings has no effect with --out -, because the report always holds the times; leave it out",
         ));
     }
     if !json_only {

@@ -15,6 +15,7 @@ mod pool;
 mod rank;
 mod request;
 mod selection;
+mod show;
 mod values;
 
 use anyhow::Result;
@@ -94,6 +95,11 @@ enum Command {
     /// Compute a capsule again and compare every stage bit by bit
     #[command(after_long_help = capture::REPLAY_EXAMPLES)]
     Replay(capture::ReplayArgs),
+    /// Draw an explanation that a board sent as a frame
+    ///
+    /// Reads the first frame of a file, a serial port or standard input, prints its parts and draws them on the photo.
+    #[command(after_long_help = show::EXAMPLES)]
+    Show(show::ShowArgs),
     /// State the memory that an explanation needs on a board
     #[command(after_long_help = budget::EXAMPLES)]
     Budget(budget::BudgetArgs),
@@ -113,6 +119,7 @@ impl Cli {
             Command::Bench(args) => bench::run(args),
             Command::Capture(args) => capture::run(args),
             Command::Replay(args) => capture::replay(args),
+            Command::Show(args) => show::run(args),
             Command::Budget(args) => budget::run(args),
         }
     }

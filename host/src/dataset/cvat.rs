@@ -97,8 +97,10 @@ fn points(node: Node<'_, '_>) -> Result<Vec<f64>> {
 fn mask(node: Node<'_, '_>, size: Size) -> Result<Shape> {
     let side = |name| -> Result<usize> { Ok(number_of(node, name)?.max(0.0) as usize) };
     let (left, top, width, height) = (side("left")?, side("top")?, side("width")?, side("height")?);
+    let within = |start: usize, side: usize, whole: usize| start.checked_add(side).is_some_and(|end| end <= whole);
+    let photo = size.height.checked_mul(size.width).is_some_and(|pixels| pixels <= crate::photo::MAX_PIXELS);
     ensure!(
-        left + width <= size.width && top + height <= size.height && size.area() <= crate::photo::MAX_PIXELS,
+        photo && within(left, width, size.width) && within(top, height, size.height),
         "a mask: expected it within the photo of {size}, found {width} columns from {left} and {height} rows from {top}"
     );
     let runs = node.attribute("rle").context("a mask: expected run lengths, found none")?;

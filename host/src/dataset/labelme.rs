@@ -111,7 +111,8 @@ fn raster(mask: &str, [left, top, ..]: [f64; 4], size: Size) -> Result<Shape> {
     let picture = reader.decode().context("a mask: expected a PNG picture within the photo")?.into_luma8();
     let mut inside = vec![false; pixels];
     for (x, y, pixel) in picture.enumerate_pixels() {
-        let (row, column) = (top.round() as i64 + i64::from(y), left.round() as i64 + i64::from(x));
+        let (row, column) =
+            ((top.round() as i64).saturating_add(y.into()), (left.round() as i64).saturating_add(x.into()));
         if pixel.0[0] > 0 && (0..size.height as i64).contains(&row) && (0..size.width as i64).contains(&column) {
             inside[column as usize * size.height + row as usize] = true;
         }

@@ -1,4 +1,4 @@
-//! What there is to do with a data set: photos that exist, categories that the model knows, masks of a size that counts; and what was skipped.
+//! The plan of a run over a data set: photos that exist, categories that the model knows, masks of a size that counts; and what was skipped.
 
 use super::{Annotated, Listed, Object, Photos, Shape, SkippedRecord, Truth};
 use crate::error::Sorted as _;

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::fs;
 use std::path::Path;
 
-/// The text of a file: UTF-8, UTF-16 with a byte-order mark, or else Latin-1, in which no file is wrong.
+/// The text of a file: UTF-8, UTF-16 with a byte-order mark, or else Latin-1, which can decode any file.
 pub(super) fn read(path: &Path) -> Result<String> {
     let bytes = fs::read(path).context("expected a text file that can be read")?;
     let sixteen = |from: fn([u8; 2]) -> u16| {

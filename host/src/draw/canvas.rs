@@ -1,4 +1,4 @@
-//! Paper, and what is put on it: headlines, pictures, captions with bars, and the scale at the foot.
+//! The canvas, and what is drawn on it: headlines, pictures, captions with bars, and the scale at the foot.
 
 use super::colours::{AGAINST, Colour, DIM_INK, FAINT_INK, FOR, INK, PAPER, Style, TRACK, Tints, mixed};
 use super::text::{BODY, Font, LABEL, TITLE};

@@ -1,4 +1,4 @@
-//! What photos share, a row a component.
+//! Shared components, one row for each.
 
 use super::canvas::{Canvas, GAP, MARGIN, Place, Tile, WIDEST_LABEL, Words, caption_height};
 use super::colours::Style;

@@ -1,4 +1,4 @@
-//! What a network holds at an inner layer while it looks at a picture.
+//! The activations of an inner layer for one picture.
 
 use crate::Size;
 use crate::model::Layer;

@@ -1,4 +1,4 @@
-//! The network from a layer on: what it would say, were the layer's activations others.
+//! The network from a layer on: its outputs for other activations of the layer.
 
 use super::activations::tensor_of;
 use super::graph::{Place, Wiring};

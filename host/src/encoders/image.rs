@@ -234,7 +234,7 @@ impl ImageTower {
         let silent = target.try_as_plain_ram()?.as_slice::<f32>()?.iter().all(|value| *value == 0.0);
         let mut values = self.run(&self.explain, tvec!(picture(image, self.size())?, target.into()))?;
         let gradients = maps(self.layer(), values.pop().context("no gradient")?).0;
-        // A target of zeros asks for nothing.
+        // With a target of zeros the gradient is zero by definition.
         ensure!(silent || gradients.iter().any(|value| *value != 0.0), "{}", self.no_gradient());
         Ok(Explained { seen: self.seen(values)?, gradients })
     }

@@ -116,13 +116,12 @@ fn settings(session: &Session, asked: &EvalOptions, annotations_sha256: Option<S
     let explained = model.manifest.score(explained)?.name.clone();
     let Options { channels, components, sign, integrate, scales, affinity, refine, rise_masks, seed, .. } =
         asked.options;
-    let first = asked.options.of_method(asked.methods.first().copied().unwrap_or_default());
     Ok(Settings {
         schema_version: crate::program::SCHEMA_VERSION,
         program: crate::program::PROGRAM,
         model: model.manifest.name.clone(),
         model_sha256: model.sha256(),
-        layer: first.resolve(&model.manifest)?.layer,
+        layer: asked.options.layer.as_ref().unwrap_or(&model.manifest.image.default_layer).clone(),
         explained,
         reported: model.manifest.explain.reported.clone(),
         faithful: model.pairs() == Pairs::Round,
@@ -150,7 +149,7 @@ fn wanted_metrics(asked: &[Metric], masks: bool) -> anyhow::Result<Vec<Metric>> 
         asked => asked.contains(metric) && (masks || !metric.needs_mask()),
     };
     let wanted: Vec<Metric> = Metric::ALL.into_iter().filter(wanted).collect();
-    // Who asks for all of them means those that there can be.
+    // `all` means all metrics that can be computed.
     let all = Metric::ALL.iter().all(|metric| asked.contains(metric));
     ensure!(
         masks || all || !asked.iter().any(|metric| metric.needs_mask()),

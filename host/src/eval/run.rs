@@ -54,8 +54,7 @@ impl<'a> Run<'a> {
         records: Records,
     ) -> Result<Self> {
         let manifest = &session.model().manifest;
-        let requests = asked.methods.iter().map(|method| asked.options.of_method(*method).resolve(manifest));
-        let requests: Vec<Request> = requests.collect::<Result<_>>()?;
+        let requests = asked.options.resolve_each(&asked.methods, manifest)?;
         let towers = session.towers(&requests, &settings.explained, Purpose::Map)?;
         let workers = session.threads().clamp(1, plan.work.len().max(1));
         let Plan { work, prompts, found } = plan;

@@ -362,7 +362,7 @@ fn explained_parts(
     Ok((integration.map, parts))
 }
 
-/// The map of a method that gives no parts. `watch` is told of each pass of those that take many.
+/// The map of a method that gives no parts. `watch` is told of each pass of methods that need many.
 fn other_map(look: &Look<'_>, request: &Request, watch: &Watch<'_>) -> Result<Map> {
     // An upsampled constant is not constant to the last bit, so this map has the input's own size.
     if request.method == Method::Uniform {

@@ -62,7 +62,7 @@ impl Integrate {
     }
 }
 
-/// An option that is set: its name, who heeds it, and why others do not.
+/// An option that is set: its name, which methods use it, and why the others do not.
 type Given = (&'static str, fn(Method) -> bool, &'static str);
 
 impl Options {
@@ -131,7 +131,7 @@ impl Options {
         Self { seed, ..self }
     }
 
-    /// Options that are set.
+    /// The options that are set.
     fn given(&self) -> Vec<Given> {
         const PARTS: &str = "it gives one map, without parts";
         let parts: fn(Method) -> bool = |method| method.recipe().is_some();
@@ -166,14 +166,14 @@ impl Options {
             .kind(Error::Options)
     }
 
-    /// Refuses those among these options that a kind of work has no use for, whatever the method.
+    /// Refuses those of these options that have no effect on a kind of work, whatever the method.
     pub(crate) fn check_unset(&self, ignored: &[&str], work: &str) -> Result<()> {
         let unused = self.given().into_iter().find(|(name, ..)| ignored.contains(name));
         let Some((name, ..)) = unused else { return Ok(()) };
         Err(anyhow::anyhow!("--{name} has no effect with {work}; leave it out")).kind(Error::Options)
     }
 
-    /// These options for one of several methods, without those that it does not use.
+    /// These options for one of several methods, without those that it does not use, but with the layer, which they share.
     pub fn of_method(&self, method: Method) -> Self {
         let parts = method.recipe().is_some();
         Self {
@@ -190,6 +190,16 @@ impl Options {
             rise_masks: self.rise_masks.filter(|_| method == Method::Rise),
             seed: self.seed,
         }
+    }
+
+    /// The requests that these options make with a model, one for each method, without what that method does not use: another one has to use it.
+    /// The layer is that of all of them.
+    ///
+    /// # Errors
+    /// Those of [`Options::resolve`], and options that none of the methods uses.
+    pub fn resolve_each(&self, methods: &[Method], manifest: &Manifest) -> Result<Vec<Request>> {
+        self.check_used(methods)?;
+        methods.iter().map(|method| self.of_method(*method).resolved(manifest).kind(Error::Options)).collect()
     }
 
     /// The request that these options make with a model.

@@ -75,7 +75,7 @@ pub(super) struct Preparation {
 }
 
 impl Preparation {
-    /// Reads a `preprocessor_config.json`; what it leaves out is what transformers does then.
+    /// Reads a `preprocessor_config.json`; missing fields get the defaults of transformers.
     fn of(config: &Value) -> Self {
         let length = |value: &Value| value.as_u64().map(|length| length as usize);
         let sides = |value: &Value| {

@@ -75,7 +75,7 @@ impl Model {
         };
         if model.has_manifest {
             refuse_options_without_effect(
-                &format!("the manifest of \"{name}\""),
+                &format!("the manifest among the files of \"{name}\""),
                 &[options.of_bare_networks(), options.of_hub_folders()].concat(),
             )
             .kind(Error::Options)?;

@@ -3,7 +3,7 @@
 //! A tensor is an explanation's layer if its positions are places of the picture. Shapes do not tell: 64 channels are no grid of 8 x 8. So the two axes are
 //! carried through the graph from the input on. Every index along an axis adds to the row and the column of the places it stands for, or to neither; an index
 //! along a token axis may stand for none, as a class token does. Reshapes merge and split axes, transposes move them, slices and concatenations choose, and
-//! convolutions and poolings make new rows of old ones. What windows and rolled pictures (Swin) do to the places is undone by what undoes it.
+//! convolutions and poolings make new rows of old ones. What windows and rolled pictures (Swin) do to the places is followed through the operators that reverse it.
 
 use super::layout::LayerLayout;
 use crate::Size;

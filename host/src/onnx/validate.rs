@@ -2,7 +2,7 @@
 //!
 //! A panic in tract becomes an error ([`contained`](crate::onnx::guard::contained)), but an allocation that fails and a stack
 //! that overflows end the program, and a gigabyte that is granted is no error at all. [`check`] therefore refuses files
-//! whose own words contradict each other, [`bound`] stops shapes that multiply past memory before anything of that shape is
+//! whose declarations contradict each other, [`bound`] stops shapes that multiply past memory before anything of that shape is
 //! computed: tract evaluates what follows from constants while it infers shapes, so a file of 200 bytes may ask for all there is.
 
 use super::normal::REFUSED;

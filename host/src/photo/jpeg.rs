@@ -464,7 +464,7 @@ impl Bits<'_> {
     /// Goes over a restart marker, which has to be the next in turn and to follow at once.
     fn restart(&mut self, number: usize) -> Result<(), Stop> {
         self.fill();
-        if !self.ended || self.count >= 8 {
+        if self.count >= 8 {
             return Err(Stop::Damage(Damage::Corrupt));
         }
         let fill = self.bytes.get(self.at..).into_iter().flatten().take_while(|byte| **byte == 0xFF).count();

@@ -159,14 +159,15 @@ fn narrow(picture: &RgbImage, columns: &Taps, rows: Range<usize>, pad: [u8; 3], 
     let threads = threads.clamp(1, worth);
     let band = rows.len().div_ceil(threads).max(1);
     thread::scope(|scope| {
+        // Each takes as many rows as its band of the result has.
         let starts = rows.clone().step_by(band);
         for (start, narrow) in starts.zip(narrow.chunks_mut((band * target_len).max(1))) {
-            let end = (start + band).min(rows.end);
             if threads == 1 {
-                run(start..end, narrow);
+                run(start..rows.end, narrow);
             } else {
                 let run = &run;
-                scope.spawn(move || run(start..end, narrow));
+                let rows = start..rows.end;
+                scope.spawn(move || run(rows, narrow));
             }
         }
     });

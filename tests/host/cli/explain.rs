@@ -54,20 +54,22 @@ fn explain_writes_everything() {
     assert_eq!(npy(out.join("ossms.npy")).0, [10, 300, 451]);
     let (shape, components) = npy(out.join("components.npy"));
     assert_eq!(shape, [10, 300, 451]);
-    // The saliency is the mean and the weighted sum of the components, clamped and scaled, where the model saw anything.
+    // The saliency is the mean and the weighted sum of the components, clamped and scaled to 0..=1, where the model saw anything.
     let weights = numbers(&report["parts"], "weight");
     let mean = decomposition["mean"].as_f64().unwrap();
-    let mut sum: Vec<f64> = (0..300 * 451)
-        .map(|at| {
-            let parts =
-                weights.iter().enumerate().map(|(q, w)| w * f64::from(components[q * 300 * 451 + at])).sum::<f64>();
-            let inside = (0..10).any(|q| components[q * 300 * 451 + at] != 0.0);
-            if inside { (mean + parts).max(0.0) } else { 0.0 }
-        })
-        .collect();
-    let top = sum.iter().copied().fold(0.0, f64::max);
-    sum.iter_mut().for_each(|value| *value /= top);
-    assert!(sum.iter().zip(&saliency).all(|(a, b)| (a - f64::from(*b)).abs() < 1e-4));
+    let sum = |at: usize| -> f64 {
+        let parts = weights.iter().enumerate().map(|(q, w)| w * f64::from(components[q * 300 * 451 + at]));
+        (mean + parts.sum::<f64>()).max(0.0)
+    };
+    let inside: Vec<usize> =
+        (0..300 * 451).filter(|at| (seen("left")..seen("left") + seen("width")).contains(&(at % 451))).collect();
+    assert_eq!((seen("top"), seen("height")), (0, 300));
+    let (low, high) =
+        inside.iter().fold((f64::MAX, 0.0_f64), |(low, high), at| (low.min(sum(*at)), high.max(sum(*at))));
+    for at in inside {
+        let expected = (sum(at) - low) / (high - low);
+        assert!((expected - f64::from(saliency[at])).abs() < 1e-4, "{at}: {expected}, found {}", saliency[at]);
+    }
 
     for (name, size) in [("overlay.png", Some((451, 300))), ("ossms.png", None)] {
         let picture = image::open(out.join(name)).unwrap();
@@ -219,7 +221,7 @@ fn json_alone_on_standard_output() {
 fn unknown_words_are_warned_of() {
     let place = TempDir::new().unwrap();
     let said = explain(&["--text", "a cat qzxvw"]).path("--out", place.path()).ok();
-    said.prints(&["warning: unknown to the model", "qzxvw"]);
+    said.prints(&["warning: the model does not know these words of", "qzxvw"]);
     assert!(json(place.path().join("explanation.json"))["warnings"].to_string().contains("qzxvw"));
 }
 

@@ -26,7 +26,8 @@ fn usage_errors_exit_with_2() {
     ] {
         let here = TempDir::new().unwrap();
         decomcam(args).arg(cat()).within(&here).misused(&[expected]);
-        assert!(names(&here).is_empty(), "{args:?}");
+        // At most the directory of the results, which is made before anything is read.
+        assert!(names(&here).iter().all(|made| names(here.path().join(made)).is_empty()), "{args:?}");
     }
 }
 
@@ -60,7 +61,7 @@ fn bad_photos_are_refused() {
     refused(&place.path().join("missing.png"), &text, &["missing.png"]);
     refused(place.path(), &text, &["directory"]);
     refused(&file("empty.jpg", b""), &text, &["empty.jpg", "empty"]);
-    refused(&file("words.png", b"this is no photo"), &text, &["words.png", "JPEG, PNG, WebP, BMP or GIF"]);
+    refused(&file("words.png", b"this is no photo"), &text, &["words.png", "JPEG, PNG, WebP, BMP, GIF, TIFF or ICO"]);
     let whole = fs::read(cat()).unwrap();
     refused(&file("cut.png", &whole[..whole.len() / 2]), &text, &["cut.png"]);
     // A header that announces 60,000 x 60,000 pixels: refused before memory is taken.
@@ -98,8 +99,8 @@ fn options_out_of_range_exit_with_2() {
     misused(&["--text", "a cat", "--size", "96", "--components", "0"], &["--components 0", "1 to 35"]);
     misused(&["--text", "a cat", "--size", "96", "--components", "36"], &["--components 36", "1 to 35"]);
     misused(&["--text", "a cat", "--size", "32", "--scales", "1"], &["one position"]);
-    misused(&["--text", "a cat", "--size", "100"], &["size", "multiple of 32", "100"]);
-    misused(&["--text", "a cat", "--size", "1000000"], &["size", "1000000"]);
+    misused(&["--text", "a cat", "--size", "100"], &["height", "multiple of 32", "100"]);
+    misused(&["--text", "a cat", "--size", "1000000"], &["height", "1000000"]);
     refused(&cat(), &["--text", "a cat", "--model", "nothing"], &["nothing", "lite"]);
 }
 

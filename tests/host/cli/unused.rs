@@ -2,7 +2,7 @@
 
 use super::SIZE;
 use crate::common::run::{Run, decomcam};
-use crate::common::{cat, names, root};
+use crate::common::{cat, json, names, root};
 use tempfile::TempDir;
 
 /// Methods of every kind that give one map without parts.
@@ -73,7 +73,9 @@ fn compare_and_eval_refuse_what_all_their_methods_ignore() {
     }
     // One method that heeds it is enough.
     let place = TempDir::new().unwrap();
-    compare("uniform,aligned").args(["--components", "3"]).path("--out", place.path()).ok();
+    let more = ["--components", "3", "--layer", "block10"];
+    compare("uniform,aligned").args(more).path("--out", place.path()).ok();
+    assert_eq!(json(place.path().join("comparison.json"))["layer"], "block10");
 }
 
 /// What a model with a manifest says itself cannot be said again.
@@ -87,7 +89,7 @@ fn a_model_with_a_manifest_refuses_what_describes_a_bare_network() {
         for run in [explain("exact"), compare("exact"), eval("exact"), decomcam(["rank", "--text", "a cat"]).arg(cat())]
         {
             let here = TempDir::new().unwrap();
-            run.within(&here).args([option, value]).misused(&[option, "would have no effect", "manifest of \"lite\""]);
+            run.within(&here).args([option, value]).misused(&[option, "would have no effect", "files of \"lite\""]);
         }
     }
 }

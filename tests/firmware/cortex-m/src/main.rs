@@ -16,13 +16,7 @@ fn main() -> ! {
 }
 
 /// The first timer of the CMSDK (Arm's Cortex-M System Design Kit), which counts down: its address, and nanoseconds a tick.
-const TIMER: (usize, u64) = if cfg!(feature = "an505") {
-    (0x5000_0000, 50)
-} else if cfg!(feature = "an547") {
-    (0x5800_0000, 40)
-} else {
-    (0x4000_0000, 40)
-};
+const TIMER: (usize, u64) = if cfg!(feature = "an505") { (0x5000_0000, 50) } else { (0x4000_0000, 40) };
 const TIMER_CONTROL: *mut u32 = TIMER.0 as *mut u32;
 const TIMER_VALUE: *mut u32 = (TIMER.0 + 4) as *mut u32;
 const TIMER_RELOAD: *mut u32 = (TIMER.0 + 8) as *mut u32;
