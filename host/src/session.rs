@@ -2,10 +2,10 @@
 //! and only once.
 
 use crate::encoders::head::Head;
-use crate::encoders::image::{ImageTower, TowerKey};
+use crate::encoders::image::{ImageTower, Scorer, TowerKey};
 use crate::encoders::text::TextTower;
 use crate::error::Sorted as _;
-use crate::explain::{self, Explanation, Integrate, Look, Options, Request, Towers, View};
+use crate::explain::{self, Explanation, Integrate, Look, Options, Own, Request, Towers, View};
 use crate::methods::Recipe;
 use crate::model::{Model, ModelOptions};
 use crate::onnx::shuffle::Shuffle;
@@ -86,6 +86,7 @@ pub struct Session {
     watch: Arc<Watch<'static>>,
     text: Shelf<(), TextTower>,
     towers: Shelf<TowerKey, ImageTower>,
+    scorers: Shelf<(), Scorer>,
     /// For a layer that something bypasses: why the network cannot be cut there.
     heads: Shelf<TowerKey, Result<Arc<Head>, String>>,
     loading: Mutex<Timings>,
@@ -153,6 +154,7 @@ impl Session {
             watch: Arc::new(|_| ControlFlow::Continue(())),
             text: Shelf::default(),
             towers: Shelf::default(),
+            scorers: Shelf::default(),
             heads: Shelf::default(),
             loading: Mutex::new(loading),
         })
@@ -184,6 +186,7 @@ impl Session {
             watch: Arc::clone(&self.watch),
             text: Shelf::default(),
             towers: Shelf::default(),
+            scorers: Shelf::default(),
             heads: Shelf::default(),
             loading: Mutex::default(),
         }
@@ -246,7 +249,7 @@ impl Session {
         let towers = self.towers(&[request], score, Purpose::Explanation)?;
         self.timed("predict the class", || {
             let vectors = towers.own.vectors(&self.input(photo))?;
-            score::predicted_class(&vectors, towers.own.score())
+            score::predicted_class(&vectors, self.model.manifest.score(score)?)
         })
     }
 
@@ -262,6 +265,10 @@ impl Session {
     /// A network that cannot be loaded for them.
     pub fn towers(&self, requests: &[Request], score: &str, purpose: Purpose) -> Result<Towers> {
         let size = self.view.size();
+        // Shuffled weights are those of towers.
+        if self.shuffle == Shuffle::default() && requests.iter().all(|request| !request.method.needs_layer()) {
+            return Ok(Towers { own: Own::Outputs(self.scorer()?), finer: None, head: None });
+        }
         let layer = requests.first().map_or(&self.model.manifest.image.default_layer, |request| &request.layer);
         let scales = requests.iter().map(|request| request.scales).max().unwrap_or(1);
         let need = requests.iter().map(|request| purpose.need_of_head(request)).max().unwrap_or(Need::No);
@@ -281,7 +288,11 @@ impl Session {
         };
         let own = || Ok((self.tower(&key)?, self.head(&key, need)?));
         let ((own, head), finer) = workers::both(self.threads, own, finer)?;
-        Ok(Towers { own, finer, head })
+        Ok(Towers { own: Own::Layer(own), finer, head })
+    }
+
+    fn scorer(&self) -> Result<Arc<Scorer>> {
+        self.scorers.get(&(), || self.timed("load image tower", || Scorer::load(&self.model, self.view.size())))
     }
 
     fn tower(&self, key: &TowerKey) -> Result<Arc<ImageTower>> {
@@ -330,10 +341,7 @@ impl Session {
     /// # Errors
     /// A network that fails.
     pub fn rank(&self, photo: &Photo, prompts: &[Prompt]) -> Result<Vec<Ranked>> {
-        let manifest = &self.model.manifest;
-        let request = Options::new().scales(1).resolve(manifest)?;
-        let towers = self.towers(&[request], &manifest.explain.explained, Purpose::Map)?;
-        score::rank(prompts, &towers.own.vectors(&self.input(photo))?)
+        score::rank(prompts, &self.scorer()?.vectors(&self.input(photo))?)
     }
 }
 

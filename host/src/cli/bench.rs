@@ -40,7 +40,7 @@ pub fn run(args: &BenchArgs) -> Result<()> {
     let start = Instant::now();
     let options = args.request.options(None);
     let photo = Photo::open(&args.photo)?;
-    let session = args.request.open(true)?;
+    let session = args.request.open(options.method, true)?;
     let prompt = args.request.prompt(&session, &photo, &options)?;
     session.explain(&photo, &prompt, &options)?;
     let first = start.elapsed();

@@ -58,7 +58,7 @@ pub fn run(args: &CaptureArgs) -> Result<()> {
     capsule::check(&options)?;
     files::prepare_directory(directory)?;
     let photo = Photo::open(&args.photo)?;
-    let session = args.request.open(args.quiet.quiet)?;
+    let session = args.request.open(options.method, args.quiet.quiet)?;
     let prompt = args.request.prompt(&session, &photo, &options)?;
     let bytes = capsule::record(&session.explain(&photo, &prompt, &options)?, args.floats)?;
     let mut files = Files::new(directory);

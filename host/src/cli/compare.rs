@@ -70,7 +70,8 @@ pub fn run(args: &CompareArgs) -> Result<()> {
     }
     files::prepare_directory(&args.out)?;
     let photo = Photo::open(&args.photo)?;
-    let session = args.model.open(args.tuning.layer.as_deref(), args.quiet.quiet)?;
+    let needs_layer = asked.methods.iter().any(|method| method.needs_layer());
+    let session = args.model.open(args.tuning.layer.as_deref(), needs_layer, args.quiet.quiet)?;
     let score = args.tuning.score.as_deref();
     let prompt = session.prompt(Question { text: &args.text, versus: args.versus.as_deref(), score })?;
     session.forget_text();

@@ -84,6 +84,7 @@ pub fn run(args: &EvalArgs) -> Result<()> {
     asked.randomise = args.randomise;
     asked.selection.check()?;
     asked.options.check_used(&asked.methods)?;
-    let session = args.model.open(args.tuning.layer.as_deref(), args.quiet.quiet)?;
+    let needs_layer = asked.methods.iter().any(|method| method.needs_layer());
+    let session = args.model.open(args.tuning.layer.as_deref(), needs_layer, args.quiet.quiet)?;
     print_outcome(&eval::evaluate(&session, &asked)?, args.quiet.quiet)
 }

@@ -74,7 +74,7 @@ pub fn run(args: &ExplainArgs) -> Result<()> {
     }
     let mut timings = Timings::default();
     let photo = timings.measure("read photo", || Photo::open(&args.photo))?;
-    let session = args.request.open(args.quiet.quiet)?;
+    let session = args.request.open(options.method, args.quiet.quiet)?;
     let prompt = args.request.prompt(&session, &photo, &options)?;
     let explanation = session.explain(&photo, &prompt, &options)?;
     timings.append(&session.loading());

@@ -22,8 +22,8 @@ pub struct InspectArgs {
     #[arg(value_name = "MODEL.onnx")]
     pub file: PathBuf,
     /// Height and width of the network's input, in pixels [default: the file's own, or 224]
-    #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u16).range(8..=2048))]
-    pub size: Option<u16>,
+    #[arg(long, value_name = "PX|HxW", value_parser = super::model::size)]
+    pub size: Option<Size>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -33,8 +33,7 @@ pub struct InspectArgs {
 pub fn run(args: &InspectArgs) -> Result<()> {
     let named = || args.file.display().to_string();
     let bytes = std::fs::read(&args.file).with_context(|| format!("{}: could not read the file", named()))?;
-    let size = args.size.map(|size| Size::square(usize::from(size)));
-    let look = inspect::Look { folder: args.file.parent(), size, ..Default::default() };
+    let look = inspect::InspectOptions { folder: args.file.parent(), size: args.size, ..Default::default() };
     let found = inspect::inspect(&bytes, &look).with_context(named)?;
     if args.json { print_json(&found) } else { print(&found.table()) }
 }

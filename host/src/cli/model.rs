@@ -19,8 +19,10 @@ pub struct ModelArgs {
     #[arg(short, long, value_name = "NAME|DIR|FILE", default_value = "lite", help_heading = MODEL)]
     pub model: String,
     /// Height and width of the network's input [default: the model's own]
-    #[arg(long, value_name = "PX", help_heading = MODEL)]
-    pub size: Option<usize>,
+    ///
+    /// One number for a square, or height x width, such as 240x320.
+    #[arg(long, value_name = "PX|HxW", help_heading = MODEL, value_parser = size)]
+    pub size: Option<Size>,
     /// How the photo is made to fit the input [default: the model's own]
     #[arg(long, value_enum, help_heading = MODEL)]
     pub fit: Option<FitArg>,
@@ -65,6 +67,16 @@ pub struct OnnxArgs {
     pub output: Option<String>,
 }
 
+/// A side, or height x width.
+pub fn size(text: &str) -> std::result::Result<Size, String> {
+    let number = |text: &str| text.trim().parse::<usize>().ok().filter(|side| (1..=8192).contains(side));
+    let size = match text.split_once(['x', 'X']) {
+        None => number(text).map(Size::square),
+        Some((height, width)) => number(height).zip(number(width)).map(|(height, width)| Size::new(height, width)),
+    };
+    size.ok_or_else(|| "expected pixels, such as 224, or height x width, such as 240x320".into())
+}
+
 /// One number for all colours, or three.
 fn levels(name: &str, given: Option<&[f32]>) -> Result<Option<[f32; 3]>> {
     match given {
@@ -80,8 +92,8 @@ fn levels(name: &str, given: Option<&[f32]>) -> Result<Option<[f32; 3]>> {
 }
 
 impl ModelArgs {
-    /// Opens the model, with a progress bar unless `quiet`; `layer` is the one that will be explained.
-    pub fn open(&self, layer: Option<&str>, quiet: bool) -> Result<Session> {
+    /// Opens the model, with a progress bar unless `quiet`; `layer` is the one that will be explained, if one `needs_layer`.
+    pub fn open(&self, layer: Option<&str>, needs_layer: bool, quiet: bool) -> Result<Session> {
         let onnx = &self.onnx;
         let mut model = ModelOptions::new().faithful(self.faithful);
         model.labels.clone_from(&onnx.labels);
@@ -92,8 +104,9 @@ impl ModelArgs {
         model.precision.clone_from(&onnx.precision);
         model.output.clone_from(&onnx.output);
         model.layer = layer.map(str::to_owned);
+        model.layerless = !needs_layer;
         let mut options = SessionOptions::new().model(model);
-        options.size = self.size.map(Size::square);
+        options.size = self.size;
         options.fit = self.fit.map(|fit| fit.0);
         options.margin = self.margin.map(usize::from);
         options.threads = self.threads.map(usize::from);

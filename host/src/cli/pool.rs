@@ -70,6 +70,6 @@ pub fn run(args: &PoolArgs) -> Result<()> {
     asked.score.clone_from(&args.score);
     asked.typical = args.typical;
     asked.selection.check()?;
-    let session = args.model.open(args.layer.as_deref(), args.quiet.quiet)?;
+    let session = args.model.open(args.layer.as_deref(), true, args.quiet.quiet)?;
     print_outcome(&pool::pool(&session, &asked)?, args.quiet.quiet)
 }

@@ -35,7 +35,7 @@ pub struct RankArgs {
 /// Sorts texts by how well they fit a photo.
 pub fn run(args: &RankArgs) -> Result<()> {
     let photo = Photo::open(&args.photo)?;
-    let session = args.model.open(None, false)?;
+    let session = args.model.open(None, false, false)?;
     let prompts = args.text.iter().map(|text| session.prompt(text.as_str()));
     let prompts: Vec<Prompt> = prompts.collect::<decomcam::Result<_>>()?;
     let ranked = session.rank(&photo, &prompts)?;

@@ -90,8 +90,8 @@ impl RequestArgs {
     }
 
     /// Opens the model.
-    pub fn open(&self, quiet: bool) -> Result<Session> {
-        self.model.open(self.tuning.layer.as_deref(), quiet)
+    pub fn open(&self, method: Method, quiet: bool) -> Result<Session> {
+        self.model.open(self.tuning.layer.as_deref(), method.needs_layer(), quiet)
     }
 
     /// What is asked, encoded: the text, or of a classifier the predicted class.

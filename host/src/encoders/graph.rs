@@ -4,7 +4,7 @@ use super::image::TowerKey;
 use crate::Size;
 use crate::model::{ChannelOrder, Layer, Manifest, Model, Score, ScoreKind};
 use crate::onnx::gradient::append_gradient;
-use crate::onnx::inspect::{self, Look};
+use crate::onnx::inspect::{self, InspectOptions};
 use crate::onnx::places::Grid;
 use crate::onnx::quantised::{self, Form, Steps, Wanted};
 use anyhow::{Context, Result, anyhow, ensure};
@@ -125,8 +125,12 @@ impl Wiring {
     /// Why the gradient of the layer cannot be computed, if that is the reason.
     pub(super) fn refusal(&self, model: &Model) -> Result<Option<String>> {
         let file = model.file(&model.manifest.image.file)?;
-        let look =
-            Look { folder: model.folder(), size: Some(self.size()), output: Some(&self.score.image), classes: None };
+        let look = InspectOptions {
+            folder: model.folder(),
+            size: Some(self.size()),
+            output: Some(&self.score.image),
+            classes: None,
+        };
         let found = inspect::inspect(file, &look)?;
         Ok(found.refusal(&self.layer.name, &|name| model.manifest.layer(name).is_ok()))
     }

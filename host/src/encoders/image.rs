@@ -57,6 +57,12 @@ pub struct Scorer {
     passes: AtomicUsize,
 }
 
+impl std::fmt::Debug for Scorer {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Scorer").field("origin", &self.origin).field("size", &self.size).finish_non_exhaustive()
+    }
+}
+
 impl Scorer {
     /// Loads the image tower of a model for pictures of this size.
     ///
@@ -173,6 +179,11 @@ impl ImageTower {
     /// The layer that is looked at.
     pub fn layer(&self) -> &Layer {
         &self.wiring.layer
+    }
+
+    /// Height and width of the layer's maps, in positions.
+    pub fn layer_size(&self) -> Size {
+        self.place.size
     }
 
     /// The score whose gradient [`ImageTower::explain`] takes.

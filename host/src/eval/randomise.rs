@@ -20,7 +20,7 @@ impl Run<'_> {
             self.work.iter().flat_map(|work| work.pairs.iter().map(move |(category, _)| (work, category.as_str())));
         let counted = pairs.filter(|(work, category)| self.counted(&work.photo, category));
         let pairs: Vec<(&Work, &str)> = counted.take(self.asked.randomise).collect();
-        let stages = stages(self.towers.own.weight_tensors(self.session.model())?);
+        let stages = stages(self.towers.own.tower()?.weight_tensors(self.session.model())?);
         let steps = Steps::new(self.session.watch(), "maps of shuffled networks", stages.len() * pairs.len())?;
         for &tensors in &stages {
             self.randomise_stage(tensors, &pairs, &steps)?;

@@ -2,7 +2,7 @@
 
 use super::view::View;
 use crate::encoders::head::Head;
-use crate::encoders::image::{Explained, ImageTower, ImageVectors, Seen};
+use crate::encoders::image::{Explained, ImageTower, ImageVectors, Scorer, Seen};
 use crate::error::Sorted as _;
 use crate::photo::{Framing, Photo, Planes};
 use crate::score::Prompt;
@@ -10,15 +10,75 @@ use crate::{Error, Result, Size, workers};
 use anyhow::Context as _;
 use std::sync::{Arc, OnceLock};
 
+/// The network at its own size.
+#[derive(Clone, Debug)]
+pub enum Own {
+    /// With its layer.
+    Layer(Arc<ImageTower>),
+    /// Its outputs alone, for methods that look at no layer.
+    Outputs(Arc<Scorer>),
+}
+
+impl Own {
+    /// Height and width of the input.
+    pub fn size(&self) -> Size {
+        match self {
+            Self::Layer(tower) => tower.size(),
+            Self::Outputs(scorer) => scorer.size(),
+        }
+    }
+
+    /// The vectors of a picture.
+    ///
+    /// # Errors
+    /// A network that fails.
+    pub fn vectors(&self, input: &[f32]) -> Result<ImageVectors> {
+        match self {
+            Self::Layer(tower) => tower.vectors(input),
+            Self::Outputs(scorer) => scorer.vectors(input),
+        }
+    }
+
+    /// The network with its layer.
+    ///
+    /// # Errors
+    /// A network of which only the outputs were loaded.
+    pub fn tower(&self) -> Result<&ImageTower> {
+        match self {
+            Self::Layer(tower) => Ok(tower),
+            Self::Outputs(_) => Err(anyhow::anyhow!("the network was loaded without a layer")).kind(Error::Explanation),
+        }
+    }
+
+    /// How often the network was run.
+    pub fn passes(&self) -> usize {
+        match self {
+            Self::Layer(tower) => tower.passes(),
+            Self::Outputs(scorer) => scorer.passes(),
+        }
+    }
+}
+
 /// The network at the sizes that an explanation needs.
 #[derive(Clone, Debug)]
 pub struct Towers {
     /// At its own size.
-    pub own: Arc<ImageTower>,
+    pub own: Own,
     /// At twice that size, if the explanation takes two sizes.
     pub finer: Option<Arc<ImageTower>>,
     /// From the layer on, if that is needed and nothing bypasses the layer.
     pub head: Option<Arc<Head>>,
+}
+
+/// A layer, at the network's own size.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayerInfo {
+    /// Its name.
+    pub name: String,
+    /// Its channels.
+    pub channels: usize,
+    /// Height and width of its maps, in positions.
+    pub size: Size,
 }
 
 /// A photo before the network, and the prompt whose score is explained.
@@ -96,10 +156,11 @@ impl<'a> Look<'a> {
         self.towers.own.size()
     }
 
-    /// Channels, and height and width, of the layer at the network's own size.
-    pub fn layer_shape(&self) -> (usize, Size) {
-        let layer = self.towers.own.layer();
-        (layer.channels, layer.size(self.size()))
+    /// The layer, if the network was loaded with one.
+    pub fn layer_info(&self) -> Option<LayerInfo> {
+        let tower = self.towers.own.tower().ok()?;
+        let layer = tower.layer();
+        Some(LayerInfo { name: layer.name.clone(), channels: layer.channels, size: tower.layer_size() })
     }
 
     /// How many threads this look may use.
@@ -139,7 +200,7 @@ impl<'a> Look<'a> {
             }
             let (own, finer) = workers::both(self.threads, || self.vectors(), finer)?;
             let target = self.prompt.target(&[own, &finer.vectors])?;
-            Ok((Arc::new(self.towers.own.explain(&self.input, &target)?), finer))
+            Ok((Arc::new(self.towers.own.tower()?.explain(&self.input, &target)?), finer))
         })?;
         Ok(Layers { own, finer: Some(finer) })
     }
@@ -155,7 +216,7 @@ impl<'a> Look<'a> {
             } else {
                 self.prompt.evidence().to_vec()
             };
-            Ok(Arc::new(self.towers.own.explain(&self.input, &target)?))
+            Ok(Arc::new(self.towers.own.tower()?.explain(&self.input, &target)?))
         })
     }
 
@@ -191,7 +252,7 @@ impl<'a> Look<'a> {
         let head = self.towers.head.as_deref().with_context(|| {
             format!(
                 "the network cannot be run from layer \"{}\" on, because something bypasses it; choose another layer, or --integrate photo",
-                self.towers.own.layer().name
+                self.layer_info().map_or_else(String::new, |layer| layer.name)
             )
         });
         head.kind(Error::Options)

@@ -22,7 +22,7 @@ pub mod refine;
 pub mod view;
 pub(crate) mod warnings;
 
-pub use look::{Layers, Look, Towers};
+pub use look::{LayerInfo, Layers, Look, Own, Towers};
 pub use names::Name;
 pub use options::{Integrate, Options, Request};
 pub use parts::{CHANNELS_MAX, Component, Decomposition};
@@ -100,12 +100,8 @@ pub struct Explanation {
     pub parts: Option<Parts>,
     /// What took the map, and takes the parts' maps, to finer positions; none if nothing did.
     pub refinement: Option<Refinement>,
-    /// The layer's name.
-    pub layer: String,
-    /// Channels of the layer.
-    pub layer_channels: usize,
-    /// Height and width of the layer's maps at the network's own size.
-    pub layer_size: Size,
+    /// The layer; none for methods that look at no layer.
+    pub layer: Option<LayerInfo>,
     /// Where the maps lie on the photo.
     pub framing: Framing,
     /// Height and width of the network's input.
@@ -175,14 +171,11 @@ pub fn explain(look: &Look<'_>, request: &Request, names: &[Prompt], watch: &Wat
         None if request.method.needs_gradient() => Some(look.layer()?),
         None => None,
     };
-    let (layer_channels, layer_size) = look.layer_shape();
     let mut explanation = Explanation {
         request: request.clone(),
         scores: look.prompt().scores(look.vectors()?)?,
         map,
-        layer: request.layer.clone(),
-        layer_channels,
-        layer_size,
+        layer: look.layer_info().filter(|_| request.method.needs_layer()),
         framing: look.framing(),
         input_size: look.size(),
         warnings: look.prompt().warnings(),

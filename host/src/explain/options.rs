@@ -135,7 +135,7 @@ impl Options {
     fn given(&self) -> Vec<Given> {
         const PARTS: &str = "it gives one map, without parts";
         let parts: fn(Method) -> bool = |method| method.recipe().is_some();
-        let layer: fn(Method) -> bool = |method| !matches!(method, Method::Rise | Method::Uniform);
+        let layer: fn(Method) -> bool = Method::needs_layer;
         let rise: fn(Method) -> bool = |method| method == Method::Rise;
         [
             (self.layer.is_some(), "layer", layer, "it looks at no layer"),
@@ -181,7 +181,7 @@ impl Options {
             layer: self.layer.clone(),
             scales: self.scales.filter(|_| parts),
             affinity: self.affinity.filter(|_| parts),
-            refine: self.refine.filter(|_| !matches!(method, Method::Rise | Method::Uniform)),
+            refine: self.refine.filter(|_| method.needs_layer()),
             channels: self.channels.filter(|_| parts),
             components: self.components.filter(|_| parts),
             sign: self.sign.filter(|_| parts),
@@ -213,7 +213,9 @@ impl Options {
 
     fn resolved(&self, manifest: &Manifest) -> anyhow::Result<Request> {
         let layer = self.layer.as_ref().unwrap_or(&manifest.image.default_layer);
-        manifest.layer(layer).context("--layer")?;
+        if self.method.needs_layer() || self.layer.is_some() {
+            manifest.layer(layer).context("--layer")?;
+        }
         let recipe = self.method.recipe();
         let exact = recipe == Some(Recipe::Exact);
         let scales = self.scales.unwrap_or(if exact { manifest.explain.scales } else { 1 });

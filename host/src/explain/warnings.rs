@@ -16,7 +16,7 @@ pub(crate) fn of(explanation: &Explanation, layer: Option<&Explained>) -> Vec<St
     if dead {
         warnings.push(format!(
             "the gradient of the score is zero everywhere at layer \"{}\", so the map is empty; choose another --layer or another --score",
-            explanation.layer
+            explanation.request.layer
         ));
     }
     if let Some(parts) = &explanation.parts {

@@ -108,6 +108,11 @@ impl Method {
         }
     }
 
+    /// Whether it looks at a layer. The others need only the outputs of the network.
+    pub const fn needs_layer(self) -> bool {
+        !matches!(self, Self::Rise | Self::Uniform)
+    }
+
     /// Whether it needs the network from the layer on.
     pub fn needs_head(self) -> bool {
         self == Self::AblationCam

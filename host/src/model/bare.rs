@@ -2,9 +2,10 @@
 
 use super::manifest::{ChannelOrder, ClassSide, Explain, Filter, ImageSide, Layer, Manifest, SCHEMA, Score, ScoreKind};
 use super::options::{ModelOptions, Preprocessing};
-use super::{Model, hex_sha256, hub};
+use super::{Model, hub};
+use crate::hash::sha256_hex;
 use crate::onnx::ends::{Answer, Squash};
-use crate::onnx::inspect::{self, FoundLayer, Inspection, Look};
+use crate::onnx::inspect::{self, FoundLayer, InspectOptions, Inspection};
 use crate::onnx::normal::{Picture, Reading, Scale};
 use crate::onnx::quantised::Pairs;
 use crate::photo::Fit;
@@ -22,7 +23,7 @@ pub(super) fn open(path: &Path, options: &ModelOptions) -> Result<Model> {
     // What the hub keeps beside a network.
     let beside = hub::preparation_beside(path);
     let size = options.size.or(beside.as_ref().and_then(|beside| beside.size));
-    let look = Look { folder: Some(&folder), size, output: options.output.as_deref(), classes };
+    let look = InspectOptions { folder: Some(&folder), size, output: options.output.as_deref(), classes };
     let found = inspect::inspect(&onnx, &look).with_context(|| origin.clone())?;
     let answer = found.class_answer(look.output, classes).with_context(|| origin.clone())?;
     let layer = default_layer(&found, options, &origin)?;
@@ -35,7 +36,7 @@ pub(super) fn open(path: &Path, options: &ModelOptions) -> Result<Model> {
     };
     let channels = options.channels.or(beside.map(|beside| beside.channels)).unwrap_or_default();
     let image =
-        ImageSide { channels, readings: answer.readings(), ..image_side(&found, layer, prepared, hex_sha256(&onnx)) };
+        ImageSide { channels, readings: answer.readings(), ..image_side(&found, layer, prepared, sha256_hex(&onnx)) };
     let guide = image.finer_layer().map(|layer| layer.name.clone());
     let reported = reported_name(answer.end.squash).into();
     let manifest = Manifest {
@@ -45,7 +46,7 @@ pub(super) fn open(path: &Path, options: &ModelOptions) -> Result<Model> {
         licence: "unknown".into(),
         image,
         text: None,
-        classes: Some(ClassSide { labels: "labels.txt".into(), labels_sha256: hex_sha256(&labels) }),
+        classes: Some(ClassSide { labels: "labels.txt".into(), labels_sha256: sha256_hex(&labels) }),
         scores: scores(answer),
         explain: Explain { reported, explained: "logit".into(), scales: 1, guide },
         notices: Vec::new(),

@@ -1,13 +1,14 @@
 //! Folders as Hugging Face's hub has them: `config.json`, `preprocessor_config.json`, `tokenizer.json` and networks in `onnx/`. What a manifest would say is read from there.
 
+use super::Model;
 use super::bare::{default_layer, image_side, read, scores};
 use super::manifest::{
     ChannelOrder, ClassSide, Explain, Filter, ImageSide, Manifest, SCHEMA, Score, ScoreKind, TextSide, TokenizerKind,
 };
 use super::options::{ModelOptions, Preprocessing};
-use super::{Model, hex_sha256};
 use crate::Size;
-use crate::onnx::inspect::{self, Inspection, Look};
+use crate::hash::sha256_hex;
+use crate::onnx::inspect::{self, InspectOptions, Inspection};
 use crate::onnx::quantised::Pairs;
 use crate::photo::Fit;
 use anyhow::{Context, Result, bail, ensure};
@@ -199,7 +200,7 @@ impl Folder {
     ) -> Result<Inspection> {
         let folder = self.networks();
         let size = options.size.or(self.preparation.size);
-        Ok(inspect::inspect(onnx, &Look { folder: Some(&folder), size, output, classes })?)
+        Ok(inspect::inspect(onnx, &InspectOptions { folder: Some(&folder), size, output, classes })?)
     }
 
     fn image_side(&self, found: &Inspection, options: &ModelOptions, onnx: &[u8], file: String) -> Result<ImageSide> {
@@ -212,7 +213,7 @@ impl Folder {
             margin: preparation.margin,
             filter: preparation.filter,
             channels: preparation.channels,
-            ..image_side(found, layer, prepared, hex_sha256(onnx))
+            ..image_side(found, layer, prepared, sha256_hex(onnx))
         })
     }
 
@@ -237,7 +238,7 @@ impl Folder {
         let scores = scores(answer);
         let reported = scores.last().map(|score| score.name.clone()).unwrap_or_default();
         let manifest = Manifest {
-            classes: Some(ClassSide { labels: "labels.txt".into(), labels_sha256: hex_sha256(&labels) }),
+            classes: Some(ClassSide { labels: "labels.txt".into(), labels_sha256: sha256_hex(&labels) }),
             explain: Explain { reported, explained: "logit".into(), scales: 1, guide: guide_of(&image) },
             ..self.manifest(image, scores)
         };
@@ -273,10 +274,10 @@ impl Folder {
         let sigmoid = self.kind().starts_with("siglip");
         let text = TextSide {
             file: text_file.clone(),
-            sha256: hex_sha256(text_onnx.as_deref().unwrap_or(&onnx)),
+            sha256: sha256_hex(text_onnx.as_deref().unwrap_or(&onnx)),
             input: "input_ids".into(),
             vocabulary: "tokenizer.json".into(),
-            vocabulary_sha256: hex_sha256(&tokenizer),
+            vocabulary_sha256: sha256_hex(&tokenizer),
             tokenizer: TokenizerKind::HuggingFace,
             // SigLIP was trained with prompts that are filled up, and sees no difference between words and filling.
             context: sigmoid

@@ -18,12 +18,12 @@ pub use manifest::{
 pub use options::{ModelOptions, Preprocessing};
 
 use crate::error::Sorted as _;
+use crate::hash::sha256_hex;
 use crate::onnx::inspect;
 use crate::onnx::normal::data_file;
 use crate::onnx::quantised::Pairs;
 use crate::{Error, Result};
 use anyhow::{Context, bail, ensure};
-use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -103,7 +103,7 @@ impl Model {
         let manifest = Manifest::parse(bundled.manifest).with_context(|| format!("{MANIFEST} of the {origin}"));
         Ok(Model {
             manifest: manifest.kind(Error::Model)?,
-            sha256: hex_sha256(bundled.manifest.as_bytes()),
+            sha256: sha256_hex(bundled.manifest.as_bytes()),
             files: files.collect(),
             origin,
             folder: None,
@@ -170,7 +170,7 @@ impl Model {
     /// The first file that differs.
     pub fn verify(&self) -> Result<()> {
         for (name, expected) in self.manifest.files() {
-            let found = hex_sha256(self.file(&name)?);
+            let found = sha256_hex(self.file(&name)?);
             let verify = || {
                 ensure!(
                     found == expected,
@@ -256,12 +256,8 @@ fn sha256_of<'f>(text: &str, files: impl Iterator<Item = &'f [u8]>, folder: &Pat
             let path = data_file(folder, &name)?;
             let data =
                 std::fs::read(&path).with_context(|| format!("{}: could not read the weights", path.display()))?;
-            all += &format!("\n{name} {}", hex_sha256(&data));
+            all += &format!("\n{name} {}", sha256_hex(&data));
         }
     }
-    Ok(hex_sha256(all.as_bytes()))
-}
-
-fn hex_sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    Ok(sha256_hex(all.as_bytes()))
 }

@@ -123,7 +123,7 @@ impl FoundLayer {
 
 /// What is looked for in a file.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Look<'a> {
+pub struct InspectOptions<'a> {
     /// Where the file lies, if weights may lie beside it.
     pub folder: Option<&'a Path>,
     /// Size of the input, in pixels; the file's own, or else one that it can take, if not given.
@@ -138,7 +138,7 @@ pub struct Look<'a> {
 ///
 /// # Errors
 /// Bytes that are no ONNX network of pictures.
-pub fn inspect(onnx: &[u8], look: &Look) -> crate::Result<Inspection> {
+pub fn inspect(onnx: &[u8], look: &InspectOptions) -> crate::Result<Inspection> {
     contained(|| inspected(onnx, look)).kind(Error::Model)
 }
 
@@ -167,7 +167,7 @@ pub fn data_files(mut onnx: &[u8]) -> crate::Result<Vec<String>> {
     Ok(names)
 }
 
-fn inspected(onnx: &[u8], look: &Look) -> Result<Inspection> {
+fn inspected(onnx: &[u8], look: &InspectOptions) -> Result<Inspection> {
     let mut bytes = onnx;
     let proto = tract_onnx::onnx().proto_model_for_read(&mut bytes).context("expected an ONNX file")?;
     let normal = Normal::read(onnx, look.folder)?;
@@ -237,7 +237,12 @@ fn numbers_in(dims: &[i64]) -> usize {
 
 impl Seen {
     /// At the size asked for, at the file's own, or at the first usual one that the network can take.
-    fn at_some_size(onnx: &[u8], graph: &pb::GraphProto, picture: &Picture, look: &Look) -> Result<(Self, Size)> {
+    fn at_some_size(
+        onnx: &[u8],
+        graph: &pb::GraphProto,
+        picture: &Picture,
+        look: &InspectOptions,
+    ) -> Result<(Self, Size)> {
         let at = |size| Ok((Self::of(onnx, graph, &picture.name, size, look.folder)?, size));
         if let Some(size) = look.size.or(picture.size()) {
             return at(size);
@@ -460,7 +465,7 @@ impl Inspection {
 
     /// The last layer that every path to the answer goes through and whose gradient is not zero at more than half of its positions (a maximum is taken of few positions
     /// only) and in several channels (one map for each class has no parts). Or why there is no such layer.
-    fn default_layer(&self, onnx: &[u8], look: &Look, answer: &Answer) -> Result<String, String> {
+    fn default_layer(&self, onnx: &[u8], look: &InspectOptions, answer: &Answer) -> Result<String, String> {
         let sums =
             self.layers.iter().filter(|layer| layer.only_way && layer.sum && layer.layout == LayerLayout::Tokens);
         // A transformer's blocks leave sums; queries, keys and values of a pooling at the end are other things, and often wider.
@@ -510,7 +515,7 @@ impl Inspection {
         }
     }
 
-    fn reach(&self, onnx: &[u8], look: &Look, answer: &Answer, layer: &FoundLayer) -> Result<Reach> {
+    fn reach(&self, onnx: &[u8], look: &InspectOptions, answer: &Answer, layer: &FoundLayer) -> Result<Reach> {
         if let Some(obstacle) = &layer.obstacle {
             bail!("{obstacle}");
         }

@@ -32,10 +32,11 @@ pub struct ExplanationReport {
 struct ModelReport {
     name: String,
     sha256: String,
-    layer: String,
-    layer_channels: usize,
-    layer_height: usize,
-    layer_width: usize,
+    /// None for methods that look at no layer.
+    layer: Option<String>,
+    layer_channels: Option<usize>,
+    layer_height: Option<usize>,
+    layer_width: Option<usize>,
     input_height: usize,
     input_width: usize,
 }
@@ -123,10 +124,10 @@ impl Answer<'_> {
             model: ModelReport {
                 name: self.model.manifest.name.clone(),
                 sha256: self.model.sha256(),
-                layer: e.layer.clone(),
-                layer_channels: e.layer_channels,
-                layer_height: e.layer_size.height,
-                layer_width: e.layer_size.width,
+                layer: e.layer.as_ref().map(|layer| layer.name.clone()),
+                layer_channels: e.layer.as_ref().map(|layer| layer.channels),
+                layer_height: e.layer.as_ref().map(|layer| layer.size.height),
+                layer_width: e.layer.as_ref().map(|layer| layer.size.width),
                 input_height: e.input_size.height,
                 input_width: e.input_size.width,
             },

@@ -56,13 +56,17 @@ impl Answer<'_> {
 
     pub(super) fn method_line(&self) -> String {
         let e = self.explanation;
-        let grid = e.parts.as_ref().map_or(e.layer_size, |parts| parts.size);
-        let model = format!("model {}, layer {} ({grid})", self.model.manifest.name, e.layer);
+        let model = &self.model.manifest.name;
         let method = e.request.method.name();
+        let Some(layer) = &e.layer else {
+            return format!("model {model}, method {method}: one map, without parts");
+        };
+        let grid = e.parts.as_ref().map_or(layer.size, |parts| parts.size);
+        let model = format!("model {model}, layer {} ({grid})", layer.name);
         match &e.parts {
             Some(parts) => {
-                let sign = sign_name(parts.sign);
-                format!("{model}, recipe {method}, {} of {} channels, sign by {sign}", parts.selected, e.layer_channels)
+                let (sign, selected) = (sign_name(parts.sign), parts.selected);
+                format!("{model}, recipe {method}, {selected} of {} channels, sign by {sign}", layer.channels)
             }
             None => format!("{model}, method {method}: one map, without parts"),
         }

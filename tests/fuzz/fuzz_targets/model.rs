@@ -20,7 +20,7 @@ use tract_onnx::tract_core::ops::nn::{Reduce, Reducer};
 const MOST_NUMBERS: usize = 1 << 18;
 
 fuzz_target!(|bytes: &[u8]| {
-    let look = decomcam::onnx::inspect::Look { size: Some(decomcam::Size::square(16)), ..Default::default() };
+    let look = decomcam::onnx::inspect::InspectOptions { size: Some(decomcam::Size::square(16)), ..Default::default() };
     let _ = decomcam::onnx::inspect::inspect(bytes, &look);
     for pairs in [Pairs::Clamp, Pairs::Round] {
         let _ = contained(|| compute(bytes, pairs));

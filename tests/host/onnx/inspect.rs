@@ -12,7 +12,7 @@ use decomcam::encoders::image::{ImageTower, ImageVectors, TowerKey};
 use decomcam::encoders::text::TextTower;
 use decomcam::model::{Model, ModelOptions};
 use decomcam::onnx::gradient::append_gradient;
-use decomcam::onnx::inspect::{Inspection, Look, inspect};
+use decomcam::onnx::inspect::{InspectOptions, Inspection, inspect};
 use decomcam::onnx::layout::LayerLayout;
 use decomcam::onnx::quantised::{self, Form, Pairs, Wanted};
 use decomcam::onnx::shuffle::Shuffle;
@@ -219,7 +219,7 @@ fn picture() -> Vec<f32> {
 }
 
 fn look(onnx: &[u8], size: Option<Size>) -> decomcam::Result<Inspection> {
-    inspect(onnx, &Look { size, ..Look::default() })
+    inspect(onnx, &InspectOptions { size, ..InspectOptions::default() })
 }
 
 fn open(path: &Path, options: &ModelOptions) -> decomcam::Result<Model> {
