@@ -165,7 +165,7 @@ fn bad_annotations_are_counted_named_and_skipped() {
         (&annotations[2][..], &[][..], "gone.png"),
         (&annotations[0][..], &["--leave-out", "cat", "--leave-out", "dog", "--leave-out", "qzxvw"], "2 left out"),
         ("", &[], "empty file"),
-        ("not json\n", &[], "line 1"),
+        ("not json\n", &[], "found something else"),
         ("{\"image\": \"a.png\"}\n", &[], "line 1"),
         ("{\"images\": [], \"annotations\": 7}", &[], "COCO"),
         ("<annotation></annotation>", &[], "<size>"),

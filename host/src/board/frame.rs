@@ -194,7 +194,7 @@ mod tests {
         let bytes = sent();
         let frame = Sent::read(&mut &bytes[..], "a port").unwrap();
         assert!(frame.summary().unwrap().starts_with("class 7: score 2.500, 1 x 3 positions"));
-        for damage in [0, 40, 60] {
+        for damage in [4, 40, 56] {
             let mut damaged = bytes.clone();
             damaged[14 + damage] ^= 1;
             let refusal = Sent::read(&mut &damaged[..], "a port").unwrap_err();

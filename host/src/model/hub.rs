@@ -353,6 +353,10 @@ fn embedding(onnx: &[u8], names: &[&str]) -> Result<String> {
         .with_context(|| format!("expected an output named {}, found {}", names.join(" or "), outputs.join(", ")))
 }
 
+fn guide_of(image: &ImageSide) -> Option<String> {
+    image.finer_layer().map(|layer| layer.name.clone())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -385,8 +389,4 @@ mod tests {
         assert_eq!((mobile.channels, mobile.margin, mobile.mean), (ChannelOrder::Bgr, 32, [0.0; 3]));
         assert!(mobile.std.iter().all(|std| (std - 255.0).abs() < 1e-3));
     }
-}
-
-fn guide_of(image: &ImageSide) -> Option<String> {
-    image.finer_layer().map(|layer| layer.name.clone())
 }
