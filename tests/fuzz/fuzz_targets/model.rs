@@ -47,8 +47,16 @@ fn compute(bytes: &[u8], pairs: Pairs) -> Result<()> {
     ensure!(volume <= 4096);
     let mut outputs: Vec<&str> = vec!["layer"];
     outputs.extend(graph.output.iter().map(|output| output.name.as_str()));
-    let wanted =
-        Wanted { input: &name, datum_type: f32::datum_type(), shape: &shape, outputs: &outputs, pairs, folder: None, form: Form::default(), readings: &[] };
+    let wanted = Wanted {
+        input: &name,
+        datum_type: f32::datum_type(),
+        shape: &shape,
+        outputs: &outputs,
+        pairs,
+        folder: None,
+        form: Form::default(),
+        readings: &[],
+    };
     let mut model = quantised::read(bytes, &wanted)?;
     let small =
         |fact: &TypedFact| fact.shape.as_concrete().is_some_and(|s| s.iter().product::<usize>() <= MOST_NUMBERS);
