@@ -74,6 +74,8 @@ pub struct Parts {
     pub baseline: f32,
     /// With `exact` the mean of the first-order map, to which the weighted parts are added; else zero.
     pub mean: f32,
+    /// Whether no place speaks for the score, so that the map of `exact` is relative to its mean: it shows where the photo speaks least against the score.
+    pub relative: bool,
     /// The singular values of the parts, and the next one if it exists.
     pub singular_values: Vec<f32>,
     /// The rule that decided which side of each component is its OSSM.
@@ -155,7 +157,7 @@ impl Map {
 /// P or Q out of range, values of the network that are not finite, failures of the network itself, and [`crate::Error::Cancelled`].
 pub fn explain(look: &Look<'_>, request: &Request, names: &[Prompt], watch: &Watch<'_>) -> Result<Explanation> {
     let mut timings = Timings::default();
-    let (mut map, parts) = match request.method.recipe() {
+    let (map, mut parts) = match request.method.recipe() {
         Some(recipe) => {
             let (map, parts) = explained_parts(look, recipe, request, names, watch, &mut timings)?;
             (map, Some(parts))
@@ -163,8 +165,10 @@ pub fn explain(look: &Look<'_>, request: &Request, names: &[Prompt], watch: &Wat
         None => (timings.measure("map", || other_map(look, request, watch))?, None),
     };
     let refinement = refinement(look, request, &mut timings)?;
-    if let Some(refinement) = &refinement {
-        map = refinement.apply(&map.values, map.size)?;
+    let mean = parts.as_ref().map_or(0.0, |parts| parts.mean);
+    let (map, relative) = finished(map, mean, refinement.as_ref())?;
+    if let Some(parts) = parts.as_mut().filter(|_| relative) {
+        (parts.mean, parts.relative) = (0.0, true);
     }
     let layer = match &parts {
         Some(parts) => Some(&parts.layer),
@@ -197,14 +201,33 @@ pub fn explain(look: &Look<'_>, request: &Request, names: &[Prompt], watch: &Wat
 pub fn map(look: &Look<'_>, request: &Request) -> Result<Map> {
     let timings = &mut Timings::default();
     let quiet: &Watch<'_> = &|_| ControlFlow::Continue(());
-    let map = match request.method.recipe() {
-        Some(recipe) => decomposed(look, recipe, request, Measure::IfNeeded, quiet, timings)?.integration.map,
-        None => other_map(look, request, quiet)?,
+    let (map, mean) = match request.method.recipe() {
+        Some(recipe) => {
+            let decomposed = decomposed(look, recipe, request, Measure::IfNeeded, quiet, timings)?;
+            (decomposed.integration.map, summed_from(recipe, &decomposed.decomposition))
+        }
+        None => (other_map(look, request, quiet)?, 0.0),
     };
-    match refinement(look, request, timings)? {
-        Some(refinement) => refinement.apply(&map.values, map.size),
-        None => Ok(map),
+    Ok(finished(map, mean, refinement(look, request, timings)?.as_ref())?.0)
+}
+
+/// What the weighted sum of the parts starts from.
+fn summed_from(recipe: Recipe, decomposition: &Decomposition) -> f32 {
+    if recipe == Recipe::Exact { decomposition.mean } else { 0.0 }
+}
+
+/// The map at its final positions, and whether it is relative: where no place speaks for the score, the map of `exact` would be empty, so the `mean` that
+/// it starts from is taken off again, and it shows where the photo speaks least against the score.
+fn finished(map: Map, mean: f32, refinement: Option<&Refinement>) -> Result<(Map, bool)> {
+    let mut map = match refinement {
+        Some(refinement) => refinement.apply(&map.values, map.size)?,
+        None => map,
+    };
+    let relative = mean < 0.0 && map.values.iter().all(|value| *value <= 0.0);
+    if relative {
+        map.values.iter_mut().for_each(|value| *value -= mean);
     }
+    Ok((map, relative))
 }
 
 /// What takes the map to finer positions, if that was asked for.
@@ -332,6 +355,7 @@ fn explained_parts(
         })?
     };
     let numbers = scores.into_iter().zip(integration.weights).zip(names);
+    let mean = summed_from(recipe, &decomposition);
     let list = decomposition.components.into_iter().zip(numbers).map(|(component, ((score, weight), name))| Part {
         component,
         score,
@@ -345,7 +369,8 @@ fn explained_parts(
         recipe,
         integrate: place(look, recipe, request),
         baseline,
-        mean: if recipe == Recipe::Exact { decomposition.mean } else { 0.0 },
+        mean,
+        relative: false,
         singular_values: decomposition.singular_values,
         sign: request.sign,
         selected: decomposition.selected,

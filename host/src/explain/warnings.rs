@@ -28,6 +28,12 @@ pub(crate) fn of(explanation: &Explanation, layer: Option<&Explained>) -> Vec<St
             "layer \"{guide}\" has too many positions at this size to refine the map, so the map is not refined"
         ));
     }
+    if explanation.parts.as_ref().is_some_and(|parts| parts.relative) {
+        warnings.push(
+            "no place in the photo speaks for the score, so the map is relative to its mean: it shows where the photo speaks least against the score"
+                .into(),
+        );
+    }
     if !dead && explanation.map.values.iter().all(|value| *value <= 0.0) {
         warnings.push(
             "no place in the photo raises the score, so the saliency map is empty: the model does not see this here"
