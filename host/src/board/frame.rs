@@ -5,7 +5,7 @@ use crate::error::Sorted as _;
 use crate::files::{self, Files};
 use crate::photo::{Framing, Photo, Placement};
 use crate::{Error, Result, Size};
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use decomcam_core::frame::{self, Frame, HEADER_LEN};
 use std::fmt::Write as _;
 use std::io::Read;
@@ -108,6 +108,7 @@ fn header(stream: &mut dyn Read) -> anyhow::Result<Vec<u8>> {
     let mut byte = [0];
     while bytes.len() < HEADER_LEN {
         if stream.read(&mut byte)? == 0 {
+            ensure!(bytes.len() < MAGIC.len(), "the frame is cut short; send it again");
             bail!("expected a frame that begins with DCFR, found the end after {skipped} other bytes");
         }
         bytes.push(byte[0]);
@@ -200,6 +201,9 @@ mod tests {
             let refusal = Sent::read(&mut &damaged[..], "a port").unwrap_err();
             assert!(matches!(refusal, Error::Board(_)) && refusal.to_string().contains("`a port`"), "{refusal}");
         }
-        assert!(Sent::read(&mut &bytes[..30], "a port").unwrap_err().to_string().contains("cut short"));
+        for len in [30, 50] {
+            let refusal = Sent::read(&mut &bytes[..len], "a port").unwrap_err();
+            assert!(refusal.to_string().contains("cut short"), "{refusal}");
+        }
     }
 }
