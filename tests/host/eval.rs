@@ -166,9 +166,9 @@ fn bad_annotations_are_counted_named_and_skipped() {
         (&annotations[0][..], &["--leave-out", "cat", "--leave-out", "dog", "--leave-out", "qzxvw"], "2 left out"),
         ("", &[], "empty file"),
         ("not json\n", &[], "found something else"),
-        ("{\"image\": \"a.png\"}\n", &[], "line 1"),
+        ("{\"image\": \"a.png\"}\n", &[], "LabelMe's"),
         ("{\"images\": [], \"annotations\": 7}", &[], "COCO"),
-        ("<annotation></annotation>", &[], "<size>"),
+        ("<annotation></annotation>", &[], "no such photo"),
     ] {
         let place = Place::new(annotations);
         place.eval("out", more).exits_with(1).complains(&[expected]);
