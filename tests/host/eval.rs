@@ -186,7 +186,7 @@ fn bad_annotations_are_counted_named_and_skipped() {
     let damaged = Place::new(&annotations[0]);
     fs::create_dir(damaged.0.path().join("out")).unwrap();
     fs::write(damaged.0.path().join("out/records.jsonl"), "words\n").unwrap();
-    damaged.eval("out", &METHODS).exits_with(1).complains(&["records.jsonl`, line 1"]);
+    damaged.eval("out", &METHODS).exits_with(1).complains(&["records.jsonl`: line 1"]);
 }
 
 #[test]
