@@ -1,7 +1,7 @@
 //! How a photo is prepared for the network. One rule serves every command.
 
 use crate::error::Sorted as _;
-use crate::model::Manifest;
+use crate::model::{Filter, Manifest};
 use crate::photo::{Fit, Framing, Photo, Planes};
 use crate::{Error, Result, Size};
 use anyhow::ensure;
@@ -15,6 +15,7 @@ pub struct View {
     mean: [f32; 3],
     std: [f32; 3],
     padding: [u8; 3],
+    filter: Filter,
 }
 
 impl View {
@@ -39,7 +40,18 @@ impl View {
             mean: image.mean,
             std: image.std,
             padding: image.padding(),
+            filter: image.filter,
         })
+    }
+
+    /// What photos are not prepared for as the model asks.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        match self.filter {
+            Filter::Bicubic => Vec::new(),
+            Filter::Bilinear => {
+                vec!["the model asks for photos resized by bilinear interpolation; they are resized by bicubic interpolation, so scores differ a little".into()]
+            }
+        }
     }
 
     /// Height and width of the network's input.
@@ -84,4 +96,19 @@ fn margin_is_cropped(fit: Fit, margin: Option<usize>) -> anyhow::Result<()> {
         "--margin has no effect with --fit {fit}: it is what crop cuts off; leave it out"
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Model;
+
+    #[test]
+    fn another_filter_than_the_model_asks_for_is_said() {
+        let mut manifest = Model::bundled("lite").unwrap().manifest;
+        let warnings = |manifest: &Manifest| View::new(manifest, None, None, None).unwrap().warnings();
+        assert!(warnings(&manifest).is_empty());
+        manifest.image.filter = Filter::Bilinear;
+        assert!(warnings(&manifest)[0].contains("bilinear"));
+    }
 }
