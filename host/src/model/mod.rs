@@ -22,11 +22,13 @@ use crate::hash::sha256_hex;
 use crate::onnx::inspect;
 use crate::onnx::normal::data_file;
 use crate::onnx::quantised::Pairs;
+use crate::tflite::Integers;
 use crate::{Error, Result};
 use anyhow::{Context, bail, ensure};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 const MANIFEST: &str = "model.toml";
 
@@ -43,6 +45,8 @@ pub struct Model {
     /// Whether it was opened by a manifest that someone wrote.
     has_manifest: bool,
     pairs: Pairs,
+    /// Of an int8 network of TensorFlow Lite: what a board computes.
+    integers: Option<Arc<Integers>>,
 }
 
 impl std::fmt::Debug for Model {
@@ -55,7 +59,7 @@ impl std::fmt::Debug for Model {
 }
 
 impl Model {
-    /// Opens a model: the bundled one of that name, the ONNX file of that name, or the directory of that name, which holds a `model.toml`.
+    /// Opens a model: the bundled one of that name, the ONNX or `.tflite` file of that name, or the directory of that name, which holds a `model.toml`.
     ///
     /// A directory that shares a bundled model's name is reached as `./name`.
     ///
@@ -66,7 +70,10 @@ impl Model {
         let path = Path::new(name);
         let model = if bundled_names().contains(&name) {
             Model::bundled(name)?
-        } else if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx")) {
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension.eq_ignore_ascii_case("onnx") || extension.eq_ignore_ascii_case("tflite"))
+        {
             refuse_options_without_effect(&format!("the name of \"{name}\""), &options.of_hub_folders())
                 .kind(Error::Options)?;
             bare::open(path, options).kind(Error::Model)?
@@ -109,6 +116,7 @@ impl Model {
             folder: None,
             has_manifest: true,
             pairs: Pairs::default(),
+            integers: None,
         })
     }
 
@@ -143,6 +151,7 @@ impl Model {
             folder: Some(directory.to_owned()),
             has_manifest: true,
             pairs: Pairs::default(),
+            integers: None,
         })
     }
 
@@ -157,7 +166,7 @@ impl Model {
         }
         let neither = || -> anyhow::Result<Model> {
             bail!(
-                "\"{name}\": expected a bundled model ({}), a model's directory, with a {MANIFEST}, or an .onnx file; found none of these",
+                "\"{name}\": expected a bundled model ({}), a model's directory, with a {MANIFEST}, or an .onnx or .tflite file; found none of these",
                 bundled_names().join(", ")
             )
         };
@@ -213,6 +222,11 @@ impl Model {
     /// What becomes of the image tower's pairs around activations.
     pub fn pairs(&self) -> Pairs {
         self.pairs
+    }
+
+    /// What a board computes, of an int8 network of TensorFlow Lite.
+    pub fn integers(&self) -> Option<&Arc<Integers>> {
+        self.integers.as_ref()
     }
 
     /// Where weights may lie that are in files of their own; none for models in the program.
