@@ -150,8 +150,7 @@ impl<'a> Look<'a> {
         let Size { height, width } = self.size();
         let [top, bottom] =
             [seen.top, seen.bottom()].map(|edge| scaled(edge, framing.top, framing.size.height, height));
-        let [left, right] =
-            [seen.left, seen.right()].map(|edge| scaled(edge, framing.left, framing.size.width, width));
+        let [left, right] = [seen.left, seen.right()].map(|edge| scaled(edge, framing.left, framing.size.width, width));
         Rect::new(top, left, Size::new(bottom - top, right - left))
     }
 
