@@ -19,6 +19,7 @@ mod show;
 mod values;
 
 use anyhow::Result;
+pub use output::complain;
 use clap::{Parser, Subcommand};
 
 const AFTER: &str = "\

@@ -2,13 +2,14 @@
 
 pub mod bench;
 mod json;
+mod matter;
 mod models;
 mod sheet;
 mod words;
 
 pub use json::ExplanationReport;
 pub use models::describe;
-pub use words::{ranking, timing_table};
+pub use words::{classes, ranking, timing_table};
 
 use crate::draw;
 use crate::explain::{Explanation, Part};
