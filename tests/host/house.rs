@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: [&[&str]; 8] = [
     &["error", "program", "size", "random", "hash", "stats", "progress", "timings", "workers", "files"],
     &["photo", "draw"],
-    &["onnx", "model"],
+    &["onnx", "tflite", "model"],
     &["encoders", "score"],
     &["metrics", "methods"],
     &["explain", "session"],
