@@ -7,7 +7,7 @@ mod sheet;
 mod words;
 
 pub use json::ExplanationReport;
-pub use models::describe;
+pub use models::{describe, list};
 pub use words::{ranking, timing_table};
 
 use crate::draw;
