@@ -7,12 +7,14 @@
 mod bare;
 mod bundled;
 mod hub;
+mod known;
 pub mod manifest;
 mod options;
 #[cfg(feature = "hub")]
 mod remote;
 
 pub use bundled::bundled_names;
+pub use known::{KNOWN, KnownModel};
 pub use manifest::{
     ChannelOrder, ClassSide, Explain, Filter, ImageSide, LARGEST_SIDE, LONGEST_CONTEXT, Layer, Manifest, Notice,
     SCHEMA, Score, ScoreKind, TextSide, TokenizerKind,
@@ -168,7 +170,9 @@ impl Model {
     #[cfg(not(feature = "hub"))]
     fn from_hub(name: &str, _: &ModelOptions) -> Option<Result<Model>> {
         let refusal = || -> anyhow::Result<Model> {
-            bail!("\"{name}\": this program was built without the feature \"hub\"; fetch the model's folder and give its path")
+            bail!(
+                "\"{name}\": this program was built without the feature \"hub\"; fetch the model's folder and give its path"
+            )
         };
         name.starts_with("hf:").then(|| refusal().kind(Error::Model))
     }
