@@ -18,7 +18,7 @@ const FLOORS: [&[&str]; 8] = [
 ];
 
 /// What only the command may know.
-const OF_THE_COMMAND: [&str; 3] = ["clap", "indicatif", "mimalloc"];
+const OF_THE_COMMAND: [&str; 5] = ["anstream", "anstyle", "clap", "indicatif", "mimalloc"];
 
 fn source() -> PathBuf {
     root("host/src")

@@ -1,4 +1,4 @@
-//! ONNX networks: read into a graph of floats, inspected, differentiated, cut and shuffled.
+//! ONNX networks: read into a graph of floats, inspected, differentiated, cut and shuffled, and run by kernels of their own.
 
 pub mod ends;
 pub mod evidence;
@@ -6,6 +6,7 @@ pub mod exact;
 pub mod gradient;
 pub mod guard;
 pub mod inspect;
+pub mod kernels;
 pub mod layout;
 pub mod normal;
 mod operators;
