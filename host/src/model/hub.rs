@@ -386,6 +386,7 @@ impl Folder {
             folder: Some(folder),
             has_manifest: false,
             pairs: Pairs::default(),
+            integers: None,
         })
     }
 }

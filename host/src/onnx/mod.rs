@@ -2,6 +2,7 @@
 
 pub mod ends;
 pub mod evidence;
+pub mod exact;
 pub mod gradient;
 pub mod guard;
 pub mod inspect;
