@@ -11,6 +11,7 @@ mod metrics;
 mod onnx;
 mod photo;
 mod session;
+mod tflite;
 
 // What runs the command.
 #[cfg(feature = "cli")]

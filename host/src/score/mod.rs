@@ -1,8 +1,10 @@
 //! Scores: numbers that say how well a photo and a prompt fit together.
 
+mod classes;
 mod prompt;
 mod rank;
 
+pub use classes::{Class, SHOWN, Standing};
 pub use prompt::{Prompt, Question, ScoreValue, Scores, predicted_class};
 pub use rank::{Ranked, rank};
 

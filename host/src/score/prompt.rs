@@ -1,5 +1,6 @@
 //! Prompts, encoded once, and the scores of photos against them.
 
+use super::classes::{Reading, Standing};
 use super::posterior;
 use crate::encoders::image::ImageVectors;
 use crate::encoders::text::{TextTower, TextVectors};
@@ -8,6 +9,7 @@ use crate::model::{Manifest, Score, ScoreKind};
 use crate::{Error, Result};
 use anyhow::Context;
 use serde::Serialize;
+use std::sync::Arc;
 
 /// What is asked about a photo.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,6 +37,8 @@ pub struct Prompt {
     explained: Score,
     /// The text vector of the explained score, less that of `versus` if there is one.
     evidence: Vec<f32>,
+    /// Of a classifier: the names of its classes, and how its numbers become probabilities.
+    classes: Option<(Arc<[String]>, Reading)>,
 }
 
 #[derive(Debug)]
@@ -97,7 +101,11 @@ impl Prompt {
             Some(versus) => text.vectors.for_score_versus(&versus.vectors, &explained)?,
             None => text.vectors.for_score(&explained)?,
         };
-        Ok(Self { text, versus, reported, explained, evidence })
+        let classes = match tower.labels() {
+            Some(labels) => Some((labels, Reading::new(manifest, &explained)?)),
+            None => None,
+        };
+        Ok(Self { text, versus, reported, explained, evidence, classes })
     }
 
     /// The text vector of the explained score, which does not depend on the photo.
@@ -151,6 +159,17 @@ impl Prompt {
             Some(versus) => format!("\"{}\" and not \"{versus}\"", self.text()),
             None => format!("\"{}\"", self.text()),
         }
+    }
+
+    /// Where the class that is asked for stands among all; none unless the model is a classifier.
+    ///
+    /// # Errors
+    /// Image vectors of another model.
+    pub fn standing(&self, vectors: &ImageVectors) -> Result<Option<Standing>> {
+        let Some((labels, reading)) = &self.classes else { return Ok(None) };
+        let number = self.text.vectors.tokens.ids.first().and_then(|id| usize::try_from(*id).ok());
+        let Some(number) = number else { return Ok(None) };
+        Ok(Standing::of(number, reading.classes(labels, vectors)?))
     }
 
     /// Reported and explained score of a photo.
