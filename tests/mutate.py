@@ -6,10 +6,12 @@
 Works on a copy of the last commit in DIRECTORY (target/mutants). `tests/mutants` rewrites the copy so that all mutants are in one program, which is compiled
 once; for each, that program computes all cases of `tests/firmware` and compares their hashes with the pinned ones; then, for survivors only, `tests/core`
 runs. Those in constants are compiled one by one. Results are appended to results.tsv in DIRECTORY, so that a run which was stopped goes on where it was:
-delete DIRECTORY after a new commit. A mutant has a time limit. Outside the gate. `mutants.md` explains those that survived.
+delete DIRECTORY after a new commit. First all mutants against the hashes, in minutes, then the survivors against the tests. A mutant has a limit of processor
+time, so that a busy machine changes nothing. Outside the gate. `mutants.md` explains those that survived.
 """
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -48,19 +50,23 @@ def build():
     return tests, directory / "target/release/firmware-desktop"
 
 
-def outcome(tests, cases, number=0):
-    """How a mutant ended."""
-    active = dict(environment, DECOMCAM_MUTANT=str(number))
-    try:
-        ended = subprocess.run([cases], cwd=run_in, env=active, capture_output=True, timeout=20)
-        lines = [line.split() for line in (run_in / "lines").read_text(errors="replace").splitlines()]
-        got = "".join("\t".join(line[1:4]) + "\n" for line in lines if line and line[0] == "stage")
-        if ended.returncode or got != pinned:
-            return "hashes"
-        ended = subprocess.run([tests, "-q"], cwd=copy / "core", env=active, capture_output=True, timeout=90)
-        return "tests" if ended.returncode else "survived"
-    except subprocess.TimeoutExpired:
-        return "time"
+def limited(seconds):
+    return lambda: resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+
+
+def by_hashes(cases, number="0"):
+    """Whether the cases end, and if so with the pinned hashes."""
+    active = dict(environment, DECOMCAM_MUTANT=number)
+    ended = subprocess.run([cases], cwd=run_in, env=active, capture_output=True, preexec_fn=limited(10))
+    lines = [line.split() for line in (run_in / "lines").read_text(errors="replace").splitlines()]
+    got = "".join("\t".join(line[1:4]) + "\n" for line in lines if line and line[0] == "stage")
+    return "time" if ended.returncode in (-9, -24) else "hashes" if ended.returncode or got != pinned else "same"
+
+
+def by_tests(tests, number="0"):
+    active = dict(environment, DECOMCAM_MUTANT=number, DECOMCAM_HOSTILE_SECONDS="0")
+    ended = subprocess.run([tests, "-q", "--test-threads=1"], cwd=copy / "core", env=active, capture_output=True, preexec_fn=limited(60))
+    return "time" if ended.returncode in (-9, -24) else "tests" if ended.returncode else "survived"
 
 
 fresh_copy()
@@ -68,33 +74,51 @@ tool = ["cargo", "run", "--quiet", "--release", "--manifest-path", str(repositor
 sources = {path.name: path.read_text().split("\n") for path in (copy / "core/src").glob("*.rs")}
 sites = [line.split("\t") for line in call(*tool, str(copy / "core/src")).stdout.splitlines()]
 pinned = (copy / "tests/firmware/pinned.tsv").read_text()
-done = {tuple(line.split("\t")[:5]) for line in results.read_text().splitlines()} if results.exists() else set()
+sites.sort(key=lambda site: site[0] == "0")
+rows = [line.split("\t") for line in results.read_text().splitlines()] if results.exists() else []
+found = {tuple(row[:5]): row[5] for row in rows}
 programs = None
-with results.open("a") as log:
-    for number, file, line, column, old, new in sorted(sites, key=lambda site: site[0] == "0"):
-        if (file, line, column, old, new) in done:
+
+
+def note(site, outcome):
+    number, file, line, column, old, new = site
+    found[(file, line, column, old, new)] = outcome
+    with results.open("a") as log:
+        log.write("\t".join([file, line, column, old, new, outcome, sources[file][int(line) - 1].strip()]) + "\n")
+
+
+def alone(site):
+    """One that must be compiled by itself."""
+    number, file, line, column, old, new = site
+    fresh_copy()
+    text = sources[file][int(line) - 1]
+    at = int(column) - 1
+    sources_then = [*sources[file][: int(line) - 1], text[:at] + new + text[at + len(old):], *sources[file][int(line):]]
+    (copy / "core/src" / file).write_text("\n".join(sources_then))
+    try:
+        tests, cases = build()
+    except subprocess.CalledProcessError:
+        return "compiler"
+    seen = by_hashes(cases)
+    return by_tests(tests) if seen == "same" else seen
+
+
+for phase in ("hashes", "tests", "alone"):
+    for site in sites:
+        before = found.get(tuple(site[1:]))
+        if (site[0] == "0") != (phase == "alone") or before not in ((None,) if phase != "tests" else (None, "same")):
+            continue
+        if phase == "alone":
+            note(site, alone(site))
             continue
         if programs is None:
             programs = build()
-            assert outcome(*programs) == "survived", "something fails without a mutant"
-        before = sources[file][int(line) - 1]
-        at = int(column) - 1
-        after = before[:at] + new + before[at + len(old):]
-        if number != "0":
-            found = outcome(*programs, number)
-        else:
-            fresh_copy()
-            path = copy / "core/src" / file
-            path.write_text("\n".join([*sources[file][: int(line) - 1], after, *sources[file][int(line):]]))
-            try:
-                found = outcome(*build())
-            except subprocess.CalledProcessError:
-                found = "compiler"
-        log.write("\t".join([file, line, column, old, new, found, before.strip()]) + "\n")
-        log.flush()
-table = [line.split("\t") for line in results.read_text().splitlines()]
-counts = {found: sum(row[5] == found for row in table) for found in ("hashes", "tests", "time", "compiler", "survived")}
-print(f"{len(table)} mutants: {counts}")
+            assert by_hashes(programs[1]) == "same" and by_tests(programs[0]) == "survived", "something fails without a mutant"
+        note(site, by_hashes(programs[1], site[0]) if phase == "hashes" else by_tests(programs[0], site[0]))
+# The last word on each.
+table = list({tuple(line.split("\t")[:5]): line.split("\t") for line in results.read_text().splitlines()}.values())
+counts = {outcome: sum(row[5] == outcome for row in table) for outcome in ("hashes", "tests", "time", "compiler", "survived", "same")}
+print(f"{len(table)} mutants of {len(sites)}: {counts}")
 for row in table:
     if row[5] == "survived":
         print(f"{row[0]}:{row[1]}:{row[2]}: {row[3]} -> {row[4] or 'nothing'}: {row[6]}")
