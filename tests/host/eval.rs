@@ -216,9 +216,10 @@ fn labels_by_folder_have_no_masks() {
 fn every_record_is_of_explain_s_map() {
     type Case = (&'static str, &'static [&'static str], fn(SessionOptions) -> SessionOptions, fn(Options) -> Options);
     let same: fn(SessionOptions) -> SessionOptions = |session| session;
-    let cases: [Case; 5] = [
+    let cases: [Case; 6] = [
         ("two sizes", &[], same, |options| options),
         ("one size", &["--scales", "1"], same, |options| options.scales(1)),
+        ("with affinity", &["--affinity", "on", "--scales", "2"], same, |options| options.affinity(true).scales(2)),
         ("a margin", &["--margin", "24"], |session| session.margin(24), |options| options),
         ("not refined", &["--refine", "off"], same, |options| options.refine(false)),
         (

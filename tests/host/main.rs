@@ -23,5 +23,7 @@ mod eval;
 mod pool;
 #[cfg(feature = "cli")]
 mod schemas;
+#[cfg(feature = "cli")]
+mod score;
 #[cfg(all(feature = "cli", unix))]
 mod snapshots;

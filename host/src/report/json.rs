@@ -5,7 +5,7 @@ use crate::explain::{Integrate, Name, Parts};
 use crate::methods::sign_name;
 use crate::photo::Rect;
 use crate::program::{PROGRAM, SCHEMA_VERSION};
-use crate::score::Scores;
+use crate::score::{Scores, Support};
 use crate::timings::Stage;
 use serde::Serialize;
 
@@ -20,6 +20,8 @@ pub struct ExplanationReport {
     text: String,
     versus: Option<String>,
     scores: Scores,
+    /// None if nothing says what the model knows.
+    support: Option<Support>,
     map: MapReport,
     /// None for methods that give no parts.
     decomposition: Option<DecompositionReport>,
@@ -55,6 +57,10 @@ struct PhotoReport {
 struct MapReport {
     height: usize,
     width: usize,
+    /// At how many sizes of the photo it was taken.
+    scales: usize,
+    /// Whether it was averaged over positions with similar activations.
+    affinity: bool,
     /// The guide layer that refined the map, if one did.
     refined_by: Option<String>,
 }
@@ -141,9 +147,12 @@ impl Answer<'_> {
             text: self.prompt.text().into(),
             versus: self.prompt.versus().map(Into::into),
             scores: e.scores.clone(),
+            support: e.support.clone(),
             map: MapReport {
                 height: e.map.size.height,
                 width: e.map.size.width,
+                scales: e.request.scales,
+                affinity: e.request.affinity,
                 refined_by: e.request.guide.clone().filter(|_| e.refinement.is_some()),
             },
             decomposition: e.parts.as_ref().map(|parts| self.decomposition(parts)),

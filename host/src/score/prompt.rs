@@ -1,13 +1,14 @@
 //! Prompts, encoded once, and the scores of photos against them.
 
-use super::posterior;
+use super::{Knowledge, posterior};
 use crate::encoders::image::ImageVectors;
-use crate::encoders::text::{TextTower, TextVectors};
+use crate::encoders::text::{Several, TextTower, TextVectors};
 use crate::error::Sorted as _;
 use crate::model::{Manifest, Score, ScoreKind};
 use crate::{Error, Result};
 use anyhow::Context;
 use serde::Serialize;
+use std::sync::Arc;
 
 /// What is asked about a photo.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,6 +36,7 @@ pub struct Prompt {
     explained: Score,
     /// The text vector of the explained score, less that of `versus` if there is one.
     evidence: Vec<f32>,
+    knowledge: Option<Arc<Knowledge>>,
 }
 
 #[derive(Debug)]
@@ -80,15 +82,21 @@ impl Scores {
 }
 
 impl Prompt {
-    /// Encodes a question.
+    /// Encodes a question. `knowledge` is what the model knows, if that is said anywhere; `several` says what becomes of words that several classes match.
     ///
     /// # Errors
     /// A text without a known word, or an unknown score.
-    pub fn new(manifest: &Manifest, tower: &TextTower, question: Question<'_>) -> Result<Self> {
+    pub fn new(
+        manifest: &Manifest,
+        tower: &TextTower,
+        knowledge: Option<Arc<Knowledge>>,
+        question: Question<'_>,
+        several: Several,
+    ) -> Result<Self> {
         let explained = manifest.score(question.score.unwrap_or(&manifest.explain.explained))?.clone();
         let reported = manifest.score(&manifest.explain.reported)?.clone();
         let encode = |typed: &str| -> Result<Encoded> {
-            let vectors = tower.encode(typed)?;
+            let vectors = tower.encode_as(typed, several)?;
             Ok(Encoded { typed: vectors.meant.clone(), vectors })
         };
         let text = encode(question.text)?;
@@ -97,7 +105,22 @@ impl Prompt {
             Some(versus) => text.vectors.for_score_versus(&versus.vectors, &explained)?,
             None => text.vectors.for_score(&explained)?,
         };
-        Ok(Self { text, versus, reported, explained, evidence })
+        Ok(Self { text, versus, reported, explained, evidence, knowledge })
+    }
+
+    /// What the model knows, if that is said anywhere.
+    pub fn knowledge(&self) -> Option<&Knowledge> {
+        self.knowledge.as_deref()
+    }
+
+    /// The text's vector for a score.
+    pub(super) fn text_vector(&self, score: &Score) -> Result<Vec<f32>> {
+        self.text.vectors.for_score(score)
+    }
+
+    /// The name of the reported score.
+    pub(super) fn reported_name(&self) -> &str {
+        &self.reported.name
     }
 
     /// The text vector of the explained score, which does not depend on the photo.
