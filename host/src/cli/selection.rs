@@ -45,7 +45,11 @@ impl SelectionArgs {
                 .with_context(|| format!("--prompts `{}`: expected a text file", file.display()))?;
             for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
                 let (category, prompt) = pair(line).with_context(|| {
-                    format!("--prompts `{}`, line {}: expected CATEGORY=TEXT, found \"{line}\"", file.display(), number + 1)
+                    format!(
+                        "--prompts `{}`, line {}: expected CATEGORY=TEXT, found \"{line}\"",
+                        file.display(),
+                        number + 1
+                    )
                 })?;
                 prompts.insert(category, prompt);
             }

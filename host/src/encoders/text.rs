@@ -283,9 +283,9 @@ pub enum Several {
 /// Whether the name of a class holds these words as whole words.
 fn holds(label: &str, words: &str) -> bool {
     let letter = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
-    label.match_indices(words).any(|(at, _)| {
-        !letter(label[..at].chars().next_back()) && !letter(label[at + words.len()..].chars().next())
-    })
+    label
+        .match_indices(words)
+        .any(|(at, _)| !letter(label[..at].chars().next_back()) && !letter(label[at + words.len()..].chars().next()))
 }
 
 /// The class of that number; or else those of that name or with that synonym; or else those whose names hold these words as whole words; or else those

@@ -2,8 +2,8 @@
 
 use super::parts::PartsSummary;
 use super::records::{Knows, MetricValue, Records, Settings};
-use crate::explain::Used;
 use crate::dataset::plan::{Encoded, LeftOut, Skipped, Tally, Work};
+use crate::explain::Used;
 use crate::methods::Method;
 use crate::metrics::{self, Metric};
 use crate::program::{PROGRAM, SCHEMA_VERSION};
@@ -120,15 +120,9 @@ impl<'a> Counted<'a> {
     }
 
     /// The means over the pairs that are wanted.
-    fn means(
-        &self,
-        wanted: &dyn Fn(&str, &str) -> bool,
-        methods: &[Method],
-        metrics: &[Metric],
-    ) -> CategoryResults {
-        let mean = |method: Method, metric: &Metric| {
-            Some((metric.name(), self.sample(method, metric.name(), wanted).mean()?))
-        };
+    fn means(&self, wanted: &dyn Fn(&str, &str) -> bool, methods: &[Method], metrics: &[Metric]) -> CategoryResults {
+        let mean =
+            |method: Method, metric: &Metric| Some((metric.name(), self.sample(method, metric.name(), wanted).mean()?));
         let pairs = self.photos.iter().flat_map(|(work, categories)| categories.iter().map(|c| (&work.photo, *c)));
         let pairs = pairs.filter(|(photo, category)| wanted(photo, category)).count();
         let of_method = |method: &Method| {
@@ -182,9 +176,7 @@ impl Results {
         let categories: BTreeMap<String, CategoryResults> = counted
             .categories()
             .into_iter()
-            .map(|category| {
-                (category.to_owned(), counted.means(&|_, other| other == category, methods, &metrics))
-            })
+            .map(|category| (category.to_owned(), counted.means(&|_, other| other == category, methods, &metrics)))
             .collect();
         let knowledge = Knows::ALL.into_iter().map(|knows| {
             let wanted = |photo: &str, category: &str| counted.knows(photo, category, methods) == Some(knows);

@@ -140,7 +140,14 @@ impl<'a> Run<'a> {
 
     /// The plan, and what was found.
     pub(super) fn into_findings(self, stages: Vec<usize>, parts: BTreeMap<&'static str, PartsSummary>) -> Findings {
-        Findings { used: used(&self.requests), work: self.work, tally: self.found.into_tally(), metrics: self.metrics, stages, parts }
+        Findings {
+            used: used(&self.requests),
+            work: self.work,
+            tally: self.found.into_tally(),
+            metrics: self.metrics,
+            stages,
+            parts,
+        }
     }
 
     /// The metrics of a map that are not recorded yet.
@@ -203,9 +210,8 @@ impl<'a> Run<'a> {
         }
         let look = self.look(self.session, &self.towers, photo, category).map_err(Failure::OfPair)?;
         // After the map, because the passes for the map give the vectors as well.
-        let knows = || -> Result<Option<Knows>> {
-            Ok(look.prompt().support(look.vectors()?)?.as_ref().and_then(Knows::of))
-        };
+        let knows =
+            || -> Result<Option<Knows>> { Ok(look.prompt().support(look.vectors()?)?.as_ref().and_then(Knows::of)) };
         for request in &self.requests {
             let missing = self.missing(&work.photo, category, request.method);
             if !missing.is_empty() {

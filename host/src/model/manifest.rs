@@ -460,7 +460,10 @@ impl Manifest {
             );
         }
         if let Some(knowledge) = &self.knowledge {
-            ensure!(self.text.is_some(), "knowledge: expected it beside text; a classifier's classes say what it knows");
+            ensure!(
+                self.text.is_some(),
+                "knowledge: expected it beside text; a classifier's classes say what it knows"
+            );
             self.score(&knowledge.score).context("knowledge.score")?;
             knowledge.check()?;
         }

@@ -12,8 +12,8 @@ mod options;
 
 pub use bundled::bundled_names;
 pub use manifest::{
-    ChannelOrder, ClassSide, Explain, Filter, ImageSide, KnowledgeSide, LARGEST_SIDE, LONGEST_CONTEXT, Layer, Manifest, Notice,
-    SCHEMA, Score, ScoreKind, TextSide, TokenizerKind,
+    ChannelOrder, ClassSide, Explain, Filter, ImageSide, KnowledgeSide, LARGEST_SIDE, LONGEST_CONTEXT, Layer, Manifest,
+    Notice, SCHEMA, Score, ScoreKind, TextSide, TokenizerKind,
 };
 pub use options::{ModelOptions, Preprocessing};
 

@@ -9,8 +9,26 @@ use std::collections::HashSet;
 
 /// Words that say nothing about what a picture shows.
 const EMPTY: [&str; 20] = [
-    "a", "an", "the", "of", "some", "any", "this", "that", "its", "his", "her", "my", "your", "there", "is", "are",
-    "photo", "photograph", "picture", "image",
+    "a",
+    "an",
+    "the",
+    "of",
+    "some",
+    "any",
+    "this",
+    "that",
+    "its",
+    "his",
+    "her",
+    "my",
+    "your",
+    "there",
+    "is",
+    "are",
+    "photo",
+    "photograph",
+    "picture",
+    "image",
 ];
 
 /// What follows one of these words is not the thing itself: "a dog on a sofa" is about a dog.
@@ -227,8 +245,19 @@ mod tests {
     fn the_thing_that_a_prompt_is_about_decides() {
         let know = |prompt: &str| reading(prompt).0;
         for known in [
-            "a dog", "Dogs", "a red dog", "two polar bears", "a dog on a raccoon", "a dog running", "a photo of a dog",
-            "knives", "a cup of happiness", "a slice of pizza", "no dog", "wolves", "a picture of a dog and a man",
+            "a dog",
+            "Dogs",
+            "a red dog",
+            "two polar bears",
+            "a dog on a raccoon",
+            "a dog running",
+            "a photo of a dog",
+            "knives",
+            "a cup of happiness",
+            "a slice of pizza",
+            "no dog",
+            "wolves",
+            "a picture of a dog and a man",
         ] {
             assert_eq!(know(known), Words::HaveClass, "{known}");
         }
