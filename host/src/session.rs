@@ -11,7 +11,7 @@ use crate::model::{Model, ModelOptions};
 use crate::onnx::shuffle::Shuffle;
 use crate::photo::{Fit, Photo};
 use crate::progress::{Progress, Watch};
-use crate::score::{self, Knowledge, Prompt, Question, Ranked};
+use crate::score::{self, Class, Knowledge, Prompt, Question, Ranked};
 use crate::timings::Timings;
 use crate::{Error, Result, Size, workers};
 use anyhow::{Context as _, anyhow};
@@ -264,6 +264,18 @@ impl Session {
             let vectors = towers.own.vectors(&self.input(photo))?;
             score::predicted_class(&vectors, self.model.manifest.score(score)?)
         })
+    }
+
+    /// The likeliest classes of a photo, at most [`score::SHOWN`]; none unless the model is a classifier.
+    ///
+    /// # Errors
+    /// A network that fails.
+    pub fn likeliest_classes(&self, photo: &Photo) -> Result<Option<Vec<Class>>> {
+        if self.model.manifest.classes.is_none() {
+            return Ok(None);
+        }
+        let first = self.prompt("0")?;
+        Ok(first.standing(&self.scorer()?.vectors(&self.input(photo))?)?.map(|standing| standing.top))
     }
 
     /// The network's input for a photo.

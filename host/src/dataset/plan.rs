@@ -242,8 +242,8 @@ impl Found {
 
     /// Notes what is asked for a category.
     pub(crate) fn encoded(&self, category: &str, prompt: &Prompt) {
-        let reading = prompt.knowledge().and_then(|knowledge| knowledge.reading(prompt.text()));
-        let encoded = Encoded { text: prompt.text().to_owned(), words: reading.map(|reading| reading.words) };
+        let words = prompt.knowledge().map(|knowledge| knowledge.reading(prompt.text()).words);
+        let encoded = Encoded { text: prompt.text().to_owned(), words };
         self.lock().prompts.insert(category.to_owned(), encoded);
     }
 

@@ -5,6 +5,7 @@ use crate::Size;
 use crate::model::{ChannelOrder, Layer, Manifest, Model, Score, ScoreKind};
 use crate::onnx::gradient::append_gradient;
 use crate::onnx::inspect::{self, InspectOptions};
+use crate::onnx::kernels;
 use crate::onnx::places::Grid;
 use crate::onnx::quantised::{self, Form, Steps, Wanted};
 use anyhow::{Context, Result, anyhow, ensure};
@@ -139,7 +140,7 @@ impl Wiring {
     pub(super) fn head(&self, model: &Model) -> Result<(Arc<TypedRunnableModel>, Place)> {
         let Reading { network, place, .. } = self.read(model)?;
         let mut head = after(network, self.outputs.len())?;
-        head.optimize()?;
+        kernels::optimise(&mut head)?;
         Ok((SimplePlan::new(head)?, place))
     }
 
@@ -158,7 +159,7 @@ impl Wiring {
         let value = append_score(&mut network, self.score.kind, scored, target)?;
         let gradient = append_gradient(&mut network, value, layer)?;
         network.outputs.push(gradient);
-        network.optimize()?;
+        kernels::optimise(&mut network)?;
         let vectors = first_outputs(&network, self.outputs.len())?;
         let see = first_outputs(&network, self.outputs.len() + 1 + usize::from(self.guide.is_some()))?;
         Ok(Plans { vectors, see, explain: SimplePlan::new(network)?, target_len, steps, place, guide_place })
@@ -183,7 +184,7 @@ pub(super) fn outputs_alone(model: &Model, outputs: &[String], size: Size) -> Re
     for output in 0..outputs.len() {
         network.outputs[output] = as_row(&mut network, output)?;
     }
-    network.optimize()?;
+    kernels::optimise(&mut network)?;
     SimplePlan::new(network)
 }
 

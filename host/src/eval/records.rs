@@ -98,15 +98,13 @@ pub(super) enum Knows {
 impl Knows {
     pub(super) const ALL: [Self; 4] = [Self::Seen, Self::Doubtful, Self::NotSeen, Self::NoClass];
 
-    /// None for a model without limits.
-    pub(super) fn of(support: &Support) -> Option<Self> {
-        Some(match (support.words, support.verdict) {
-            (_, Verdict::NotCalibrated) => return None,
-            (Some(Words::NoClass | Words::Unknown), _) => Self::NoClass,
+    pub(super) fn of(support: &Support) -> Self {
+        match (support.words, support.verdict) {
+            (Words::NoClass | Words::Unknown, _) => Self::NoClass,
             (_, Verdict::Seen) => Self::Seen,
             (_, Verdict::Doubtful) => Self::Doubtful,
             (_, Verdict::NotSeen | Verdict::UnknownWords) => Self::NotSeen,
-        })
+        }
     }
 
     /// Its name in files.

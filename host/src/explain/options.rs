@@ -42,6 +42,8 @@ pub struct Options {
     pub rise_masks: Option<usize>,
     /// Seed of RISE's masks.
     pub seed: u64,
+    /// Whether the check of the finished map is left out.
+    pub unchecked: bool,
 }
 
 /// Where contributions are measured, by keeping one part and hiding the rest.
@@ -132,6 +134,11 @@ impl Options {
         Self { seed, ..self }
     }
 
+    /// Leaves out the check of the finished map, which takes ten passes of the network.
+    pub fn unchecked(self) -> Self {
+        Self { unchecked: true, ..self }
+    }
+
     /// The options that are set.
     fn given(&self) -> Vec<Given> {
         const PARTS: &str = "it gives one map, without parts";
@@ -191,6 +198,7 @@ impl Options {
             names: if parts { self.names.clone() } else { Vec::new() },
             rise_masks: self.rise_masks.filter(|_| method == Method::Rise),
             seed: self.seed,
+            unchecked: self.unchecked,
         }
     }
 
@@ -241,6 +249,7 @@ impl Options {
             integrate: self.integrate,
             rise_masks: self.rise_masks.unwrap_or(RISE_MASKS),
             seed: self.seed,
+            check: !self.unchecked,
         })
     }
 }
@@ -271,6 +280,8 @@ pub struct Request {
     pub rise_masks: usize,
     /// Seed of RISE's masks.
     pub seed: u64,
+    /// Whether the finished map is checked.
+    pub check: bool,
 }
 
 /// What made a method's map, in files.

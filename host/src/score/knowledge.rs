@@ -47,8 +47,8 @@ pub struct Knowledge {
     pub(super) score: Score,
     /// A name for each class.
     classes: Vec<String>,
-    words: Option<Vocabulary>,
-    pub(super) limits: Option<Limits>,
+    words: Vocabulary,
+    pub(super) limits: Limits,
 }
 
 /// Shares of a photo that were measured: see [`crate::model::KnowledgeSide`].
@@ -80,7 +80,7 @@ pub enum Words {
 
 /// The words of a prompt, as a model knows them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reading {
+pub struct KnownWords {
     /// How far they are known.
     pub words: Words,
     /// Words that no class stands for, in order, each once: they say nothing to the model, or something else.
@@ -88,7 +88,7 @@ pub struct Reading {
 }
 
 impl Knowledge {
-    /// What a model's manifest says that it knows: of a classifier its classes, of a dual encoder what `[knowledge]` names. None if it says nothing.
+    /// What a dual encoder's manifest says that it knows; none if it says nothing. What a classifier sees is [`super::Standing`]'s.
     ///
     /// # Errors
     /// Lists that cannot be read.
@@ -103,41 +103,32 @@ impl Knowledge {
             let text = text.with_context(|| format!("{name} of {}: expected lines in UTF-8", model.origin()))?;
             Ok(text.lines().map(|line| line.trim().to_owned()).collect())
         };
-        if let Some(classes) = &manifest.classes {
-            let score = manifest.score(&manifest.explain.explained)?.clone();
-            return Ok(Some(Self { score, classes: lines(&classes.labels)?, words: None, limits: None }));
-        }
         let (Some(knowledge), Some(text)) = (&manifest.knowledge, &manifest.text) else { return Ok(None) };
         let spelt = lines(&text.vocabulary)?;
         Ok(Some(Self {
             score: manifest.score(&knowledge.score)?.clone(),
             classes: lines(&knowledge.classes)?,
-            words: Some(Vocabulary {
+            words: Vocabulary {
                 with_class: lines(&knowledge.words)?.into_iter().collect(),
                 spelt: spelt.into_iter().filter(|word| word.len() > 1 && !word.starts_with("##")).collect(),
-            }),
-            limits: Some(Limits {
+            },
+            limits: Limits {
                 least_share: knowledge.least_share,
                 sure_share: knowledge.sure_share,
                 least_share_without_class: knowledge.least_share_without_class,
-            }),
+            },
         }))
     }
 
-    /// How the words of a prompt are known; none for a classifier, which knows its classes by name.
-    pub fn reading(&self, prompt: &str) -> Option<Reading> {
-        Some(self.words.as_ref()?.reading(prompt))
+    /// How the words of a prompt are known.
+    pub fn reading(&self, prompt: &str) -> KnownWords {
+        self.words.reading(prompt)
     }
 
-    /// How many classes have names.
-    pub(super) fn count(&self) -> usize {
-        self.classes.len()
-    }
-
-    /// The classes' names, at least as many as the score has numbers.
+    /// The classes' names, as many as the score has numbers.
     ///
     /// # Errors
-    /// Fewer names than numbers.
+    /// Another number of names.
     pub(super) fn names(&self, count: usize) -> Result<&[String]> {
         let named = || {
             ensure!(
@@ -152,7 +143,7 @@ impl Knowledge {
 }
 
 impl Vocabulary {
-    fn reading(&self, prompt: &str) -> Reading {
+    fn reading(&self, prompt: &str) -> KnownWords {
         let prompt = prompt.to_lowercase();
         let words: Vec<&str> = prompt.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
         let known = self.known(&words);
@@ -176,7 +167,7 @@ impl Vocabulary {
         } else {
             Words::Unknown
         };
-        Reading { words, without_class }
+        KnownWords { words, without_class }
     }
 
     /// For each word, whether it belongs to a sequence of words that has classes; the longest sequences count first.
@@ -237,7 +228,7 @@ mod tests {
             with_class: set(&["dog", "sofa", "polar bear", "bear", "cup", "knife", "baseball", "pizza", "wolves"]),
             spelt: set(&["dog", "raccoon", "red", "two", "bat", "running", "happiness", "not", "man"]),
         };
-        let Reading { words, without_class } = vocabulary.reading(prompt);
+        let KnownWords { words, without_class } = vocabulary.reading(prompt);
         (words, without_class)
     }
 

@@ -1,11 +1,13 @@
 //! Scores: numbers that say how well a photo and a prompt fit together.
 
+mod classes;
 mod knowledge;
 mod prompt;
 mod rank;
 mod support;
 
-pub use knowledge::{Knowledge, Reading, Words};
+pub use classes::{Class, SHOWN, Standing};
+pub use knowledge::{Knowledge, KnownWords, Words};
 pub use prompt::{Prompt, Question, ScoreValue, Scores, predicted_class};
 pub use rank::{Ranked, rank};
 pub use support::{SeenClass, Support, Verdict};

@@ -1,5 +1,6 @@
 //! Prompts, encoded once, and the scores of photos against them.
 
+use super::classes::{Reading, Standing};
 use super::{Knowledge, posterior};
 use crate::encoders::image::ImageVectors;
 use crate::encoders::text::{Several, TextTower, TextVectors};
@@ -37,6 +38,8 @@ pub struct Prompt {
     /// The text vector of the explained score, less that of `versus` if there is one.
     evidence: Vec<f32>,
     knowledge: Option<Arc<Knowledge>>,
+    /// Of a classifier: the names of its classes, and how its numbers become probabilities.
+    classes: Option<(Arc<[String]>, Reading)>,
 }
 
 #[derive(Debug)]
@@ -105,7 +108,11 @@ impl Prompt {
             Some(versus) => text.vectors.for_score_versus(&versus.vectors, &explained)?,
             None => text.vectors.for_score(&explained)?,
         };
-        Ok(Self { text, versus, reported, explained, evidence, knowledge })
+        let classes = match tower.labels() {
+            Some(labels) => Some((labels, Reading::new(manifest, &explained)?)),
+            None => None,
+        };
+        Ok(Self { text, versus, reported, explained, evidence, classes, knowledge })
     }
 
     /// What the model knows, if that is said anywhere.
@@ -174,6 +181,17 @@ impl Prompt {
             Some(versus) => format!("\"{}\" and not \"{versus}\"", self.text()),
             None => format!("\"{}\"", self.text()),
         }
+    }
+
+    /// Where the class that is asked for stands among all; none unless the model is a classifier.
+    ///
+    /// # Errors
+    /// Image vectors of another model.
+    pub fn standing(&self, vectors: &ImageVectors) -> Result<Option<Standing>> {
+        let Some((labels, reading)) = &self.classes else { return Ok(None) };
+        let number = self.text.vectors.tokens.ids.first().and_then(|id| usize::try_from(*id).ok());
+        let Some(number) = number else { return Ok(None) };
+        Ok(Standing::of(number, reading.classes(labels, vectors)?))
     }
 
     /// Reported and explained score of a photo.

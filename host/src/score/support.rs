@@ -1,6 +1,6 @@
 //! Whether a model sees in a photo what a prompt asks for: the prompt's place among everything that the model knows.
 
-use super::knowledge::{Knowledge, Words};
+use super::knowledge::{Knowledge, KnownWords, Limits, Words};
 use super::{Prompt, kept};
 use crate::encoders::image::ImageVectors;
 use crate::error::Sorted as _;
@@ -9,9 +9,6 @@ use serde::Serialize;
 
 /// How many classes are named.
 const NAMED: usize = 3;
-
-/// A class of a classifier is said to be ranked far below if more classes than this are above it.
-const FAR_BELOW: usize = 10;
 
 /// What follows from a prompt's place among what the model knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -25,8 +22,18 @@ pub enum Verdict {
     NotSeen,
     /// It knows none of the words.
     UnknownWords,
-    /// No limits were measured for this model, so that only the rank and the share can be said.
-    NotCalibrated,
+}
+
+impl Verdict {
+    /// Between "the model" and the prompt.
+    pub(crate) const fn found(self) -> &'static str {
+        match self {
+            Self::Seen => "sees",
+            Self::Doubtful => "hardly sees",
+            Self::NotSeen => "does not see",
+            Self::UnknownWords => "knows no word of",
+        }
+    }
 }
 
 /// A class and its share.
@@ -42,19 +49,19 @@ pub struct SeenClass {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Support {
-    /// Whether the map can be about the prompt; none where that cannot be said: it is doubtful, or no limits were measured for this model.
+    /// Whether the map can be about the prompt; none where that is doubtful.
     pub supported: Option<bool>,
     /// What follows from the numbers below.
     pub verdict: Verdict,
-    /// How far the words are known; none for a classifier.
-    pub words: Option<Words>,
+    /// How far the words are known.
+    pub words: Words,
     /// Words of the prompt that no class stands for.
     pub without_class: Vec<String>,
     /// sum_c e_c p_c, between 0 and 1: the share that the photo gives to what the prompt may mean. e is the prompt's evidence, scaled to a largest value of
     /// one, without what is below a 32nd of that; p is the softmax of the classes.
     pub share: f32,
-    /// The share below which the model does not see it; none if that was not measured.
-    pub least_share: Option<f32>,
+    /// The share below which the model does not see it.
+    pub least_share: f32,
     /// One more than the number of classes that the prompt does not mean and that have a larger share.
     pub rank: usize,
     /// How many classes there are.
@@ -77,24 +84,22 @@ impl Support {
         let meant: Vec<usize> = (0..evidence.len()).filter(|&c| kept(evidence[c])).collect();
         let share: f64 = meant.iter().map(|&c| f64::from(evidence[c] / highest) * shares[c]).sum();
         let above = (0..shares.len()).filter(|&c| !kept(evidence[c]) && shares[c] > share).count();
-        let reading = knowledge.reading(text);
-        let words = reading.as_ref().map(|reading| reading.words);
-        let (least, sure) = match (knowledge.limits, words) {
-            (None, _) => (None, 0.0),
-            (Some(limits), Some(Words::NoClass)) => (Some(limits.least_share_without_class), 0.0),
-            (Some(limits), _) => (Some(limits.least_share), limits.sure_share),
+        let KnownWords { words, without_class } = knowledge.reading(text);
+        let Limits { least_share, sure_share, least_share_without_class } = knowledge.limits;
+        let (least, sure) = match words {
+            Words::NoClass => (least_share_without_class, least_share_without_class),
+            Words::HaveClass | Words::Unknown => (least_share, sure_share),
         };
-        let verdict = match (words, least) {
-            (Some(Words::Unknown), _) => Verdict::UnknownWords,
-            (_, Some(least)) if share < f64::from(least) => Verdict::NotSeen,
-            (_, Some(_)) if share < f64::from(sure) => Verdict::Doubtful,
-            (_, Some(_)) => Verdict::Seen,
-            (_, None) => Verdict::NotCalibrated,
+        let verdict = match words {
+            Words::Unknown => Verdict::UnknownWords,
+            _ if share < f64::from(least) => Verdict::NotSeen,
+            _ if share < f64::from(sure) => Verdict::Doubtful,
+            _ => Verdict::Seen,
         };
         let supported = match verdict {
             Verdict::Seen => Some(true),
             Verdict::NotSeen | Verdict::UnknownWords => Some(false),
-            Verdict::Doubtful | Verdict::NotCalibrated => None,
+            Verdict::Doubtful => None,
         };
         let first_name = |c: usize| names[c].split(',').next().unwrap_or_default().trim().to_owned();
         let largest = |values: &dyn Fn(usize) -> f64, among: &[usize]| {
@@ -110,7 +115,7 @@ impl Support {
             supported,
             verdict,
             words,
-            without_class: reading.map_or_else(Vec::new, |reading| reading.without_class),
+            without_class,
             share: share as f32,
             least_share: least,
             rank: above + 1,
@@ -121,7 +126,7 @@ impl Support {
         })
     }
 
-    /// What a reader should know, in a sentence; none if the model sees what was asked for and knows every word.
+    /// What a reader should know, in a sentence; none if the model sees what was asked for and knows every word. `reported` is the text's reported score.
     pub fn sentence(&self, prompt: &Prompt, reported: f32) -> Option<String> {
         let text = prompt.text();
         let score = &prompt.reported_name();
@@ -132,7 +137,7 @@ impl Support {
             (Verdict::UnknownWords, _) => Some(format!(
                 "the model knows no word of \"{text}\" ({score} {reported:.2}; it sees {sees}), so the map is not about it"
             )),
-            (Verdict::NotSeen, Some(Words::NoClass)) => Some(format!(
+            (Verdict::NotSeen, Words::NoClass) => Some(format!(
                 "the model has no class for {foreign}, reads \"{text}\" as {read_as}, and does not see that here ({score} {reported:.2}; it sees {sees}), so the map is \
                  not about it"
             )),
@@ -142,16 +147,11 @@ impl Support {
             (Verdict::Doubtful, _) => Some(format!(
                 "the model hardly sees \"{text}\" here ({score} {reported:.2}; it sees {sees}), so the map may be about something else"
             )),
-            (Verdict::Seen, Some(Words::NoClass)) => Some(format!(
+            (Verdict::Seen, Words::NoClass) => Some(format!(
                 "the model has no class for {foreign}: it reads \"{text}\" as {read_as}, and the map is about that"
             )),
             (Verdict::Seen, _) if !self.without_class.is_empty() => Some(format!(
                 "no class of the model stands for {foreign}, so what this says of \"{text}\" is lost, or read as something else"
-            )),
-            (Verdict::NotCalibrated, _) if self.rank > FAR_BELOW => Some(format!(
-                "of {} classes, {} fit this photo better than \"{text}\"; the model sees {sees}",
-                self.classes,
-                self.rank - 1
             )),
             _ => None,
         }
@@ -178,10 +178,6 @@ impl Prompt {
     pub fn support(&self, vectors: &ImageVectors) -> Result<Option<Support>> {
         let Some(knowledge) = self.knowledge() else { return Ok(None) };
         let (evidence, logits) = (self.text_vector(&knowledge.score)?, knowledge.score.vector(vectors)?);
-        // A network of one number for two classes has no shares.
-        if knowledge.limits.is_none() && knowledge.count() != logits.len() {
-            return Ok(None);
-        }
         Support::new(knowledge, self.text(), &evidence, logits).map(Some)
     }
 }
