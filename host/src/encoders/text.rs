@@ -401,6 +401,27 @@ mod tests {
     }
 
     #[test]
+    fn words_stand_for_the_classes_that_hold_them_as_whole_words() {
+        let labels = ["tabby cat", "tiger cat, tiger", "catamaran", "dog", "hot dog"].map(str::to_owned);
+        let found = |words: &str, several: Several| find_classes(&labels, words, several).ok();
+        for (words, together, refused) in [
+            ("dog", Some(vec![3]), true),
+            ("hot dog", Some(vec![4]), true),
+            ("cat", Some(vec![0, 1]), false),
+            ("tiger", Some(vec![1]), true),
+            ("catam", Some(vec![2]), true),
+            ("ca", Some(vec![0, 1, 2]), false),
+            ("2", Some(vec![2]), true),
+            ("horse", None, true),
+            ("", None, true),
+        ] {
+            assert_eq!(found(words, Several::Together), together, "{words}");
+            let alone = together.filter(|_| refused);
+            assert_eq!(found(words, Several::Refused), alone, "{words}");
+        }
+    }
+
+    #[test]
     fn only_cosines_scale_their_vectors() {
         let (three, four) = (vectors(&[3., 0.]), vectors(&[6., 8.]));
         assert_eq!(four.for_score(&score(ScoreKind::Dot)).unwrap(), [6., 8.]);

@@ -210,8 +210,7 @@ impl<'a> Run<'a> {
         }
         let look = self.look(self.session, &self.towers, photo, category).map_err(Failure::OfPair)?;
         // After the map, because the passes for the map give the vectors as well.
-        let knows =
-            || -> Result<Option<Knows>> { Ok(look.prompt().support(look.vectors()?)?.as_ref().map(Knows::of)) };
+        let knows = || -> Result<Option<Knows>> { Ok(look.prompt().support(look.vectors()?)?.as_ref().map(Knows::of)) };
         for request in &self.requests {
             let missing = self.missing(&work.photo, category, request.method);
             if !missing.is_empty() {

@@ -44,7 +44,9 @@ impl Answer<'_> {
         match (self.prompt.versus(), &self.explanation.standing) {
             (Some(versus), _) => self.difference(versus),
             (None, Some(standing)) => classified(standing),
-            (None, None) if self.explanation.support.as_ref().is_some_and(|support| support.supported != Some(true)) => {
+            (None, None)
+                if self.explanation.support.as_ref().is_some_and(|support| support.supported != Some(true)) =>
+            {
                 self.not_seen()
             }
             (None, None) => {
