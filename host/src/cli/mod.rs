@@ -19,8 +19,8 @@ mod show;
 mod values;
 
 use anyhow::Result;
-pub use output::complain;
 use clap::{Parser, Subcommand};
+pub use output::complain;
 
 const AFTER: &str = "\
 Examples:

@@ -105,7 +105,8 @@ pub(crate) fn check(look: &Look<'_>, map: &Map, watch: &Watch<'_>, timings: &mut
     // The recipe decides how far out the blur is summed; other methods blur as the default does.
     let blurred = Blurred::new(look, Recipe::default())?;
     let scored = workers::each(hidden.len(), look.threads(), |at| {
-        let (input, hiding) = timed(|| look.view().into_normalised(with_hidden(look.planes(), &blurred.planes, &hidden[at])));
+        let (input, hiding) =
+            timed(|| look.view().into_normalised(with_hidden(look.planes(), &blurred.planes, &hidden[at])));
         let (score, scoring) = timed(|| look.explained_score(&input));
         steps.advance(1)?;
         Ok((score?, hiding, scoring))

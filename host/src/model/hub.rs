@@ -84,8 +84,7 @@ pub(super) enum Kind {
 impl Kind {
     fn of_config(config: &Value) -> Self {
         const ENDS: [&str; 2] = ["ForImageClassification", "ForImageClassificationWithTeacher"];
-        let mut architectures =
-            config["architectures"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let mut architectures = config["architectures"].as_array().into_iter().flatten().filter_map(Value::as_str);
         let classifies = architectures.any(|name| ENDS.iter().any(|end| name.ends_with(end)));
         if classifies { Self::Classifier } else { Self::DualEncoder }
     }

@@ -168,7 +168,9 @@ impl Model {
     #[cfg(not(feature = "hub"))]
     fn from_hub(name: &str, _: &ModelOptions) -> Option<Result<Model>> {
         let refusal = || -> anyhow::Result<Model> {
-            bail!("\"{name}\": this program was built without the feature \"hub\"; fetch the model's folder and give its path")
+            bail!(
+                "\"{name}\": this program was built without the feature \"hub\"; fetch the model's folder and give its path"
+            )
         };
         name.starts_with("hf:").then(|| refusal().kind(Error::Model))
     }

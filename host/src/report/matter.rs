@@ -27,7 +27,12 @@ pub(super) fn told(parts: &Parts) -> Vec<Told<'_>> {
     let share = |part: &Part| (evidence > 0.0).then(|| part.contribution / evidence);
     let numbered = parts.list.iter().enumerate();
     let mut told: Vec<Told<'_>> = numbered
-        .map(|(q, part)| Told { number: q + 1, part, share: share(part), place: place(&part.component.ossm, parts.size) })
+        .map(|(q, part)| Told {
+            number: q + 1,
+            part,
+            share: share(part),
+            place: place(&part.component.ossm, parts.size),
+        })
         .collect();
     told.sort_by(|a, b| b.part.contribution.total_cmp(&a.part.contribution));
     told

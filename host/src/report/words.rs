@@ -37,7 +37,9 @@ impl Answer<'_> {
             }
         };
         let parts = match &e.parts {
-            Some(parts) if parts.relative => "No place speaks for it; the map shows where the photo speaks least against it.".into(),
+            Some(parts) if parts.relative => {
+                "No place speaks for it; the map shows where the photo speaks least against it.".into()
+            }
             Some(parts) => sentence(&told(parts)),
             None => format!("The map of {} shows where that comes from.", e.request.method.name()),
         };
@@ -49,10 +51,16 @@ impl Answer<'_> {
         let (text, other) = (self.prompt.text(), versus);
         match value.value {
             difference if difference > 0.0 => {
-                format!("The model finds more of \"{text}\" than of \"{other}\" in this photo (by {}).", digits(difference))
+                format!(
+                    "The model finds more of \"{text}\" than of \"{other}\" in this photo (by {}).",
+                    digits(difference)
+                )
             }
             difference if difference < 0.0 => {
-                format!("The model finds more of \"{other}\" than of \"{text}\" in this photo (by {}).", digits(-difference))
+                format!(
+                    "The model finds more of \"{other}\" than of \"{text}\" in this photo (by {}).",
+                    digits(-difference)
+                )
             }
             _ => format!("The model finds as much of \"{text}\" as of \"{other}\" in this photo."),
         }
