@@ -262,7 +262,7 @@ fn refinement(look: &Look<'_>, request: &Request, timings: &mut Timings) -> Resu
 /// # Errors
 /// P or Q out of range, values that are not finite.
 pub fn decomposition(layers: Layers<'_>, recipe: Recipe, request: &Request) -> Result<Decomposition> {
-    let grid = Grid::new(layers, request.affinity)?;
+    let grid = Grid::new(layers, request.affinity, 1)?;
     parts::decompose(parts::channel_weights(layers.own)?, &grid, Rank::of(recipe, request))
 }
 
@@ -328,7 +328,7 @@ fn decomposed(
     let passes = if request.scales > 1 { "passes at both sizes, gradient" } else { "forward and gradient" };
     timings.add_network(passes, passing);
 
-    let grid = timings.measure("grid and affinity", || Grid::new(layers, request.affinity))?;
+    let grid = timings.measure("grid and affinity", || Grid::new(layers, request.affinity, look.threads()))?;
     let decomposition = timings.measure("decompose", || {
         parts::decompose(parts::channel_weights(layers.own)?, &grid, Rank::of(recipe, request))
     })?;
