@@ -23,6 +23,8 @@ mod eval;
 #[cfg(feature = "cli")]
 mod pool;
 #[cfg(feature = "cli")]
+mod report;
+#[cfg(feature = "cli")]
 mod schemas;
 #[cfg(all(feature = "cli", unix))]
 mod snapshots;
