@@ -34,7 +34,10 @@ fn no_text_becomes_markup() {
 #[test]
 fn the_page_is_self_contained() {
     let page = hostile_page();
-    assert!(page.contains("content=\"default-src &#x27;none&#x27;; img-src data:;") || page.contains("content=\"default-src 'none'; img-src data:;"));
+    assert!(
+        page.contains("content=\"default-src &#x27;none&#x27;; img-src data:;")
+            || page.contains("content=\"default-src 'none'; img-src data:;")
+    );
     for source in page.split(" src=\"").skip(1).chain(page.split("data-grey=\"").skip(1)) {
         assert!(source.starts_with("data:image/"), "{}", &source[..source.len().min(60)]);
     }

@@ -84,8 +84,7 @@ pub(super) enum Kind {
 impl Kind {
     fn of_config(config: &Value) -> Self {
         const ENDS: [&str; 2] = ["ForImageClassification", "ForImageClassificationWithTeacher"];
-        let mut architectures =
-            config["architectures"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let mut architectures = config["architectures"].as_array().into_iter().flatten().filter_map(Value::as_str);
         let classifies = architectures.any(|name| ENDS.iter().any(|end| name.ends_with(end)));
         if classifies { Self::Classifier } else { Self::DualEncoder }
     }
@@ -359,11 +358,15 @@ impl Folder {
         Manifest {
             schema: SCHEMA,
             name: self.name(),
-            description: format!("{} in Hugging Face's layout", self.kind()),
+            description: match &self.known {
+                Some(known) => format!("{} in Hugging Face's layout, {}", self.kind(), known.origin),
+                None => format!("{} in Hugging Face's layout", self.kind()),
+            },
             licence: "unknown".into(),
             image,
             text: None,
             classes: None,
+            knowledge: None,
             scores,
             explain: Explain { reported: String::new(), explained: String::new(), scales: 1, guide: None },
             notices: Vec::new(),
@@ -387,6 +390,7 @@ impl Folder {
             folder: Some(folder),
             has_manifest: false,
             pairs: Pairs::default(),
+            integers: None,
         })
     }
 }

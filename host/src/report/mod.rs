@@ -19,7 +19,7 @@ mod pictures;
 mod words;
 
 pub use json::ExplanationReport;
-pub use models::describe;
+pub use models::{describe, list};
 pub use words::{classes, ranking, timing_table};
 
 use crate::draw::Style;

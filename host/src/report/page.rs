@@ -1,6 +1,6 @@
 //! `report.html`: one file that a browser opens from the disk, with everything in it and nothing fetched.
 //!
-//! The page is a template (`page.html`) in which every text is escaped, a style sheet (`page.css`) and a script (`page.js`) without anything to build. Maps are
+//! The page is a template (`page.html`) in which every text is escaped (only the pictures, which are written here as base64, are not), a style sheet (`page.css`) and a script (`page.js`) without anything to build. Maps are
 //! grey pictures; the script colours them, so that its sliders can change opacity and threshold. A content security policy in the page forbids the browser to fetch anything.
 
 use super::Answer;

@@ -94,7 +94,8 @@ fn explain_writes_everything() {
     let inside = |region: &Value, at: usize| {
         let edge = |key: &str| region[key].as_u64().unwrap() as usize;
         let (y, x) = (at / 451, at % 451);
-        (edge("top")..edge("top") + edge("height")).contains(&y) && (edge("left")..edge("left") + edge("width")).contains(&x)
+        (edge("top")..edge("top") + edge("height")).contains(&y)
+            && (edge("left")..edge("left") + edge("width")).contains(&x)
     };
     for (at, value) in saliency.iter().enumerate() {
         assert!(*value < 0.5 || regions.iter().any(|region| inside(region, at)), "{at}");
@@ -106,18 +107,20 @@ fn explain_writes_everything() {
         assert!(image::open(out.join(name)).unwrap().width() > 451, "{name}");
     }
     let named: Vec<&str> = report["files"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
-    assert_eq!(named.iter().copied().collect::<std::collections::BTreeSet<_>>().into_iter().collect::<Vec<_>>(), names(&out));
-    let said =
-        said.prints(&[
-            "The model scores this photo",
-            "of what speaks for it",
-            "Check: hiding the brightest 20%",
-            "explained: posterior",
-            "#8",
-            "explanation.json",
-            "passes at both sizes",
-            "passes of the check",
-        ]);
+    assert_eq!(
+        named.iter().copied().collect::<std::collections::BTreeSet<_>>().into_iter().collect::<Vec<_>>(),
+        names(&out)
+    );
+    let said = said.prints(&[
+        "The model scores this photo",
+        "of what speaks for it",
+        "Check: hiding the brightest 20%",
+        "explained: posterior",
+        "#8",
+        "explanation.json",
+        "passes at both sizes",
+        "passes of the check",
+    ]);
     // Standard error is not a terminal here: no progress bar.
     assert_eq!(said.stderr, "");
 }
@@ -129,7 +132,8 @@ fn the_same_bits_on_any_number_of_threads() {
         let out = TempDir::new().unwrap();
         let given = ["--text", "a cat", "--threads", threads, "--recipe", "paper", "--arrays", "photo"];
         explain(&given).path("--out", out.path()).ok();
-        let bytes = ["saliency.npy", "ossms.npy", "overlay.png", "parts.png", "heatmap.png"].map(|file| fs::read(out.path().join(file)).unwrap());
+        let bytes = ["saliency.npy", "ossms.npy", "overlay.png", "parts.png", "heatmap.png"]
+            .map(|file| fs::read(out.path().join(file)).unwrap());
         (bytes, json(out.path().join("explanation.json"))["parts"].clone())
     };
     let one = files("1");
@@ -305,7 +309,8 @@ fn another_method_gives_one_map() {
 #[test]
 fn a_prompt_cannot_steer_the_terminal() {
     let prompt = "a cat\u{1b}[31m\u{9b}2J\u{202e}";
-    let steers = |text: &str| text.chars().any(|letter| (letter.is_control() && letter != '\n') || letter == '\u{202e}');
+    let steers =
+        |text: &str| text.chars().any(|letter| (letter.is_control() && letter != '\n') || letter == '\u{202e}');
     let place = TempDir::new().unwrap();
     let said = explain(&["--text", prompt, "--verbose"]).path("--out", place.path()).ok();
     assert!(!steers(&said.stdout) && !steers(&said.stderr), "{said}");

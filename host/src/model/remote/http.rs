@@ -153,7 +153,10 @@ impl Client {
             // What was there may have been the damaged part.
             return self.download(commit, file, state, partial, told);
         }
-        bail!("{url}: expected the hash {}, found {found}: what came is damaged, and was thrown away; try again", state.hash)
+        bail!(
+            "{url}: expected the hash {}, found {found}: what came is damaged, and was thrown away; try again",
+            state.hash
+        )
     }
 
     /// Fetches what a file lacks.
@@ -219,12 +222,7 @@ impl Client {
     }
 
     /// An answer, and the headers of those that sent on to it.
-    fn ask(
-        &self,
-        url: &str,
-        head: bool,
-        from: Option<u64>,
-    ) -> Result<(Response<Body>, Vec<header::HeaderMap>)> {
+    fn ask(&self, url: &str, head: bool, from: Option<u64>) -> Result<(Response<Body>, Vec<header::HeaderMap>)> {
         let (mut url, mut passed) = (url.to_owned(), Vec::new());
         for _ in 0..=MOST_REDIRECTS {
             let mut request = if head { self.agent.head(&url) } else { self.agent.get(&url) };
@@ -272,7 +270,9 @@ impl Client {
             (_, "GatedRepo") | (403, _) => bail!(
                 "hf:{name}: access to this model has to be granted, and {token}; ask for it on {endpoint}/{name}, then set HF_TOKEN to your token"
             ),
-            (_, "RevisionNotFound") => bail!("hf:{name}: expected {what}, found none; leave the revision out for the newest"),
+            (_, "RevisionNotFound") => {
+                bail!("hf:{name}: expected {what}, found none; leave the revision out for the newest")
+            }
             (_, "EntryNotFound") => bail!("hf:{name}: expected {what}, found none"),
             // The hub does not tell whether a model that one may not see is there.
             (401 | 404, _) => bail!(

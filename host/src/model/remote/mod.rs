@@ -80,9 +80,8 @@ impl Settings {
     fn of_environment() -> Result<Self> {
         let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         let text = |name: &str| variable(name).map(|value| value.to_string_lossy().trim().to_owned());
-        let flag = |name: &str| {
-            text(name).is_some_and(|value| ["1", "on", "yes", "true"].contains(&&*value.to_lowercase()))
-        };
+        let flag =
+            |name: &str| text(name).is_some_and(|value| ["1", "on", "yes", "true"].contains(&&*value.to_lowercase()));
         let home = || -> Option<PathBuf> {
             let user = || variable("HOME").or_else(|| variable("USERPROFILE")).map(PathBuf::from);
             let caches = variable("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| Some(user()?.join(".cache")));

@@ -87,9 +87,8 @@ fn backward(model: &TypedModel, node: &TypedNode, deconv: &Deconv) -> TractResul
         kernel: pair(&pool.kernel_shape),
         stride: [1, 1],
         dilation: [dilations[0], dilations[1]],
-        before: [0, 1].map(|axis| {
-            ((pool.kernel_shape[axis] - 1) * dilations[axis]) as isize - padding[axis].pad_before as isize
-        }),
+        before: [0, 1]
+            .map(|axis| ((pool.kernel_shape[axis] - 1) * dilations[axis]) as isize - padding[axis].pad_before as isize),
         spread: [strides[0], strides[1]],
     })
 }
@@ -168,7 +167,8 @@ impl EvalOp for Depthwise {
         let input = inputs.first().context("no input")?.try_as_plain_ram()?;
         let (kernel, bias) = (self.kernel.try_as_plain_ram()?, self.bias.try_as_plain_ram()?);
         let (kernel, bias) = (kernel.as_slice::<f32>()?, bias.as_slice::<f32>()?);
-        let [input_area, output_area] = [self.geometry.input, self.geometry.output].map(|[height, width]| height * width);
+        let [input_area, output_area] =
+            [self.geometry.input, self.geometry.output].map(|[height, width]| height * width);
         let mut output = Tensor::zero::<f32>(&self.shape)?;
         let taps = kernel.len() / bias.len();
         let group = self.multiplier;

@@ -106,8 +106,7 @@ impl Planes<'_> {
         let g = *self.geometry;
         let (pitch, phase) = (self.clear(ROWS), g.phase());
         let area = g.output[0] * g.output[1];
-        let columns: [usize; K] =
-            std::array::from_fn(|kx| (kx * g.dilation[1] % S) * phase + kx * g.dilation[1] / S);
+        let columns: [usize; K] = std::array::from_fn(|kx| (kx * g.dilation[1] % S) * phase + kx * g.dilation[1] / S);
         // Whether each tile is written whole.
         let whole = g.output[1] >= LANES && g.output[0] / g.dilation[0] >= ROWS;
         for at in 0..self.bias.len() {

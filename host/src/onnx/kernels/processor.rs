@@ -19,7 +19,10 @@ pub(super) fn is_fused() -> bool {
 
 /// Does the work with the widest instructions that the processor has.
 #[cfg(target_arch = "x86_64")]
-#[allow(unsafe_code, reason = "Rust has no safe call of a function that is compiled for more than the oldest processor")]
+#[allow(
+    unsafe_code,
+    reason = "Rust has no safe call of a function that is compiled for more than the oldest processor"
+)]
 pub(super) fn best(work: impl Work) {
     #[target_feature(enable = "avx2,fma,avx512f,avx512vl")]
     fn avx512(work: impl Work) {

@@ -49,7 +49,11 @@ pub fn inside(folder: &Path, location: &str) -> Result<PathBuf> {
     })?;
     let snapshots = folder.ancestors().find(|above| above.ends_with("snapshots"));
     let in_blobs = snapshots.and_then(Path::parent).is_some_and(|model| path.starts_with(model.join("blobs")));
-    ensure!(path.starts_with(&folder) || in_blobs, "{}: expected a file beside the network, found one elsewhere", path.display());
+    ensure!(
+        path.starts_with(&folder) || in_blobs,
+        "{}: expected a file beside the network, found one elsewhere",
+        path.display()
+    );
     Ok(path)
 }
 
