@@ -142,7 +142,7 @@ fn bad_annotations_are_counted_named_and_skipped() {
         line("chelsea.png", &["cat", "qzxvw", &empty]),
         line("README.md", &["cat"]),
         line("gone.png", &["cat"]),
-        line("chelsea-ossms.png", &[r#"{"category": "cat", "polygon": [0.5, 0.5, 0.51, 0.5, 0.51, 0.51]}"#]),
+        line("chelsea-parts.png", &[r#"{"category": "cat", "polygon": [0.5, 0.5, 0.51, 0.5, 0.51, 0.51]}"#]),
     ];
     let place = Place::new(&annotations.concat());
     let output = place.eval("out", &METHODS).exits_with(1).complains(&["4 skipped and named above"]);
