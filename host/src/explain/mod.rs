@@ -404,7 +404,7 @@ fn explained_parts(
 /// Grad-CAM's channel weights are the means of that gradient before it is upsampled.
 fn cam_of_grid(look: &Look<'_>, cam: cams::Cam, request: &Request) -> Result<Map> {
     let layers = look.layers(request.scales)?;
-    let grid = Grid::new(layers, request.affinity)?;
+    let grid = Grid::new(layers, request.affinity, look.threads())?;
     let (layer, channels, size) = (layers.own, layers.own.seen.activations.channels, grid.size);
     let own = layer.seen.activations.size;
     let gradients = if cam == cams::Cam::GradCam {
