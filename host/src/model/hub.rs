@@ -358,11 +358,15 @@ impl Folder {
         Manifest {
             schema: SCHEMA,
             name: self.name(),
-            description: format!("{} in Hugging Face's layout", self.kind()),
+            description: match &self.known {
+                Some(known) => format!("{} in Hugging Face's layout, {}", self.kind(), known.origin),
+                None => format!("{} in Hugging Face's layout", self.kind()),
+            },
             licence: "unknown".into(),
             image,
             text: None,
             classes: None,
+            knowledge: None,
             scores,
             explain: Explain { reported: String::new(), explained: String::new(), scales: 1, guide: None },
             notices: Vec::new(),

@@ -16,8 +16,8 @@ mod remote;
 pub use bundled::bundled_names;
 pub use known::{KNOWN, KnownModel};
 pub use manifest::{
-    ChannelOrder, ClassSide, Explain, Filter, ImageSide, LARGEST_SIDE, LONGEST_CONTEXT, Layer, Manifest, Notice,
-    SCHEMA, Score, ScoreKind, TextSide, TokenizerKind,
+    ChannelOrder, ClassSide, Explain, Filter, ImageSide, KnowledgeSide, LARGEST_SIDE, LONGEST_CONTEXT, Layer, Manifest,
+    Notice, SCHEMA, Score, ScoreKind, TextSide, TokenizerKind,
 };
 pub use options::{ModelOptions, Preprocessing};
 
