@@ -185,7 +185,9 @@ impl Softmax {
 
     pub(crate) fn run(&self, input: &[i8], output: &mut [i8]) -> Option<()> {
         let length = self.length.max(1);
-        for (from, to) in input.chunks_exact(length).zip(output.chunks_exact_mut(length)) {
+        let mut rows = output.chunks_exact_mut(length);
+        for from in input.chunks_exact(length) {
+            let to = rows.next()?;
             let largest = from.iter().copied().max().map_or(0, i32::from);
             let scaled = |x: i8| {
                 let below = i32::from(x) - largest;

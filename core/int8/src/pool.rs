@@ -130,7 +130,10 @@ impl Mean {
     pub(crate) fn run(&self, input: &[i8], output: &mut [i8]) -> Option<()> {
         let [_, count, inner] = self.shape;
         let inner = inner.max(1);
-        for (all, means) in input.chunks_exact((count * inner).max(1)).zip(output.chunks_exact_mut(inner)) {
+        // Chunks are not zipped: that divides by their length, where it is not known to be positive.
+        let mut outputs = output.chunks_exact_mut(inner);
+        for all in input.chunks_exact((count * inner).max(1)) {
+            let means = outputs.next()?;
             for (block, to) in means.chunks_mut(LANES).enumerate() {
                 let mut sums = [0i32; LANES];
                 for row in all.chunks_exact(inner) {

@@ -117,10 +117,10 @@ fn field<'f, T: TableRead<'f>>(table: &Table<'f>, at: usize, name: &'static str)
     table.access(at, "a table", name).map_err(|error| anyhow!("{name}: {}", error.error_kind))
 }
 
-fn list<'f, T: Copy>(table: &Table<'f>, at: usize, name: &'static str) -> Result<Vec<T>>
+fn list<'f, T>(table: &Table<'f>, at: usize, name: &'static str) -> Result<Vec<T>>
 where
     Vector<'f, T>: TableRead<'f>,
-    T: planus::VectorRead<'f>,
+    T: Copy + planus::VectorRead<'f>,
 {
     Ok(field::<Vector<T>>(table, at, name)?.map(|list| list.iter().collect()).unwrap_or_default())
 }
