@@ -3,7 +3,7 @@
 use super::image::TowerKey;
 use crate::Size;
 use crate::model::{ChannelOrder, Layer, Manifest, Model, Score, ScoreKind};
-use crate::onnx::gradient::append_gradient;
+use crate::onnx::gradient::{append_gradient, append_straight_gradient};
 use crate::onnx::inspect::{self, InspectOptions};
 use crate::onnx::places::Grid;
 use crate::onnx::quantised::{self, Form, Steps, Wanted};
@@ -36,6 +36,8 @@ pub(super) struct Plans {
     pub(super) see: Arc<TypedRunnableModel>,
     /// Picture, target -> outputs, layer, guide, gradient.
     pub(super) explain: Arc<TypedRunnableModel>,
+    /// The same for a gradient that passes the ends of integers' ranges, of a quantised network.
+    pub(super) straight: Option<Arc<TypedRunnableModel>>,
     pub(super) target_len: usize,
     pub(super) place: Place,
     pub(super) guide_place: Option<Place>,
@@ -158,10 +160,23 @@ impl Wiring {
         let value = append_score(&mut network, self.score.kind, scored, target)?;
         let gradient = append_gradient(&mut network, value, layer)?;
         network.outputs.push(gradient);
+        let saturates = quantised::saturates(&network);
+        if saturates {
+            let straight = append_straight_gradient(&mut network, value, layer)?;
+            network.outputs.push(straight);
+        }
         network.optimize()?;
-        let vectors = first_outputs(&network, self.outputs.len())?;
-        let see = first_outputs(&network, self.outputs.len() + 1 + usize::from(self.guide.is_some()))?;
-        Ok(Plans { vectors, see, explain: SimplePlan::new(network)?, target_len, steps, place, guide_place })
+        let seen = self.outputs.len() + 1 + usize::from(self.guide.is_some());
+        let picture_alone = |outputs: usize| first_outputs(&network, 1, outputs);
+        let (vectors, see) = (picture_alone(self.outputs.len())?, picture_alone(seen)?);
+        let explain = first_outputs(&network, 2, seen + 1)?;
+        let straight = saturates.then(|| -> TractResult<_> {
+            let mut network = network.clone();
+            network.outputs.remove(seen);
+            network.compact()?;
+            SimplePlan::new(network)
+        });
+        Ok(Plans { vectors, see, explain, straight: straight.transpose()?, target_len, steps, place, guide_place })
     }
 }
 
@@ -203,10 +218,10 @@ fn read(model: &Model, names: &[&str], Size { height, width }: Size) -> Result<(
     quantised::read_with_grids(model.file(&side.file)?, &wanted)
 }
 
-/// The same graph for its first outputs alone, from the picture alone. Constants are shared with the original.
-fn first_outputs(network: &TypedModel, outputs: usize) -> TractResult<Arc<TypedRunnableModel>> {
+/// The same graph for its first outputs alone, from its first inputs alone. Constants are shared with the original.
+fn first_outputs(network: &TypedModel, inputs: usize, outputs: usize) -> TractResult<Arc<TypedRunnableModel>> {
     let mut network = network.clone();
-    network.inputs.truncate(1);
+    network.inputs.truncate(inputs);
     network.outputs.truncate(outputs);
     network.compact()?;
     SimplePlan::new(network)

@@ -34,6 +34,7 @@ pub struct ImageTower {
     vectors: Arc<TypedRunnableModel>,
     see: Arc<TypedRunnableModel>,
     explain: Arc<TypedRunnableModel>,
+    straight: Option<Arc<TypedRunnableModel>>,
     target_len: usize,
     steps: Option<Steps>,
     place: Place,
@@ -123,6 +124,8 @@ pub struct Explained {
     pub seen: Seen,
     /// Derivative of the score with respect to each activation, in the order of [`Activations::values`].
     pub gradients: Vec<f32>,
+    /// Whether the gradient passes the ends of integers' ranges, because it is zero everywhere otherwise.
+    pub beyond_range: bool,
 }
 
 impl ImageVectors {
@@ -155,8 +158,10 @@ impl ImageTower {
                 wiring.origin
             ))
         });
-        let Plans { vectors, see, explain, target_len, steps, place, guide_place } = plans.kind(Error::Model)?;
-        Ok(Self { vectors, see, explain, target_len, steps, place, guide_place, wiring, passes: AtomicUsize::new(0) })
+        let Plans { vectors, see, explain, straight, target_len, steps, place, guide_place } =
+            plans.kind(Error::Model)?;
+        let passes = AtomicUsize::new(0);
+        Ok(Self { vectors, see, explain, straight, target_len, steps, place, guide_place, wiring, passes })
     }
 
     /// How many weight tensors a [`Shuffle`] of this tower can shuffle. Reads the network again.
@@ -243,11 +248,21 @@ impl ImageTower {
         ensure_finite(target).context("a text vector")?;
         let target = Tensor::from_shape(&[1, target.len()], target)?;
         let silent = target.try_as_plain_ram()?.as_slice::<f32>()?.iter().all(|value| *value == 0.0);
-        let mut values = self.run(&self.explain, tvec!(picture(image, self.size())?, target.into()))?;
-        let gradients = maps(self.layer(), values.pop().context("no gradient")?).0;
+        let inputs: TVec<TValue> = tvec!(picture(image, self.size())?, target.into());
+        let gradient = |values: &mut Vec<Vec<f32>>| -> anyhow::Result<Vec<f32>> {
+            Ok(maps(self.layer(), values.pop().context("no gradient")?).0)
+        };
+        let is_zero = |gradients: &[f32]| gradients.iter().all(|value| *value == 0.0);
+        let mut values = self.run(&self.explain, inputs.clone())?;
+        let mut gradients = gradient(&mut values)?;
+        let mut beyond_range = false;
         // With a target of zeros the gradient is zero by definition.
-        ensure!(silent || gradients.iter().any(|value| *value != 0.0), "{}", self.no_gradient());
-        Ok(Explained { seen: self.seen(values)?, gradients })
+        if let Some(straight) = self.straight.as_ref().filter(|_| !silent && is_zero(&gradients)) {
+            gradients = gradient(&mut self.run(straight, inputs)?)?;
+            beyond_range = true;
+        }
+        ensure!(silent || !is_zero(&gradients), "{}", self.no_gradient());
+        Ok(Explained { seen: self.seen(values)?, gradients, beyond_range })
     }
 
     /// What to say where the score does not depend on the layer's positions.

@@ -182,7 +182,7 @@ pub fn explain(look: &Look<'_>, request: &Request, names: &[Prompt], watch: &Wat
         layer: look.layer_info().filter(|_| request.method.needs_layer()),
         framing: look.framing(),
         input_size: look.size(),
-        warnings: [look.prompt().warnings(), look.view().warnings()].concat(),
+        warnings: look.prompt().warnings(),
         timings,
         parts: None,
         refinement,

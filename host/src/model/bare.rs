@@ -1,6 +1,6 @@
 //! A network without a manifest: what a manifest would say is found by looking into the file.
 
-use super::manifest::{ChannelOrder, ClassSide, Explain, Filter, ImageSide, Layer, Manifest, SCHEMA, Score, ScoreKind};
+use super::manifest::{ChannelOrder, ClassSide, Explain, ImageSide, Layer, Manifest, SCHEMA, Score, ScoreKind};
 use super::options::{ModelOptions, Preprocessing};
 use super::{Model, hub};
 use crate::hash::sha256_hex;
@@ -8,7 +8,7 @@ use crate::onnx::ends::{Answer, Squash};
 use crate::onnx::inspect::{self, FoundLayer, InspectOptions, Inspection};
 use crate::onnx::normal::{Picture, Reading, Scale};
 use crate::onnx::quantised::Pairs;
-use crate::photo::Fit;
+use crate::photo::{Filter, Fit};
 use anyhow::{Context, Result, ensure};
 use std::borrow::Cow;
 use std::path::Path;
@@ -34,9 +34,10 @@ pub(super) fn open(path: &Path, options: &ModelOptions) -> Result<Model> {
         Some(beside) if !given => Preprocessing { mean: beside.mean, std: beside.std, cut: 0 },
         _ => preprocessing(options, &found.picture)?,
     };
+    let filter = beside.as_ref().filter(|_| !given).map(|beside| beside.filter).unwrap_or_default();
     let channels = options.channels.or(beside.map(|beside| beside.channels)).unwrap_or_default();
     let image =
-        ImageSide { channels, readings: answer.readings(), ..image_side(&found, layer, prepared, sha256_hex(&onnx)) };
+        ImageSide { channels, filter, readings: answer.readings(), ..image_side(&found, layer, prepared, sha256_hex(&onnx)) };
     let guide = image.finer_layer().map(|layer| layer.name.clone());
     let reported = reported_name(answer.end.squash).into();
     let manifest = Manifest {

@@ -3,14 +3,14 @@
 use super::Model;
 use super::bare::{default_layer, image_side, read, scores};
 use super::manifest::{
-    ChannelOrder, ClassSide, Explain, Filter, ImageSide, Manifest, SCHEMA, Score, ScoreKind, TextSide, TokenizerKind,
+    ChannelOrder, ClassSide, Explain, ImageSide, Manifest, SCHEMA, Score, ScoreKind, TextSide, TokenizerKind,
 };
 use super::options::{ModelOptions, Preprocessing};
 use crate::Size;
 use crate::hash::sha256_hex;
 use crate::onnx::inspect::{self, InspectOptions, Inspection};
 use crate::onnx::quantised::Pairs;
-use crate::photo::Fit;
+use crate::photo::{Filter, Fit};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -103,16 +103,30 @@ impl Preparation {
         let normalised = flag("do_normalize", config["image_mean"].is_array());
         let (mean, std) =
             if normalised { (three("image_mean", 0.5), three("image_std", 0.5)) } else { ([0.0; 3], [1.0; 3]) };
-        let bilinear = config["resample"].as_u64() == Some(2);
+        let filter = config["resample"].as_u64().and_then(Filter::of_pillow).unwrap_or_else(|| usual_filter(config));
         Self {
             size,
             fit: if crop.is_none() && whole.is_some() { Fit::Stretch } else { Fit::Crop },
             margin,
-            filter: if bilinear { Filter::Bilinear } else { Filter::Bicubic },
+            filter,
             mean: mean.map(|level| level / factor),
             std: std.map(|level| level / factor),
             channels: if flag("do_flip_channel_order", false) { ChannelOrder::Bgr } else { ChannelOrder::Rgb },
         }
+    }
+}
+
+/// The filter of a `preprocessor_config.json` that names none: the default of its class in transformers.
+fn usual_filter(config: &Value) -> Filter {
+    const BILINEAR: [&str; 7] = ["ViT", "MobileNet", "MobileViT", "ConvNext", "Segformer", "Detr", "Yolos"];
+    let named = ["image_processor_type", "feature_extractor_type"].iter().find_map(|key| config[key].as_str());
+    let is = |family: &&str| named.is_some_and(|name| name.starts_with(family));
+    if is(&"EfficientNet") {
+        Filter::Nearest
+    } else if BILINEAR.iter().any(is) {
+        Filter::Bilinear
+    } else {
+        Filter::Bicubic
     }
 }
 

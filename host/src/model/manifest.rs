@@ -3,7 +3,7 @@
 use crate::error::Sorted as _;
 use crate::onnx::layout::LayerLayout;
 use crate::onnx::normal::Reading;
-use crate::photo::Fit;
+use crate::photo::{Filter, Fit};
 use crate::{Error, Size};
 use anyhow::{Context, Result, anyhow, ensure};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -100,16 +100,6 @@ pub enum ChannelOrder {
     Rgb,
     /// Blue, green, red, as OpenCV has them.
     Bgr,
-}
-
-/// A resampling filter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Filter {
-    /// Cubic convolution.
-    Bicubic,
-    /// A straight line between neighbours.
-    Bilinear,
 }
 
 /// An inner tensor of the image tower: maps of height/stride x width/stride positions.

@@ -12,7 +12,7 @@ mod options;
 
 pub use bundled::bundled_names;
 pub use manifest::{
-    ChannelOrder, ClassSide, Explain, Filter, ImageSide, LARGEST_SIDE, LONGEST_CONTEXT, Layer, Manifest, Notice,
+    ChannelOrder, ClassSide, Explain, ImageSide, LARGEST_SIDE, LONGEST_CONTEXT, Layer, Manifest, Notice,
     SCHEMA, Score, ScoreKind, TextSide, TokenizerKind,
 };
 pub use options::{ModelOptions, Preprocessing};

@@ -5,6 +5,7 @@
 mod blur;
 mod bmp;
 mod decode;
+mod filter;
 mod framing;
 mod gif;
 mod ico;
@@ -17,6 +18,7 @@ mod resize;
 
 pub use blur::blur;
 pub use decode::{MAX_FILE_BYTES, MAX_PIXELS, MAX_SIDE};
+pub use filter::Filter;
 pub use framing::{Fit, Framing};
 pub use placement::Placement;
 pub use planes::Planes;
