@@ -2,14 +2,15 @@
 
 use super::headings::{ADVANCED, METHOD, OUTPUT, WHAT};
 use super::output::{QuietArgs, print, print_json, usage, wrote};
+use super::place::PlaceArgs;
 use super::request::RequestArgs;
 use super::values::MethodArg;
 use anyhow::Result;
 use clap::Args;
 use clap::error::ErrorKind;
-use decomcam::report::{Answer, timing_table};
+use decomcam::report::{Alike, Answer, timing_table};
 use decomcam::timings::Timings;
-use decomcam::{Photo, files};
+use decomcam::{Options, Photo, Session, files};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -26,6 +27,10 @@ Examples:
       The map of another method.
   decomcam explain photo.jpg -m resnet50.onnx --labels labels.txt
       Why the class that a classifier predicts? With --class tabby: why that class?
+  decomcam explain photo.jpg --like other.jpg
+      What makes the two photos alike? Writes explanation/alike.png and the rest.
+  decomcam explain street.jpg -m yolov8n.onnx --class 0 --box 2
+      Why the second best box of that class? Of a segmentation: --at ROW,COLUMN or --within MASK.
   decomcam explain photo.jpg -t \"a cat\" -o - | jq .parts
       The numbers alone, as JSON.";
 
@@ -52,6 +57,9 @@ pub struct ExplainArgs {
     /// The explanation that is asked for.
     #[command(flatten)]
     pub request: RequestArgs,
+    /// The place that is asked about.
+    #[command(flatten)]
+    pub place: PlaceArgs,
     /// Number of random masks that --method rise draws [default: 1000]
     #[arg(long, value_name = "N", help_heading = ADVANCED, hide_short_help = true, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     pub rise_masks: Option<usize>,
@@ -74,8 +82,11 @@ pub fn run(args: &ExplainArgs) -> Result<()> {
     }
     let mut timings = Timings::default();
     let photo = timings.measure("read photo", || Photo::open(&args.photo))?;
-    let session = args.request.open(options.method, args.quiet.quiet)?;
-    let prompt = args.request.prompt(&session, &photo, &options)?;
+    let session = args.request.open_for(options.method, args.place.like.is_some(), args.quiet.quiet)?;
+    if let Some(other) = &args.place.like {
+        return alike(args, &session, &options, [&photo, &Photo::open(other)?]);
+    }
+    let prompt = args.request.prompt_at(&session, &photo, &options, &args.place)?;
     let explanation = session.explain(&photo, &prompt, &options)?;
     timings.append(&session.loading());
     timings.append(&explanation.timings);
@@ -94,6 +105,46 @@ pub fn run(args: &ExplainArgs) -> Result<()> {
     if args.timings {
         let mut timings = timings.clone();
         timings.add("draw and write", start.elapsed());
+        text += "\n";
+        text += &timing_table(&timings);
+    }
+    print(&text)
+}
+
+/// Explains what makes two photos alike, in each of them: the first one's files as ever, the second one's in the directory `like`, and both side by side.
+fn alike(args: &ExplainArgs, session: &Session, options: &Options, photos: [&Photo; 2]) -> Result<()> {
+    let score = args.request.tuning.score.as_deref();
+    let explained = |photo: &Photo, other: &Photo| -> Result<_> {
+        let prompt = session.prompt_like(other, score, options)?.side(args.place.side());
+        let explanation = session.explain(photo, &prompt, options)?;
+        Ok((prompt, explanation))
+    };
+    let [photo, other] = photos;
+    let ((prompt, first), (other_prompt, second)) = (explained(photo, other)?, explained(other, photo)?);
+    let mut timings = session.loading();
+    timings.append(&first.timings);
+    let model = session.model();
+    let first = Answer { model, photo, prompt: &prompt, explanation: &first, timings: &timings };
+    let second = Answer {
+        model,
+        photo: other,
+        prompt: &other_prompt,
+        explanation: &second,
+        timings: &second.timings,
+    };
+    if args.out == Path::new("-") {
+        return print_json(&[first.report(), second.report()]);
+    }
+    let within = args.out.join("like");
+    files::prepare_directory(&within)?;
+    let mut files = first.write(&args.out)?;
+    files.extend(second.write(&within)?);
+    files.extend(Alike { first, second }.write(&args.out)?);
+    if args.quiet.quiet {
+        return Ok(());
+    }
+    let mut text = first.summary() + "\n" + &second.summary() + "\n" + &wrote(&files);
+    if args.timings {
         text += "\n";
         text += &timing_table(&timings);
     }

@@ -36,6 +36,7 @@ pub struct ImageTower {
     explain: Arc<TypedRunnableModel>,
     straight: Option<Arc<TypedRunnableModel>>,
     target_len: usize,
+    shapes: Vec<Vec<usize>>,
     steps: Option<Steps>,
     place: Place,
     guide_place: Option<Place>,
@@ -53,6 +54,7 @@ impl std::fmt::Debug for ImageTower {
 pub struct Scorer {
     plan: Arc<TypedRunnableModel>,
     outputs: Vec<String>,
+    shapes: Vec<Vec<usize>>,
     size: Size,
     origin: String,
     passes: AtomicUsize,
@@ -76,7 +78,8 @@ impl Scorer {
         let plan = contained(|| outputs_alone(model, &outputs, size)).with_context(|| {
             format!("{origin}: expected an ONNX image tower as its manifest describes it; fetch the model again, or correct it")
         });
-        Ok(Self { plan: plan.kind(Error::Model)?, outputs, size, origin, passes: AtomicUsize::new(0) })
+        let (plan, shapes) = plan.kind(Error::Model)?;
+        Ok(Self { plan, outputs, shapes, size, origin, passes: AtomicUsize::new(0) })
     }
 
     /// The vectors of a picture, as [`ImageTower::vectors`].
@@ -92,6 +95,11 @@ impl Scorer {
     /// Size of the input, in pixels.
     pub fn size(&self) -> Size {
         self.size
+    }
+
+    /// Lengths of an output's axes in the network; its numbers are in [`ImageVectors`] in that order.
+    pub fn shape(&self, output: &str) -> Option<&[usize]> {
+        shape(&self.outputs, &self.shapes, output)
     }
 
     /// How often the network was run.
@@ -158,10 +166,10 @@ impl ImageTower {
                 wiring.origin
             ))
         });
-        let Plans { vectors, see, explain, straight, target_len, steps, place, guide_place } =
+        let Plans { vectors, see, explain, straight, target_len, shapes, steps, place, guide_place } =
             plans.kind(Error::Model)?;
         let passes = AtomicUsize::new(0);
-        Ok(Self { vectors, see, explain, straight, target_len, steps, place, guide_place, wiring, passes })
+        Ok(Self { vectors, see, explain, straight, target_len, shapes, steps, place, guide_place, wiring, passes })
     }
 
     /// How many weight tensors a [`Shuffle`] of this tower can shuffle. Reads the network again.
@@ -199,6 +207,11 @@ impl ImageTower {
     /// Size of the input, in pixels.
     pub fn size(&self) -> Size {
         self.wiring.key.size
+    }
+
+    /// Lengths of an output's axes in the network; its numbers are in [`ImageVectors`] in that order.
+    pub fn shape(&self, output: &str) -> Option<&[usize]> {
+        shape(&self.wiring.outputs, &self.shapes, output)
     }
 
     /// How often the network was run.
@@ -296,6 +309,11 @@ impl ImageTower {
         self.passes.fetch_add(1, Ordering::Relaxed);
         run(plan, inputs, &self.wiring.origin)
     }
+}
+
+fn shape<'s>(outputs: &[String], shapes: &'s [Vec<usize>], output: &str) -> Option<&'s [usize]> {
+    let at = outputs.iter().position(|name| name == output)?;
+    shapes.get(at).map(Vec::as_slice)
 }
 
 /// A layer's tensor as maps.

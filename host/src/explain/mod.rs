@@ -117,7 +117,7 @@ pub struct Explanation {
 impl Explanation {
     /// The maps on the photo.
     pub fn placement(&self, photo: &Photo) -> Placement {
-        Placement::new(self.map.size, self.framing, photo.size())
+        Placement::new(self.map.size, self.framing, photo.size()).upsampled_by(self.request.upsampling)
     }
 
     /// A part's map, of the grid's size, as it goes into the saliency map: refined, if the map is.

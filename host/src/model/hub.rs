@@ -1,7 +1,7 @@
 //! Folders as Hugging Face's hub has them: `config.json`, `preprocessor_config.json`, `tokenizer.json` and networks in `onnx/`. What a manifest would say is read from there.
 
 use super::Model;
-use super::bare::{default_layer, image_side, read, scores};
+use super::bare::{NOTHING, default_layer, image_side, places, read, scores};
 use super::manifest::{
     ChannelOrder, ClassSide, Explain, ImageSide, Manifest, SCHEMA, Score, ScoreKind, TextSide, TokenizerKind,
 };
@@ -29,6 +29,10 @@ const PRECISIONS: [(&str, &str); 9] = [
     ("q4f16", "_q4f16"),
     ("bnb4", "_bnb4"),
 ];
+
+/// How names of architectures end whose networks score classes.
+const TASKS_WITH_CLASSES: [&str; 4] =
+    ["ForImageClassification", "ForImageClassificationWithTeacher", "ForSemanticSegmentation", "ForObjectDetection"];
 
 /// Text vectors of CLIP are compared with this factor, if the folder does not say another one.
 const CLIP_SCALE: f32 = 100.0;
@@ -164,7 +168,7 @@ impl Folder {
         let named = architectures.into_iter().flatten().filter_map(Value::as_str);
         named
             .into_iter()
-            .any(|name| name.ends_with("ForImageClassification") || name.ends_with("ForImageClassificationWithTeacher"))
+            .any(|name| TASKS_WITH_CLASSES.iter().any(|task| name.ends_with(task)))
     }
 
     fn name(&self) -> String {
@@ -239,8 +243,11 @@ impl Folder {
         let classes = labels.as_ref().map(Vec::len);
         let found = self.look(&onnx, options, None, classes).with_context(|| path.display().to_string())?;
         let answer = found.class_answer(None, classes).with_context(|| path.display().to_string())?;
-        let count = answer.classes().context("expected an output of 1 x classes")?;
-        let labels = labels.unwrap_or_else(|| (0..count).map(|class| class.to_string()).collect());
+        let count = answer.classes_read().context("expected an output of 1 x classes")?;
+        let mut labels = labels.unwrap_or_else(|| (0..count).map(|class| class.to_string()).collect());
+        if answer.boxes.is_some() && labels.len() + 1 == count {
+            labels.push(NOTHING.to_owned());
+        }
         ensure!(
             labels.len() == count,
             "{}: expected {count} names in id2label, found {}",
@@ -249,11 +256,13 @@ impl Folder {
         );
         let labels = labels.iter().map(|label| label.replace('\n', " ") + "\n").collect::<String>().into_bytes();
         let image = self.image_side(&found, options, &onnx, file.clone())?;
-        let scores = scores(answer);
-        let reported = scores.last().map(|score| score.name.clone()).unwrap_or_default();
+        let image = ImageSide { readings: answer.readings(), places: places(answer), ..image };
+        let scores = scores(answer, options.alike);
+        let explained = scores[0].name.clone();
+        let reported = scores.iter().rev().find(|score| score.text == "class").map(|score| score.name.clone()).unwrap_or_default();
         let manifest = Manifest {
             classes: Some(ClassSide { labels: "labels.txt".into(), labels_sha256: sha256_hex(&labels) }),
-            explain: Explain { reported, explained: "logit".into(), scales: 1, guide: guide_of(&image) },
+            explain: Explain { reported, explained, scales: 1, guide: guide_of(&image) },
             ..self.manifest(image, scores)
         };
         self.model(manifest, vec![(file, onnx), ("labels.txt".to_owned(), labels)])

@@ -85,11 +85,35 @@ pub struct ImageSide {
     /// Outputs that are read as one number for each class, of a segmentation or a detector: scores name these by [`Reading::name_of`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub readings: Vec<(String, Reading)>,
+    /// Of a segmentation or a detector: the tensors that hold the numbers of every place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub places: Option<Places>,
     /// Layer that is explained unless another is asked for.
     pub default_layer: String,
     /// Inner tensors that can be explained.
     pub layers: Vec<Layer>,
 }
+
+/// Where a segmentation or a detector has its numbers: a number for each class at many places.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Places {
+    /// How the tensors are laid out.
+    pub reading: Reading,
+    /// The tensor that is explained.
+    pub explained: String,
+    /// The tensor that is reported, of the same shape.
+    pub reported: String,
+    /// Of a detector, the tensor of boxes x 4 if the boxes are not beside the numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boxes: Option<String>,
+}
+
+/// [`Score::text`] of scores that are asked at one place of a picture.
+pub const AT_A_PLACE: &str = "place";
+
+/// [`Score::text`] of scores that compare two pictures.
+pub const OF_A_PICTURE: &str = "picture";
 
 /// The order of a picture's channels.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]

@@ -12,10 +12,11 @@ mod options;
 
 pub use bundled::bundled_names;
 pub use manifest::{
-    ChannelOrder, ClassSide, Explain, ImageSide, LARGEST_SIDE, LONGEST_CONTEXT, Layer, Manifest, Notice,
-    SCHEMA, Score, ScoreKind, TextSide, TokenizerKind,
+    AT_A_PLACE, ChannelOrder, ClassSide, Explain, ImageSide, LARGEST_SIDE, LONGEST_CONTEXT, Layer, Manifest, Notice,
+    OF_A_PICTURE, Places, SCHEMA, Score, ScoreKind, TextSide, TokenizerKind,
 };
 pub use options::{ModelOptions, Preprocessing};
+pub use crate::onnx::normal::Reading;
 
 use crate::error::Sorted as _;
 use crate::hash::sha256_hex;

@@ -35,6 +35,9 @@ pub struct End {
     pub explained: String,
     /// What lies between the two, if it makes probabilities.
     pub squash: Option<Squash>,
+    /// What the last matrix turns into the explained tensor: the features of a classifier.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub features: Option<String>,
 }
 
 impl End {
@@ -42,7 +45,7 @@ impl End {
     pub fn of(graph: &pb::GraphProto, output: &str) -> Self {
         let producers: HashMap<&str, &pb::NodeProto> =
             graph.node.iter().flat_map(|node| node.output.iter().map(move |name| (name.as_str(), node))).collect();
-        let mut end = Self { output: output.into(), reported: output.into(), explained: output.into(), squash: None };
+        let mut end = Self { output: output.into(), reported: output.into(), explained: output.into(), squash: None, features: None };
         let mut at = output;
         for _ in 0..FARTHEST {
             let Some(node) = producers.get(at) else { break };
@@ -69,8 +72,29 @@ impl End {
                 _ => break,
             }
         }
+        end.features = features(&end.explained, &producers);
         end
     }
+}
+
+/// What the matrix before a tensor multiplies, if there is one with nothing but a bias and changes of shape behind it.
+fn features(tensor: &str, producers: &HashMap<&str, &pb::NodeProto>) -> Option<String> {
+    let mut at = tensor;
+    for _ in 0..FARTHEST {
+        let node = producers.get(at)?;
+        match node.op_type.as_str() {
+            "Gemm" | "MatMul" => return node.input.first().cloned(),
+            "Identity" | "Cast" | "Dropout" | "Reshape" | "Squeeze" | "Unsqueeze" | "Flatten" | "QuantizeLinear"
+            | "DequantizeLinear" | "Clip" => at = node.input.first()?,
+            // Of a sum, the side that is computed by a matrix.
+            "Add" => {
+                let is_made = |input: &&String| producers.get(input.as_str()).is_some_and(|node| node.op_type == "MatMul");
+                at = node.input.iter().find(is_made)?;
+            }
+            _ => return None,
+        }
+    }
+    None
 }
 
 /// An output that may score classes.
@@ -84,6 +108,12 @@ pub struct Answer {
     /// How it is read, if it has a number for each class at many places.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reading: Option<Reading>,
+    /// Of a detector whose boxes are another output: that output.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub boxes: Option<String>,
+    /// The vector that stands for the picture: the output itself if it is an embedding, else the features that classes are told apart by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub embedding: Option<String>,
 }
 
 impl Answer {
@@ -132,7 +162,7 @@ impl Answer {
     }
 
     /// Places of boxes, four numbers each.
-    fn is_places(&self) -> bool {
+    pub fn is_places(&self) -> bool {
         self.shape.len() == 3 && self.shape[2] == Some(4) || self.is_called(&["box"])
     }
 
@@ -141,7 +171,8 @@ impl Answer {
         words.iter().any(|word| names.iter().any(|name| name.contains(word)))
     }
 
-    fn is_embedding(&self) -> bool {
+    /// Whether it is a vector that stands for the picture, not a row of scores.
+    pub fn is_embedding(&self) -> bool {
         self.is_called(&["embed", "pooler", "hidden_state", "feature", "latent"])
     }
 }

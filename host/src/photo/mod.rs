@@ -20,7 +20,7 @@ pub use blur::blur;
 pub use decode::{MAX_FILE_BYTES, MAX_PIXELS, MAX_SIDE};
 pub use filter::Filter;
 pub use framing::{Fit, Framing};
-pub use placement::Placement;
+pub use placement::{Placement, Upsampling};
 pub use planes::Planes;
 pub use rect::Rect;
 pub(crate) use resize::resize_whole;

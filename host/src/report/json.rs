@@ -5,7 +5,7 @@ use crate::explain::{Integrate, Name, Parts};
 use crate::methods::sign_name;
 use crate::photo::Rect;
 use crate::program::{PROGRAM, SCHEMA_VERSION};
-use crate::score::Scores;
+use crate::score::{Likeness, Scores, Side, Spot};
 use crate::timings::Stage;
 use serde::Serialize;
 
@@ -19,6 +19,11 @@ pub struct ExplanationReport {
     photo: PhotoReport,
     text: String,
     versus: Option<String>,
+    side: Side,
+    /// The place that was asked about, if it was one.
+    place: Option<Spot>,
+    /// The photo that this one was compared with, if it was.
+    like: Option<Likeness>,
     scores: Scores,
     map: MapReport,
     /// None for methods that give no parts.
@@ -55,6 +60,8 @@ struct PhotoReport {
 struct MapReport {
     height: usize,
     width: usize,
+    /// How it was upsampled to the photo.
+    upsampling: &'static str,
     /// The guide layer that refined the map, if one did.
     refined_by: Option<String>,
 }
@@ -140,10 +147,14 @@ impl Answer<'_> {
             },
             text: self.prompt.text().into(),
             versus: self.prompt.versus().map(Into::into),
+            side: self.prompt.asked_side(),
+            place: self.prompt.spot().cloned(),
+            like: self.prompt.likeness().cloned(),
             scores: e.scores.clone(),
             map: MapReport {
                 height: e.map.size.height,
                 width: e.map.size.width,
+                upsampling: e.request.upsampling.name(),
                 refined_by: e.request.guide.clone().filter(|_| e.refinement.is_some()),
             },
             decomposition: e.parts.as_ref().map(|parts| self.decomposition(parts)),

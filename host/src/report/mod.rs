@@ -1,11 +1,13 @@
 //! An explanation as people read it: words, JSON, arrays and pictures.
 
 pub mod bench;
+mod alike;
 mod json;
 mod models;
 mod sheet;
 mod words;
 
+pub use alike::Alike;
 pub use json::ExplanationReport;
 pub use models::describe;
 pub use words::{ranking, timing_table};
@@ -19,6 +21,8 @@ use crate::photo::Photo;
 use crate::score::Prompt;
 use crate::timings::Timings;
 use crate::{Result, Size};
+use image::RgbImage;
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 /// One explanation, with everything that it was made from.
@@ -43,7 +47,7 @@ impl Answer<'_> {
     /// # Errors
     /// A directory that cannot be written to; no file appears then.
     pub fn write(&self, directory: &Path) -> Result<Vec<PathBuf>> {
-        let photo = &self.photo.pixels;
+        let photo = &*self.picture();
         let size = self.photo.size();
         let placement = self.explanation.placement(self.photo);
         let saliency = self.explanation.saliency(self.photo)?;
@@ -71,6 +75,12 @@ impl Answer<'_> {
         let report = self.report();
         files.add("explanation.json", |out| files::write_json(out, &report))?;
         files.publish()
+    }
+
+    /// The photo, with the rectangle that was asked about.
+    fn picture(&self) -> Cow<'_, RgbImage> {
+        let rect = self.prompt.spot().and_then(|spot| spot.rect());
+        rect.map_or(Cow::Borrowed(&self.photo.pixels), |rect| Cow::Owned(draw::marked(&self.photo.pixels, rect)))
     }
 
     /// A map of every part on the photo: parts x height x width.

@@ -9,7 +9,7 @@ use image::RgbImage;
 
 impl Answer<'_> {
     pub(super) fn sheet(&self, parts: &Parts, ossms: &[Vec<f32>], placement: &Placement) -> Result<RgbImage> {
-        let photo = &self.photo.pixels;
+        let photo = &*self.picture();
         let tile = placement.on_copy(draw::tile_size(self.photo.size()));
         let saliency = tile.saliency(&self.explanation.map.values)?;
         let rectified = |ossm: &Vec<f32>| -> Result<Vec<f32>> {
@@ -24,7 +24,7 @@ impl Answer<'_> {
             photo,
             seen: placement.seen(),
             title: &self.prompt.headline(),
-            subtitle: vec![self.score_line(), self.method_line()],
+            subtitle: self.head_lines(),
             saliency: Tile {
                 map: &saliency,
                 lines: vec!["Saliency".into(), "weighted sum of the parts".into()],

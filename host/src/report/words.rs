@@ -5,7 +5,7 @@ use super::json::{StageReport, baseline_of};
 use crate::Size;
 use crate::explain::Parts;
 use crate::methods::sign_name;
-use crate::score::{Ranked, Scores};
+use crate::score::{Ranked, Scores, Spot};
 use crate::timings::Timings;
 use std::fmt::Write as _;
 
@@ -13,7 +13,7 @@ impl Answer<'_> {
     /// The scores, the parts and the warnings.
     pub fn summary(&self) -> String {
         let mut text =
-            format!("{}: {}\n{}\n{}\n", self.photo.name, self.prompt.headline(), self.score_line(), self.method_line());
+            format!("{}: {}\n{}\n", self.photo.name, self.prompt.headline(), self.head_lines().join("\n"));
         if let Some(parts) = &self.explanation.parts {
             text += &self.part_table(parts);
         }
@@ -43,6 +43,12 @@ impl Answer<'_> {
             );
         }
         text
+    }
+
+    /// The scores, the place that was asked about, the method.
+    pub(super) fn head_lines(&self) -> Vec<String> {
+        let place = self.prompt.spot().and_then(Spot::line);
+        [Some(self.score_line()), place, Some(self.method_line())].into_iter().flatten().collect()
     }
 
     /// Both scores in one line.
