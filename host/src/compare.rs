@@ -210,8 +210,12 @@ impl Comparison {
 
     fn picture(&self, photo: &Photo) -> Result<RgbImage> {
         let tile = draw::tile_size(photo.size());
-        let on_tile =
-            |map: &Map| Placement::new(map.size, self.framing, photo.size()).upsampled_by(self.upsampled_by).on_copy(tile).saliency(&map.values);
+        let on_tile = |map: &Map| {
+            Placement::new(map.size, self.framing, photo.size())
+                .upsampled_by(self.upsampled_by)
+                .on_copy(tile)
+                .saliency(&map.values)
+        };
         let drawn: Vec<Vec<f32>> = self.maps.iter().map(on_tile).collect::<Result<_>>()?;
         let mut tiles = self.methods.iter().zip(&drawn).map(|(row, map)| row.tile(map));
         let Scores { reported, explained } = &self.scores;

@@ -2,6 +2,7 @@
 //! and only once.
 
 use crate::encoders::head::Head;
+use crate::encoders::image::ImageVectors;
 use crate::encoders::image::{ImageTower, Scorer, TowerKey};
 use crate::encoders::text::TextTower;
 use crate::error::Sorted as _;
@@ -13,7 +14,6 @@ use crate::photo::{Fit, Photo};
 use crate::progress::{Progress, Watch};
 use crate::score::place::Seen;
 use crate::score::{self, Place, Prompt, Question, Ranked, Sight};
-use crate::encoders::image::ImageVectors;
 use crate::timings::Timings;
 use crate::{Error, Result, Size, workers};
 use anyhow::{Context as _, anyhow};
@@ -249,13 +249,7 @@ impl Session {
     ///
     /// # Errors
     /// No such class or place, a network that has one number for each class alone, and a network that fails.
-    pub fn prompt_at(
-        &self,
-        photo: &Photo,
-        question: Question<'_>,
-        place: &Place,
-        options: &Options,
-    ) -> Result<Prompt> {
+    pub fn prompt_at(&self, photo: &Photo, question: Question<'_>, place: &Place, options: &Options) -> Result<Prompt> {
         let manifest = &self.model.manifest;
         let places = manifest.image.places.as_ref().with_context(|| {
             format!(
@@ -267,8 +261,7 @@ impl Session {
         let score = manifest.scores.iter().find(|score| score.image == places.explained);
         let score = score.map_or(&manifest.explain.explained, |score| &score.name);
         let (towers, vectors) = self.seen(photo, options, score, "find the place")?;
-        let sight =
-            Sight { framing: self.view.framing(photo.size()), input: self.view.size(), photo: photo.size() };
+        let sight = Sight { framing: self.view.framing(photo.size()), input: self.view.size(), photo: photo.size() };
         let shape = |output: &str| towers.own.shape(output).map(<[usize]>::to_vec);
         let text = self.text.get(&(), || self.timed("load text tower", || TextTower::load(&self.model)))?;
         Prompt::at(manifest, &text, question, place, &Seen { places, vectors: &vectors, shape: &shape, sight })

@@ -125,13 +125,7 @@ fn alike(args: &ExplainArgs, session: &Session, options: &Options, photos: [&Pho
     timings.append(&first.timings);
     let model = session.model();
     let first = Answer { model, photo, prompt: &prompt, explanation: &first, timings: &timings };
-    let second = Answer {
-        model,
-        photo: other,
-        prompt: &other_prompt,
-        explanation: &second,
-        timings: &second.timings,
-    };
+    let second = Answer { model, photo: other, prompt: &other_prompt, explanation: &second, timings: &second.timings };
     if args.out == Path::new("-") {
         return print_json(&[first.report(), second.report()]);
     }

@@ -64,7 +64,9 @@ impl PlaceArgs {
                 None => {
                     return Err(usage(
                         ErrorKind::InvalidValue,
-                        &format!("--within: expected the file of a mask, or top,left,height,width in pixels such as 20,40,100,80; found \"{within}\""),
+                        &format!(
+                            "--within: expected the file of a mask, or top,left,height,width in pixels such as 20,40,100,80; found \"{within}\""
+                        ),
                     ));
                 }
             };

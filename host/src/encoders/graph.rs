@@ -177,7 +177,17 @@ impl Wiring {
             network.compact()?;
             SimplePlan::new(network)
         });
-        Ok(Plans { vectors, see, explain, straight: straight.transpose()?, target_len, shapes, steps, place, guide_place })
+        Ok(Plans {
+            vectors,
+            see,
+            explain,
+            straight: straight.transpose()?,
+            target_len,
+            shapes,
+            steps,
+            place,
+            guide_place,
+        })
     }
 }
 

@@ -88,6 +88,9 @@ pub struct Parts {
     pub layer: Arc<Explained>,
 }
 
+/// From this cosine on two photos are the same to a network.
+const SAME: f32 = 1.0 - 1e-5;
+
 /// Why a photo got its score.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -187,6 +190,11 @@ pub fn explain(look: &Look<'_>, request: &Request, names: &[Prompt], watch: &Wat
         parts: None,
         refinement,
     };
+    if look.prompt().likeness().is_some() && explanation.scores.explained.value.abs() > SAME {
+        explanation.warnings.push(
+            "the two photos are the same to the network, so the gradient of their cosine is nothing but rounding, and the map says nothing".into(),
+        );
+    }
     let layer = layer.map(Arc::clone);
     explanation.parts = parts;
     let found = warnings::of(&explanation, layer.as_deref());

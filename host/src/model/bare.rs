@@ -44,8 +44,13 @@ pub(super) fn open(path: &Path, options: &ModelOptions) -> Result<Model> {
     };
     let filter = beside.as_ref().filter(|_| !given).map(|beside| beside.filter).unwrap_or_default();
     let channels = options.channels.or(beside.map(|beside| beside.channels)).unwrap_or_default();
-    let image =
-        ImageSide { channels, filter, readings: answer.readings(), places: places(answer), ..image_side(&found, layer, prepared, sha256_hex(&onnx)) };
+    let image = ImageSide {
+        channels,
+        filter,
+        readings: answer.readings(),
+        places: places(answer),
+        ..image_side(&found, layer, prepared, sha256_hex(&onnx))
+    };
     let guide = image.finer_layer().map(|layer| layer.name.clone());
     let scores = scores(answer, options.alike);
     let explained = scores[0].name.clone();

@@ -166,9 +166,7 @@ impl Folder {
     fn is_classifier(&self) -> bool {
         let architectures = self.config["architectures"].as_array();
         let named = architectures.into_iter().flatten().filter_map(Value::as_str);
-        named
-            .into_iter()
-            .any(|name| TASKS_WITH_CLASSES.iter().any(|task| name.ends_with(task)))
+        named.into_iter().any(|name| TASKS_WITH_CLASSES.iter().any(|task| name.ends_with(task)))
     }
 
     fn name(&self) -> String {
@@ -259,7 +257,8 @@ impl Folder {
         let image = ImageSide { readings: answer.readings(), places: places(answer), ..image };
         let scores = scores(answer, options.alike);
         let explained = scores[0].name.clone();
-        let reported = scores.iter().rev().find(|score| score.text == "class").map(|score| score.name.clone()).unwrap_or_default();
+        let reported =
+            scores.iter().rev().find(|score| score.text == "class").map(|score| score.name.clone()).unwrap_or_default();
         let manifest = Manifest {
             classes: Some(ClassSide { labels: "labels.txt".into(), labels_sha256: sha256_hex(&labels) }),
             explain: Explain { reported, explained, scales: 1, guide: guide_of(&image) },

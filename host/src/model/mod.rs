@@ -10,13 +10,13 @@ mod hub;
 pub mod manifest;
 mod options;
 
+pub use crate::onnx::normal::Reading;
 pub use bundled::bundled_names;
 pub use manifest::{
     AT_A_PLACE, ChannelOrder, ClassSide, Explain, ImageSide, LARGEST_SIDE, LONGEST_CONTEXT, Layer, Manifest, Notice,
     OF_A_PICTURE, Places, SCHEMA, Score, ScoreKind, TextSide, TokenizerKind,
 };
 pub use options::{ModelOptions, Preprocessing};
-pub use crate::onnx::normal::Reading;
 
 use crate::error::Sorted as _;
 use crate::hash::sha256_hex;

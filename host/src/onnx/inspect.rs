@@ -295,6 +295,15 @@ impl Seen {
         Ok(Self { network, outlets, places })
     }
 
+    /// Height and width of the input.
+    fn size(&self) -> Size {
+        let fact = self.network.inputs.first().and_then(|input| self.network.outlet_fact(*input).ok());
+        match fact.and_then(|fact| fact.shape.as_concrete()) {
+            Some(&[_, _, height, width]) => Size::new(height, width),
+            _ => Size::square(0),
+        }
+    }
+
     fn shape(&self, tensor: &str) -> Option<Vec<usize>> {
         let fact = self.network.outlet_fact(*self.outlets.get(tensor)?).ok()?;
         fact.shape.as_concrete().map(<[usize]>::to_vec)
@@ -314,7 +323,7 @@ impl Seen {
             // Few boxes of six numbers are what is left after suppression: place, score and the class's number, which is no score.
             (_, &[_, Some(first), Some(6)]) if first <= MOST_LEFT && classes != Some(1) && !places_beside => None,
             (_, &[_, Some(first), Some(second)]) if first > 1 && second > 1 => {
-                Some(ends::detector(first, second, places_beside, classes))
+                Some(ends::detector(first, second, places_beside, classes, self.size()))
             }
             _ => None,
         };

@@ -30,8 +30,7 @@ pub enum Filter {
 
 impl Filter {
     /// Every filter, from the narrowest on.
-    pub const ALL: [Self; 6] =
-        [Self::Nearest, Self::Box, Self::Bilinear, Self::Hamming, Self::Bicubic, Self::Lanczos];
+    pub const ALL: [Self; 6] = [Self::Nearest, Self::Box, Self::Bilinear, Self::Hamming, Self::Bicubic, Self::Lanczos];
 
     /// Its name in a manifest.
     pub const fn name(self) -> &'static str {

@@ -98,7 +98,12 @@ impl Placement {
         let columns_between = between(self.map.width, size.width);
         let rows_between = between(self.map.height, size.height);
         let sized = || {
-            ensure!(map.len() == self.map.area(), "expected a map of {} positions, found {} values", self.map, map.len());
+            ensure!(
+                map.len() == self.map.area(),
+                "expected a map of {} positions, found {} values",
+                self.map,
+                map.len()
+            );
             Ok(())
         };
         sized().kind(Error::Explanation)?;
@@ -155,9 +160,7 @@ impl Placement {
     pub fn saliency(&self, map: &[f32]) -> Result<Vec<f32>> {
         let mut picture = match self.upsampling {
             Upsampling::Bicubic => self.upsampled(map)?,
-            Upsampling::Bilinear => {
-                self.upsampled(&map.iter().map(|value| value.max(0.0)).collect::<Vec<f32>>())?
-            }
+            Upsampling::Bilinear => self.upsampled(&map.iter().map(|value| value.max(0.0)).collect::<Vec<f32>>())?,
         };
         for value in &mut picture {
             *value = value.max(0.0);
@@ -205,7 +208,8 @@ impl Placement {
 /// For each target sample the two source samples that it lies between, and the share of the second one.
 fn between(source: usize, target: usize) -> Vec<(usize, usize, f32)> {
     let sample = |index: usize| {
-        let at = ((index as f64 + 0.5) * source as f64 / target as f64 - 0.5).clamp(0.0, source.saturating_sub(1) as f64);
+        let at =
+            ((index as f64 + 0.5) * source as f64 / target as f64 - 0.5).clamp(0.0, source.saturating_sub(1) as f64);
         let first = at.floor() as usize;
         (first, (first + 1).min(source.saturating_sub(1)), (at - first as f64) as f32)
     };

@@ -31,14 +31,7 @@ impl Photo {
     ///
     /// # Panics
     /// If `framing` or `size` is empty.
-    pub fn network_input(
-        &self,
-        framing: Framing,
-        size: Size,
-        filter: Filter,
-        pad: [u8; 3],
-        threads: usize,
-    ) -> Planes {
+    pub fn network_input(&self, framing: Framing, size: Size, filter: Filter, pad: [u8; 3], threads: usize) -> Planes {
         let plane = size.area();
         let mut data = vec![0.0; 3 * plane];
         let resized = resize(&self.pixels, framing, size, filter, pad, threads);

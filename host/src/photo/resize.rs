@@ -35,10 +35,9 @@ impl Taps {
         for index in 0..target {
             let centre = (start - low) as f64 + (index as f64 + 0.5) * scale;
             let (first, end) = match support {
-                Some(support) => (
-                    ((centre - support + 0.5) as i64).max(0),
-                    ((centre + support + 0.5) as i64).min(high - low),
-                ),
+                Some(support) => {
+                    (((centre - support + 0.5) as i64).max(0), ((centre + support + 0.5) as i64).min(high - low))
+                }
                 None => (centre as i64, centre as i64 + 1),
             };
             let weights: Vec<f64> =

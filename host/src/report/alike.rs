@@ -1,10 +1,10 @@
 //! Two photos and what makes them alike, side by side.
 
 use super::Answer;
+use crate::Result;
 use crate::draw::{self, Row, Rows, Style, Tile};
 use crate::files::{self, Files};
 use crate::photo::size_of;
-use crate::Result;
 use image::RgbImage;
 use std::path::{Path, PathBuf};
 
@@ -33,8 +33,11 @@ impl Alike<'_> {
         let [first, second] = [self.first, self.second].map(|answer| answer.seen_and_map());
         let ((one, one_map), (other, other_map)) = (first?, second?);
         let value = self.first.explanation.scores.explained.value;
-        let label = |lines: &[&str]| Tile { lines: lines.iter().map(|line| (*line).to_owned()).collect(), ..Tile::default() };
-        let name = |path: &str| Path::new(path).file_name().map_or_else(|| path.to_owned(), |name| name.to_string_lossy().into_owned());
+        let label =
+            |lines: &[&str]| Tile { lines: lines.iter().map(|line| (*line).to_owned()).collect(), ..Tile::default() };
+        let name = |path: &str| {
+            Path::new(path).file_name().map_or_else(|| path.to_owned(), |name| name.to_string_lossy().into_owned())
+        };
         let names = [&self.first, &self.second].map(|answer| name(&answer.photo.name));
         let blank = [vec![0.0; one_map.len()], vec![0.0; other_map.len()]];
         let cosine = format!("cosine {value:.3}");

@@ -1,7 +1,7 @@
 //! An explanation as people read it: words, JSON, arrays and pictures.
 
-pub mod bench;
 mod alike;
+pub mod bench;
 mod json;
 mod models;
 mod sheet;

@@ -12,8 +12,7 @@ use std::fmt::Write as _;
 impl Answer<'_> {
     /// The scores, the parts and the warnings.
     pub fn summary(&self) -> String {
-        let mut text =
-            format!("{}: {}\n{}\n", self.photo.name, self.prompt.headline(), self.head_lines().join("\n"));
+        let mut text = format!("{}: {}\n{}\n", self.photo.name, self.prompt.headline(), self.head_lines().join("\n"));
         if let Some(parts) = &self.explanation.parts {
             text += &self.part_table(parts);
         }

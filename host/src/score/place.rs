@@ -61,7 +61,8 @@ pub enum Region {
 impl Region {
     /// The places where a picture is brighter than middle grey.
     pub fn mask(picture: &Photo) -> Self {
-        let inside = picture.pixels.pixels().map(|pixel| pixel.0.iter().map(|level| u32::from(*level)).sum::<u32>() > 3 * 127);
+        let inside =
+            picture.pixels.pixels().map(|pixel| pixel.0.iter().map(|level| u32::from(*level)).sum::<u32>() > 3 * 127);
         Self::Mask { name: picture.name.clone(), size: picture.size(), inside: inside.collect() }
     }
 }
@@ -153,7 +154,8 @@ impl Spot {
         let Self::Box { number, index, class, objectness, confidence, overlap, rect, .. } = self else { return None };
         let place = rect.map_or_else(|| format!("number {index} of the output"), |rect| told(&rect));
         let objectness = objectness.map_or_else(String::new, |objectness| format!(", objectness {objectness:.3}"));
-        let overlap = if rect.is_some() { format!("; boxes that overlap by more than {overlap} are one") } else { String::new() };
+        let overlap =
+            if rect.is_some() { format!("; boxes that overlap by more than {overlap} are one") } else { String::new() };
         Some(format!("box {number}: {place}, class {class:.3}{objectness}, confidence {confidence:.3}{overlap}"))
     }
 
@@ -254,7 +256,10 @@ impl Seen<'_> {
                 let (places, numbers) = if transposed { (second, first) } else { (first, second) };
                 Layout { places, size: Size::new(1, places), numbers, before, together: !transposed }
             }
-            (_, shape) => bail!("\"{}\": expected numbers at many places of one picture, found shape {shape:?}", self.places.reported),
+            (_, shape) => bail!(
+                "\"{}\": expected numbers at many places of one picture, found shape {shape:?}",
+                self.places.reported
+            ),
         };
         ensure!(
             layout.numbers > layout.before && (self.shape)(&self.places.explained).as_ref() == Some(&shape),
@@ -286,7 +291,10 @@ impl Seen<'_> {
                 _ => {
                     let (shares, _) = self.shares(layout, place)?;
                     Box::new(move |class| {
-                        shares.iter().map(|&(place, share)| share * reported[layout.index(place, layout.before + class)]).sum()
+                        shares
+                            .iter()
+                            .map(|&(place, share)| share * reported[layout.index(place, layout.before + class)])
+                            .sum()
                     })
                 }
             };
@@ -313,7 +321,10 @@ impl Seen<'_> {
             let (shares, spot) = self.shares(layout, place)?;
             return Ok(Found { spot, layout, shares, objectness: false });
         };
-        ensure!(is_detector, "--box asks a detector, but this network has a number for each pixel; give --at or --within instead");
+        ensure!(
+            is_detector,
+            "--box asks a detector, but this network has a number for each pixel; give --at or --within instead"
+        );
         let (index, spot) = self.nth_box(layout, class, (number, ask, overlap))?;
         Ok(Found { spot, layout, shares: vec![(index, 1.0)], objectness: ask == BoxNumber::Objectness })
     }
@@ -389,7 +400,10 @@ impl Seen<'_> {
                 let low = ((pixel as f64 - start as f64) * scale).clamp(0.0, places as f64);
                 let high = ((pixel as f64 + 1.0 - start as f64) * scale).clamp(0.0, places as f64);
                 let cells = low.floor() as usize..(high.ceil() as usize).min(places);
-                cells.map(|cell| (cell, high.min(cell as f64 + 1.0) - low.max(cell as f64))).filter(|(_, by)| *by > 0.0).collect()
+                cells
+                    .map(|cell| (cell, high.min(cell as f64 + 1.0) - low.max(cell as f64)))
+                    .filter(|(_, by)| *by > 0.0)
+                    .collect()
             };
             (first..end).map(overlap).collect()
         };
@@ -436,7 +450,7 @@ impl Seen<'_> {
             Err(_) => boxes::suppressed(&vec![Corners::default(); confidences.len()], &confidences, 1.0),
         };
         let index = *order.get(number - 1).with_context(|| {
-            format!("--box {number}: there are {} boxes that do not overlap by more than {overlap}", order.len())
+            format!("--box {number}: expected at most {}, the boxes that are left when those that overlap by more than {overlap} are one", order.len())
         })?;
         let rect = decoded.as_ref().ok().map(|(_, corners)| boxes::on_photo(&corners[index], framing, input, photo));
         let spot = Spot::Box {
@@ -464,7 +478,9 @@ impl Seen<'_> {
             return Ok((0..layout.places).map(number).collect());
         };
         let found = self.vectors.get(tensor).filter(|numbers| numbers.len() == 4 * layout.places);
-        found.map(|numbers| numbers.as_chunks().0.to_vec()).ok_or_else(|| format!("\"{tensor}\" does not hold four numbers for each box"))
+        found
+            .map(|numbers| numbers.as_chunks().0.to_vec())
+            .ok_or_else(|| format!("\"{tensor}\" does not hold four numbers for each box"))
     }
 
     /// What the boxes of a class are ranked by.
@@ -505,7 +521,8 @@ impl Seen<'_> {
 
 /// Whether all numbers of classes lie in 0..=1.
 fn is_probability(reported: &[f32], layout: Layout) -> bool {
-    let mut places = (0..layout.places).flat_map(|place| (layout.before..layout.numbers).map(move |number| (place, number)));
+    let mut places =
+        (0..layout.places).flat_map(|place| (layout.before..layout.numbers).map(move |number| (place, number)));
     places.all(|(place, number)| (0.0..=1.0).contains(&reported[layout.index(place, number)]))
 }
 

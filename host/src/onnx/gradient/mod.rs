@@ -63,12 +63,7 @@ enum Saturation {
     Passes,
 }
 
-fn appended(
-    model: &mut TypedModel,
-    score: OutletId,
-    layer: OutletId,
-    saturation: Saturation,
-) -> TractResult<OutletId> {
+fn appended(model: &mut TypedModel, score: OutletId, layer: OutletId, saturation: Saturation) -> TractResult<OutletId> {
     let fact = model.outlet_fact(score)?;
     ensure!(
         fact.datum_type == f32::datum_type() && fact.shape.volume() == 1.to_dim(),
