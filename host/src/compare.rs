@@ -190,10 +190,12 @@ impl Comparison {
                 row.ms
             );
         }
-        for warning in &self.warnings {
-            let _ = writeln!(text, "warning: {warning}");
-        }
         text
+    }
+
+    /// What a reader should know.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Writes `comparison.png` and `comparison.json`.

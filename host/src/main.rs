@@ -21,7 +21,7 @@ fn main() -> ExitCode {
             if let Some(usage) = error.downcast_ref::<clap::Error>() {
                 usage.exit();
             }
-            eprintln!("error: {error:#}");
+            cli::complain(&error);
             match error.downcast_ref() {
                 Some(decomcam::Error::Options(_)) => ExitCode::from(USAGE),
                 _ => ExitCode::FAILURE,

@@ -13,7 +13,7 @@ use crate::onnx::shuffle::Shuffle;
 use crate::photo::{Fit, Photo};
 use crate::progress::{Progress, Watch};
 use crate::score::place::Seen;
-use crate::score::{self, Place, Prompt, Question, Ranked, Sight};
+use crate::score::{self, Class, Place, Prompt, Question, Ranked, Sight};
 use crate::timings::Timings;
 use crate::{Error, Result, Size, workers};
 use anyhow::{Context as _, anyhow};
@@ -308,6 +308,18 @@ impl Session {
         // The same towers that the explanation will need, so that nothing is loaded twice.
         let (_, vectors) = self.seen(photo, options, score, "predict the class")?;
         score::predicted_class(&vectors, self.model.manifest.score(score)?)
+    }
+
+    /// The likeliest classes of a photo, at most [`score::SHOWN`]; none unless the model is a classifier.
+    ///
+    /// # Errors
+    /// A network that fails.
+    pub fn likeliest_classes(&self, photo: &Photo) -> Result<Option<Vec<Class>>> {
+        if self.model.manifest.classes.is_none() {
+            return Ok(None);
+        }
+        let first = self.prompt("0")?;
+        Ok(first.standing(&self.scorer()?.vectors(&self.input(photo))?)?.map(|standing| standing.top))
     }
 
     /// The network's input for a photo.

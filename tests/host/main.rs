@@ -12,6 +12,7 @@ mod onnx;
 mod photo;
 mod questions;
 mod session;
+mod tflite;
 
 // What runs the command.
 #[cfg(feature = "cli")]

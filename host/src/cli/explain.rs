@@ -1,7 +1,7 @@
 //! `decomcam explain`.
 
 use super::headings::{ADVANCED, METHOD, OUTPUT, WHAT};
-use super::output::{QuietArgs, print, print_json, usage, wrote};
+use super::output::{QuietArgs, print, print_json, usage, warn, wrote};
 use super::place::PlaceArgs;
 use super::request::RequestArgs;
 use super::values::MethodArg;
@@ -48,9 +48,15 @@ pub struct ExplainArgs {
     /// Directory for pictures, maps and report; - prints the report as JSON
     #[arg(short, long, value_name = "DIR", default_value = "explanation", help_heading = OUTPUT)]
     pub out: PathBuf,
+    /// Also print the scores, the recipe and every number of every part
+    #[arg(short, long, help_heading = OUTPUT, conflicts_with = "quiet")]
+    pub verbose: bool,
     /// Also print the time of each stage
     #[arg(long, help_heading = OUTPUT, conflicts_with = "quiet")]
     pub timings: bool,
+    /// Leave out the check: hiding the brightest places of the map, and as much elsewhere (ten passes of the network)
+    #[arg(long, help_heading = OUTPUT)]
+    pub no_check: bool,
     /// How much is said.
     #[command(flatten)]
     pub quiet: QuietArgs,
@@ -69,6 +75,7 @@ pub struct ExplainArgs {
 pub fn run(args: &ExplainArgs) -> Result<()> {
     let mut options = args.request.options(args.method).names(&args.name_parts);
     options.rise_masks = args.rise_masks;
+    options.unchecked = args.no_check;
     options.check_used(&[options.method])?;
     let json_only = args.out == Path::new("-");
     if json_only && args.timings {
@@ -101,14 +108,18 @@ pub fn run(args: &ExplainArgs) -> Result<()> {
     if args.quiet.quiet {
         return Ok(());
     }
-    let mut text = answer.summary() + "\n" + &wrote(&files);
+    let mut text = if args.verbose { answer.summary() + "\n" + &answer.details() } else { answer.summary() };
+    text += "\n";
+    text += &wrote(&files);
     if args.timings {
         let mut timings = timings.clone();
         timings.add("draw and write", start.elapsed());
         text += "\n";
         text += &timing_table(&timings);
     }
-    print(&text)
+    print(&text)?;
+    warn(&explanation.warnings);
+    Ok(())
 }
 
 /// Explains what makes two photos alike, in each of them: the first one's files as ever, the second one's in the directory `like`, and both side by side.
@@ -137,10 +148,20 @@ fn alike(args: &ExplainArgs, session: &Session, options: &Options, photos: [&Pho
     if args.quiet.quiet {
         return Ok(());
     }
-    let mut text = first.summary() + "\n" + &second.summary() + "\n" + &wrote(&files);
+    let mut text = String::new();
+    for answer in [&first, &second] {
+        text += &format!("{}:\n{}\n", answer.photo.name, answer.summary());
+        if args.verbose {
+            text += &(answer.details() + "\n");
+        }
+    }
+    text += &wrote(&files);
     if args.timings {
         text += "\n";
         text += &timing_table(&timings);
     }
-    print(&text)
+    print(&text)?;
+    warn(&first.explanation.warnings);
+    warn(&second.explanation.warnings);
+    Ok(())
 }

@@ -21,6 +21,7 @@ mod values;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+pub use output::complain;
 
 const AFTER: &str = "\
 Examples:

@@ -5,6 +5,7 @@ use crate::Size;
 use crate::model::{ChannelOrder, Layer, Manifest, Model, Score, ScoreKind};
 use crate::onnx::gradient::{append_gradient, append_straight_gradient};
 use crate::onnx::inspect::{self, InspectOptions};
+use crate::onnx::kernels;
 use crate::onnx::places::Grid;
 use crate::onnx::quantised::{self, Form, Steps, Wanted};
 use anyhow::{Context, Result, anyhow, ensure};
@@ -142,7 +143,7 @@ impl Wiring {
     pub(super) fn head(&self, model: &Model) -> Result<(Arc<TypedRunnableModel>, Place)> {
         let Reading { network, place, .. } = self.read(model)?;
         let mut head = after(network, self.outputs.len())?;
-        head.optimize()?;
+        kernels::optimise(&mut head)?;
         Ok((SimplePlan::new(head)?, place))
     }
 
@@ -166,7 +167,7 @@ impl Wiring {
             let straight = append_straight_gradient(&mut network, value, layer)?;
             network.outputs.push(straight);
         }
-        network.optimize()?;
+        kernels::optimise(&mut network)?;
         let seen = self.outputs.len() + 1 + usize::from(self.guide.is_some());
         let picture_alone = |outputs: usize| first_outputs(&network, 1, outputs);
         let (vectors, see) = (picture_alone(self.outputs.len())?, picture_alone(seen)?);
@@ -213,7 +214,7 @@ pub(super) fn outputs_alone(
     let names: Vec<&str> = outputs.iter().map(String::as_str).collect();
     let (mut network, _) = read(model, &names, size)?;
     let shapes = make_rows(&mut network, outputs, &model.manifest)?;
-    network.optimize()?;
+    kernels::optimise(&mut network)?;
     Ok((SimplePlan::new(network)?, shapes))
 }
 

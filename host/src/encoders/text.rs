@@ -137,7 +137,7 @@ pub struct TextTower {
 #[derive(Debug)]
 enum Source {
     Network { plan: Arc<TypedRunnableModel>, words: Words, template: String },
-    Classes(Vec<String>),
+    Classes(Arc<[String]>),
 }
 
 /// A way of cutting words into tokens.
@@ -196,7 +196,7 @@ impl TextTower {
                 .with_context(|| format!("{origin}: expected class names in UTF-8, one a line"))?;
             let labels: Vec<String> = text.lines().map(|line| line.trim().to_owned()).collect();
             ensure!(!labels.is_empty(), "{origin}: expected class names, one a line, found none");
-            return Ok(TextTower { source: Source::Classes(labels), outputs, origin });
+            return Ok(TextTower { source: Source::Classes(labels.into()), outputs, origin });
         }
         let text = model.manifest.text.as_ref().context("a manifest has text or classes")?;
         let vocabulary = model.file(&text.vocabulary)?;
@@ -256,6 +256,14 @@ impl TextTower {
         .with_context(|| format!("{}: could not encode \"{prompt}\"", self.origin))?;
         let outputs = self.outputs.iter().cloned().zip(values).collect();
         Ok(TextVectors { tokens, meant: prompt.to_owned(), outputs })
+    }
+
+    /// The names of the classes, of a classifier.
+    pub fn labels(&self) -> Option<Arc<[String]>> {
+        match &self.source {
+            Source::Classes(labels) => Some(Arc::clone(labels)),
+            Source::Network { .. } => None,
+        }
     }
 
     fn class(&self, labels: &[String], prompt: &str) -> Result<TextVectors> {

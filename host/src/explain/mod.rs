@@ -10,8 +10,10 @@
 //! | [`parts`] | maps, channel weights | components, their weights, the map that they sum to |
 //! | [`masks`] | OSSMs | the measured contribution of each |
 //! | [`refine`] | a map, a layer with finer positions | the map at those positions |
+//! | [`check`] | the finished map | what the score loses when the places that the map marks are hidden |
 //! | `names`, `warnings` | parts | their names, and warnings about what could mislead a reader |
 
+pub mod check;
 pub(crate) mod grid;
 pub mod look;
 pub mod masks;
@@ -22,6 +24,7 @@ pub mod refine;
 pub mod view;
 pub(crate) mod warnings;
 
+pub use check::Check;
 pub use look::{LayerInfo, Layers, Look, Own, Towers};
 pub use names::Name;
 pub use options::{Integrate, Options, Request};
@@ -33,7 +36,7 @@ use crate::encoders::image::Explained;
 use crate::methods::{self, Map, Method, Recipe};
 use crate::photo::{Framing, Photo, Placement};
 use crate::progress::{Steps, Watch};
-use crate::score::{Prompt, Scores};
+use crate::score::{Prompt, Scores, Standing};
 use crate::timings::{Timings, timed};
 use crate::{Result, Size, workers};
 use decomcam_core::{Maps, SignRule, cams, channels, decompose};
@@ -78,6 +81,8 @@ pub struct Parts {
     pub relative: bool,
     /// The singular values of the parts, and the next one if it exists.
     pub singular_values: Vec<f32>,
+    /// Whether texts to name parts by were given.
+    pub named: bool,
     /// The rule that decided which side of each component is its OSSM.
     pub sign: SignRule,
     /// P, the channels that were selected.
@@ -99,6 +104,8 @@ pub struct Explanation {
     pub request: Request,
     /// Scores of the photo.
     pub scores: Scores,
+    /// Where the class that is explained stands among all, of a classifier.
+    pub standing: Option<Standing>,
     /// The saliency map, not scaled and not upsampled. That of `exact` has negative values, which are set to zero after upsampling.
     pub map: Map,
     /// The parts, if the method is DecomCAM.
@@ -111,6 +118,8 @@ pub struct Explanation {
     pub framing: Framing,
     /// Height and width of the network's input.
     pub input_size: Size,
+    /// What the score loses when the places that the map marks are hidden; none if that was not asked for, or if the map marks nothing.
+    pub check: Option<Check>,
     /// What a reader should know before trusting the explanation.
     pub warnings: Vec<String>,
     /// Time spent, by stage.
@@ -173,6 +182,7 @@ pub fn explain(look: &Look<'_>, request: &Request, names: &[Prompt], watch: &Wat
     if let Some(parts) = parts.as_mut().filter(|_| relative) {
         (parts.mean, parts.relative) = (0.0, true);
     }
+    let check = if request.check { check::check(look, &map, watch, &mut timings)? } else { None };
     let layer = match &parts {
         Some(parts) => Some(&parts.layer),
         None if request.method.needs_gradient() => Some(look.layer()?),
@@ -181,10 +191,12 @@ pub fn explain(look: &Look<'_>, request: &Request, names: &[Prompt], watch: &Wat
     let mut explanation = Explanation {
         request: request.clone(),
         scores: look.prompt().scores(look.vectors()?)?,
+        standing: look.prompt().standing(look.vectors()?)?,
         map,
         layer: look.layer_info().filter(|_| request.method.needs_layer()),
         framing: look.framing(),
         input_size: look.size(),
+        check,
         warnings: look.prompt().warnings(),
         timings,
         parts: None,
@@ -354,6 +366,7 @@ fn explained_parts(
         decomposed(look, recipe, request, Measure::Always, watch, timings)?;
     let contributions = contributions.unwrap_or(Contributions { baseline: 0.0, scores: Vec::new() });
     let Contributions { baseline, scores } = contributions;
+    let named = !names.is_empty();
     let names = if names.is_empty() {
         vec![None; scores.len()]
     } else {
@@ -380,6 +393,7 @@ fn explained_parts(
         mean,
         relative: false,
         singular_values: decomposition.singular_values,
+        named,
         sign: request.sign,
         selected: decomposition.selected,
         channel_weights: decomposition.channel_weights,

@@ -44,6 +44,8 @@ pub struct Options {
     pub rise_masks: Option<usize>,
     /// Seed of RISE's masks.
     pub seed: u64,
+    /// Whether the check of the finished map is left out.
+    pub unchecked: bool,
 }
 
 /// Where contributions are measured, by keeping one part and hiding the rest.
@@ -139,6 +141,11 @@ impl Options {
         Self { seed, ..self }
     }
 
+    /// Leaves out the check of the finished map, which takes ten passes of the network.
+    pub fn unchecked(self) -> Self {
+        Self { unchecked: true, ..self }
+    }
+
     /// The options that are set.
     fn given(&self) -> Vec<Given> {
         const PARTS: &str = "it gives one map, without parts";
@@ -198,6 +205,7 @@ impl Options {
             upsampling: self.upsampling,
             rise_masks: self.rise_masks.filter(|_| method == Method::Rise),
             seed: self.seed,
+            unchecked: self.unchecked,
         }
     }
 
@@ -249,6 +257,7 @@ impl Options {
             upsampling: self.upsampling,
             rise_masks: self.rise_masks.unwrap_or(RISE_MASKS),
             seed: self.seed,
+            check: !self.unchecked,
         })
     }
 }
@@ -281,4 +290,6 @@ pub struct Request {
     pub rise_masks: usize,
     /// Seed of RISE's masks.
     pub seed: u64,
+    /// Whether the finished map is checked.
+    pub check: bool,
 }

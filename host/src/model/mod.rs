@@ -9,6 +9,8 @@ mod bundled;
 mod hub;
 pub mod manifest;
 mod options;
+#[cfg(feature = "hub")]
+mod remote;
 
 pub use crate::onnx::normal::Reading;
 pub use bundled::bundled_names;
@@ -56,7 +58,8 @@ impl std::fmt::Debug for Model {
 }
 
 impl Model {
-    /// Opens a model: the bundled one of that name, the ONNX file of that name, or the directory of that name, which holds a `model.toml`.
+    /// Opens a model: the bundled one of that name, the ONNX file of that name, the directory of that name, which holds a `model.toml` or is a folder of Hugging
+    /// Face's hub, or, with the feature `hub`, the model `hf:OWNER/NAME` or `hf:OWNER/NAME@REVISION` of the hub, which is fetched if the cache does not have it.
     ///
     /// A directory that shares a bundled model's name is reached as `./name`.
     ///
@@ -67,6 +70,8 @@ impl Model {
         let path = Path::new(name);
         let model = if bundled_names().contains(&name) {
             Model::bundled(name)?
+        } else if let Some(model) = Model::from_hub(name, options) {
+            model?
         } else if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx")) {
             refuse_options_without_effect(&format!("the name of \"{name}\""), &options.of_hub_folders())
                 .kind(Error::Options)?;
@@ -147,18 +152,42 @@ impl Model {
         })
     }
 
+    /// The model of the hub that a name means, if it means one.
+    #[cfg(feature = "hub")]
+    fn from_hub(name: &str, options: &ModelOptions) -> Option<Result<Model>> {
+        let address = remote::Address::parse(name)?;
+        let open = |address: remote::Address| {
+            refuse_options_without_effect(&format!("config.json of \"{name}\""), &options.of_bare_networks())
+                .kind(Error::Options)?;
+            let fetched = remote::fetch(&address, options).kind(Error::Model)?;
+            let known = hub::Known { name: address.name, origin: fetched.origin };
+            hub::open(&fetched.folder, Some(known), options).kind(Error::Model)
+        };
+        Some(address.kind(Error::Model).and_then(open))
+    }
+
+    #[cfg(not(feature = "hub"))]
+    fn from_hub(name: &str, _: &ModelOptions) -> Option<Result<Model>> {
+        let refusal = || -> anyhow::Result<Model> {
+            bail!(
+                "\"{name}\": this program was built without the feature \"hub\"; fetch the model's folder and give its path"
+            )
+        };
+        name.starts_with("hf:").then(|| refusal().kind(Error::Model))
+    }
+
     fn from_named_dir(name: &str, directory: &Path, options: &ModelOptions) -> Result<Model> {
         if hub::is_one(directory) && !directory.join(MANIFEST).is_file() {
             refuse_options_without_effect(&format!("config.json of \"{name}\""), &options.of_bare_networks())
                 .kind(Error::Options)?;
-            return hub::open(directory, options).kind(Error::Model);
+            return hub::open(directory, None, options).kind(Error::Model);
         }
         if directory.is_dir() {
             return Model::from_dir(directory);
         }
         let neither = || -> anyhow::Result<Model> {
             bail!(
-                "\"{name}\": expected a bundled model ({}), a model's directory, with a {MANIFEST}, or an .onnx file; found none of these",
+                "\"{name}\": expected a bundled model ({}), a model's directory, with a {MANIFEST} or a config.json, an .onnx file, or hf:OWNER/NAME; found none of these",
                 bundled_names().join(", ")
             )
         };

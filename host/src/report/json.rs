@@ -1,7 +1,7 @@
 //! `explanation.json`: one schema for every method, written down in `host/schemas/explanation.schema.json`.
 
 use super::Answer;
-use crate::explain::{Integrate, Name, Parts};
+use crate::explain::{Check, Integrate, Name, Parts};
 use crate::methods::sign_name;
 use crate::photo::Rect;
 use crate::program::{PROGRAM, SCHEMA_VERSION};
@@ -29,6 +29,8 @@ pub struct ExplanationReport {
     /// None for methods that give no parts.
     decomposition: Option<DecompositionReport>,
     parts: Vec<PartReport>,
+    /// None if the map marks nothing, or the check was left out.
+    check: Option<CheckReport>,
     warnings: Vec<String>,
     timings_ms: Vec<StageReport>,
 }
@@ -105,6 +107,44 @@ struct PartReport {
     name: Option<Name>,
 }
 
+#[derive(Debug, Serialize)]
+pub(super) struct CheckReport {
+    passed: bool,
+    /// Share of what the model saw that was hidden.
+    hidden: f32,
+    /// Share of the score that this takes away; none where the photo scores no higher than its blurred copy.
+    lost: Option<f32>,
+    /// Share that hiding as much elsewhere takes away, on average.
+    lost_elsewhere: Option<f32>,
+    scores: CheckScores,
+}
+
+/// Explained scores.
+#[derive(Debug, Serialize)]
+struct CheckScores {
+    photo: f32,
+    blurred: f32,
+    brightest_hidden: f32,
+    elsewhere_hidden: Vec<f32>,
+}
+
+impl CheckReport {
+    pub(super) fn new(check: &Check) -> Self {
+        Self {
+            passed: check.passed(),
+            hidden: check.hidden,
+            lost: check.lost(),
+            lost_elsewhere: check.lost_elsewhere(),
+            scores: CheckScores {
+                photo: check.photo,
+                blurred: check.blurred,
+                brightest_hidden: check.brightest,
+                elsewhere_hidden: check.elsewhere.clone(),
+            },
+        }
+    }
+}
+
 /// A stage's time.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct StageReport {
@@ -159,6 +199,7 @@ impl Answer<'_> {
             },
             decomposition: e.parts.as_ref().map(|parts| self.decomposition(parts)),
             parts: e.parts.as_ref().map_or_else(Vec::new, parts),
+            check: e.check.as_ref().map(CheckReport::new),
             warnings: e.warnings.clone(),
             timings_ms: self.timings.stages().iter().map(Into::into).collect(),
         }
@@ -182,7 +223,7 @@ impl Answer<'_> {
 }
 
 /// What contributions are differences to, in words.
-pub(super) const fn baseline_of(integrate: Integrate) -> &'static str {
+const fn baseline_of(integrate: Integrate) -> &'static str {
     match integrate {
         Integrate::Photo => "the blurred photo",
         Integrate::Features => "the layer's means",

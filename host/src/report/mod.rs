@@ -3,6 +3,7 @@
 mod alike;
 pub mod bench;
 mod json;
+mod matter;
 mod models;
 mod sheet;
 mod words;
@@ -10,7 +11,7 @@ mod words;
 pub use alike::Alike;
 pub use json::ExplanationReport;
 pub use models::describe;
-pub use words::{ranking, timing_table};
+pub use words::{classes, ranking, timing_table};
 
 use crate::draw;
 use crate::explain::{Explanation, Part};

@@ -1,10 +1,12 @@
 //! Scores: numbers that say how well a photo and a prompt fit together.
 
 pub mod boxes;
+mod classes;
 pub mod place;
 mod prompt;
 mod rank;
 
+pub use classes::{Class, SHOWN, Standing};
 pub use place::{BoxNumber, Place, Region, Sight, Spot};
 pub use prompt::{Likeness, Prompt, Question, ScoreValue, Scores, Side, predicted_class};
 pub use rank::{Ranked, rank};

@@ -1,5 +1,6 @@
 //! Prompts, encoded once, and the scores of photos against them.
 
+use super::classes::{Reading, Standing};
 use super::place::{Place, Seen, Spot};
 use super::posterior;
 use crate::encoders::image::ImageVectors;
@@ -11,6 +12,7 @@ use crate::{Error, Result};
 use anyhow::{Context, anyhow};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What is asked about a photo.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,6 +40,8 @@ pub struct Prompt {
     explained: Score,
     /// The text vector of the explained score, less that of `versus` if there is one; negated if the side is against.
     evidence: Vec<f32>,
+    /// Of a classifier: the names of its classes, and how its numbers become probabilities.
+    classes: Option<(Arc<[String]>, Reading)>,
     side: Side,
     /// The place that is asked about, if it is one.
     spot: Option<Spot>,
@@ -133,11 +137,15 @@ impl Prompt {
             Some(versus) => text.vectors.for_score_versus(&versus.vectors, &explained)?,
             None => text.vectors.for_score(&explained)?,
         };
-        Ok(Self::of(text, versus, [reported, explained], evidence))
+        let classes = match tower.labels().filter(|labels| labels.len() > 1) {
+            Some(labels) => Some((labels, Reading::new(manifest, &explained)?)),
+            None => None,
+        };
+        Ok(Self { classes, ..Self::of(text, versus, [reported, explained], evidence) })
     }
 
     fn of(text: Encoded, versus: Option<Encoded>, [reported, explained]: [Score; 2], evidence: Vec<f32>) -> Self {
-        Self { text, versus, reported, explained, evidence, side: Side::For, spot: None, likeness: None }
+        Self { text, versus, reported, explained, evidence, classes: None, side: Side::For, spot: None, likeness: None }
     }
 
     /// Encodes a question about a class at one place of a photo, which is found in what the network `seen` said of the photo as it is. Without a text the class is
@@ -287,6 +295,17 @@ impl Prompt {
         let like = if self.likeness.is_some() { "likeness to " } else { "" };
         let place = self.spot.as_ref().map(Spot::words).unwrap_or_default();
         format!("{against}{like}{subject}{place}")
+    }
+
+    /// Where the class that is asked for stands among all; none unless the model is a classifier.
+    ///
+    /// # Errors
+    /// Image vectors of another model.
+    pub fn standing(&self, vectors: &ImageVectors) -> Result<Option<Standing>> {
+        let Some((labels, reading)) = &self.classes else { return Ok(None) };
+        let number = self.text.vectors.tokens.ids.first().and_then(|id| usize::try_from(*id).ok());
+        let Some(number) = number else { return Ok(None) };
+        Ok(Standing::of(number, reading.classes(labels, vectors)?))
     }
 
     /// Reported and explained score of a photo.
