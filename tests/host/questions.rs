@@ -204,6 +204,22 @@ fn values_have_two_sides_and_outputs_have_names_and_numbers() {
 }
 
 #[test]
+fn a_gradient_that_integers_hold_back_everywhere_passes_their_ends_and_that_is_said() {
+    let reference = json(root("tests/questions/questions.json"));
+    let photo = photo(&reference);
+    let session = open("beyond_range", ModelOptions::new()).unwrap();
+    for asked in reference["networks"]["beyond_range"].as_array().unwrap() {
+        let prompt = session.prompt(asked["class"].to_string().as_str()).unwrap();
+        check(&session, &photo, &prompt, asked, "beyond_range");
+        let warnings = session.explain(&photo, &prompt, &options()).unwrap().warnings;
+        assert!(warnings.iter().any(|warning| warning.contains("beyond the numbers that its integers can hold")));
+    }
+    let session = open("value", ModelOptions::new()).unwrap();
+    let explanation = session.explain(&photo, &session.prompt("0").unwrap(), &options()).unwrap();
+    assert!(!explanation.warnings.iter().any(|warning| warning.contains("integers")));
+}
+
+#[test]
 fn another_photo_is_asked_about_by_embeddings_or_by_what_the_last_matrix_reads() {
     let reference = json(root("tests/questions/questions.json"));
     let photo = photo(&reference);

@@ -213,6 +213,23 @@ def classifier(w):
     return after, lambda layer: {"logits": (e := torch.relu(layer.mean((2, 3)) @ m)) @ n, "embedding": e}
 
 
+def beyond_range(w):
+    """Quantised: every hidden number lies beyond what its integers can hold, so the gradient is zero unless it passes as if they could."""
+    m, n = w(6, 5), w(5, 3)
+    scale, zero = np.float32(0.001), np.uint8(128)
+
+    def after(g):
+        h = g.MatMul(g.Flatten(g.GlobalAveragePool("layer")), m)
+        return g.MatMul(g.DequantizeLinear(g.QuantizeLinear(h, scale, zero), scale, zero), n, output="logits")
+
+    def network(layer):
+        h = layer.mean((2, 3)) @ m
+        assert (h.abs() > 0.2).all()
+        return {"logits": h.clamp(-0.128, 0.127) @ n, "straight": h @ n}
+
+    return after, network
+
+
 def embedding(w):
     m = w(6, 8)
     return (
@@ -308,6 +325,10 @@ def questions(name, outputs):
     elif name == "unknown_boxes":
         t = first("scores")
         yield from boxes(None, t, t, t, lambda i, c: {"class": (t[i, c],) * 2})
+    elif name == "beyond_range":
+        for number in range(3):
+            one = first("logits")[number]
+            yield {"class": number, "answer": number, "reported": one, "explained": one, "straight": first("straight")[number]}
     elif name in ("value", "two_values"):
         for output in outputs:
             for number, one in enumerate(first(output)):
@@ -315,7 +336,7 @@ def questions(name, outputs):
                     yield {"output": output, "class": number, "answer": number, "side": side, "reported": sign * one, "explained": sign * one}
 
 
-NETWORKS = [segmentation, channels_last, yolo, yolo_rows, yolox, ssd, detr, unknown_boxes, value, two_values, classifier, embedding]
+NETWORKS = [segmentation, channels_last, yolo, yolo_rows, yolox, ssd, detr, unknown_boxes, value, two_values, beyond_range, classifier, embedding]
 
 
 def written(make):
@@ -347,7 +368,7 @@ def written(make):
         asked.append({"like": True, "reported": cosine, "explained": cosine})
     asked += list(questions(name, found))
     for question in asked:
-        (gradient,) = torch.autograd.grad(question["explained"], layer, retain_graph=True)
+        (gradient,) = torch.autograd.grad(question.pop("straight", question["explained"]), layer, retain_graph=True)
         question["gradient"] = flat(gradient)
         for key in ("reported", "explained", "confidence"):
             if key in question:

@@ -55,7 +55,7 @@ impl Answer<'_> {
 
     fn special(&self) -> String {
         let (score, headline) = (self.score(), self.prompt.headline());
-        let place = self.prompt.spot().and_then(Spot::line).map_or_else(String::new, |line| format!(" ({line})"));
+        let place = self.prompt.spot().and_then(Spot::facts).map_or_else(String::new, |facts| format!(" ({facts})"));
         match self.prompt.asked_side() {
             Side::Against => {
                 format!("The model scores this photo {score}{place}. What is explained is the evidence {headline}.")

@@ -149,14 +149,20 @@ impl Spot {
         }
     }
 
-    /// What is known of the place, in a line; nothing if the headline says all.
-    pub fn line(&self) -> Option<String> {
-        let Self::Box { number, index, class, objectness, confidence, overlap, rect, .. } = self else { return None };
+    /// What is known of a box: where it is and its numbers; nothing of other places, whose headline says all.
+    pub fn facts(&self) -> Option<String> {
+        let Self::Box { index, class, objectness, confidence, overlap, rect, .. } = self else { return None };
         let place = rect.map_or_else(|| format!("number {index} of the output"), |rect| told(&rect));
         let objectness = objectness.map_or_else(String::new, |objectness| format!(", objectness {objectness:.3}"));
         let overlap =
             if rect.is_some() { format!("; boxes that overlap by more than {overlap} are one") } else { String::new() };
-        Some(format!("box {number}: {place}, class {class:.3}{objectness}, confidence {confidence:.3}{overlap}"))
+        Some(format!("{place}; class {class:.3}{objectness}, confidence {confidence:.3}{overlap}"))
+    }
+
+    /// The same as a line of its own.
+    pub fn line(&self) -> Option<String> {
+        let Self::Box { number, .. } = self else { return None };
+        self.facts().map(|facts| format!("box {number}: {facts}"))
     }
 
     /// What a reader should know.
