@@ -63,7 +63,7 @@ pub struct CompareArgs {
 pub fn run(args: &CompareArgs) -> Result<()> {
     let mut asked = CompareOptions::default();
     asked.methods = args.methods.chosen();
-    asked.options = args.random.options(&args.tuning);
+    asked.options = args.random.options(&args.tuning).upsampling(args.place.upsampling());
     asked.step = args.step;
     asked.options.check_used(&asked.methods)?;
     if args.random.seed.is_some() && !asked.methods.contains(&Method::Rise) {

@@ -75,6 +75,7 @@ pub struct ExplainArgs {
 pub fn run(args: &ExplainArgs) -> Result<()> {
     let mut options = args.request.options(args.method).names(&args.name_parts);
     options.rise_masks = args.rise_masks;
+    options.upsampling = args.place.upsampling();
     options.unchecked = args.no_check;
     options.check_used(&[options.method])?;
     let json_only = args.out == Path::new("-");

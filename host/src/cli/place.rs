@@ -1,13 +1,13 @@
-//! What is asked besides the score of a text: one place of a segmentation or a detector, another photo, the other side.
+//! What is asked besides the score of a text: one place of a segmentation or a detector, another photo, the other side. And how the answer is drawn.
 
-use super::headings::WHAT;
+use super::headings::{ADVANCED, WHAT};
 use super::output::usage;
-use super::values::{AskArg, SideArg};
+use super::values::{AskArg, SideArg, UpsampleArg};
 use anyhow::Result;
 use clap::Args;
 use clap::error::ErrorKind;
 use decomcam::model::Reading;
-use decomcam::photo::Rect;
+use decomcam::photo::{Rect, Upsampling};
 use decomcam::score::{Region, boxes::OVERLAP};
 use decomcam::{Options, Photo, Place, Prompt, Question, Session, Size};
 use std::path::{Path, PathBuf};
@@ -39,6 +39,9 @@ pub struct PlaceArgs {
     /// Of a detector: boxes that overlap by more, as intersection over union, are one object's [default: 0.5]
     #[arg(long, value_name = "SHARE", display_order = 10, hide_short_help = true)]
     pub overlap: Option<f64>,
+    /// How the finished map is upsampled to the photo [default: bicubic]
+    #[arg(long, value_enum, value_name = "HOW", help_heading = ADVANCED, hide_short_help = true)]
+    pub upsample: Option<UpsampleArg>,
 }
 
 /// ROW,COLUMN.
@@ -119,6 +122,11 @@ impl PlaceArgs {
             }
         };
         Ok(prompt.side(self.side()))
+    }
+
+    /// How the finished map is upsampled.
+    pub fn upsampling(&self) -> Upsampling {
+        self.upsample.map(|upsample| upsample.0).unwrap_or_default()
     }
 
     /// Which side is asked for.

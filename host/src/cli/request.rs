@@ -4,7 +4,7 @@ use super::headings::{ADVANCED, METHOD, WHAT};
 use super::model::ModelArgs;
 use super::output::usage;
 use super::place::PlaceArgs;
-use super::values::{IntegrateArg, MethodArg, RecipeArg, SignArg, SwitchArg, UpsampleArg};
+use super::values::{IntegrateArg, MethodArg, RecipeArg, SignArg, SwitchArg};
 use anyhow::Result;
 use clap::Args;
 use clap::error::ErrorKind;
@@ -35,9 +35,6 @@ pub struct TuningArgs {
     /// [default: on for exact if the model names such a layer, else off]
     #[arg(long, value_enum, value_name = "SWITCH", help_heading = ADVANCED, hide_short_help = true)]
     pub refine: Option<SwitchArg>,
-    /// How the finished map is upsampled to the photo [default: bicubic]
-    #[arg(long, value_enum, value_name = "HOW", help_heading = ADVANCED, hide_short_help = true)]
-    pub upsample: Option<UpsampleArg>,
 }
 
 impl TuningArgs {
@@ -47,7 +44,6 @@ impl TuningArgs {
         options.scales = self.scales.map(usize::from);
         options.affinity = self.affinity.map(|switch| switch.0);
         options.refine = self.refine.map(|switch| switch.0);
-        options.upsampling = self.upsample.map(|upsample| upsample.0).unwrap_or_default();
         options.channels = self.channels;
         options.components = self.components;
         options.layer.clone_from(&self.layer);
