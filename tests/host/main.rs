@@ -21,6 +21,8 @@ mod cli;
 mod compare;
 #[cfg(feature = "cli")]
 mod eval;
+#[cfg(all(feature = "cli", feature = "hub", unix))]
+mod hub;
 #[cfg(feature = "cli")]
 mod pool;
 #[cfg(feature = "cli")]

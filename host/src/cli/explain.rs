@@ -4,11 +4,12 @@ use super::headings::{ADVANCED, METHOD, OUTPUT, WHAT};
 use super::output::{QuietArgs, print, print_json, usage, warn, wrote};
 use super::place::PlaceArgs;
 use super::request::RequestArgs;
-use super::values::MethodArg;
+use super::values::{ArraysArg, MethodArg};
 use anyhow::Result;
 use clap::Args;
 use clap::error::ErrorKind;
-use decomcam::report::{Alike, Answer, timing_table};
+use decomcam::draw::ColourMap;
+use decomcam::report::{Alike, Answer, Outputs, timing_table};
 use decomcam::timings::Timings;
 use decomcam::{Options, Photo, Session, files};
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ use std::time::Instant;
 pub const EXAMPLES: &str = "\
 Examples:
   decomcam explain photo.jpg -t \"a cat\"
-      Which parts of the photo speak for \"a cat\"? Writes explanation/ossms.png and the rest.
+      Which parts of the photo speak for \"a cat\"? Writes explanation/report.html and pictures.
   decomcam explain photo.jpg -t \"a cat\" --versus \"a dog\"
       Why a cat and not a dog?
   decomcam explain photo.jpg -t \"a cat\" --name-parts \"an eye\" \"a nose\" fur
@@ -57,6 +58,18 @@ pub struct ExplainArgs {
     /// Leave out the check: hiding the brightest places of the map, and as much elsewhere (ten passes of the network)
     #[arg(long, help_heading = OUTPUT)]
     pub no_check: bool,
+    /// Colours of the map: inferno, magma, plasma, viridis, cividis, grey [default: inferno; with --versus always blue and orange]
+    #[arg(long, value_name = "NAME", help_heading = OUTPUT, conflicts_with = "versus")]
+    pub colormap: Option<ColourMap>,
+    /// Opacity of the map at its strongest place, 0 to 1 [default: 0.6]
+    #[arg(long, value_name = "SHARE", help_heading = OUTPUT)]
+    pub alpha: Option<f32>,
+    /// From which share of its maximum on the map counts as high, in mask.png and in boxes
+    #[arg(long, value_name = "SHARE", help_heading = OUTPUT, default_value_t = 0.5)]
+    pub threshold: f32,
+    /// Also write the maps as arrays for numpy: as they were computed (grid), at the size of the network's input, or at the photo's size
+    #[arg(long, value_enum, value_name = "SIZE", help_heading = OUTPUT)]
+    pub arrays: Option<ArraysArg>,
     /// How much is said.
     #[command(flatten)]
     pub quiet: QuietArgs,
@@ -71,6 +84,45 @@ pub struct ExplainArgs {
     pub rise_masks: Option<usize>,
 }
 
+impl ExplainArgs {
+    /// What is written, and how it is drawn.
+    fn outputs(&self) -> Result<Outputs> {
+        let mut outputs = Outputs::default();
+        if let Some(colours) = self.colormap {
+            if colours.is_signed() {
+                return Err(usage(
+                    ErrorKind::InvalidValue,
+                    "--colormap blue-orange is for the two sides of --versus, which always has it; choose another",
+                ));
+            }
+            outputs.style = outputs.style.colours(colours);
+        }
+        if let Some(alpha) = self.alpha {
+            outputs.style = outputs.style.alpha(alpha)?;
+        }
+        if !(self.threshold > 0.0 && self.threshold <= 1.0) {
+            let found = format!("--threshold {}: expected a share above 0 and at most 1", self.threshold);
+            return Err(usage(ErrorKind::InvalidValue, &found));
+        }
+        outputs.threshold = self.threshold;
+        outputs.style = outputs.style.contours([self.threshold]);
+        outputs.arrays = self.arrays.map(|arrays| arrays.0);
+        outputs.command = Some(given_command());
+        Ok(outputs)
+    }
+}
+
+/// The command as it was given, with quotation marks where a shell needs them.
+fn given_command() -> String {
+    let plain = |word: &str| {
+        let harmless = |letter: char| letter.is_ascii_alphanumeric() || "-_./=,:+@%".contains(letter);
+        !word.is_empty() && word.chars().all(harmless)
+    };
+    let quoted = |word: String| if plain(&word) { word } else { format!("'{}'", word.replace('\'', "'\\''")) };
+    let words = std::env::args_os().skip(1).map(|word| quoted(word.to_string_lossy().into_owned()));
+    std::iter::once("decomcam".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
+}
+
 /// Explains a photo and writes what came of it.
 pub fn run(args: &ExplainArgs) -> Result<()> {
     let mut options = args.request.options(args.method).names(&args.name_parts);
@@ -78,6 +130,7 @@ pub fn run(args: &ExplainArgs) -> Result<()> {
     options.upsampling = args.place.upsampling();
     options.unchecked = args.no_check;
     options.check_used(&[options.method])?;
+    let outputs = args.outputs()?;
     let json_only = args.out == Path::new("-");
     if json_only && args.timings {
         return Err(usage(
@@ -92,17 +145,17 @@ pub fn run(args: &ExplainArgs) -> Result<()> {
     let photo = timings.measure("read photo", || Photo::open(&args.photo))?;
     let session = args.request.open_for(options.method, args.place.like.is_some(), args.quiet.quiet)?;
     if let Some(other) = &args.place.like {
-        return alike(args, &session, &options, [&photo, &Photo::open(other)?]);
+        return alike(args, &session, (&options, &outputs), [&photo, &Photo::open(other)?]);
     }
     let prompt = args.request.prompt_at(&session, &photo, &options, &args.place)?;
     let explanation = session.explain(&photo, &prompt, &options)?;
     timings.append(&session.loading());
     timings.append(&explanation.timings);
 
-    let answer =
-        Answer { model: session.model(), photo: &photo, prompt: &prompt, explanation: &explanation, timings: &timings };
+    let (model, photo, prompt, explanation) = (session.model(), &photo, &prompt, &explanation);
+    let answer = Answer { model, photo, prompt, explanation, timings: &timings, outputs: &outputs };
     if json_only {
-        return print_json(&answer.report());
+        return print_json(&answer.report(&[])?);
     }
     let start = Instant::now();
     let files = answer.write(&args.out)?;
@@ -124,7 +177,12 @@ pub fn run(args: &ExplainArgs) -> Result<()> {
 }
 
 /// Explains what makes two photos alike, in each of them: the first one's files as ever, the second one's in the directory `like`, and both side by side.
-fn alike(args: &ExplainArgs, session: &Session, options: &Options, photos: [&Photo; 2]) -> Result<()> {
+fn alike(
+    args: &ExplainArgs,
+    session: &Session,
+    (options, outputs): (&Options, &Outputs),
+    photos: [&Photo; 2],
+) -> Result<()> {
     let score = args.request.tuning.score.as_deref();
     let explained = |photo: &Photo, other: &Photo| -> Result<_> {
         let prompt = session.prompt_like(other, score, options)?.side(args.place.side());
@@ -136,10 +194,10 @@ fn alike(args: &ExplainArgs, session: &Session, options: &Options, photos: [&Pho
     let mut timings = session.loading();
     timings.append(&first.timings);
     let model = session.model();
-    let first = Answer { model, photo, prompt: &prompt, explanation: &first, timings: &timings };
-    let second = Answer { model, photo: other, prompt: &other_prompt, explanation: &second, timings: &second.timings };
+    let first = Answer { model, photo, prompt: &prompt, explanation: &first, timings: &timings, outputs };
+    let second = Answer { model, photo: other, prompt: &other_prompt, explanation: &second, timings: &second.timings, outputs };
     if args.out == Path::new("-") {
-        return print_json(&[first.report(), second.report()]);
+        return print_json(&[first.report(&[])?, second.report(&[])?]);
     }
     let within = args.out.join("like");
     files::prepare_directory(&within)?;

@@ -82,7 +82,7 @@ enum Command {
     /// Each layer that can be explained is listed with its shape. Where the gradient of a layer cannot be computed, the operation that prevents it is named.
     #[command(after_long_help = inspect::EXAMPLES)]
     Inspect(inspect::InspectArgs),
-    /// List the layers, scores and licences of the bundled models
+    /// List models: those in the program with their layers, scores and licences, and models of Hugging Face's hub
     #[command(after_long_help = models::EXAMPLES)]
     Models(models::ModelsArgs),
     /// Measure the time of each stage and the peak memory

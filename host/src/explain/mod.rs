@@ -108,6 +108,8 @@ pub struct Explanation {
     pub standing: Option<Standing>,
     /// The saliency map, not scaled and not upsampled. That of `exact` has negative values, which are set to zero after upsampling.
     pub map: Map,
+    /// What the map has less than the sum that it is made of, everywhere: negative if it is relative to its mean ([`Parts::relative`]), else zero.
+    pub lifted: f32,
     /// The parts, if the method is DecomCAM.
     pub parts: Option<Parts>,
     /// What took the map, and takes the parts' maps, to finer positions; none if nothing did.
@@ -193,6 +195,7 @@ pub fn explain(look: &Look<'_>, request: &Request, names: &[Prompt], watch: &Wat
         scores: look.prompt().scores(look.vectors()?)?,
         standing: look.prompt().standing(look.vectors()?)?,
         map,
+        lifted: if relative { mean } else { 0.0 },
         layer: look.layer_info().filter(|_| request.method.needs_layer()),
         framing: look.framing(),
         input_size: look.size(),

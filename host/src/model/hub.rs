@@ -383,7 +383,10 @@ impl Folder {
         Manifest {
             schema: SCHEMA,
             name: self.name(),
-            description: format!("{} in Hugging Face's layout", self.kind()),
+            description: match &self.known {
+                Some(known) => format!("{} in Hugging Face's layout, {}", self.kind(), known.origin),
+                None => format!("{} in Hugging Face's layout", self.kind()),
+            },
             licence: "unknown".into(),
             image,
             text: None,
@@ -411,6 +414,7 @@ impl Folder {
             folder: Some(folder),
             has_manifest: false,
             pairs: Pairs::default(),
+            integers: None,
         })
     }
 }

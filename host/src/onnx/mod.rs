@@ -1,7 +1,9 @@
 //! ONNX networks: read into a graph of floats, inspected, differentiated, cut and shuffled, and run by kernels of their own.
 
+pub mod constants;
 pub mod ends;
 pub mod evidence;
+pub mod exact;
 pub mod gradient;
 pub mod guard;
 pub mod inspect;

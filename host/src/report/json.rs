@@ -1,11 +1,14 @@
 //! `explanation.json`: one schema for every method, written down in `host/schemas/explanation.schema.json`.
 
 use super::Answer;
+use super::matter::{Told, told};
+use crate::Result;
+use crate::draw::Region;
 use crate::explain::{Check, Integrate, Name, Parts};
 use crate::methods::sign_name;
 use crate::photo::Rect;
 use crate::program::{PROGRAM, SCHEMA_VERSION};
-use crate::score::{Likeness, Scores, Side, Spot};
+use crate::score::{Likeness, Scores, Side, Spot, Standing};
 use crate::timings::Stage;
 use serde::Serialize;
 
@@ -24,7 +27,11 @@ pub struct ExplanationReport {
     place: Option<Spot>,
     /// The photo that this one was compared with, if it was.
     like: Option<Likeness>,
+    /// What was found, in words.
+    sentence: String,
     scores: Scores,
+    /// Of a classifier: the class that is explained among all.
+    classes: Option<Standing>,
     map: MapReport,
     /// None for methods that give no parts.
     decomposition: Option<DecompositionReport>,
@@ -32,6 +39,8 @@ pub struct ExplanationReport {
     /// None if the map marks nothing, or the check was left out.
     check: Option<CheckReport>,
     warnings: Vec<String>,
+    /// The files that were written with this one; empty if none were.
+    files: Vec<String>,
     timings_ms: Vec<StageReport>,
 }
 
@@ -66,6 +75,12 @@ struct MapReport {
     upsampling: &'static str,
     /// The guide layer that refined the map, if one did.
     refined_by: Option<String>,
+    /// The share of the maximum from which on boxes are drawn, here and for parts.
+    threshold: f32,
+    /// Where the map is high, by falling share.
+    regions: Vec<Region>,
+    /// Where it is low: what speaks for the other text. Empty without one.
+    regions_versus: Vec<Region>,
 }
 
 #[derive(Debug, Serialize)]
@@ -103,6 +118,10 @@ struct PartReport {
     contribution: f32,
     predicted: f32,
     weight: f32,
+    /// The contribution as a share of the evidence; none if there is none.
+    share: Option<f32>,
+    place: &'static str,
+    regions: Vec<Region>,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<Name>,
 }
@@ -160,11 +179,15 @@ impl From<&Stage> for StageReport {
 }
 
 impl Answer<'_> {
-    /// The report that becomes `explanation.json`.
-    pub fn report(&self) -> ExplanationReport {
+    /// The report that becomes `explanation.json`, which names the files that are written with it.
+    ///
+    /// # Errors
+    /// A map whose values are not finite.
+    pub fn report(&self, files: &[String]) -> Result<ExplanationReport> {
         let e = self.explanation;
         let size = self.photo.size();
-        ExplanationReport {
+        let [regions, regions_versus] = self.regions()?;
+        Ok(ExplanationReport {
             schema_version: SCHEMA_VERSION,
             program: PROGRAM,
             method: e.request.method.name(),
@@ -190,19 +213,48 @@ impl Answer<'_> {
             side: self.prompt.asked_side(),
             place: self.prompt.spot().cloned(),
             like: self.prompt.likeness().cloned(),
+            sentence: self.sentence(),
             scores: e.scores.clone(),
+            classes: e.standing.clone(),
             map: MapReport {
                 height: e.map.size.height,
                 width: e.map.size.width,
                 upsampling: e.request.upsampling.name(),
                 refined_by: e.request.guide.clone().filter(|_| e.refinement.is_some()),
+                threshold: self.outputs.threshold,
+                regions,
+                regions_versus,
             },
             decomposition: e.parts.as_ref().map(|parts| self.decomposition(parts)),
-            parts: e.parts.as_ref().map_or_else(Vec::new, parts),
+            parts: e.parts.as_ref().map_or(Ok(Vec::new()), |parts| self.parts(parts))?,
             check: e.check.as_ref().map(CheckReport::new),
             warnings: e.warnings.clone(),
+            files: files.to_vec(),
             timings_ms: self.timings.stages().iter().map(Into::into).collect(),
-        }
+        })
+    }
+
+    /// By number.
+    fn parts(&self, parts: &Parts) -> Result<Vec<PartReport>> {
+        let mut told = told(parts, self.is_signed());
+        told.sort_by_key(|told| told.number);
+        let report = |told: Told<'_>| {
+            let Told { number, part, share, place } = told;
+            Ok(PartReport {
+                number,
+                singular_value: part.component.singular_value,
+                explained_variance: part.component.explained_variance,
+                score: part.score,
+                contribution: part.contribution,
+                predicted: part.component.predicted,
+                weight: part.weight,
+                share,
+                place,
+                regions: self.part_regions(part)?,
+                name: part.name.clone(),
+            })
+        };
+        told.into_iter().map(report).collect()
     }
 
     fn decomposition(&self, parts: &Parts) -> DecompositionReport {
@@ -228,18 +280,4 @@ const fn baseline_of(integrate: Integrate) -> &'static str {
         Integrate::Photo => "the blurred photo",
         Integrate::Features => "the layer's means",
     }
-}
-
-fn parts(parts: &Parts) -> Vec<PartReport> {
-    let report = |(q, part): (usize, &crate::explain::Part)| PartReport {
-        number: q + 1,
-        singular_value: part.component.singular_value,
-        explained_variance: part.component.explained_variance,
-        score: part.score,
-        contribution: part.contribution,
-        predicted: part.component.predicted,
-        weight: part.weight,
-        name: part.name.clone(),
-    };
-    parts.list.iter().enumerate().map(report).collect()
 }

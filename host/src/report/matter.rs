@@ -2,6 +2,7 @@
 
 use crate::Size;
 use crate::explain::{Part, Parts};
+use crate::score::Prompt;
 
 /// A part below this share of the evidence is not listed.
 pub(super) const LEAST: f32 = 0.05;
@@ -16,14 +17,16 @@ const NAMED: usize = 3;
 pub(super) struct Told<'a> {
     pub(super) number: usize,
     pub(super) part: &'a Part,
-    /// Its share of the evidence: its contribution divided by the sum of those above zero; negative if it speaks against the score. None where no part raises the score.
+    /// Its share of the evidence: its contribution divided by the sum of those above zero, or of a difference by the sum of their sizes. Negative if it speaks against
+    /// the score. None where there is no evidence.
     pub(super) share: Option<f32>,
     pub(super) place: &'static str,
 }
 
-/// All parts by falling contribution, equal ones in their order.
-pub(super) fn told(parts: &Parts) -> Vec<Told<'_>> {
-    let evidence: f32 = parts.list.iter().map(|part| part.contribution.max(0.0)).sum();
+/// All parts by falling contribution, equal ones in their order. Of a difference of two texts the evidence is what speaks for either.
+pub(super) fn told(parts: &Parts, signed: bool) -> Vec<Told<'_>> {
+    let counted = |part: &Part| if signed { part.contribution.abs() } else { part.contribution.max(0.0) };
+    let evidence: f32 = parts.list.iter().map(counted).sum();
     let share = |part: &Part| (evidence > 0.0).then(|| part.contribution / evidence);
     let numbered = parts.list.iter().enumerate();
     let mut told: Vec<Told<'_>> = numbered
@@ -42,8 +45,19 @@ impl Told<'_> {
     /// The part's name if it has one, or its place.
     pub(super) fn called(&self) -> String {
         match &self.part.name {
-            Some(name) => format!("\"{}\" at the {}", name.text, self.place),
+            Some(name) => format!("the part \"{}\" at the {}", name.text, self.place),
             None => format!("the {}", self.place),
+        }
+    }
+
+    /// What a part speaks for, where that needs saying.
+    pub(super) fn side(&self, prompt: &Prompt) -> Option<String> {
+        let share = self.share?;
+        match prompt.versus() {
+            Some(_) if share > 0.0 => Some(format!("for \"{}\"", prompt.text())),
+            Some(versus) if share < 0.0 => Some(format!("for \"{versus}\"")),
+            None if share < 0.0 => Some("speaks against it".into()),
+            _ => None,
         }
     }
 
@@ -53,11 +67,26 @@ impl Told<'_> {
     }
 }
 
-/// Which parts carry most of the score, as a sentence.
-pub(super) fn sentence(told: &[Told<'_>]) -> String {
+/// Which parts carry most of the score, as a sentence. Of a difference: those of the text that more speaks for.
+pub(super) fn sentence(told: &[Told<'_>], prompt: &Prompt) -> String {
+    let speaks_for =
+        |side: f32| told.iter().filter_map(|told| told.share).map(|share| (side * share).max(0.0)).sum::<f32>();
+    let against = prompt.versus().filter(|_| speaks_for(-1.0) > speaks_for(1.0));
+    let side = if against.is_some() { -1.0 } else { 1.0 };
+    let what = match (prompt.versus(), against) {
+        (_, Some(versus)) => format!("for \"{versus}\""),
+        (Some(_), None) => format!("for \"{}\"", prompt.text()),
+        (None, _) => "for it".into(),
+    };
+    let all = speaks_for(side);
+    let mut falling: Vec<(&Told<'_>, f32)> = told
+        .iter()
+        .filter_map(|told| Some((told, side * told.share? / all)))
+        .filter(|(_, share)| *share >= LEAST)
+        .collect();
+    falling.sort_by(|a, b| b.1.total_cmp(&a.1));
     let (mut named, mut sum) = (Vec::new(), 0.0);
-    for part in told.iter().take(NAMED) {
-        let Some(share) = part.share.filter(|share| *share >= LEAST) else { break };
+    for (part, share) in falling.iter().take(NAMED) {
         if sum >= MOST {
             break;
         }
@@ -71,7 +100,7 @@ pub(super) fn sentence(told: &[Told<'_>]) -> String {
     };
     let mut letters = list.chars();
     let list = letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect());
-    format!("{list} {verb} {} of what speaks for it.", percent(sum))
+    format!("{list} {verb} {} of what speaks {what}.", percent(sum))
 }
 
 /// A share in whole per cent, and in tenths below one.

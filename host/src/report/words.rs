@@ -18,7 +18,7 @@ impl Answer<'_> {
             text += &classes(&standing.top);
         }
         if let Some(parts) = &self.explanation.parts {
-            text += &short_table(parts);
+            text += &self.short_table(parts);
         }
         if let Some(check) = &self.explanation.check {
             let _ = writeln!(text, "\n{}", check_line(check));
@@ -29,22 +29,26 @@ impl Answer<'_> {
     /// What the model says of the photo, and which parts that comes from.
     pub(super) fn sentence(&self) -> String {
         let e = self.explanation;
-        let found = match (self.prompt.versus(), &e.standing) {
+        let parts = match &e.parts {
+            Some(parts) if parts.relative && !self.is_signed() => {
+                "No place speaks for it; the map shows where the photo speaks least against it.".into()
+            }
+            Some(parts) => sentence(&told(parts, self.is_signed()), self.prompt),
+            None => format!("The map of {} shows where that comes from.", e.request.method.name()),
+        };
+        format!("{} {parts}", self.found())
+    }
+
+    /// What the model says of the photo.
+    pub(super) fn found(&self) -> String {
+        match (self.prompt.versus(), &self.explanation.standing) {
             _ if self.is_special() => self.special(),
             (Some(versus), _) => self.difference(versus),
             (None, Some(standing)) => classified(standing),
             (None, None) => {
                 format!("The model scores this photo {} for {}.", self.score(), self.prompt.headline())
             }
-        };
-        let parts = match &e.parts {
-            Some(parts) if parts.relative => {
-                "No place speaks for it; the map shows where the photo speaks least against it.".into()
-            }
-            Some(parts) => sentence(&told(parts)),
-            None => format!("The map of {} shows where that comes from.", e.request.method.name()),
-        };
-        format!("{found} {parts}")
+        }
     }
 
     /// Whether the question is about a place, another photo, or what speaks against something.
@@ -134,6 +138,34 @@ impl Answer<'_> {
             None => format!("{model}, method {method}: one map, without parts"),
         }
     }
+
+    /// The parts that matter, by falling share.
+    fn short_table(&self, parts: &Parts) -> String {
+        let told = told(parts, self.is_signed());
+        let listed: Vec<&Told<'_>> = told.iter().filter(|told| told.matters()).collect();
+        if listed.is_empty() {
+            return String::new();
+        }
+        let mut text = String::from("\n  part   share of the score   where\n");
+        for told in &listed {
+            let share = told.share.unwrap_or_default();
+            let name = match (&told.part.name, parts.named) {
+                (Some(name), _) => format!(", \"{}\"", name.text),
+                (None, true) => ", no clear name".into(),
+                (None, false) => String::new(),
+            };
+            let side = told.side(self.prompt).map_or_else(String::new, |side| format!(", {side}"));
+            let number = format!("#{}", told.number);
+            let _ =
+                writeln!(text, "  {number:>4}   {:>5} {:<12}   {}{name}{side}", percent(share), bar(share), told.place);
+        }
+        let rest = told.len() - listed.len();
+        if rest > 0 {
+            let (parts, are) = if rest == 1 { ("part", "is") } else { ("parts", "are each") };
+            let _ = writeln!(text, "  {rest} more {parts} {are} below {}", percent(LEAST));
+        }
+        text
+    }
 }
 
 /// A number with three digits that count.
@@ -188,39 +220,6 @@ pub fn classes(top: &[Class]) -> String {
     text
 }
 
-/// The parts that matter, by falling share.
-fn short_table(parts: &Parts) -> String {
-    let told = told(parts);
-    let listed: Vec<&Told<'_>> = told.iter().filter(|told| told.matters()).collect();
-    if listed.is_empty() {
-        return String::new();
-    }
-    let mut text = String::from("\n  part   share of the score   where\n");
-    for told in &listed {
-        let share = told.share.unwrap_or_default();
-        let name = match (&told.part.name, parts.named) {
-            (Some(name), _) => format!("   \"{}\"", name.text),
-            (None, true) => "   no clear name".into(),
-            (None, false) => String::new(),
-        };
-        let against = if share < 0.0 { ", speaks against it" } else { "" };
-        let _ = writeln!(
-            text,
-            "  {:>4}   {:>5} {:<12}   {}{name}{against}",
-            format!("#{}", told.number),
-            percent(share),
-            bar(share),
-            told.place
-        );
-    }
-    let rest = told.len() - listed.len();
-    if rest > 0 {
-        let (parts, are) = if rest == 1 { ("part", "is") } else { ("parts", "are each") };
-        let _ = writeln!(text, "  {rest} more {parts} {are} below {}", percent(LEAST));
-    }
-    text
-}
-
 /// A share as a bar of twelve places.
 fn bar(share: f32) -> String {
     let length = (12.0 * share.abs().min(1.0)).round() as usize;
@@ -230,7 +229,7 @@ fn bar(share: f32) -> String {
 /// Every part with every number, by falling variance.
 fn long_table(parts: &Parts) -> String {
     let mut text = String::from("\npart  contribution  predicted  weight  variance  where\n");
-    let mut told = told(parts);
+    let mut told = told(parts, false);
     told.sort_by_key(|told| told.number);
     for Told { number, part, place, .. } in told {
         let component = &part.component;
