@@ -4,7 +4,7 @@
 use crate::encoders::head::Head;
 use crate::encoders::image::ImageVectors;
 use crate::encoders::image::{ImageTower, Scorer, TowerKey};
-use crate::encoders::text::TextTower;
+use crate::encoders::text::{Several, TextTower};
 use crate::error::Sorted as _;
 use crate::explain::{self, Explanation, Integrate, Look, Options, Own, Request, Towers, View};
 use crate::methods::Recipe;
@@ -13,7 +13,7 @@ use crate::onnx::shuffle::Shuffle;
 use crate::photo::{Fit, Photo};
 use crate::progress::{Progress, Watch};
 use crate::score::place::Seen;
-use crate::score::{self, Class, Place, Prompt, Question, Ranked, Sight};
+use crate::score::{self, Class, Knowledge, Place, Prompt, Question, Ranked, Sight};
 use crate::timings::Timings;
 use crate::{Error, Result, Size, workers};
 use anyhow::{Context as _, anyhow};
@@ -87,6 +87,7 @@ pub struct Session {
     shuffle: Shuffle,
     watch: Arc<Watch<'static>>,
     text: Shelf<(), TextTower>,
+    knowledge: Shelf<(), Option<Arc<Knowledge>>>,
     towers: Shelf<TowerKey, ImageTower>,
     scorers: Shelf<(), Scorer>,
     /// For a layer that something bypasses: why the network cannot be cut there.
@@ -155,6 +156,7 @@ impl Session {
             shuffle: Shuffle::default(),
             watch: Arc::new(|_| ControlFlow::Continue(())),
             text: Shelf::default(),
+            knowledge: Shelf::default(),
             towers: Shelf::default(),
             scorers: Shelf::default(),
             heads: Shelf::default(),
@@ -187,6 +189,7 @@ impl Session {
             shuffle,
             watch: Arc::clone(&self.watch),
             text: Shelf::default(),
+            knowledge: Shelf::default(),
             towers: Shelf::default(),
             scorers: Shelf::default(),
             heads: Shelf::default(),
@@ -231,8 +234,18 @@ impl Session {
     /// # Errors
     /// A text in which the model knows no word, a class that it does not have, or an unknown score.
     pub fn prompt<'q>(&self, question: impl Into<Question<'q>>) -> Result<Prompt> {
+        self.encoded(question.into(), Several::Refused)
+    }
+
+    /// The same, but words that several classes of a classifier may mean stand for all of these classes together.
+    pub(crate) fn prompt_of_any(&self, question: Question<'_>) -> Result<Prompt> {
+        self.encoded(question, Several::Together)
+    }
+
+    fn encoded(&self, question: Question<'_>, several: Several) -> Result<Prompt> {
         let text = self.text.get(&(), || self.timed("load text tower", || TextTower::load(&self.model)))?;
-        Prompt::new(&self.model.manifest, &text, question.into())
+        let knowledge = self.knowledge.get(&(), || Ok(Knowledge::of(&self.model)?.map(Arc::new)))?;
+        Prompt::new(&self.model.manifest, &text, (*knowledge).clone(), question, several)
     }
 
     /// Encodes a question about one place of a photo: a pixel or a region of a segmentation, a box of a detector. A question with an empty text is about the class

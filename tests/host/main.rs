@@ -11,6 +11,7 @@ mod metrics;
 mod onnx;
 mod photo;
 mod questions;
+mod score;
 mod session;
 mod tflite;
 

@@ -195,7 +195,8 @@ fn alike(
     timings.append(&first.timings);
     let model = session.model();
     let first = Answer { model, photo, prompt: &prompt, explanation: &first, timings: &timings, outputs };
-    let second = Answer { model, photo: other, prompt: &other_prompt, explanation: &second, timings: &second.timings, outputs };
+    let second =
+        Answer { model, photo: other, prompt: &other_prompt, explanation: &second, timings: &second.timings, outputs };
     if args.out == Path::new("-") {
         return print_json(&[first.report(&[])?, second.report(&[])?]);
     }

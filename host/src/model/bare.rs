@@ -80,6 +80,7 @@ pub(super) fn open(path: &Path, options: &ModelOptions) -> Result<Model> {
         image,
         text: None,
         classes: Some(ClassSide { labels: "labels.txt".into(), labels_sha256: sha256_hex(&labels) }),
+        knowledge: None,
         scores,
         explain: Explain { reported, explained, scales: 1, guide },
         notices: Vec::new(),

@@ -17,8 +17,8 @@ pub use crate::onnx::normal::Reading;
 pub use bundled::bundled_names;
 pub use known::{KNOWN, KnownModel};
 pub use manifest::{
-    AT_A_PLACE, ChannelOrder, ClassSide, Explain, ImageSide, LARGEST_SIDE, LONGEST_CONTEXT, Layer, Manifest, Notice,
-    OF_A_PICTURE, Places, SCHEMA, Score, ScoreKind, TextSide, TokenizerKind,
+    AT_A_PLACE, ChannelOrder, ClassSide, Explain, ImageSide, KnowledgeSide, LARGEST_SIDE, LONGEST_CONTEXT, Layer,
+    Manifest, Notice, OF_A_PICTURE, Places, SCHEMA, Score, ScoreKind, TextSide, TokenizerKind,
 };
 pub use options::{ModelOptions, Preprocessing};
 

@@ -8,7 +8,7 @@ use crate::explain::{Check, Integrate, Name, Parts};
 use crate::methods::sign_name;
 use crate::photo::Rect;
 use crate::program::{PROGRAM, SCHEMA_VERSION};
-use crate::score::{Likeness, Scores, Side, Spot, Standing};
+use crate::score::{Likeness, Scores, Side, Spot, Standing, Support};
 use crate::timings::Stage;
 use serde::Serialize;
 
@@ -30,6 +30,8 @@ pub struct ExplanationReport {
     /// What was found, in words.
     sentence: String,
     scores: Scores,
+    /// None if nothing says what the model knows.
+    support: Option<Support>,
     /// Of a classifier: the class that is explained among all.
     classes: Option<Standing>,
     map: MapReport,
@@ -73,6 +75,10 @@ struct MapReport {
     width: usize,
     /// How it was upsampled to the photo.
     upsampling: &'static str,
+    /// At how many sizes of the photo it was taken.
+    scales: usize,
+    /// Whether it was averaged over positions with similar activations.
+    affinity: bool,
     /// The guide layer that refined the map, if one did.
     refined_by: Option<String>,
     /// The share of the maximum from which on boxes are drawn, here and for parts.
@@ -215,11 +221,14 @@ impl Answer<'_> {
             like: self.prompt.likeness().cloned(),
             sentence: self.sentence(),
             scores: e.scores.clone(),
+            support: e.support.clone(),
             classes: e.standing.clone(),
             map: MapReport {
                 height: e.map.size.height,
                 width: e.map.size.width,
                 upsampling: e.request.upsampling.name(),
+                scales: e.request.scales,
+                affinity: e.request.affinity,
                 refined_by: e.request.guide.clone().filter(|_| e.refinement.is_some()),
                 threshold: self.outputs.threshold,
                 regions,

@@ -165,7 +165,9 @@ impl Answer<'_> {
         let mut names = vec!["saliency.npy".to_owned()];
         let (size, placement) = match arrays {
             Arrays::Grid => (e.map.size, None),
-            Arrays::Input => (e.input_size, Some(Placement::whole(e.map.size, e.input_size).upsampled_by(e.request.upsampling))),
+            Arrays::Input => {
+                (e.input_size, Some(Placement::whole(e.map.size, e.input_size).upsampled_by(e.request.upsampling)))
+            }
             Arrays::Photo => (self.photo.size(), Some(e.placement(self.photo))),
         };
         files.add("saliency.npy", |out| {

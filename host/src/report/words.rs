@@ -45,6 +45,11 @@ impl Answer<'_> {
             _ if self.is_special() => self.special(),
             (Some(versus), _) => self.difference(versus),
             (None, Some(standing)) => classified(standing),
+            (None, None)
+                if self.explanation.support.as_ref().is_some_and(|support| support.supported != Some(true)) =>
+            {
+                self.not_seen()
+            }
             (None, None) => {
                 format!("The model scores this photo {} for {}.", self.score(), self.prompt.headline())
             }
@@ -69,6 +74,14 @@ impl Answer<'_> {
             }
             Side::For => format!("The model scores this photo {score} for {headline}{place}."),
         }
+    }
+
+    /// What the model sees instead of what was asked for.
+    fn not_seen(&self) -> String {
+        let Some(support) = &self.explanation.support else { return String::new() };
+        let sees: Vec<String> = support.sees.iter().map(|class| format!("\"{}\"", class.name)).collect();
+        let (found, headline) = (support.verdict.found(), self.prompt.headline());
+        format!("The model {found} {headline} in this photo ({}): it sees {}.", self.score(), sees.join(", "))
     }
 
     fn difference(&self, versus: &str) -> String {

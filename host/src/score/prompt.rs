@@ -2,9 +2,9 @@
 
 use super::classes::{Reading, Standing};
 use super::place::{Place, Seen, Spot};
-use super::posterior;
+use super::{Knowledge, posterior};
 use crate::encoders::image::ImageVectors;
-use crate::encoders::text::{TextTower, TextVectors};
+use crate::encoders::text::{Several, TextTower, TextVectors};
 use crate::error::Sorted as _;
 use crate::model::{AT_A_PLACE, Manifest, OF_A_PICTURE, Score, ScoreKind};
 use crate::photo::Photo;
@@ -40,6 +40,7 @@ pub struct Prompt {
     explained: Score,
     /// The text vector of the explained score, less that of `versus` if there is one; negated if the side is against.
     evidence: Vec<f32>,
+    knowledge: Option<Arc<Knowledge>>,
     /// Of a classifier: the names of its classes, and how its numbers become probabilities.
     classes: Option<(Arc<[String]>, Reading)>,
     side: Side,
@@ -112,11 +113,17 @@ impl Scores {
 }
 
 impl Prompt {
-    /// Encodes a question.
+    /// Encodes a question. `knowledge` is what the model knows, if that is said anywhere; `several` says what becomes of words that several classes match.
     ///
     /// # Errors
     /// A text without a known word, or an unknown score.
-    pub fn new(manifest: &Manifest, tower: &TextTower, question: Question<'_>) -> Result<Self> {
+    pub fn new(
+        manifest: &Manifest,
+        tower: &TextTower,
+        knowledge: Option<Arc<Knowledge>>,
+        question: Question<'_>,
+        several: Several,
+    ) -> Result<Self> {
         let explained = manifest.score(question.score.unwrap_or(&manifest.explain.explained))?.clone();
         let reported = manifest.score(&manifest.explain.reported)?.clone();
         let needs = match explained.text.as_str() {
@@ -128,7 +135,7 @@ impl Prompt {
             return Err(anyhow!("score \"{}\" needs {needs}", explained.name)).kind(Error::Options);
         }
         let encode = |typed: &str| -> Result<Encoded> {
-            let vectors = tower.encode(typed)?;
+            let vectors = tower.encode_as(typed, several)?;
             Ok(Encoded { typed: vectors.meant.clone(), vectors })
         };
         let text = encode(question.text)?;
@@ -141,11 +148,22 @@ impl Prompt {
             Some(labels) => Some((labels, Reading::new(manifest, &explained)?)),
             None => None,
         };
-        Ok(Self { classes, ..Self::of(text, versus, [reported, explained], evidence) })
+        Ok(Self { classes, knowledge, ..Self::of(text, versus, [reported, explained], evidence) })
     }
 
     fn of(text: Encoded, versus: Option<Encoded>, [reported, explained]: [Score; 2], evidence: Vec<f32>) -> Self {
-        Self { text, versus, reported, explained, evidence, classes: None, side: Side::For, spot: None, likeness: None }
+        Self {
+            text,
+            versus,
+            reported,
+            explained,
+            evidence,
+            classes: None,
+            knowledge: None,
+            side: Side::For,
+            spot: None,
+            likeness: None,
+        }
     }
 
     /// Encodes a question about a class at one place of a photo, which is found in what the network `seen` said of the photo as it is. Without a text the class is
@@ -219,7 +237,9 @@ impl Prompt {
         if side != self.side {
             self.evidence.iter_mut().for_each(|value| *value = -*value);
         }
-        Self { side, ..self }
+        // Whether the model sees something is no question of what speaks against it.
+        let knowledge = if side == Side::Against { None } else { self.knowledge.take() };
+        Self { side, knowledge, ..self }
     }
 
     /// Which evidence is asked for.
@@ -235,6 +255,21 @@ impl Prompt {
     /// The photo that is compared with, if it is one.
     pub fn likeness(&self) -> Option<&Likeness> {
         self.likeness.as_ref()
+    }
+
+    /// What the model knows, if that is said anywhere.
+    pub fn knowledge(&self) -> Option<&Knowledge> {
+        self.knowledge.as_deref()
+    }
+
+    /// The text's vector for a score.
+    pub(super) fn text_vector(&self, score: &Score) -> Result<Vec<f32>> {
+        self.text.vectors.for_score(score)
+    }
+
+    /// The name of the reported score.
+    pub(super) fn reported_name(&self) -> &str {
+        &self.reported.name
     }
 
     /// The text vector of the explained score, which does not depend on the photo.

@@ -30,6 +30,8 @@ pub struct Float {
     pub onnx: Vec<u8>,
     /// Its tensors that the file has, too.
     pub tensors: Vec<Named>,
+    /// The same before they are held to their range: what is explained of an answer, so that its gradient does not end where the integers do.
+    pub unheld: Vec<Named>,
 }
 
 /// A tensor of the ONNX file.
@@ -70,6 +72,7 @@ struct Writer<'f> {
     steps: Vec<Option<Quantised>>,
     names: HashSet<String>,
     named: Vec<Named>,
+    unheld: Vec<Named>,
     made: usize,
 }
 
@@ -87,6 +90,7 @@ pub fn write(file: &File) -> Result<Float> {
         steps: vec![None; file.tensors.len()],
         names: HashSet::new(),
         named: Vec::new(),
+        unheld: Vec::new(),
         made: 0,
     };
     writer.input()?;
@@ -302,14 +306,36 @@ impl<'f> Writer<'f> {
         if low.is_none() && high.is_none() {
             self.node("Identity", &[&made], vec![], &name);
         } else {
+            let made = self.called(made, format!("{MADE}{name}"));
             let mut bound = |bound: Option<f32>| bound.map_or_else(String::new, |bound| self.floats(&[], &[bound]));
             let (low, high) = (bound(low), bound(high));
             let inputs = [&*made, &low, &high];
             let given = if high.is_empty() { 2 } else { 3 };
             self.node("Clip", &inputs[..given], vec![], &name);
+            let shape = if maps { shape_of_maps(&tensor.shape) } else { tensor.shape.clone() };
+            let operator = operator.name.clone();
+            self.unheld.push(Named {
+                name: made,
+                tensor: output,
+                quantised: steps,
+                shape,
+                channels_first: maps,
+                operator,
+            });
         }
         self.found(operator, output, name, maps, steps);
         Ok(())
+    }
+
+    /// Renames what the last node made, if that is the tensor; the name that the tensor then has.
+    fn called(&mut self, made: String, name: String) -> String {
+        match self.graph.node.last_mut().filter(|node| node.output[0] == made) {
+            Some(node) => {
+                node.output[0].clone_from(&name);
+                name
+            }
+            None => made,
+        }
     }
 
     fn found(&mut self, operator: &Operator, output: usize, name: String, maps: bool, steps: Quantised) {
@@ -716,6 +742,6 @@ impl<'f> Writer<'f> {
             graph: Some(self.graph),
             ..Default::default()
         };
-        Ok(Float { onnx: model.encode_to_vec(), tensors: self.named })
+        Ok(Float { onnx: model.encode_to_vec(), tensors: self.named, unheld: self.unheld })
     }
 }

@@ -63,7 +63,8 @@ impl Integers {
             tensor.shape
         );
         let input = quantised(tensor)?;
-        let tensors = written.tensors.into_iter().map(|named| (named.name.clone(), named)).collect();
+        let named = written.unheld.into_iter().chain(written.tensors);
+        let tensors = named.map(|named| (named.name.clone(), named)).collect();
         Ok((Self { program, input, shape: [height, width, channels], tensors }, written.onnx))
     }
 
@@ -83,26 +84,9 @@ impl Integers {
         Some(Steps { scale, zero_point: u8::try_from(zero_point + 128).ok()? })
     }
 
-    /// How pictures are prepared, as scale and zero point of the input say: its smallest and largest integer stand for the ends of a usual range, and then the
-    /// integers are the pixels less 128, as boards compute them.
+    /// How pictures are prepared: [`preparation`].
     pub fn preparation(&self) -> Preparation {
-        let Quantised { scale, zero_point } = self.input;
-        let real = |q: i32| (q - zero_point) as f32 * scale;
-        let (low, high) = (real(-128), real(127));
-        let near = |real: f32, end: f32, span: f32| (real - end).abs() <= 0.02 * span;
-        let range =
-            RANGES.iter().find(|(_, least, most)| near(low, *least, most - least) && near(high, *most, most - least));
-        let why = match range {
-            Some((name, ..)) => format!("its steps reach over {name}"),
-            None => format!(
-                "its steps reach from {low:.3} to {high:.3}, which is no usual range: --preset, --mean and --std say another preparation"
-            ),
-        };
-        Preparation {
-            mean: (128 + zero_point) as f32,
-            std: 1.0 / scale,
-            words: format!("integers of the input are the pixels less 128; {why}"),
-        }
+        preparation(self.input)
     }
 
     /// The tensors of these names for a picture of channels x height x width in real numbers: the numbers that their integers stand for.
@@ -131,6 +115,28 @@ impl Integers {
             }
         })?;
         Ok(found)
+    }
+}
+
+/// How pictures are prepared, as scale and zero point of the input say: the smallest and the largest integer stand for the ends of a usual range, and the integers are
+/// the pixels less 128, as boards compute them.
+pub fn preparation(input: Quantised) -> Preparation {
+    let Quantised { scale, zero_point } = input;
+    let real = |q: i32| (q - zero_point) as f32 * scale;
+    let (low, high) = (real(-128), real(127));
+    let near = |real: f32, end: f32, span: f32| (real - end).abs() <= 0.02 * span;
+    let range =
+        RANGES.iter().find(|(_, least, most)| near(low, *least, most - least) && near(high, *most, most - least));
+    let why = match range {
+        Some((name, ..)) => format!("its steps reach over {name}"),
+        None => format!(
+            "its steps reach from {low:.3} to {high:.3}, which is no usual range: --preset, or --mean and --std, say another preparation"
+        ),
+    };
+    Preparation {
+        mean: (128 + zero_point) as f32,
+        std: 1.0 / scale,
+        words: format!("integers of the input are the pixels less 128; {why}"),
     }
 }
 

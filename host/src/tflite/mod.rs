@@ -7,6 +7,7 @@
 //! | [`arena`] | where each tensor lies |
 //! | [`float`] | the same network in real numbers, as ONNX, for gradients |
 //! | [`inspect`] | what is in it, in words |
+//! | [`tables`] | the plan as Rust source, for boards |
 //! | [`integers`] | both together: what the rest of the program asks |
 
 pub mod arena;
@@ -16,6 +17,7 @@ pub mod inspect;
 pub mod integers;
 pub mod names;
 pub mod program;
+pub mod tables;
 
 pub use file::{File, is_one};
 pub use integers::{Integers, Preparation};
