@@ -20,6 +20,7 @@ mod values;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+pub use output::complain;
 
 const AFTER: &str = "\
 Examples:
@@ -48,8 +49,8 @@ pub struct Cli {
 enum Command {
     /// Show which parts of a photo the score of a text comes from
     ///
-    /// The directory of --out receives overlay.png (the saliency map on the photo), ossms.png (every part with its contribution), the maps as arrays for
-    /// numpy, and explanation.json.
+    /// The directory of --out receives report.html (everything, for a browser), overlay.png (the map on the photo), parts.png (every part with its share
+    /// of the score), heatmap.png and mask.png (the map alone), and explanation.json (every number).
     #[command(after_long_help = explain::EXAMPLES)]
     Explain(explain::ExplainArgs),
     /// Sort texts by how well they fit a photo
@@ -80,7 +81,7 @@ enum Command {
     /// Each layer that can be explained is listed with its shape. Where the gradient of a layer cannot be computed, the operation that prevents it is named.
     #[command(after_long_help = inspect::EXAMPLES)]
     Inspect(inspect::InspectArgs),
-    /// List the layers, scores and licences of the bundled models
+    /// List models: those in the program with their layers, scores and licences, and models of Hugging Face's hub
     #[command(after_long_help = models::EXAMPLES)]
     Models(models::ModelsArgs),
     /// Measure the time of each stage and the peak memory

@@ -2,5 +2,6 @@
 
 mod gradient;
 #[cfg(feature = "cli")]
-mod inspect;
+pub mod inspect;
+mod kernels;
 mod network;
