@@ -232,7 +232,10 @@ fn answer(mut stream: &TcpStream, state: &Mutex<State>, of_the_store: bool) -> s
 #[test]
 fn a_model_is_fetched_once_and_only_what_it_needs() {
     let hub = Hub::of_a_classifier();
-    let said = hub.open("hf:owner/tiny").ok().prints(&["owner/tiny: tiny in Hugging Face's layout, hf:owner/tiny@0123456789abcdef", "layer maps2"]);
+    let said = hub
+        .open("hf:owner/tiny")
+        .ok()
+        .prints(&["owner/tiny: tiny in Hugging Face's layout, hf:owner/tiny@0123456789abcdef", "layer maps2"]);
     assert_eq!(said.stderr, "", "no bar where there is no terminal");
     let asked = hub.asked();
     let paths: Vec<&str> = asked.iter().map(|asked| &*asked.path).collect();
