@@ -217,7 +217,7 @@ fn sum_of_runs(show: Show, unit: f32, offset: f32) -> f32 {
 }
 
 /// A quotient that is neither beyond the range of `f32` nor so small that it has lost bits.
-#[inline]
+#[inline(never)]
 fn quotient(sum: f32, count: f32) -> Option<f32> {
     let quotient = sum / count;
     let kept = sum == 0.0 || (quotient.is_finite() && quotient.abs() >= f32::MIN_POSITIVE);

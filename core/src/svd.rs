@@ -44,10 +44,6 @@ pub struct Convergence {
     pub converged: bool,
 }
 
-impl Convergence {
-    const NONE: Self = Self { sweeps: 0, rotations: 0, largest_cosine: 0.0, converged: false };
-}
-
 /// A = U diag(s) V', thin.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -94,7 +90,7 @@ pub fn svd<const M: usize, const N: usize>(a: &[[f32; N]; M]) -> Result<Svd<M, N
         u: [[0.0; M]; N],
         singular_values: [0.0; N],
         v: [[0.0; N]; N],
-        convergence: Convergence { converged: true, ..Convergence::NONE },
+        convergence: Convergence { sweeps: 0, rotations: 0, largest_cosine: 0.0, converged: true },
     };
     // The longer side is rotated along the shorter: a wide matrix is the transpose of a tall one. What is left over is zero.
     let thin = M.min(N);
@@ -268,9 +264,8 @@ impl<'a> Columns<'a> {
         let mut follow = follow.unwrap_or_default();
         let tolerance = maths::sqrt(self.len as f32) * EPSILON;
         let count = self.norms.len();
-        let mut convergence = Convergence::NONE;
-        let mut before = f32::INFINITY;
-        loop {
+        let (mut sweeps, mut before) = (0, f32::INFINITY);
+        let convergence = loop {
             let mut sweep = Sweep { tolerance, rotations: 0, largest_cosine: 0.0, largest_change: 0.0 };
             self.measure();
             for first in 0..count {
@@ -285,14 +280,14 @@ impl<'a> Columns<'a> {
             }
             let Sweep { rotations, largest_cosine, largest_change, .. } = sweep;
             let converged = largest_cosine <= SETTLED * tolerance;
-            convergence = Convergence { sweeps: convergence.sweeps + 1, rotations, largest_cosine, converged };
+            sweeps += 1;
             // Another sweep would change nothing, or no longer makes cosines smaller.
             let done = count as f32 * largest_change <= EPSILON || largest_cosine > 0.5 * before;
-            if convergence.sweeps == SWEEP_CAP || (converged && done) {
-                break;
+            if sweeps == SWEEP_CAP || (converged && done) {
+                break Convergence { sweeps, rotations, largest_cosine, converged };
             }
             before = largest_cosine;
-        }
+        };
         self.measure();
         for first in 0..count {
             self.bring_longest(first, &mut follow)?;
@@ -378,7 +373,8 @@ impl<'a> Columns<'a> {
     }
 
     fn measured(&self, k: usize) -> Option<f32> {
-        Some(norm(self.data.get(k * self.len..(k + 1) * self.len)?))
+        let start = k * self.len;
+        Some(norm(self.data.get(start..start + self.len)?))
     }
 }
 

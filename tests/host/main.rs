@@ -10,6 +10,7 @@ mod methods;
 mod metrics;
 mod onnx;
 mod photo;
+mod score;
 mod session;
 mod tflite;
 
@@ -24,6 +25,8 @@ mod eval;
 mod hub;
 #[cfg(feature = "cli")]
 mod pool;
+#[cfg(feature = "cli")]
+mod report;
 #[cfg(feature = "cli")]
 mod schemas;
 #[cfg(all(feature = "cli", unix))]

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 /// The model and how it is run.
 #[derive(Clone, Debug, Args)]
 pub struct ModelArgs {
-    /// A bundled model, hf:OWNER/NAME, a directory, or the ONNX file of a classifier
+    /// A bundled model, hf:OWNER/NAME, a directory, or the ONNX or .tflite file of a classifier
     ///
     /// hf:OWNER/NAME, or hf:OWNER/NAME@REVISION, is a model of Hugging Face's hub with networks in onnx/; it is fetched once. A directory holds a model.toml, or
     /// is a folder of the hub. `decomcam models` lists models.

@@ -27,7 +27,7 @@ pub(crate) mod warnings;
 pub use check::Check;
 pub use look::{LayerInfo, Layers, Look, Own, Towers};
 pub use names::Name;
-pub use options::{Integrate, Options, Request};
+pub use options::{Integrate, Options, Request, Used};
 pub use parts::{CHANNELS_MAX, Component, Decomposition};
 pub use refine::Refinement;
 pub use view::View;
@@ -36,7 +36,7 @@ use crate::encoders::image::Explained;
 use crate::methods::{self, Map, Method, Recipe};
 use crate::photo::{Framing, Photo, Placement};
 use crate::progress::{Steps, Watch};
-use crate::score::{Prompt, Scores, Standing};
+use crate::score::{Prompt, Scores, Standing, Support};
 use crate::timings::{Timings, timed};
 use crate::{Result, Size, workers};
 use decomcam_core::{Maps, SignRule, cams, channels, decompose};
@@ -101,6 +101,8 @@ pub struct Explanation {
     pub request: Request,
     /// Scores of the photo.
     pub scores: Scores,
+    /// Whether the model sees here what the prompt asks for; none if nothing says what the model knows.
+    pub support: Option<Support>,
     /// Where the class that is explained stands among all, of a classifier.
     pub standing: Option<Standing>,
     /// The saliency map, not scaled and not upsampled. That of `exact` has negative values, which are set to zero after upsampling.
@@ -184,12 +186,13 @@ pub fn explain(look: &Look<'_>, request: &Request, names: &[Prompt], watch: &Wat
     let check = if request.check { check::check(look, &map, watch, &mut timings)? } else { None };
     let layer = match &parts {
         Some(parts) => Some(&parts.layer),
-        None if request.method.needs_gradient() => Some(look.layer()?),
+        None if request.method.needs_gradient() => Some(look.layers(request.scales)?.own),
         None => None,
     };
     let mut explanation = Explanation {
         request: request.clone(),
         scores: look.prompt().scores(look.vectors()?)?,
+        support: look.prompt().support(look.vectors()?)?,
         standing: look.prompt().standing(look.vectors()?)?,
         map,
         lifted: if relative { mean } else { 0.0 },
@@ -204,7 +207,7 @@ pub fn explain(look: &Look<'_>, request: &Request, names: &[Prompt], watch: &Wat
     };
     let layer = layer.map(Arc::clone);
     explanation.parts = parts;
-    let found = warnings::of(&explanation, layer.as_deref());
+    let found = warnings::of(&explanation, look.prompt(), layer.as_deref());
     explanation.warnings.extend(found);
     Ok(explanation)
 }
@@ -259,7 +262,7 @@ fn refinement(look: &Look<'_>, request: &Request, timings: &mut Timings) -> Resu
 /// # Errors
 /// P or Q out of range, values that are not finite.
 pub fn decomposition(layers: Layers<'_>, recipe: Recipe, request: &Request) -> Result<Decomposition> {
-    let grid = Grid::new(layers, request.affinity)?;
+    let grid = Grid::new(layers, request.affinity, 1)?;
     parts::decompose(parts::channel_weights(layers.own)?, &grid, Rank::of(recipe, request))
 }
 
@@ -325,7 +328,7 @@ fn decomposed(
     let passes = if request.scales > 1 { "passes at both sizes, gradient" } else { "forward and gradient" };
     timings.add_network(passes, passing);
 
-    let grid = timings.measure("grid and affinity", || Grid::new(layers, request.affinity))?;
+    let grid = timings.measure("grid and affinity", || Grid::new(layers, request.affinity, look.threads()))?;
     let decomposition = timings.measure("decompose", || {
         parts::decompose(parts::channel_weights(layers.own)?, &grid, Rank::of(recipe, request))
     })?;
@@ -397,6 +400,30 @@ fn explained_parts(
     Ok((integration.map, parts))
 }
 
+/// The map of Grad-CAM or LayerCAM at two sizes, or with affinity: of the maps that recipes decompose, with the gradient at the network's own size, upsampled.
+/// Grad-CAM's channel weights are the means of that gradient before it is upsampled.
+fn cam_of_grid(look: &Look<'_>, cam: cams::Cam, request: &Request) -> Result<Map> {
+    let layers = look.layers(request.scales)?;
+    let grid = Grid::new(layers, request.affinity, look.threads())?;
+    let (layer, channels, size) = (layers.own, layers.own.seen.activations.channels, grid.size);
+    let own = layer.seen.activations.size;
+    let gradients = if cam == cams::Cam::GradCam {
+        let weights = parts::channel_weights(layer)?;
+        weights.iter().flat_map(|weight| std::iter::repeat_n(*weight, size.area())).collect()
+    } else if own == size {
+        layer.gradients.clone()
+    } else {
+        let placement = Placement::whole(own, size);
+        let upsampled = layer.gradients.chunks_exact(own.area()).map(|gradient| placement.upsampled(gradient));
+        upsampled.collect::<Result<Vec<_>>>()?.concat()
+    };
+    let maps = Maps::chw(&grid.maps, channels, size.height, size.width)?;
+    let gradients = Maps::chw(&gradients, channels, size.height, size.width)?;
+    let mut values = vec![0.0; size.area()];
+    cams::cam(cam, &maps, &gradients, &mut vec![0.0; cams::scratch_len(size.area())], &mut values)?;
+    Ok(Map { values, size })
+}
+
 /// The map of a method that gives no parts. `watch` is told of each pass of methods that need many.
 fn other_map(look: &Look<'_>, request: &Request, watch: &Watch<'_>) -> Result<Map> {
     // An upsampled constant is not constant to the last bit, so this map has the input's own size.
@@ -409,6 +436,11 @@ fn other_map(look: &Look<'_>, request: &Request, watch: &Watch<'_>) -> Result<Ma
         let steps = passes(request.rise_masks)?;
         let score = |input: &[f32]| steps.counted(look.explained_score(input));
         return methods::rise(input, request.rise_masks, request.seed, look.threads(), &score);
+    }
+    if let Method::Cam(cam) = request.method
+        && (request.scales > 1 || request.affinity)
+    {
+        return cam_of_grid(look, cam, request);
     }
     let layer = look.layer()?;
     let (activations, size) = (&layer.seen.activations, layer.seen.activations.size);

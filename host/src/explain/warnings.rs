@@ -2,6 +2,7 @@
 
 use super::{Check, Explanation, Parts};
 use crate::encoders::image::Explained;
+use crate::score::Prompt;
 
 /// Below this relative gap to the next singular value, (s_q - s_{q+1}) / s_q, two components can turn into mixtures of each other.
 const NEAR_EQUAL: f32 = 0.02;
@@ -10,8 +11,10 @@ const NEAR_EQUAL: f32 = 0.02;
 const SATURATED: f32 = 0.05;
 
 /// Everything about this explanation that could mislead a reader.
-pub(crate) fn of(explanation: &Explanation, layer: Option<&Explained>) -> Vec<String> {
+pub(crate) fn of(explanation: &Explanation, prompt: &Prompt, layer: Option<&Explained>) -> Vec<String> {
     let mut warnings = Vec::new();
+    let support = explanation.support.as_ref();
+    warnings.extend(support.and_then(|support| support.sentence(prompt, explanation.scores.reported.text)));
     let dead = layer.is_some_and(|layer| layer.gradients.iter().all(|gradient| *gradient == 0.0));
     if dead {
         warnings.push(format!(

@@ -367,6 +367,7 @@ impl Folder {
             image,
             text: None,
             classes: None,
+            knowledge: None,
             scores,
             explain: Explain { reported: String::new(), explained: String::new(), scales: 1, guide: None },
             notices: Vec::new(),
@@ -390,6 +391,7 @@ impl Folder {
             folder: Some(folder),
             has_manifest: false,
             pairs: Pairs::default(),
+            integers: None,
         })
     }
 }

@@ -558,11 +558,15 @@ impl Inspection {
             );
         let _ = writeln!(
             text,
-            "{:.2} MB, {:.2} million weights, {}, opset {}{}",
+            "{:.2} MB, {:.2} million weights, {}{}{}",
             self.bytes as f64 / 1e6,
             self.parameters as f64 / 1e6,
             if self.quantised { "quantised" } else { "not quantised" },
-            opsets.collect::<Vec<_>>().join(", "),
+            if self.opsets.is_empty() {
+                String::new()
+            } else {
+                format!(", opset {}", opsets.collect::<Vec<_>>().join(", "))
+            },
             if self.producer.is_empty() { String::new() } else { format!(", written by {}", self.producer) }
         );
         let _ = writeln!(text, "input  {}: {} {}", self.input.name, shape(&self.input.shape), self.input.datum_type);

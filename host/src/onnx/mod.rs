@@ -3,6 +3,7 @@
 pub mod constants;
 pub mod ends;
 pub mod evidence;
+pub mod exact;
 pub mod gradient;
 pub mod guard;
 pub mod inspect;

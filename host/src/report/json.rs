@@ -8,7 +8,7 @@ use crate::explain::{Check, Integrate, Name, Parts};
 use crate::methods::sign_name;
 use crate::photo::Rect;
 use crate::program::{PROGRAM, SCHEMA_VERSION};
-use crate::score::{Scores, Standing};
+use crate::score::{Scores, Standing, Support};
 use crate::timings::Stage;
 use serde::Serialize;
 
@@ -25,6 +25,8 @@ pub struct ExplanationReport {
     /// What was found, in words.
     sentence: String,
     scores: Scores,
+    /// None if nothing says what the model knows.
+    support: Option<Support>,
     /// Of a classifier: the class that is explained among all.
     classes: Option<Standing>,
     map: MapReport,
@@ -66,6 +68,10 @@ struct PhotoReport {
 struct MapReport {
     height: usize,
     width: usize,
+    /// At how many sizes of the photo it was taken.
+    scales: usize,
+    /// Whether it was averaged over positions with similar activations.
+    affinity: bool,
     /// The guide layer that refined the map, if one did.
     refined_by: Option<String>,
     /// The share of the maximum from which on boxes are drawn, here and for parts.
@@ -205,10 +211,13 @@ impl Answer<'_> {
             versus: self.prompt.versus().map(Into::into),
             sentence: self.sentence(),
             scores: e.scores.clone(),
+            support: e.support.clone(),
             classes: e.standing.clone(),
             map: MapReport {
                 height: e.map.size.height,
                 width: e.map.size.width,
+                scales: e.request.scales,
+                affinity: e.request.affinity,
                 refined_by: e.request.guide.clone().filter(|_| e.refinement.is_some()),
                 threshold: self.outputs.threshold,
                 regions,

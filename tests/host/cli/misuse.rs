@@ -108,7 +108,7 @@ fn options_out_of_range_exit_with_2() {
 fn damaged_models_are_refused() {
     let copy = || {
         let place = TempDir::new().unwrap();
-        for file in ["image.onnx", "text.onnx", "vocab.txt", "model.toml"] {
+        for file in ["image.onnx", "text.onnx", "vocab.txt", "classes.txt", "words.txt", "model.toml"] {
             fs::copy(root("models/lite").join(file), place.path().join(file)).unwrap();
         }
         place
@@ -147,7 +147,7 @@ fn bad_output_directories_are_refused() {
     }
     // A directory where a file should go: refused, and none of the others appears.
     let directory = place.path().join("out");
-    fs::create_dir_all(directory.join("saliency.npy")).unwrap();
-    explain_into(&directory).refused(&["saliency.npy"]);
+    fs::create_dir_all(directory.join("mask.png")).unwrap();
+    explain_into(&directory).refused(&["mask.png"]);
     assert_eq!(names(&directory).len(), 1);
 }
