@@ -10,8 +10,10 @@
 //! | [`parts`] | maps, channel weights | components, their weights, the map that they sum to |
 //! | [`masks`] | OSSMs | the measured contribution of each |
 //! | [`refine`] | a map, a layer with finer positions | the map at those positions |
+//! | [`arrays()`] | activations and gradients that another program computed | the map and its parts |
 //! | `names`, `warnings` | parts | their names, and warnings about what could mislead a reader |
 
+mod arrays;
 pub(crate) mod grid;
 pub mod look;
 pub mod masks;
@@ -22,6 +24,7 @@ pub mod refine;
 pub mod view;
 pub(crate) mod warnings;
 
+pub use arrays::{Arrays, OfArrays, arrays};
 pub use look::{LayerInfo, Layers, Look, Own, Towers};
 pub use names::Name;
 pub use options::{Integrate, Options, Request};
@@ -30,13 +33,14 @@ pub use refine::Refinement;
 pub use view::View;
 
 use crate::encoders::image::Explained;
+use crate::error::Sorted as _;
 use crate::methods::{self, Map, Method, Recipe};
 use crate::photo::{Framing, Photo, Placement};
 use crate::progress::{Steps, Watch};
 use crate::score::{Prompt, Scores};
 use crate::timings::{Timings, timed};
-use crate::{Result, Size, workers};
-use decomcam_core::{Maps, SignRule, cams, channels, decompose};
+use crate::{Error, Result, Size, workers};
+use decomcam_core::{SignRule, channels};
 use grid::Grid;
 use masks::Blurred;
 use parts::{Contributions, Integration, Rank};
@@ -394,22 +398,16 @@ fn other_map(look: &Look<'_>, request: &Request, watch: &Watch<'_>) -> Result<Ma
         return methods::rise(input, request.rise_masks, request.seed, look.threads(), &score);
     }
     let layer = look.layer()?;
-    let (activations, size) = (&layer.seen.activations, layer.seen.activations.size);
-    let maps = Maps::chw(&activations.values, activations.channels, size.height, size.width)?;
-    let gradients = Maps::chw(&layer.gradients, activations.channels, size.height, size.width)?;
-    let mut values = vec![0.0; size.area()];
-    let workspace = || vec![0.0; decompose::workspace_len(size.area(), activations.channels)];
+    if let Some(map) = arrays::cam_map(request.method, layer)? {
+        return Ok(map);
+    }
+    let activations = &layer.seen.activations;
     match request.method {
-        Method::Cam(cam) => {
-            cams::cam(cam, &maps, &gradients, &mut vec![0.0; cams::scratch_len(size.area())], &mut values)?;
-        }
-        Method::EigenCam => cams::eigen_cam(&maps, &mut workspace(), &mut values)?,
-        Method::EigenGradCam => cams::eigen_grad_cam(&maps, &gradients, &mut workspace(), &mut values)?,
         Method::ScoreCam => {
             let all: Vec<usize> = (0..activations.channels).collect();
             let steps = passes(all.len())?;
             let score = |input: &[f32]| steps.counted(look.explained_score(input));
-            return methods::score_cam(activations, &all, input, look.threads(), &score);
+            methods::score_cam(activations, &all, input, look.threads(), &score)
         }
         Method::GScoreCam => {
             let mut top = vec![0; activations.channels.div_ceil(10)];
@@ -417,7 +415,7 @@ fn other_map(look: &Look<'_>, request: &Request, watch: &Watch<'_>) -> Result<Ma
             let top: Vec<usize> = top.into_iter().map(usize::from).collect();
             let steps = passes(top.len())?;
             let score = |input: &[f32]| steps.counted(look.explained_score(input));
-            return methods::score_cam(activations, &top, input, look.threads(), &score);
+            methods::score_cam(activations, &top, input, look.threads(), &score)
         }
         Method::AblationCam => {
             let whole = look.prompt().explained_score(&layer.seen.vectors)?;
@@ -426,9 +424,8 @@ fn other_map(look: &Look<'_>, request: &Request, watch: &Watch<'_>) -> Result<Ma
             let score = |values: &[f32]| {
                 steps.counted(look.prompt().explained_score(&head.vectors(&activations.prefix, values)?))
             };
-            return methods::ablation_cam(activations, whole, look.threads(), &score);
+            methods::ablation_cam(activations, whole, look.threads(), &score)
         }
-        Method::DecomCam(_) | Method::Rise | Method::Uniform => {}
+        method => Err(anyhow::anyhow!("method \"{}\" makes its map elsewhere", method.name())).kind(Error::Explanation),
     }
-    Ok(Map { values, size })
 }
