@@ -597,7 +597,58 @@ pub unsafe extern "C" fn decomcam_explain(
     explanation: *mut CExplanation,
 ) -> Status {
     // SAFETY: the header's contract.
-    status(|lent| unsafe {
+    let lent = unsafe { lent_to_explain(head, activations, question, (workspace, workspace_len), explanation) };
+    let found = match lent {
+        Ok(Asked { head, activations, question, top, floats }) => {
+            head::explain(&head, &activations, &question, top, floats)
+        }
+        Err(status) => return status,
+    };
+    let found = match found {
+        Ok(found) => found,
+        Err(error) => return error.into(),
+    };
+    let place = |values: &[f32]| workspace.with_addr(values.as_ptr().addr()).cast_const();
+    let found = CExplanation {
+        score: found.score,
+        parts: CParts { rectified: 1, ..pieces(&found.ossms, workspace) },
+        predicted: place(found.predicted),
+        measured: place(found.measured),
+        weights: place(found.weights),
+        saliency: place(found.saliency),
+        centred_first_order: place(found.centred_first_order),
+        channels: workspace.with_addr(found.channels.as_ptr().addr()).cast_const().cast(),
+        channels_len: found.channels.len(),
+    };
+    // SAFETY: the header's contract; it has been looked at.
+    unsafe { explanation.write(found) };
+    Status::Ok
+}
+
+/// What decomcam_explain() is given.
+struct Asked<'c> {
+    head: LinearHead<'c>,
+    activations: Maps<'c>,
+    question: Question,
+    top: &'c mut [Channel],
+    floats: &'c mut [f32],
+}
+
+/// Looks at it in a function of its own, whose part of the stack is free again when the work begins.
+///
+/// # Safety
+/// The header's contract.
+#[inline(never)]
+unsafe fn lent_to_explain<'c>(
+    head: *const CHead,
+    activations: *const CMaps,
+    question: *const CQuestion,
+    (workspace, workspace_len): (*mut f32, usize),
+    explanation: *mut CExplanation,
+) -> Result<Asked<'c>, Status> {
+    let lent = &mut Lent::new();
+    // SAFETY: this function's contract.
+    unsafe {
         let (head, activations) = (lent.borrow(head)?.view(lent)?, lent.borrow(activations)?.view(lent)?);
         let CQuestion { class_index, versus, channels, components, sign } = *lent.borrow(question)?;
         let versus = if versus.is_null() { None } else { Some(*lent.borrow(versus)?) };
@@ -613,21 +664,8 @@ pub unsafe extern "C" fn decomcam_explain(
         // SAFETY: `channels` indices take at most the bytes of the floats that they replace, need less alignment, and may have any bits.
         let top = slice::from_raw_parts_mut(rest.as_mut_ptr().cast::<Channel>(), channels);
         let question = Question { class: class_index, versus, components, sign };
-        let found = head::explain(&head, &activations, &question, top, floats)?;
-        let place = |values: &[f32]| workspace.with_addr(values.as_ptr().addr()).cast_const();
-        explanation.write(CExplanation {
-            score: found.score,
-            parts: CParts { rectified: 1, ..pieces(&found.ossms, workspace) },
-            predicted: place(found.predicted),
-            measured: place(found.measured),
-            weights: place(found.weights),
-            saliency: place(found.saliency),
-            centred_first_order: place(found.centred_first_order),
-            channels: workspace.with_addr(found.channels.as_ptr().addr()).cast_const().cast(),
-            channels_len: found.channels.len(),
-        });
-        Ok(())
-    })
+        Ok(Asked { head, activations, question, top, floats })
+    }
 }
 
 /// Channel weights from gradients: weights_c = mean over positions of d score / d activation_c. gradients C x H x W; weights C.

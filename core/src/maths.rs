@@ -65,17 +65,20 @@ pub(crate) fn tree(l: [f32; LANES]) -> f32 {
 }
 
 /// sum_i x_i, in lane order.
-#[inline(never)]
+#[inline]
 pub fn sum(x: &[f32]) -> f32 {
-    let mut lanes = [0.0; LANES];
-    add(&mut lanes, x);
-    tree(lanes)
+    sum_less(x, 0.0)
 }
 
 /// sum_i (x_i - offset), in lane order.
+#[inline(never)]
 fn sum_less(x: &[f32], offset: f32) -> f32 {
     let mut lanes = [0.0; LANES];
-    add_less(&mut lanes, x, offset);
+    if offset == 0.0 {
+        add(&mut lanes, x)
+    } else {
+        add_less(&mut lanes, x, offset)
+    }
     tree(lanes)
 }
 
@@ -124,7 +127,7 @@ pub(crate) fn add_less(lanes: &mut [f32; LANES], x: &[f32], offset: f32) {
 }
 
 /// sum_i x_i y_i over the shorter of the two, in lane order, products rounded before they are added.
-#[inline]
+#[inline(never)]
 pub fn dot(x: &[f32], y: &[f32]) -> f32 {
     let mut lanes = [0.0; LANES];
     add_products(&mut lanes, x, y);
@@ -214,7 +217,7 @@ fn sum_of_runs(show: Show, unit: f32, offset: f32) -> f32 {
 }
 
 /// A quotient that is neither beyond the range of `f32` nor so small that it has lost bits.
-#[inline]
+#[inline(never)]
 fn quotient(sum: f32, count: f32) -> Option<f32> {
     let quotient = sum / count;
     let kept = sum == 0.0 || (quotient.is_finite() && quotient.abs() >= f32::MIN_POSITIVE);

@@ -15,7 +15,18 @@ pub(crate) fn sqrt(x: f32) -> f32 {
 }
 
 /// Square root, correctly rounded; NaN for negative numbers.
-#[cfg(not(all(target_arch = "arm", target_abi = "eabihf", target_os = "none")))]
+///
+/// libm has the same instruction, but as assembly, of which a compiler cannot make four at once.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+pub(crate) fn sqrt(x: f32) -> f32 {
+    use core::arch::x86_64::{_mm_cvtss_f32, _mm_set_ss, _mm_sqrt_ss};
+    // SAFETY: every processor of this architecture has SSE.
+    unsafe { _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))) }
+}
+
+/// Square root, correctly rounded; NaN for negative numbers.
+#[cfg(not(any(target_arch = "x86_64", all(target_arch = "arm", target_abi = "eabihf", target_os = "none"))))]
 #[inline]
 pub(crate) fn sqrt(x: f32) -> f32 {
     libm::sqrtf(x)

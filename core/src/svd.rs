@@ -4,7 +4,8 @@
 //! keep their *relative* accuracy, which bidiagonalisation and Gram matrices lose, and the code is short enough for a microcontroller.
 //!
 //! # Reference
-//! Hestenes 1958; de Rijk 1989 (pivoting); Drmac and Veselic 2008, 10.1137/050639193 (tolerance, norm updates); LAPACK's DGESVJ.
+//! Hestenes 1958; Rutishauser 1966, 10.1007/BF02165223 (the form of a rotation); de Rijk 1989 (pivoting); Drmac and Veselic 2008, 10.1137/050639193
+//! (tolerance, norm updates); LAPACK's DGESVJ.
 
 use crate::Error;
 use crate::maths::{self, EPSILON};
@@ -12,9 +13,17 @@ use crate::maths::{self, EPSILON};
 /// Sweeps over all pairs before [`Convergence::converged`] is false. LAPACK's cap; matrices in practice need 4 to 10.
 pub const SWEEP_CAP: u8 = 30;
 
-/// Pairs are rotated above sqrt(rows) 2^-23, LAPACK's tolerance, and the sweeps end when none was above this many times that: between the two a cosine
-/// may be the rounding of its own sum, which no further rotation removes (found by fuzzing).
+/// Pairs are rotated above sqrt(rows) 2^-23, LAPACK's tolerance, and the sweeps have converged when none was above this many times that: between the two
+/// a cosine may be the rounding of its own sum, which no further rotation removes (found by fuzzing).
 const SETTLED: f32 = 4.0;
+
+/// Pairs whose cosine is below this are never rotated.
+const NO_COSINE: f32 = 0.5 * EPSILON;
+
+/// Between the two, pairs are rotated if tangent times cosine, by which the square of a length changes relative to itself, is above this. Lengths that
+/// agree but for their last digits turn by large angles, and many small cosines add up: without these rotations the singular values of such clusters
+/// are off by three times what LAPACK leaves.
+const NO_CHANGE: f32 = 0.125 * EPSILON;
 
 /// Columns shorter than this fraction of the largest entry, 2^-96, count as zero: below it a product of two columns would leave the range of `f32`.
 pub const NEGLIGIBLE: f32 = f32::from_bits((127 - 96) << 23);
@@ -31,7 +40,7 @@ pub struct Convergence {
     /// Largest |cosine| between two columns met in the last sweep.
     pub largest_cosine: f32,
     /// Whether no pair in the last sweep was further from orthogonal than rounding explains, |cosine| <= 4 sqrt(rows) 2^-23; those above a quarter of
-    /// that were rotated once more.
+    /// that, and smaller ones of nearly equal length, were rotated once more.
     pub converged: bool,
 }
 
@@ -61,7 +70,7 @@ pub struct Svd<const M: usize, const N: usize> {
 /// Residual, orthogonality and singular values within 8 sqrt(max(M, N)) 2^-23 relative to the largest singular value; asserted by `tests/core/svd.rs`.
 ///
 /// # Cost
-/// With m the smaller and n the larger of M and N: at most [`SWEEP_CAP`] sweeps of m (m - 1) / 2 pairs, 2 n operations to look at a pair and 6 (m + n) to
+/// With m the smaller and n the larger of M and N: at most [`SWEEP_CAP`] sweeps of m (m - 1) / 2 pairs, 2 n operations to look at a pair and 8 (m + n) to
 /// rotate it; and 8 n (n - m) n at most to complete V of a wide matrix. Memory for N entries beside the result.
 ///
 /// # Example
@@ -232,6 +241,9 @@ fn complete<const N: usize>(vectors: &mut [[f32; N]]) {
     }
 }
 
+/// Vectors, one after the other, that are rotated along, and their length.
+type Follow<'f> = (&'f mut [f32], usize);
+
 /// Vectors of one length, one after the other, that are being rotated until they are orthogonal.
 pub(crate) struct Columns<'a> {
     data: &'a mut [f32],
@@ -247,53 +259,56 @@ impl<'a> Columns<'a> {
 
     /// Rotates pairs until all are orthogonal, then sorts by length, longest first; the lengths (singular values) are left in `norms`. `follow`
     /// names vectors that are rotated and sorted along (the identity becomes V). None is never returned for buffers that [`Columns::new`] accepted.
-    pub(crate) fn orthogonalise(&mut self, mut follow: Option<(&mut [f32], usize)>) -> Option<Convergence> {
+    pub(crate) fn orthogonalise(&mut self, follow: Option<(&mut [f32], usize)>) -> Option<Convergence> {
+        // No vectors follow as vectors of no entries.
+        let mut follow = follow.unwrap_or_default();
         let tolerance = maths::sqrt(self.len as f32) * EPSILON;
         let count = self.norms.len();
-        let mut convergence = Convergence { sweeps: 0, rotations: 0, largest_cosine: 0.0, converged: false };
-        while convergence.sweeps < SWEEP_CAP && !convergence.converged {
+        let (mut sweeps, mut before) = (0, f32::INFINITY);
+        let convergence = loop {
+            let mut sweep = Sweep { tolerance, rotations: 0, largest_cosine: 0.0, largest_change: 0.0 };
             self.measure();
-            convergence.rotations = 0;
-            convergence.largest_cosine = 0.0;
             for first in 0..count {
-                self.bring_longest(first, count, &mut follow)?;
+                self.bring_longest(first, &mut follow)?;
                 for second in first + 1..count {
                     let cosine = self.cosine(first, second)?;
-                    if cosine.abs() > convergence.largest_cosine {
-                        convergence.largest_cosine = cosine.abs();
+                    if cosine.abs() > NO_COSINE {
+                        self.turn(first, second, cosine, &mut sweep, &mut follow)?;
                     }
-                    if cosine.abs() > tolerance {
-                        convergence.rotations += 1;
-                        self.rotate(first, second, cosine, &mut follow)?;
-                    }
+                    sweep.largest_cosine = maths::greater(cosine.abs(), sweep.largest_cosine);
                 }
             }
-            convergence.sweeps += 1;
-            convergence.converged = convergence.largest_cosine <= SETTLED * tolerance;
-        }
+            let Sweep { rotations, largest_cosine, largest_change, .. } = sweep;
+            let converged = largest_cosine <= SETTLED * tolerance;
+            sweeps += 1;
+            // Another sweep would change nothing, or no longer makes cosines smaller.
+            let done = count as f32 * largest_change <= EPSILON || largest_cosine > 0.5 * before;
+            if sweeps == SWEEP_CAP || (converged && done) {
+                break Convergence { sweeps, rotations, largest_cosine, converged };
+            }
+            before = largest_cosine;
+        };
         self.measure();
         for first in 0..count {
-            self.bring_longest(first, count, &mut follow)?;
+            self.bring_longest(first, &mut follow)?;
         }
         Some(convergence)
     }
 
     fn measure(&mut self) {
-        let mut rest = &*self.data;
-        for length in self.norms.iter_mut() {
-            let Some((vector, others)) = rest.split_at_checked(self.len) else {
-                return;
-            };
-            *length = norm(vector);
-            rest = others;
+        for k in 0..self.norms.len() {
+            let length = self.measured(k).unwrap_or(0.0);
+            if let Some(place) = self.norms.get_mut(k) {
+                *place = length;
+            }
         }
     }
 
-    /// de Rijk's pivoting: the longest of `first..count` changes places with `first`.
-    fn bring_longest(&mut self, first: usize, count: usize, follow: &mut Option<(&mut [f32], usize)>) -> Option<()> {
+    /// de Rijk's pivoting: the longest of those from `first` on changes places with `first`.
+    fn bring_longest(&mut self, first: usize, follow: &mut Follow) -> Option<()> {
         let mut longest = first;
         let mut best = *self.norms.get(first)?;
-        for (k, length) in self.norms.iter().enumerate().take(count).skip(first + 1) {
+        for (k, length) in self.norms.iter().enumerate().skip(first + 1) {
             if *length > best {
                 best = *length;
                 longest = k;
@@ -302,9 +317,7 @@ impl<'a> Columns<'a> {
         if longest != first {
             exchange(self.norms, 1, first, longest)?;
             exchange(self.data, self.len, first, longest)?;
-            if let Some((data, len)) = follow {
-                exchange(data, *len, first, longest)?;
-            }
+            exchange(follow.0, follow.1, first, longest)?;
         }
         Some(())
     }
@@ -313,71 +326,78 @@ impl<'a> Columns<'a> {
     fn cosine(&mut self, first: usize, second: usize) -> Option<f32> {
         let (a_length, b_length) = (*self.norms.get(first)?, *self.norms.get(second)?);
         let (a, b) = pair(self.data, self.len, first, second)?;
-        if a_length < NEGLIGIBLE || b_length < NEGLIGIBLE {
-            return Some(0.0);
-        }
         let product = a_length * b_length;
         // Below 2^-90 the terms of the plain product lose bits to underflow.
         const SMALL: f32 = f32::from_bits((127 - 90) << 23);
         if product > SMALL {
             return Some(maths::dot(a, b) / product);
         }
+        if a_length < NEGLIGIBLE || b_length < NEGLIGIBLE {
+            return Some(0.0);
+        }
         let (a_unit, b_unit) = (maths::power_of_two_unit(a_length), maths::power_of_two_unit(b_length));
         let product = (a_length * a_unit) * (b_length * b_unit);
         Some(maths::dot_in_units(a, a_unit, b, b_unit) / product)
     }
 
-    /// Turns two vectors with this cosine so that they become orthogonal and the longer one longer, and updates their lengths.
-    fn rotate(
-        &mut self,
-        first: usize,
-        second: usize,
-        cosine: f32,
-        follow: &mut Option<(&mut [f32], usize)>,
-    ) -> Option<()> {
+    /// Turns two vectors with this cosine, if it matters, so that they become orthogonal and the longer one longer, and updates their lengths.
+    fn turn(&mut self, first: usize, second: usize, cosine: f32, sweep: &mut Sweep, follow: &mut Follow) -> Option<()> {
         let (a_length, b_length) = (*self.norms.get(first)?, *self.norms.get(second)?);
-        let (ratio, inverse) = (b_length / a_length, a_length / b_length);
-        // cot(2 angle) and from it the smaller of the two tangents. Infinite ratios leave tangent = ratio * cosine, the Gram-Schmidt step.
-        let cotangent = (ratio - inverse) / (2.0 * cosine);
-        let tangent = if cotangent.abs() > 1e8 {
-            0.5 / cotangent
-        } else {
-            let size = cotangent.abs() + maths::sqrt(1.0 + cotangent * cotangent);
-            if cotangent < 0.0 { -1.0 / size } else { 1.0 / size }
-        };
-        let c = 1.0 / maths::sqrt(1.0 + tangent * tangent);
-        let s = c * tangent;
-        let half = s / (1.0 + c);
-        let (a, b) = pair(self.data, self.len, first, second)?;
-        turn(a, b, half, s);
-
-        let a_new = turned_length(a_length, 1.0 - tangent * ratio * cosine, a);
-        let b_new = turned_length(b_length, 1.0 + tangent * inverse * cosine, b);
-        let (a, b) = pair(self.norms, 1, first, second)?;
-        a.fill(a_new);
-        b.fill(b_new);
-        if let Some((data, len)) = follow {
-            let (a, b) = pair(data, *len, first, second)?;
-            turn(a, b, half, s);
+        let (longer, shorter, sign) = if b_length > a_length { (second, first, 1.0) } else { (first, second, -1.0) };
+        // In units of the longer one.
+        let unit = *self.norms.get(longer)?;
+        let ratio = *self.norms.get(shorter)? / unit;
+        let (difference, double) = ((1.0 - ratio) * (1.0 + ratio), 2.0 * cosine * ratio);
+        let root = maths::sqrt(difference * difference + double * double);
+        let sum = difference + root;
+        // Of the smaller of the two angles, from the longer to the shorter vector.
+        let tangent = double / sum;
+        let change = (tangent * cosine).abs();
+        if cosine.abs() <= sweep.tolerance && change <= NO_CHANGE {
+            return Some(());
         }
+        sweep.rotations += 1;
+        sweep.largest_change = maths::greater(change, sweep.largest_change);
+        let c = maths::sqrt(sum / (2.0 * root));
+        let sine = sign * c * tangent;
+        let half = sine / (1.0 + c);
+        rotate(self.data, self.len, first, second, sine, half)?;
+        rotate(follow.0, follow.1, first, second, sine, half)?;
+        let (square, gain) = (ratio * ratio, 0.5 * double * tangent);
+        let left = square - gain;
+        *self.norms.get_mut(longer)? = unit * maths::sqrt(1.0 + gain);
+        // The difference cancels when little is left.
+        *self.norms.get_mut(shorter)? =
+            if left > 0.01 * square { unit * maths::sqrt(left) } else { self.measured(shorter)? };
         Some(())
     }
-}
 
-/// Length of a turned vector from the factor on its square. The factor cancels when little of the vector is left: it is measured then.
-fn turned_length(length: f32, factor: f32, vector: &[f32]) -> f32 {
-    if factor > 0.01 { length * maths::sqrt(factor) } else { norm(vector) }
-}
-
-/// (a, b) becomes (c a - s b, s a + c b) as three shears, with `half` the tangent of half the angle. Each shear has determinant one exactly, so the
-/// lengths do not drift over the thousands of rotations of a sweep, as they do when a rounded c and s multiply; and it takes no more operations.
-#[inline]
-fn turn(a: &mut [f32], b: &mut [f32], half: f32, s: f32) {
-    for (a, b) in a.iter_mut().zip(b) {
-        let sheared = *a - half * *b;
-        *b += s * sheared;
-        *a = sheared - half * *b;
+    fn measured(&self, k: usize) -> Option<f32> {
+        let start = k * self.len;
+        Some(norm(self.data.get(start..start + self.len)?))
     }
+}
+
+/// What a sweep has met.
+struct Sweep {
+    tolerance: f32,
+    rotations: u32,
+    largest_cosine: f32,
+    /// Largest |tangent times cosine|.
+    largest_change: f32,
+}
+
+/// Vectors `first` < `second`: (a, b) becomes (c a - s b, s a + c b), with s the sine and c = 1 - half s for the tangent of half the angle: what is rounded before the last operation is
+/// small where the angle is, and lengths do not drift over the thousands of rotations of a sweep, as they do when a rounded c multiplies.
+#[inline(never)]
+fn rotate(data: &mut [f32], len: usize, first: usize, second: usize, sine: f32, half: f32) -> Option<()> {
+    let (a, b) = pair(data, len, first, second)?;
+    for (a, b) in a.iter_mut().zip(b) {
+        let (x, y) = (*a, *b);
+        *a = x - sine * (y + half * x);
+        *b = y + sine * (x - half * y);
+    }
+    Some(())
 }
 
 /// Vectors `first` < `second` change places. (`swap_with_slice` panics if the lengths differ.)

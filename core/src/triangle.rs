@@ -139,6 +139,7 @@ struct Four {
 
 /// Eliminates four columns of the block against the triangle above them. The tile becomes the lower parts of the four vectors, each cell with a vector
 /// to a quad.
+#[inline(never)]
 fn eliminate_tile(top: [&mut Quad; 4], tile: &mut [Cell]) -> Four {
     for cell in &mut *tile {
         *cell = transpose(*cell);

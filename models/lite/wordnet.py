@@ -13,8 +13,8 @@ from enum import Enum
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-# WordNet's lexicographer files (lexnames(5WN)) that hold things a photo can show.
-ANIMAL, ARTIFACT, FOOD, OBJECT, PERSON, PLANT = 5, 6, 13, 17, 18, 20
+# WordNet's lexicographer files (lexnames(5WN)) that hold things a photo can show. "Tops" are the most general nouns, such as "animal".
+TOPS, ANIMAL, ARTIFACT, FOOD, OBJECT, PERSON, PLANT = 3, 5, 6, 13, 17, 18, 20
 
 
 @dataclass(frozen=True)

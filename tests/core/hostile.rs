@@ -8,6 +8,7 @@ use core::ffi::c_void;
 use core::mem::MaybeUninit;
 use core::ptr::{null, null_mut};
 use decomcam_core::ffi::*;
+use decomcam_core::frame::Frame;
 use decomcam_core::resample::Tap;
 use std::time::{Duration, Instant};
 
@@ -318,6 +319,103 @@ unsafe fn resample(random: &mut Random, [h, w]: [usize; 2]) {
         let (space, len) = (workspace.as_mut_ptr(), workspace.len());
         let status = decomcam_mask_scores(&masking, space, len, scores.as_mut_ptr(), q, blurred.as_mut_ptr());
         judge("mask_scores", status, &[&scores, &blurred]);
+        overlay(random, &bicubic, &maps[..h * w]);
+    }
+}
+
+/// Rows of pixels under a saliency: changed on success only, whatever C made of the overlay.
+unsafe fn overlay(random: &mut Random, bicubic: &CBicubic, saliency: &[f32]) {
+    let (width, rows) = (bicubic.out_width, bicubic.out_height);
+    let mut workspace = vec![0.0; decomcam_overlay_workspace_len(bicubic.width, width)];
+    let space = workspace.as_mut_ptr();
+    let len = workspace.len() - usize::from(random.below(12) == 0);
+    let (mut bytes, mut words) = (vec![0xa5_u8; 3 * width], vec![0xa5a5_u16; width]);
+    let mut overlay = COverlay {
+        bicubic,
+        saliency: saliency.as_ptr(),
+        saliency_len: saliency.len(),
+        range: CRange { low: MARK, high: MARK },
+    };
+    unsafe {
+        let status = decomcam_overlay_init(&mut overlay, bicubic, saliency.as_ptr(), saliency.len(), space, len);
+        judge("overlay_init", status, &[&[overlay.range.low, overlay.range.high]]);
+        assert!(status != Status::Ok || (overlay.range.low >= 0.0 && overlay.range.low <= overlay.range.high));
+        if random.below(3) == 0 {
+            let ends = random.buffer(2);
+            overlay.range = CRange { low: ends[0], high: ends[1] };
+        }
+        if random.below(12) == 0 {
+            overlay.saliency_len -= 1;
+        }
+        let y = random.below(rows.min(9) + 1);
+        let short = usize::from(random.below(12) == 0);
+        let statuses = [
+            decomcam_overlay_rgb888(&overlay, y, space, len, bytes.as_mut_ptr(), 3 * width - short),
+            decomcam_overlay_rgb565(&overlay, y, space, len, words.as_mut_ptr(), width - short),
+        ];
+        assert_eq!(statuses[0] == Status::Ok, statuses[1] == Status::Ok);
+        let refused = short > 0 || y >= rows || len < workspace.len() || overlay.saliency_len < saliency.len();
+        assert!(!refused || statuses[0] != Status::Ok);
+        if statuses[0] != Status::Ok {
+            assert!(bytes.iter().all(|byte| *byte == 0xa5) && words.iter().all(|word| *word == 0xa5a5));
+        }
+        // A framebuffer that is the workspace.
+        let status = decomcam_overlay_rgb565(&overlay, y, space, len, space.cast(), width);
+        assert_ne!(status, Status::Ok);
+    }
+}
+
+/// What a sink has got, and how many calls it takes before it fails.
+struct Sent {
+    bytes: Vec<u8>,
+    calls: usize,
+}
+
+unsafe extern "C" fn sink(context: *mut c_void, bytes: *const u8, len: usize) -> i32 {
+    unsafe {
+        let sent = &mut *context.cast::<Sent>();
+        if sent.calls == 0 {
+            return 7;
+        }
+        sent.calls -= 1;
+        sent.bytes.extend_from_slice(std::slice::from_raw_parts(bytes, len));
+    }
+    0
+}
+
+/// A frame of an explanation, sometimes of one that C has damaged: whole and readable, or refused before its first byte, or ended by the sink.
+unsafe fn frame(random: &mut Random, found: &CExplanation, question: &CQuestion, [h, w, q]: [usize; 3]) {
+    let mut found = *found;
+    let mut question = *question;
+    let (numbers, maps) = (random.buffer(q + 1), random.buffer(q * h * w));
+    let mut height = h;
+    match random.below(8) {
+        0 => found.saliency = maps.as_ptr(),
+        1 => found.parts.components = maps.as_ptr().cast_mut(),
+        2 => found.parts.singular_values = numbers.as_ptr(),
+        3 => found.weights = numbers.as_ptr(),
+        4 => found.score = numbers[0],
+        5 => match random.below(5) {
+            0 => height = usize::MAX / 2,
+            1 => found.parts.singular_values_len = q - 1,
+            2 => question.class_index = usize::MAX,
+            3 => found.predicted = null(),
+            _ => height += 1,
+        },
+        _ => (),
+    }
+    let mut sent = Sent { bytes: Vec::new(), calls: if random.below(6) == 0 { random.below(60) } else { usize::MAX } };
+    let fails = sent.calls < usize::MAX;
+    let context = (&raw mut sent).cast();
+    let status = unsafe { decomcam_frame_write(&found, &question, height, w, Some(sink), context) };
+    match status {
+        Status::Ok => {
+            assert_eq!(sent.bytes.len(), decomcam_frame_len(h, w, q));
+            let read = Frame::parse(&sent.bytes).unwrap();
+            assert_eq!((read.height(), read.width(), read.parts().count()), (h, w, q));
+        }
+        Status::Callback => assert!(fails),
+        _ => assert!(sent.bytes.is_empty(), "{status:?}"),
     }
 }
 
@@ -366,6 +464,7 @@ unsafe fn head(random: &mut Random, activations: &CMaps, [c, n, p, q]: [usize; 4
                     read(found.centred_first_order, n),
                 ],
             );
+            frame(random, &found, &question, [activations.height, activations.width, q]);
         }
     }
 }

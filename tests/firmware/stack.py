@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The deepest stack of an Arm image without recursion, from its disassembly: `stack.py OBJDUMP IMAGE`.
+"""The deepest stack of an Arm image without recursion, from its disassembly: `stack.py OBJDUMP IMAGE [FUNCTION]`, from that function on or from the start.
 
 Frames are what a function pushes and subtracts from the stack pointer anywhere in it (an upper bound); calls are its branches to other functions. An indirect
 call may reach every function that nobody calls directly.
@@ -60,6 +60,7 @@ def depth(name, path=()):
     return frames[name] + deepest[0], [f"{name.split('@')[0]} {frames[name]}", *deepest[1]]
 
 
-entry = next(name for name in frames if name.startswith("_start"))
+start = sys.argv[3] if len(sys.argv) > 3 else "_start"
+entry = next(name for name in frames if name.startswith(start + "@"))
 total, path = depth(entry)
 print(f"{total}, by " + " > ".join(re.sub(r"[\w]+::", "", step) for step in path))

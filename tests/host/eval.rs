@@ -189,6 +189,48 @@ fn bad_annotations_are_counted_named_and_skipped() {
     damaged.eval("out", &METHODS).exits_with(1).complains(&["records.jsonl`: line 1"]);
 }
 
+/// A category has its own prompt from the command line or from a file, and what a classifier's words match stands together; what is left out is said.
+#[test]
+fn categories_have_prompts_of_their_own() {
+    let place = Place::new(&line("chelsea.png", &["cat", "couch", "person", "raccoon"]));
+    let file = place.0.path().join("prompts.txt");
+    fs::write(&file, "couch = a studio couch\n\nPerson=a diver\n").unwrap();
+    let file = file.to_str().unwrap();
+    let common = ["--size", "224", "--method", "grad-cam,uniform", "--least-mask", "0.01"];
+    let own = ["--prompt", "cat=a tabby", "--prompt", "the {}", "--prompts", file, "--leave-out", "raccoon"];
+    place.eval("own", &[&common[..], &own].concat()).exits_with(0).prints(&["not counted: 1 by category", "0 skipped"]);
+    let results = place.results("own");
+    for (category, text) in [("cat", "a tabby"), ("couch", "a studio couch"), ("person", "a diver")] {
+        assert_eq!(results["prompts"][category]["text"], text);
+    }
+    let used = &results["used"]["grad-cam"];
+    assert_eq!((&used["scales"], &used["affinity"], &used["layer"]), (&1.into(), &false.into(), &"features".into()));
+    assert!(results["used"]["uniform"]["layer"].is_null());
+
+    // The results are given once more by what the model knows: it sees a cat, and has no class for a raccoon.
+    place.eval("known", &common).exits_with(0).prints(&["the model has no class for the category"]);
+    let knowledge = &place.results("known")["knowledge"];
+    let pairs = |group: &str| knowledge[group]["pairs"].as_u64().unwrap_or_default();
+    assert_eq!(pairs("seen") + pairs("doubtful") + pairs("not_seen"), 2, "{knowledge}");
+    assert_eq!((pairs("no_class"), pairs("seen") >= 1), (2, true), "{knowledge}");
+    let pxap = |of: &Value| of["methods"]["grad-cam"]["pxap"].as_f64().unwrap();
+    assert!(pxap(&knowledge["seen"]) > 0.0);
+
+    for (bad, said) in [("=a tabby", "CATEGORY=WORDS"), ("cat=", "CATEGORY=WORDS"), ("tabby", "{}")] {
+        place.eval("bad", &["--prompt", bad]).exits_with(2).complains(&["--prompt", said]);
+    }
+    let network = root("models/lite/image.onnx");
+    let labels = place.0.path().join("labels.txt");
+    let names: String =
+        (0..1000).map(|c| format!("{}\n", if c < 2 { format!("big cat {c}") } else { c.to_string() })).collect();
+    fs::write(&labels, names).unwrap();
+    let classifier = ["--output", "logits", "--layer", "features", "--leave-out", "couch,person,raccoon"];
+    let classifier =
+        [&classifier[..], &["--model", network.to_str().unwrap(), "--labels", labels.to_str().unwrap()]].concat();
+    place.eval("classifier", &[&common[..], &classifier].concat()).exits_with(0);
+    assert_eq!(place.results("classifier")["prompts"]["cat"]["text"], "big cat 0 or big cat 1");
+}
+
 #[test]
 fn labels_by_folder_have_no_masks() {
     let place = TempDir::new().unwrap();
@@ -216,9 +258,10 @@ fn labels_by_folder_have_no_masks() {
 fn every_record_is_of_explain_s_map() {
     type Case = (&'static str, &'static [&'static str], fn(SessionOptions) -> SessionOptions, fn(Options) -> Options);
     let same: fn(SessionOptions) -> SessionOptions = |session| session;
-    let cases: [Case; 5] = [
+    let cases: [Case; 6] = [
         ("two sizes", &[], same, |options| options),
         ("one size", &["--scales", "1"], same, |options| options.scales(1)),
+        ("with affinity", &["--affinity", "on", "--scales", "2"], same, |options| options.affinity(true).scales(2)),
         ("a margin", &["--margin", "24"], |session| session.margin(24), |options| options),
         ("not refined", &["--refine", "off"], same, |options| options.refine(false)),
         (

@@ -203,6 +203,31 @@ fn an_explanation_s_parts_sum_to_its_map() {
     }
 }
 
+/// With all channels and all parts, the map of `exact` is Grad-CAM's on the same grid, before negative values are cut off. At one size and two, with and
+/// without affinity. The decomposition is in f32, whose error is that of [`an_explanation_s_parts_sum_to_its_map`].
+#[test]
+fn grad_cam_takes_the_grid_of_recipes() {
+    let (session, photo) = open(&SessionOptions::new().size(SIZE));
+    let prompt = session.prompt("a cat").unwrap();
+    for (scales, affinity) in [(1, false), (1, true), (2, false), (2, true)] {
+        let plain = Options::new().scales(scales).affinity(affinity).refine(false);
+        let positions = session.view().size().area() / (32 * 32) * scales * scales;
+        let all = plain.clone().components(positions - 1);
+        let exact = session.explain(&photo, &prompt, &all).unwrap().map;
+        for method in ["grad-cam", "layer-cam"] {
+            let options = plain.clone().method(method.parse().unwrap());
+            let found = session.explain(&photo, &prompt, &options).unwrap();
+            assert_eq!((found.map.size, found.request.scales, found.request.affinity), (exact.size, scales, affinity));
+            // The gradient of lite is the same at every position, so LayerCAM is Grad-CAM without the channels that speak against the score.
+            let same = |(found, exact): (&f32, &f32)| (found - exact.max(0.0)).abs();
+            let largest = exact.values.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+            let apart = found.map.values.iter().zip(&exact.values).map(same).fold(0.0f32, f32::max);
+            let limit = 1e-4 * largest;
+            assert_eq!(apart <= limit, method == "grad-cam", "{method} {scales} {affinity}: {apart} of {largest}");
+        }
+    }
+}
+
 // Refinement: the same in f64, from `core/src/resample.rs` and `core/src/affinity.rs` as they document it.
 
 /// Bicubic along one axis, a = -0.75, pixel centres, borders repeated: weights of every old place in every new one.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: [&[&str]; 8] = [
     &["error", "program", "size", "random", "hash", "stats", "progress", "timings", "workers", "files"],
     &["photo", "draw"],
-    &["onnx", "model"],
+    &["onnx", "tflite", "model"],
     &["encoders", "score"],
     &["metrics", "methods"],
     &["explain", "session"],
@@ -18,7 +18,7 @@ const FLOORS: [&[&str]; 8] = [
 ];
 
 /// What only the command may know.
-const OF_THE_COMMAND: [&str; 3] = ["clap", "indicatif", "mimalloc"];
+const OF_THE_COMMAND: [&str; 5] = ["anstream", "anstyle", "clap", "indicatif", "mimalloc"];
 
 fn source() -> PathBuf {
     root("host/src")

@@ -10,7 +10,9 @@ mod methods;
 mod metrics;
 mod onnx;
 mod photo;
+mod score;
 mod session;
+mod tflite;
 
 // What runs the command.
 #[cfg(feature = "cli")]
@@ -19,6 +21,8 @@ mod cli;
 mod compare;
 #[cfg(feature = "cli")]
 mod eval;
+#[cfg(all(feature = "cli", feature = "hub", unix))]
+mod hub;
 #[cfg(feature = "cli")]
 mod pool;
 #[cfg(feature = "cli")]

@@ -9,7 +9,8 @@ import sys
 from collections import Counter
 
 # Licences that let the program be used and passed on under MIT or Apache-2.0, with their notices.
-ALLOWED = {"0BSD", "Apache-2.0", "Apache-2.0 WITH LLVM-exception", "BSD-2-Clause", "BSD-3-Clause", "MIT", "Unicode-3.0", "Unlicense", "Zlib"}
+# CDLA-Permissive-2.0 is that of a list of certificates, which are data.
+ALLOWED = {"0BSD", "Apache-2.0", "Apache-2.0 WITH LLVM-exception", "BSD-2-Clause", "BSD-3-Clause", "CDLA-Permissive-2.0", "ISC", "MIT", "Unicode-3.0", "Unlicense", "Zlib"}
 
 # Packages whose licence is in a file, read by a person: the licence, and why it may be.
 READ = {"decomcam-model-lite": "Apache-2.0 AND WordNet-3.0, as its NOTICE says; both allow use, change and sale with their notices"}

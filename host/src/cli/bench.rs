@@ -38,7 +38,7 @@ pub struct BenchArgs {
 /// Measures repeated explanations.
 pub fn run(args: &BenchArgs) -> Result<()> {
     let start = Instant::now();
-    let options = args.request.options(None);
+    let options = args.request.options(None).unchecked();
     let photo = Photo::open(&args.photo)?;
     let session = args.request.open(options.method, true)?;
     let prompt = args.request.prompt(&session, &photo, &options)?;

@@ -51,7 +51,7 @@ pub fn run(args: &CaptureArgs) -> Result<()> {
         return Err(usage(ErrorKind::ValueValidation, "--out: expected the name of a file, such as cat.capsule"));
     };
     let directory = if directory == Path::new("") { Path::new(".") } else { directory };
-    let mut options = args.request.options(None);
+    let mut options = args.request.options(None).unchecked();
     if args.request.recipe.is_none() {
         options.method = capsule::usual_options().method;
     }

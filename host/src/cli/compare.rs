@@ -2,7 +2,7 @@
 
 use super::headings::{METRICS, OUTPUT, WHAT};
 use super::model::ModelArgs;
-use super::output::{QuietArgs, print, usage, wrote};
+use super::output::{QuietArgs, print, usage, warn, wrote};
 use super::request::{MethodsArgs, RandomArgs, TuningArgs};
 use anyhow::Result;
 use clap::Args;
@@ -80,5 +80,7 @@ pub fn run(args: &CompareArgs) -> Result<()> {
     if args.quiet.quiet {
         return Ok(());
     }
-    print(&(comparison.table() + "\n" + &wrote(&files)))
+    print(&(comparison.table() + "\n" + &wrote(&files)))?;
+    warn(comparison.warnings());
+    Ok(())
 }

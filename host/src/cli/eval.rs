@@ -42,7 +42,7 @@ pub struct EvalArgs {
     /// Those of faithfulness need many passes of the network for each map.
     #[arg(long, value_name = "NAME", help_heading = METRICS, value_delimiter = ',')]
     pub metrics: Vec<MetricArg>,
-    /// Pixels that deletion and insertion change at each step [default: one row]
+    /// Pixels that deletion and insertion change at each step [default: a 32nd of the input]
     #[arg(long, value_name = "PIXELS", help_heading = METRICS, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     pub step: Option<usize>,
     /// Also measure whether parts pick out objects, beside those of k-means and NMF, on photos with two objects or more
@@ -72,7 +72,7 @@ pub struct EvalArgs {
 
 /// Evaluates methods on annotated photos.
 pub fn run(args: &EvalArgs) -> Result<()> {
-    let mut selection = args.selection.selection();
+    let mut selection = args.selection.selection()?;
     selection.leave_out.clone_from(&args.leave_out);
     let mut asked = EvalOptions::new(selection, &args.out);
     asked.methods = args.methods.chosen();
@@ -80,6 +80,7 @@ pub fn run(args: &EvalArgs) -> Result<()> {
     asked.score.clone_from(&args.tuning.score);
     asked.metrics = args.metrics.iter().flat_map(|metric| metric.metrics()).collect();
     asked.step = args.step;
+    asked.announce = (!args.quiet.quiet).then_some(|line| eprintln!("{line}"));
     asked.parts = args.parts;
     asked.randomise = args.randomise;
     asked.selection.check()?;

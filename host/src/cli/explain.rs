@@ -1,13 +1,14 @@
 //! `decomcam explain`.
 
 use super::headings::{ADVANCED, METHOD, OUTPUT, WHAT};
-use super::output::{QuietArgs, print, print_json, usage, wrote};
+use super::output::{QuietArgs, print, print_json, usage, warn, wrote};
 use super::request::RequestArgs;
-use super::values::MethodArg;
+use super::values::{ArraysArg, MethodArg};
 use anyhow::Result;
 use clap::Args;
 use clap::error::ErrorKind;
-use decomcam::report::{Answer, timing_table};
+use decomcam::draw::ColourMap;
+use decomcam::report::{Answer, Outputs, timing_table};
 use decomcam::timings::Timings;
 use decomcam::{Photo, files};
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use std::time::Instant;
 pub const EXAMPLES: &str = "\
 Examples:
   decomcam explain photo.jpg -t \"a cat\"
-      Which parts of the photo speak for \"a cat\"? Writes explanation/ossms.png and the rest.
+      Which parts of the photo speak for \"a cat\"? Writes explanation/report.html and pictures.
   decomcam explain photo.jpg -t \"a cat\" --versus \"a dog\"
       Why a cat and not a dog?
   decomcam explain photo.jpg -t \"a cat\" --name-parts \"an eye\" \"a nose\" fur
@@ -43,9 +44,27 @@ pub struct ExplainArgs {
     /// Directory for pictures, maps and report; - prints the report as JSON
     #[arg(short, long, value_name = "DIR", default_value = "explanation", help_heading = OUTPUT)]
     pub out: PathBuf,
+    /// Also print the scores, the recipe and every number of every part
+    #[arg(short, long, help_heading = OUTPUT, conflicts_with = "quiet")]
+    pub verbose: bool,
     /// Also print the time of each stage
     #[arg(long, help_heading = OUTPUT, conflicts_with = "quiet")]
     pub timings: bool,
+    /// Leave out the check: hiding the brightest places of the map, and as much elsewhere (ten passes of the network)
+    #[arg(long, help_heading = OUTPUT)]
+    pub no_check: bool,
+    /// Colours of the map: inferno, magma, plasma, viridis, cividis, grey [default: inferno; with --versus always blue and orange]
+    #[arg(long, value_name = "NAME", help_heading = OUTPUT, conflicts_with = "versus")]
+    pub colormap: Option<ColourMap>,
+    /// Opacity of the map at its strongest place, 0 to 1 [default: 0.6]
+    #[arg(long, value_name = "SHARE", help_heading = OUTPUT)]
+    pub alpha: Option<f32>,
+    /// From which share of its maximum on the map counts as high, in mask.png and in boxes
+    #[arg(long, value_name = "SHARE", help_heading = OUTPUT, default_value_t = 0.5)]
+    pub threshold: f32,
+    /// Also write the maps as arrays for numpy: as they were computed (grid), at the size of the network's input, or at the photo's size
+    #[arg(long, value_enum, value_name = "SIZE", help_heading = OUTPUT)]
+    pub arrays: Option<ArraysArg>,
     /// How much is said.
     #[command(flatten)]
     pub quiet: QuietArgs,
@@ -57,11 +76,52 @@ pub struct ExplainArgs {
     pub rise_masks: Option<usize>,
 }
 
+impl ExplainArgs {
+    /// What is written, and how it is drawn.
+    fn outputs(&self) -> Result<Outputs> {
+        let mut outputs = Outputs::default();
+        if let Some(colours) = self.colormap {
+            if colours.is_signed() {
+                return Err(usage(
+                    ErrorKind::InvalidValue,
+                    "--colormap blue-orange is for the two sides of --versus, which always has it; choose another",
+                ));
+            }
+            outputs.style = outputs.style.colours(colours);
+        }
+        if let Some(alpha) = self.alpha {
+            outputs.style = outputs.style.alpha(alpha)?;
+        }
+        if !(self.threshold > 0.0 && self.threshold <= 1.0) {
+            let found = format!("--threshold {}: expected a share above 0 and at most 1", self.threshold);
+            return Err(usage(ErrorKind::InvalidValue, &found));
+        }
+        outputs.threshold = self.threshold;
+        outputs.style = outputs.style.contours([self.threshold]);
+        outputs.arrays = self.arrays.map(|arrays| arrays.0);
+        outputs.command = Some(given_command());
+        Ok(outputs)
+    }
+}
+
+/// The command as it was given, with quotation marks where a shell needs them.
+fn given_command() -> String {
+    let plain = |word: &str| {
+        let harmless = |letter: char| letter.is_ascii_alphanumeric() || "-_./=,:+@%".contains(letter);
+        !word.is_empty() && word.chars().all(harmless)
+    };
+    let quoted = |word: String| if plain(&word) { word } else { format!("'{}'", word.replace('\'', "'\\''")) };
+    let words = std::env::args_os().skip(1).map(|word| quoted(word.to_string_lossy().into_owned()));
+    std::iter::once("decomcam".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
+}
+
 /// Explains a photo and writes what came of it.
 pub fn run(args: &ExplainArgs) -> Result<()> {
     let mut options = args.request.options(args.method).names(&args.name_parts);
     options.rise_masks = args.rise_masks;
+    options.unchecked = args.no_check;
     options.check_used(&[options.method])?;
+    let outputs = args.outputs()?;
     let json_only = args.out == Path::new("-");
     if json_only && args.timings {
         return Err(usage(
@@ -80,22 +140,26 @@ pub fn run(args: &ExplainArgs) -> Result<()> {
     timings.append(&session.loading());
     timings.append(&explanation.timings);
 
-    let answer =
-        Answer { model: session.model(), photo: &photo, prompt: &prompt, explanation: &explanation, timings: &timings };
+    let (model, photo, prompt, explanation) = (session.model(), &photo, &prompt, &explanation);
+    let answer = Answer { model, photo, prompt, explanation, timings: &timings, outputs: &outputs };
     if json_only {
-        return print_json(&answer.report());
+        return print_json(&answer.report(&[])?);
     }
     let start = Instant::now();
     let files = answer.write(&args.out)?;
     if args.quiet.quiet {
         return Ok(());
     }
-    let mut text = answer.summary() + "\n" + &wrote(&files);
+    let mut text = if args.verbose { answer.summary() + "\n" + &answer.details() } else { answer.summary() };
+    text += "\n";
+    text += &wrote(&files);
     if args.timings {
         let mut timings = timings.clone();
         timings.add("draw and write", start.elapsed());
         text += "\n";
         text += &timing_table(&timings);
     }
-    print(&text)
+    print(&text)?;
+    warn(&explanation.warnings);
+    Ok(())
 }

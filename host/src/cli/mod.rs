@@ -40,7 +40,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         let _ = usage.print();
         return if usage.use_stderr() { USAGE } else { SUCCESS };
     }
-    eprintln!("error: {error:#}");
+    output::complain(&error);
     match error.downcast_ref() {
         Some(decomcam::Error::Options(_)) => USAGE,
         _ => FAILURE,
@@ -111,7 +111,7 @@ enum Command {
     /// Each layer that can be explained is listed with its shape. Where the gradient of a layer cannot be computed, the operation that prevents it is named.
     #[command(after_long_help = inspect::EXAMPLES)]
     Inspect(inspect::InspectArgs),
-    /// List the layers, scores and licences of the bundled models
+    /// List models: those in the program with their layers, scores and licences, and models of Hugging Face's hub
     #[command(after_long_help = models::EXAMPLES)]
     Models(models::ModelsArgs),
     /// Measure the time of each stage and the peak memory

@@ -13,9 +13,10 @@ use std::path::PathBuf;
 /// The model and how it is run.
 #[derive(Clone, Debug, Args)]
 pub struct ModelArgs {
-    /// A bundled model, a directory, or the ONNX file of a classifier
+    /// A bundled model, hf:OWNER/NAME, a directory, or the ONNX or .tflite file of a classifier
     ///
-    /// A directory holds a model.toml, or is a folder of Hugging Face's hub with networks in onnx/. `decomcam models` lists the bundled models.
+    /// hf:OWNER/NAME, or hf:OWNER/NAME@REVISION, is a model of Hugging Face's hub with networks in onnx/; it is fetched once. A directory holds a model.toml, or
+    /// is a folder of the hub. `decomcam models` lists models.
     #[arg(short, long, value_name = "NAME|DIR|FILE", default_value = "lite", help_heading = MODEL)]
     pub model: String,
     /// Height and width of the network's input [default: the model's own]
@@ -59,7 +60,7 @@ pub struct OnnxArgs {
     /// The order of the colour channels that the network wants [default: rgb]
     #[arg(long, value_enum, value_name = "ORDER", hide_short_help = true)]
     pub channel_order: Option<ChannelOrderArg>,
-    /// Of a folder of Hugging Face's hub: the number format whose files are used, such as fp16, int8 or q4 [default: the first that is there]
+    /// Of a model of Hugging Face's hub: the number format whose files are used, such as fp16, int8 or q4 [default: the first that is there]
     #[arg(long, value_name = "NAME", hide_short_help = true)]
     pub precision: Option<String>,
     /// The output that holds the scores of the classes [default: the only output of shape 1 x classes]
@@ -105,6 +106,9 @@ impl ModelArgs {
         model.output.clone_from(&onnx.output);
         model.layer = layer.map(str::to_owned);
         model.layerless = !needs_layer;
+        if !quiet {
+            model = model.watching(progress_bar());
+        }
         let mut options = SessionOptions::new().model(model);
         options.size = self.size;
         options.fit = self.fit.map(|fit| fit.0);

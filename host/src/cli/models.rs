@@ -1,34 +1,37 @@
 //! `decomcam models`.
 
-use super::output::print;
+use super::output::{print, progress_bar};
 use anyhow::Result;
 use clap::Args;
-use decomcam::model::{self, Model};
+use decomcam::model::{self, KNOWN, Model, ModelOptions};
 use decomcam::report;
-use std::path::PathBuf;
 
 /// What the end of `models --help` shows.
 pub const EXAMPLES: &str = "\
 Examples:
   decomcam models
-      The bundled models.
+      The bundled models, and models of Hugging Face's hub.
   decomcam models rn50
-      The model of a directory that models/export wrote.";
+      The model of a directory that models/export wrote.
+  decomcam models hf:Xenova/clip-vit-base-patch32
+      A model of the hub, which is fetched if it is not here.";
 
 /// Arguments of `models`.
 #[derive(Debug, Args)]
 pub struct ModelsArgs {
-    /// A directory with a model.toml, to show it instead of the bundled models
-    #[arg(value_name = "DIR")]
-    pub directory: Option<PathBuf>,
+    /// A directory, an ONNX file or hf:OWNER/NAME, to show that model instead
+    #[arg(value_name = "MODEL")]
+    pub model: Option<String>,
 }
 
 /// Lists models.
 pub fn run(args: &ModelsArgs) -> Result<()> {
-    let models: Vec<Model> = match &args.directory {
-        Some(directory) => vec![Model::from_dir(directory)?],
-        None => model::bundled_names().into_iter().map(Model::bundled).collect::<decomcam::Result<_>>()?,
-    };
-    let texts: Vec<String> = models.iter().map(report::describe).collect();
+    if let Some(model) = &args.model {
+        return print(&report::describe(&Model::open(model, &ModelOptions::new().watching(progress_bar()))?));
+    }
+    let bundled: Vec<Model> =
+        model::bundled_names().into_iter().map(Model::bundled).collect::<decomcam::Result<_>>()?;
+    let mut texts: Vec<String> = bundled.iter().map(report::describe).collect();
+    texts.push(report::list(&KNOWN));
     print(&texts.join("\n"))
 }

@@ -1,5 +1,6 @@
 //! What every command prints with.
 
+use anstyle::AnsiColor;
 use anyhow::Result;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _};
@@ -18,6 +19,32 @@ pub struct QuietArgs {
     pub quiet: bool,
 }
 
+/// Text without what could steer a terminal: control characters other than line breaks and tabs, and marks that turn the direction of writing, are shown as
+/// the sign for an unknown letter. Prompts, labels and file names may hold them.
+pub fn harmless(text: &str) -> String {
+    let steers = |letter: char| {
+        (letter.is_control() && !matches!(letter, '\n' | '\t'))
+            || matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().map(|letter| if steers(letter) { '\u{fffd}' } else { letter }).collect()
+}
+
+/// A line on standard error that begins with a coloured word, as those of cargo do; without colours where standard error is no terminal.
+fn told(word: &str, colour: AnsiColor, message: &str) {
+    let style = colour.on_default().bold();
+    anstream::eprintln!("{style}{word}{style:#}: {}", harmless(message));
+}
+
+/// Says what a reader should know.
+pub fn warn(warnings: &[String]) {
+    warnings.iter().for_each(|warning| told("warning", AnsiColor::Yellow, warning));
+}
+
+/// Says what went wrong.
+pub fn complain(error: &anyhow::Error) {
+    told("error", AnsiColor::Red, &format!("{error:#}"));
+}
+
 /// An error in how the command was used, for which the exit code is 2.
 pub fn usage(kind: ErrorKind, message: &str) -> anyhow::Error {
     super::Cli::command().error(kind, message).into()
@@ -26,13 +53,21 @@ pub fn usage(kind: ErrorKind, message: &str) -> anyhow::Error {
 /// Prints text to standard output.
 pub fn print(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
+    out.write_all(harmless(text).as_bytes())?;
     Ok(out.flush()?)
 }
 
 /// Prints a value as indented JSON.
 pub fn print_json(value: &impl serde::Serialize) -> Result<()> {
-    print(&(serde_json::to_string_pretty(value)? + "\n"))
+    // JSON escapes the old control characters itself; the newer ones are escaped here, so nothing is lost.
+    let text = serde_json::to_string_pretty(value)? + "\n";
+    let escaped = |letter: char| match letter {
+        '\u{7f}'..='\u{9f}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+            format!("\\u{:04x}", u32::from(letter))
+        }
+        other => other.into(),
+    };
+    print(&text.chars().map(escaped).collect::<String>())
 }
 
 /// A line for each file that was written.

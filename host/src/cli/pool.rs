@@ -61,7 +61,7 @@ pub struct PoolArgs {
 
 /// Decomposes the photos of each category together.
 pub fn run(args: &PoolArgs) -> Result<()> {
-    let mut asked = PoolOptions::new(args.selection.selection(), &args.out, args.categories.clone());
+    let mut asked = PoolOptions::new(args.selection.selection()?, &args.out, args.categories.clone());
     asked.options.scales = args.scales.map(usize::from);
     asked.options.affinity = args.affinity.map(|switch| switch.0);
     asked.options.components = args.components;

@@ -2,9 +2,10 @@
 
 use super::headings::{OUTPUT, WHAT};
 use super::model::ModelArgs;
-use super::output::{print, print_json};
+use super::output::{print, print_json, usage, warn};
 use anyhow::Result;
 use clap::Args;
+use clap::error::ErrorKind;
 use decomcam::{Photo, Prompt, report};
 use std::path::PathBuf;
 
@@ -22,7 +23,9 @@ pub struct RankArgs {
     /// The photo: JPEG, PNG, WebP, BMP, GIF, TIFF or ICO
     pub photo: PathBuf,
     /// A text to score; give this option several times
-    #[arg(short, long, required = true, help_heading = WHAT)]
+    ///
+    /// Without any, a classifier's likeliest classes are shown.
+    #[arg(short, long, help_heading = WHAT)]
     pub text: Vec<String>,
     /// Print JSON
     #[arg(long, help_heading = OUTPUT)]
@@ -36,8 +39,23 @@ pub struct RankArgs {
 pub fn run(args: &RankArgs) -> Result<()> {
     let photo = Photo::open(&args.photo)?;
     let session = args.model.open(None, false, false)?;
+    if args.text.is_empty() {
+        let classes = session.likeliest_classes(&photo)?;
+        let Some(classes) = classes else {
+            return Err(usage(
+                ErrorKind::MissingRequiredArgument,
+                "--text is required: say what to look for, such as --text \"a cat\" --text \"a dog\"; this model has no list of classes",
+            ));
+        };
+        return if args.json { print_json(&classes) } else { print(&report::classes(&classes)) };
+    }
     let prompts = args.text.iter().map(|text| session.prompt(text.as_str()));
     let prompts: Vec<Prompt> = prompts.collect::<decomcam::Result<_>>()?;
     let ranked = session.rank(&photo, &prompts)?;
-    if args.json { print_json(&ranked) } else { print(&report::ranking(&ranked)) }
+    if args.json {
+        return print_json(&ranked);
+    }
+    print(&report::ranking(&ranked))?;
+    ranked.iter().for_each(|entry| warn(&entry.warnings));
+    Ok(())
 }

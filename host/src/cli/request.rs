@@ -24,10 +24,10 @@ pub struct TuningArgs {
     /// P, the number of channels that are used, those with the largest weights [default: all for exact and aligned, 500 for v25, else 100]
     #[arg(long, value_name = "P", help_heading = ADVANCED, hide_short_help = true)]
     pub channels: Option<usize>,
-    /// 1: take the maps at the network's own input size; 2: also at twice that size [default: the model's own for exact, else 1]
+    /// 1: take the maps at the network's own input size; 2: also at twice that size; for recipes, grad-cam and layer-cam [default: the model's own for exact, else 1]
     #[arg(long, value_name = "1|2", help_heading = ADVANCED, hide_short_help = true, value_parser = clap::value_parser!(u8).range(1..=2))]
     pub scales: Option<u8>,
-    /// Whether to average each map over positions with similar activations [default: on for exact, else off]
+    /// Whether to average each map over positions with similar activations; for recipes, grad-cam and layer-cam [default: on for exact, else off]
     #[arg(long, value_enum, value_name = "SWITCH", help_heading = ADVANCED, hide_short_help = true)]
     pub affinity: Option<SwitchArg>,
     /// Whether to refine the finished map: average it over near positions with similar activations at the model's guide layer, whose positions are finer

@@ -5,6 +5,7 @@ use clap::builder::PossibleValue;
 use decomcam::metrics::Metric;
 use decomcam::model::{ChannelOrder, Preprocessing};
 use decomcam::photo::Fit;
+use decomcam::report::Arrays;
 use decomcam::{Integrate, Method, Recipe};
 use decomcam_core::SignRule;
 use std::sync::LazyLock;
@@ -162,5 +163,25 @@ named_values! {
         Fit::Crop => "crop", "Cut out the square centre; the margins are not seen";
         Fit::Pad => "pad", "Fill up the shorter side; everything is seen, but smaller";
         Fit::Stretch => "stretch", "Stretch the photo to a square; everything is seen, but distorted";
+    }
+}
+
+/// `--arrays`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ArraysArg(pub Arrays);
+
+impl ValueEnum for ArraysArg {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self(Arrays::Grid), Self(Arrays::Input), Self(Arrays::Photo)]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self.0 {
+            Arrays::Grid => PossibleValue::new("grid").help("As they were computed"),
+            Arrays::Input => PossibleValue::new("input").help("At the size of the network's input"),
+            Arrays::Photo => {
+                PossibleValue::new("photo").help("At the photo's size, which takes four bytes a pixel and part")
+            }
+        })
     }
 }

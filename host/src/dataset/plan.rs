@@ -5,7 +5,7 @@ use crate::error::Sorted as _;
 use crate::explain::View;
 use crate::model::Manifest;
 use crate::photo::Photo;
-use crate::score::{Prompt, Question};
+use crate::score::{Prompt, Question, Words};
 use crate::session::Session;
 use crate::{Error, Result};
 use anyhow::ensure;
@@ -25,6 +25,8 @@ pub struct Selection {
     pub leave_out: Vec<String>,
     /// The text of a category, which the model's template goes around; `{}` stands for the category. "a {}", of a classifier "{}", if not given.
     pub prompt: Option<String>,
+    /// Prompts of single categories, instead of the text above: category and prompt.
+    pub prompts: BTreeMap<String, String>,
     /// Smallest mask that counts, as a share of the network's input.
     pub least_mask: f64,
     /// Largest mask that counts.
@@ -39,6 +41,7 @@ impl Selection {
             annotations,
             leave_out: Vec::new(),
             prompt: None,
+            prompts: BTreeMap::new(),
             least_mask: 0.02,
             most_mask: 0.7,
         }
@@ -48,6 +51,12 @@ impl Selection {
     pub fn template(&self, manifest: &Manifest) -> &str {
         let usual = if manifest.classes.is_some() { "{}" } else { "a {}" };
         self.prompt.as_deref().unwrap_or(usual)
+    }
+
+    /// The text of one category: its own prompt if it has one, in whatever case its name is given.
+    pub fn text_of(&self, category: &str, manifest: &Manifest) -> String {
+        let own = self.prompts.iter().find(|(named, _)| named.eq_ignore_ascii_case(category));
+        own.map_or_else(|| self.template(manifest).replace("{}", category), |(_, prompt)| prompt.clone())
     }
 
     /// Refuses a selection that cannot be meant.
@@ -81,6 +90,13 @@ impl Selection {
 
     fn can_be_meant(&self) -> anyhow::Result<()> {
         let prompt = self.prompt.as_deref().unwrap_or("{}");
+        let empty = self.prompts.iter().find(|(category, prompt)| category.is_empty() || prompt.is_empty());
+        ensure!(
+            empty.is_none(),
+            "--prompt: expected CATEGORY=WORDS, found \"{}={}\"",
+            empty.map_or("", |(category, _)| category),
+            empty.map_or("", |(_, prompt)| prompt)
+        );
         ensure!(prompt.matches("{}").count() == 1, "--prompt: expected {{}} once, found \"{prompt}\"");
         ensure!(
             0.0 <= self.least_mask && self.least_mask <= self.most_mask,
@@ -192,6 +208,17 @@ pub(crate) struct Tally {
     pub(crate) left_out: LeftOut,
     /// Photo and category of every pair that counts.
     pub(crate) pairs: BTreeSet<(String, String)>,
+    /// What was asked of the model for each category.
+    pub(crate) prompts: BTreeMap<String, Encoded>,
+}
+
+/// What was asked of the model for a category, and what it took that for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Encoded {
+    /// The prompt as it was understood: of a classifier, the names of the classes.
+    text: String,
+    /// How far the words are known; none if nothing says what the model knows.
+    words: Option<Words>,
 }
 
 impl Found {
@@ -211,6 +238,13 @@ impl Found {
             }
         }
         false
+    }
+
+    /// Notes what is asked for a category.
+    pub(crate) fn encoded(&self, category: &str, prompt: &Prompt) {
+        let words = prompt.knowledge().map(|knowledge| knowledge.reading(prompt.text()).words);
+        let encoded = Encoded { text: prompt.text().to_owned(), words };
+        self.lock().prompts.insert(category.to_owned(), encoded);
     }
 
     /// Notes what could not be used; its pair no longer counts.
@@ -256,13 +290,18 @@ pub(crate) fn truth(view: &View, photo: &Photo, objects: &[Object]) -> Option<Tr
     masks.then(|| Truth::new(objects.iter(), view.framing(photo.size()), photo.size(), view.size()))
 }
 
-/// What a category's score is of: `template` around its words, all of which the model must know.
+/// What a category's score is of: its prompt, all of whose words the model must know. Of a classifier, all classes that the words may mean, together.
 ///
 /// # Errors
 /// A word that the model does not know.
-pub(crate) fn prompt_of(session: &Session, category: &str, template: &str, score: Option<&str>) -> Result<Prompt> {
-    let text = template.replace("{}", category);
-    let prompt = session.prompt(Question { text: &text, versus: None, score })?;
+pub(crate) fn prompt_of(
+    session: &Session,
+    category: &str,
+    selection: &Selection,
+    score: Option<&str>,
+) -> Result<Prompt> {
+    let text = selection.text_of(category, &session.model().manifest);
+    let prompt = session.prompt_of_any(Question { text: &text, versus: None, score })?;
     match prompt.warnings() {
         unknown if unknown.is_empty() => Ok(prompt),
         unknown => Err(anyhow::anyhow!("{}", unknown.join("; "))).kind(Error::Prompt),

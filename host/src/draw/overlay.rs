@@ -11,10 +11,13 @@ use image::{GrayImage, Rgb, RgbImage};
 /// A copy of the photo whose longer side has at most so many pixels. Maps go with it by [`crate::photo::Placement::on_copy`].
 pub fn copy(photo: &RgbImage, longest: usize) -> RgbImage {
     let size = size_of(photo);
-    if size.height.max(size.width) <= longest {
-        return photo.clone();
-    }
-    resize_whole(photo, scaled_to(size, longest))
+    let smaller = copy_size(size, longest);
+    if smaller == size { photo.clone() } else { resize_whole(photo, smaller) }
+}
+
+/// The size of such a copy.
+pub fn copy_size(photo: Size, longest: usize) -> Size {
+    if photo.height.max(photo.width) <= longest { photo } else { scaled_to(photo, longest) }
 }
 
 /// A size whose longer side is `longest`, and whose shorter one has at least one pixel.

@@ -1,12 +1,16 @@
 //! The graphs that are run: of the network, of a score on top of it, of the gradient back to a layer, and of what follows from the layer.
 
 use super::image::TowerKey;
+use super::integers::make_exact;
 use crate::Size;
 use crate::model::{ChannelOrder, Layer, Manifest, Model, Score, ScoreKind};
 use crate::onnx::gradient::append_gradient;
 use crate::onnx::inspect::{self, InspectOptions};
+use crate::onnx::kernels;
 use crate::onnx::places::Grid;
 use crate::onnx::quantised::{self, Form, Steps, Wanted};
+use crate::onnx::shuffle::Shuffle;
+use crate::tflite::float;
 use anyhow::{Context, Result, anyhow, ensure};
 use tract_onnx::tract_core::ops::math;
 use tract_onnx::tract_core::ops::nn::{Reduce, Reducer};
@@ -77,12 +81,13 @@ impl Wiring {
         self.key.size
     }
 
-    /// Reads the network.
-    pub(super) fn read(&self, model: &Model) -> Result<Reading> {
+    /// Reads the network: of int8 networks of TensorFlow Lite with the integers' numbers, if `exact` and unless weights are shuffled.
+    pub(super) fn read(&self, model: &Model, exact: bool) -> Result<Reading> {
         let mut names: Vec<&str> = self.outputs.iter().map(String::as_str).collect();
         names.push(&self.layer.name);
         names.extend(self.guide.as_ref().map(|guide| guide.name.as_str()));
-        let (mut network, grids) = read(model, &names, self.size())?;
+        let exact = (exact && self.key.shuffle == Shuffle::default()).then_some(self.outputs.len());
+        let (mut network, grids) = read(model, &names, self.size(), exact)?;
         let place_of = |layer: &Layer, at: usize| self.place(layer, &network, network.outputs[at], grids[at]);
         let place = place_of(&self.layer, self.outputs.len())?;
         let guide_place = self.guide.as_ref().map(|guide| place_of(guide, self.outputs.len() + 1)).transpose()?;
@@ -137,14 +142,14 @@ impl Wiring {
 
     /// The network from the layer on.
     pub(super) fn head(&self, model: &Model) -> Result<(Arc<TypedRunnableModel>, Place)> {
-        let Reading { network, place, .. } = self.read(model)?;
+        let Reading { network, place, .. } = self.read(model, false)?;
         let mut head = after(network, self.outputs.len())?;
-        head.optimize()?;
+        kernels::optimise(&mut head)?;
         Ok((SimplePlan::new(head)?, place))
     }
 
     pub(super) fn plans(&self, model: &Model) -> Result<Plans> {
-        let Reading { mut network, place, guide_place } = self.read(model)?;
+        let Reading { mut network, place, guide_place } = self.read(model, true)?;
         let layer = network.outputs[self.outputs.len()];
         let scored = self.scored(&network)?;
         let target_len = match network.outlet_fact(scored)?.shape.as_concrete() {
@@ -153,12 +158,15 @@ impl Wiring {
                 return Err(anyhow!("\"{}\": expected shape [1, length], found {other:?}", self.score.image));
             }
         };
-        let steps = quantised::steps_of(&network, layer);
+        let steps = match model.integers() {
+            Some(integers) => integers.steps_of(&self.layer.name),
+            None => quantised::steps_of(&network, layer),
+        };
         let target = network.add_source("decomcam.target", f32::fact([1, target_len]))?;
         let value = append_score(&mut network, self.score.kind, scored, target)?;
         let gradient = append_gradient(&mut network, value, layer)?;
         network.outputs.push(gradient);
-        network.optimize()?;
+        kernels::optimise(&mut network)?;
         let vectors = first_outputs(&network, self.outputs.len())?;
         let see = first_outputs(&network, self.outputs.len() + 1 + usize::from(self.guide.is_some()))?;
         Ok(Plans { vectors, see, explain: SimplePlan::new(network)?, target_len, steps, place, guide_place })
@@ -179,28 +187,48 @@ pub(super) fn image_outputs(manifest: &Manifest) -> Vec<String> {
 /// The network for its outputs alone.
 pub(super) fn outputs_alone(model: &Model, outputs: &[String], size: Size) -> Result<Arc<TypedRunnableModel>> {
     let names: Vec<&str> = outputs.iter().map(String::as_str).collect();
-    let (mut network, _) = read(model, &names, size)?;
+    let (mut network, _) = read(model, &names, size, Some(outputs.len()))?;
     for output in 0..outputs.len() {
         network.outputs[output] = as_row(&mut network, output)?;
     }
-    network.optimize()?;
+    kernels::optimise(&mut network)?;
     SimplePlan::new(network)
 }
 
-/// The image tower's network as a graph of floats with these tensors as outputs, and how each holds places of the picture.
-fn read(model: &Model, names: &[&str], Size { height, width }: Size) -> Result<(TypedModel, Vec<Option<Grid>>)> {
+/// The image tower's network as a graph of floats with these tensors as outputs, and how each holds places of the picture. With `exact`, the number of its outputs,
+/// these tensors of an int8 network of TensorFlow Lite hold what the board computes.
+fn read(
+    model: &Model,
+    names: &[&str],
+    Size { height, width }: Size,
+    exact: Option<usize>,
+) -> Result<(TypedModel, Vec<Option<Grid>>)> {
     let side = &model.manifest.image;
-    let wanted = Wanted {
+    let integers = model.integers().zip(exact);
+    let picture = float::picture();
+    let mut wanted = names.to_vec();
+    if integers.is_some() {
+        // What is read off a tensor of many places is computed from the board's numbers, too.
+        wanted.extend(side.readings.iter().map(|(tensor, _)| tensor.as_str()));
+        wanted.push(&picture);
+    }
+    let request = Wanted {
         input: &side.input,
         datum_type: f32::datum_type(),
         shape: &[Some(1), Some(3), Some(height), Some(width)],
-        outputs: names,
+        outputs: &wanted,
         pairs: model.pairs(),
         folder: model.folder(),
         form: Form { reversed: side.channels == ChannelOrder::Bgr, mean: side.mean, std: side.std },
         readings: &side.readings,
     };
-    quantised::read_with_grids(model.file(&side.file)?, &wanted)
+    let (mut network, mut grids) = quantised::read_with_grids(model.file(&side.file)?, &request)?;
+    if let Some((integers, outputs)) = integers {
+        make_exact(&mut network, integers, &wanted[..wanted.len() - 1], outputs)?;
+        network.outputs.truncate(names.len());
+        grids.truncate(names.len());
+    }
+    Ok((network, grids))
 }
 
 /// The same graph for its first outputs alone, from the picture alone. Constants are shared with the original.

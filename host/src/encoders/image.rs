@@ -165,7 +165,7 @@ impl ImageTower {
     /// Those of [`ImageTower::load`].
     pub fn weight_tensors(&self, model: &Model) -> Result<usize> {
         let count = contained(|| {
-            let network = self.wiring.read(model)?.network;
+            let network = self.wiring.read(model, false)?.network;
             Ok(weight_tensors(&network, self.wiring.scored(&network)?)?.len())
         });
         count.kind(Error::Model)

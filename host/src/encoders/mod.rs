@@ -4,4 +4,5 @@ pub mod activations;
 mod graph;
 pub mod head;
 pub mod image;
+mod integers;
 pub mod text;

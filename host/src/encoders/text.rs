@@ -137,7 +137,7 @@ pub struct TextTower {
 #[derive(Debug)]
 enum Source {
     Network { plan: Arc<TypedRunnableModel>, words: Words, template: String },
-    Classes(Vec<String>),
+    Classes(Arc<[String]>),
 }
 
 /// A way of cutting words into tokens.
@@ -188,7 +188,7 @@ impl TextTower {
                 .with_context(|| format!("{origin}: expected class names in UTF-8, one a line"))?;
             let labels: Vec<String> = text.lines().map(|line| line.trim().to_owned()).collect();
             ensure!(!labels.is_empty(), "{origin}: expected class names, one a line, found none");
-            return Ok(TextTower { source: Source::Classes(labels), outputs, origin });
+            return Ok(TextTower { source: Source::Classes(labels.into()), outputs, origin });
         }
         let text = model.manifest.text.as_ref().context("a manifest has text or classes")?;
         let vocabulary = model.file(&text.vocabulary)?;
@@ -232,12 +232,20 @@ impl TextTower {
     /// A prompt without a known word (see [`Tokenizer::tokens`]) or one that is too long; for a classifier, no class of that
     /// name or number; a network that fails or answers with something else than finite numbers.
     pub fn encode(&self, prompt: &str) -> crate::Result<TextVectors> {
-        self.encoded(prompt).kind(Error::Prompt)
+        self.encode_as(prompt, Several::Refused)
     }
 
-    fn encoded(&self, prompt: &str) -> Result<TextVectors> {
+    /// The same; `several` says what becomes of words that several classes of a classifier match.
+    ///
+    /// # Errors
+    /// Those of [`TextTower::encode`].
+    pub fn encode_as(&self, prompt: &str, several: Several) -> crate::Result<TextVectors> {
+        self.encoded(prompt, several).kind(Error::Prompt)
+    }
+
+    fn encoded(&self, prompt: &str, several: Several) -> Result<TextVectors> {
         let (plan, words, template) = match &self.source {
-            Source::Classes(labels) => return self.class(labels, prompt),
+            Source::Classes(labels) => return self.class(labels, prompt, several),
             Source::Network { plan, words, template } => (plan, words, template),
         };
         let tokens = words.tokens(template, prompt)?;
@@ -250,32 +258,62 @@ impl TextTower {
         Ok(TextVectors { tokens, meant: prompt.to_owned(), outputs })
     }
 
-    fn class(&self, labels: &[String], prompt: &str) -> Result<TextVectors> {
-        let index = find_class(labels, prompt).with_context(|| self.origin.clone())?;
+    /// The names of the classes, of a classifier.
+    pub fn labels(&self) -> Option<Arc<[String]>> {
+        match &self.source {
+            Source::Classes(labels) => Some(Arc::clone(labels)),
+            Source::Network { .. } => None,
+        }
+    }
+
+    fn class(&self, labels: &[String], prompt: &str, several: Several) -> Result<TextVectors> {
+        let classes = find_classes(labels, prompt, several).with_context(|| self.origin.clone())?;
         let mut vector = vec![0.; labels.len()];
-        vector[index] = 1.;
+        classes.iter().for_each(|&index| vector[index] = 1.);
+        let names: Vec<&str> = classes.iter().map(|&index| labels[index].as_str()).collect();
         Ok(TextVectors {
-            tokens: Tokens { ids: vec![index as i64], unknown_words: Vec::new() },
-            meant: labels[index].clone(),
+            tokens: Tokens { ids: classes.iter().map(|&index| index as i64).collect(), unknown_words: Vec::new() },
+            meant: names.join(" or "),
             outputs: self.outputs.iter().map(|output| (output.clone(), vector.clone())).collect(),
         })
     }
 }
 
-/// The class of that number, or else of that name or with that synonym, or else the only one whose name holds these words.
-fn find_class(labels: &[String], prompt: &str) -> Result<usize> {
+/// What becomes of words that several classes of a classifier match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Several {
+    /// They are refused, and the classes named.
+    Refused,
+    /// They stand for all of these classes together: the text vector is 1 at each of them.
+    Together,
+}
+
+/// Whether the name of a class holds these words as whole words.
+fn holds(label: &str, words: &str) -> bool {
+    let letter = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+    label
+        .match_indices(words)
+        .any(|(at, _)| !letter(label[..at].chars().next_back()) && !letter(label[at + words.len()..].chars().next()))
+}
+
+/// The class of that number; or else those of that name or with that synonym; or else those whose names hold these words as whole words; or else those
+/// whose names hold these letters. Several classes are an error unless they are wanted.
+fn find_classes(labels: &[String], prompt: &str, several: Several) -> Result<Vec<usize>> {
     let wanted = prompt.trim().to_lowercase();
     if let Ok(index) = wanted.parse::<usize>() {
         ensure!(index < labels.len(), "no class {index}; expected 0 to {}, or a name", labels.len() - 1);
-        return Ok(index);
+        return Ok(vec![index]);
     }
+    ensure!(!wanted.is_empty(), "expected the name or the number of a class, found nothing");
     let matching = |matches: &dyn Fn(&str) -> bool| -> Vec<usize> {
         (0..labels.len()).filter(|&index| matches(&labels[index].to_lowercase())).collect()
     };
     let exact = matching(&|label| label == wanted || label.split(',').any(|synonym| synonym.trim() == wanted));
-    let candidates = if exact.is_empty() { matching(&|label| label.contains(&wanted)) } else { exact };
+    let words = if exact.is_empty() { matching(&|label| holds(label, &wanted)) } else { exact };
+    let candidates = if words.is_empty() { matching(&|label| label.contains(&wanted)) } else { words };
     match candidates[..] {
-        [index] => Ok(index),
+        [_] => Ok(candidates),
+        [_, ..] if several == Several::Together => Ok(candidates),
         [] => bail!("no class \"{prompt}\" among {} classes; give a part of its name, or its number", labels.len()),
         _ => {
             let named: Vec<String> =
@@ -360,6 +398,27 @@ mod tests {
     fn vectors(values: &[f32]) -> TextVectors {
         let tokens = Tokens { ids: vec![], unknown_words: vec![] };
         TextVectors { tokens, meant: String::new(), outputs: BTreeMap::from([("output".to_string(), values.to_vec())]) }
+    }
+
+    #[test]
+    fn words_stand_for_the_classes_that_hold_them_as_whole_words() {
+        let labels = ["tabby cat", "tiger cat, tiger", "catamaran", "dog", "hot dog"].map(str::to_owned);
+        let found = |words: &str, several: Several| find_classes(&labels, words, several).ok();
+        for (words, together, refused) in [
+            ("dog", Some(vec![3]), true),
+            ("hot dog", Some(vec![4]), true),
+            ("cat", Some(vec![0, 1]), false),
+            ("tiger", Some(vec![1]), true),
+            ("catam", Some(vec![2]), true),
+            ("ca", Some(vec![0, 1, 2]), false),
+            ("2", Some(vec![2]), true),
+            ("horse", None, true),
+            ("", None, true),
+        ] {
+            assert_eq!(found(words, Several::Together), together, "{words}");
+            let alone = together.filter(|_| refused);
+            assert_eq!(found(words, Several::Refused), alone, "{words}");
+        }
     }
 
     #[test]

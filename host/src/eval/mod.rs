@@ -15,6 +15,9 @@ mod tables;
 
 pub use measure::Faithfulness;
 
+/// How many steps deletion and insertion take, unless a number of pixels is given.
+pub const STEPS: usize = 32;
+
 use crate::dataset::plan::{Outcome, Plan, Selection, Skipped, Tally, prompt_of};
 use crate::error::Sorted as _;
 use crate::explain::{Integrate, Options};
@@ -46,8 +49,10 @@ pub struct EvalOptions {
     pub score: Option<String>,
     /// The metrics. If empty: those of localisation, or without masks those of faithfulness.
     pub metrics: Vec<Metric>,
-    /// Pixels that deletion and insertion change at each step; one row of the input if not given.
+    /// Pixels that deletion and insertion change at each step; a 32nd of the input if not given.
     pub step: Option<usize>,
+    /// Is told before the work starts about how long it takes, if that is long.
+    pub announce: Option<fn(&str)>,
     /// Whether to measure how well parts pick out objects, beside those of k-means and NMF.
     pub parts: bool,
     /// For how many pairs the maps are compared with those of networks with shuffled weights.
@@ -65,6 +70,7 @@ impl EvalOptions {
             score: None,
             metrics: Vec::new(),
             step: None,
+            announce: None,
             parts: false,
             randomise: 0,
         }
@@ -86,9 +92,8 @@ pub fn evaluate(session: &Session, asked: &EvalOptions) -> Result<Outcome> {
     files::prepare_directory(&asked.out)?;
 
     let settings = settings(session, asked, annotations_sha256)?;
-    let template = asked.selection.template(&session.model().manifest);
     let score = Some(settings.explained.as_str());
-    let plan = Plan::new(&asked.selection, listed, |category| prompt_of(session, category, template, score))?;
+    let plan = Plan::new(&asked.selection, listed, |category| prompt_of(session, category, &asked.selection, score))?;
     session.forget_text();
     let records = asked.out.join("records.jsonl");
     let run = Run::new(session, asked, metrics, &settings, plan, Records::open(&records, settings.hash()?)?)?;
@@ -107,7 +112,7 @@ pub fn evaluate(session: &Session, asked: &EvalOptions) -> Result<Outcome> {
     files.add("results.json", |out| files::write_json(out, &results))?;
     let files = files.publish()?;
     let skipped = results.skipped.iter().map(Skipped::line).collect();
-    Ok(Outcome { text: results.table(), skipped, skipped_in: "results.json", files })
+    Ok(Outcome { text: results.text(), skipped, skipped_in: "results.json", files })
 }
 
 fn settings(session: &Session, asked: &EvalOptions, annotations_sha256: Option<String>) -> Result<Settings> {
@@ -129,8 +134,9 @@ fn settings(session: &Session, asked: &EvalOptions, annotations_sha256: Option<S
         fit: view.fit().name(),
         margin: view.margin(),
         prompt: asked.selection.template(&model.manifest).to_owned(),
+        prompts: asked.selection.prompts.clone(),
         annotations_sha256,
-        step: asked.step.unwrap_or(view.size().width),
+        step: asked.step.unwrap_or(view.size().area().div_ceil(STEPS)),
         channels,
         components,
         sign: sign.map(sign_name),

@@ -58,6 +58,7 @@ impl Run<'_> {
                     settings: self.records.settings.clone(),
                     photo: work.photo.clone(),
                     category: category.to_owned(),
+                    knows: None,
                     method: request.method.name().to_owned(),
                     mask: self.records.get(&work.photo, category, request.method).and_then(|known| known.mask),
                     metrics: Values::from([(name.clone(), MetricValue::Number(correlation))]),

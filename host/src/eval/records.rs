@@ -3,6 +3,7 @@
 use crate::error::Sorted as _;
 use crate::hash::sha256_hex;
 use crate::methods::Method;
+use crate::score::{Support, Verdict, Words};
 use crate::{Error, Result, Size};
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,9 @@ pub(super) struct Settings {
     pub(super) fit: &'static str,
     pub(super) margin: usize,
     pub(super) prompt: String,
+    /// Categories that have a prompt of their own, and that prompt.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) prompts: BTreeMap<String, String>,
     pub(super) annotations_sha256: Option<String>,
     pub(super) step: usize,
     pub(super) channels: Option<usize>,
@@ -71,7 +75,57 @@ pub(super) struct Record {
     pub(super) method: String,
     /// The share of the input that the mask covers; none without a mask.
     pub(super) mask: Option<f64>,
+    /// What the model knows of the category on this photo; none if nothing says what it knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) knows: Option<Knows>,
     pub(super) metrics: Values,
+}
+
+/// What the model knows of a category on a photo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Knows {
+    /// It has classes for it, and sees it.
+    Seen,
+    /// It has classes for it, and hardly sees it.
+    Doubtful,
+    /// It has classes for it, and does not see it.
+    NotSeen,
+    /// It has no class for it, or knows none of the words.
+    NoClass,
+}
+
+impl Knows {
+    pub(super) const ALL: [Self; 4] = [Self::Seen, Self::Doubtful, Self::NotSeen, Self::NoClass];
+
+    pub(super) fn of(support: &Support) -> Self {
+        match (support.words, support.verdict) {
+            (Words::NoClass | Words::Unknown, _) => Self::NoClass,
+            (_, Verdict::Seen) => Self::Seen,
+            (_, Verdict::Doubtful) => Self::Doubtful,
+            (_, Verdict::NotSeen | Verdict::UnknownWords) => Self::NotSeen,
+        }
+    }
+
+    /// Its name in files.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Seen => "seen",
+            Self::Doubtful => "doubtful",
+            Self::NotSeen => "not_seen",
+            Self::NoClass => "no_class",
+        }
+    }
+
+    /// What it means, in words.
+    pub(super) const fn words(self) -> &'static str {
+        match self {
+            Self::Seen => "the model has classes for the category, and sees it on the photo",
+            Self::Doubtful => "the model has classes for the category, and hardly sees it on the photo",
+            Self::NotSeen => "the model has classes for the category, and does not see it on the photo",
+            Self::NoClass => "the model has no class for the category",
+        }
+    }
 }
 
 type Key = (String, String, String);
@@ -80,6 +134,7 @@ type Key = (String, String, String);
 #[derive(Debug, Default)]
 pub(super) struct Known {
     pub(super) mask: Option<f64>,
+    pub(super) knows: Option<Knows>,
     pub(super) values: Values,
 }
 
@@ -112,6 +167,7 @@ impl Records {
         if record.settings == self.settings {
             let known = self.known.entry((record.photo, record.category, record.method)).or_default();
             known.mask = record.mask;
+            known.knows = record.knows.or(known.knows);
             known.values.extend(record.metrics);
         }
     }

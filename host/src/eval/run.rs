@@ -3,18 +3,19 @@
 use super::EvalOptions;
 use super::measure::measured;
 use super::parts::PartsSummary;
-use super::records::{Record, Records, Settings};
+use super::records::{Knows, Record, Records, Settings};
 use super::results::Findings;
 use crate::dataset::plan::{Found, Plan, Problem, Work, truth};
 use crate::dataset::{Object, Truth};
 use crate::error::Sorted as _;
-use crate::explain::{self, Look, Request, Towers};
+use crate::explain::{self, Look, Request, Towers, Used};
 use crate::methods::Method;
-use crate::metrics::Metric;
+use crate::metrics::{self, Metric};
 use crate::photo::Photo;
 use crate::progress::Steps;
 use crate::score::Prompt;
 use crate::session::{Purpose, Session};
+use crate::timings::timed;
 use crate::{Error, Result, workers};
 use anyhow::Context as _;
 use std::collections::BTreeMap;
@@ -38,6 +39,31 @@ pub(super) struct Run<'a> {
     threads_each: usize,
 }
 
+fn used(requests: &[Request]) -> BTreeMap<&'static str, Used> {
+    requests.iter().map(|request| (request.method.name(), Used::of(request))).collect()
+}
+
+/// From how many seconds on the time is announced.
+const ANNOUNCED: f64 = 20.0;
+
+/// How many passes of the network a metric of one map needs.
+fn passes(metric: Metric, pixels: usize, step: usize) -> usize {
+    match metric {
+        Metric::Deletion | Metric::Insertion => pixels.div_ceil(step) + 1,
+        Metric::AverageDrop | Metric::AverageIncrease => 1,
+        Metric::Road => metrics::ROAD_PASSES,
+        _ => 0,
+    }
+}
+
+fn minutes(seconds: f64) -> String {
+    match seconds {
+        seconds if seconds < 90.0 => format!("about {seconds:.0} seconds"),
+        seconds if seconds < 5400.0 => format!("about {:.0} minutes", seconds / 60.0),
+        seconds => format!("about {:.1} hours", seconds / 3600.0),
+    }
+}
+
 /// Why a pair was not measured: a fault of the pair, which is noted, or one that ends the run.
 enum Failure {
     OfPair(Error),
@@ -58,6 +84,7 @@ impl<'a> Run<'a> {
         let towers = session.towers(&requests, &settings.explained, Purpose::Map)?;
         let workers = session.threads().clamp(1, plan.work.len().max(1));
         let Plan { work, prompts, found } = plan;
+        prompts.iter().for_each(|(category, prompt)| found.encoded(category, prompt));
         Ok(Self {
             session,
             asked,
@@ -77,15 +104,50 @@ impl<'a> Run<'a> {
 
     /// Measures every photo, on several threads.
     pub(super) fn measure(&self) -> Result<()> {
+        self.announce()?;
         let maps = self.work.iter().map(|work| work.pairs.len() * self.requests.len()).sum();
         let steps = Steps::new(self.session.watch(), "maps", maps)?;
         workers::each(self.work.len(), self.workers, |at| self.photo(&self.work[at], &steps))?;
         Ok(())
     }
 
+    /// Tells how long metrics that run the network will take, by the time of one pass. Pairs whose mask is too small or too large are counted too.
+    fn announce(&self) -> Result<()> {
+        let Some(announce) = self.asked.announce else { return Ok(()) };
+        let pixels = self.session.view().size().area();
+        let of_pair = |work: &Work, category: &str| -> usize {
+            let missing = self.requests.iter().flat_map(|request| self.missing(&work.photo, category, request.method));
+            missing.map(|metric| passes(metric, pixels, self.step)).sum()
+        };
+        let of_work = |work: &Work| work.pairs.iter().map(|(category, _)| of_pair(work, category)).sum::<usize>();
+        let passes: usize = self.work.iter().map(of_work).sum();
+        let input = vec![0.0; 3 * pixels];
+        if passes == 0 {
+            return Ok(());
+        }
+        self.towers.own.vectors(&input)?;
+        let (answer, pass) = timed(|| self.towers.own.vectors(&input));
+        answer?;
+        let seconds = pass.as_secs_f64() * passes as f64 / self.workers as f64;
+        if seconds >= ANNOUNCED {
+            announce(&format!(
+                "faithfulness needs up to {passes} passes of the network, {}; a larger --step or fewer --metrics take less",
+                minutes(seconds)
+            ));
+        }
+        Ok(())
+    }
+
     /// The plan, and what was found.
     pub(super) fn into_findings(self, stages: Vec<usize>, parts: BTreeMap<&'static str, PartsSummary>) -> Findings {
-        Findings { work: self.work, tally: self.found.into_tally(), metrics: self.metrics, stages, parts }
+        Findings {
+            used: used(&self.requests),
+            work: self.work,
+            tally: self.found.into_tally(),
+            metrics: self.metrics,
+            stages,
+            parts,
+        }
     }
 
     /// The metrics of a map that are not recorded yet.
@@ -147,6 +209,8 @@ impl<'a> Run<'a> {
             return steps.advance(self.requests.len()).map_err(Failure::OfRun);
         }
         let look = self.look(self.session, &self.towers, photo, category).map_err(Failure::OfPair)?;
+        // After the map, because the passes for the map give the vectors as well.
+        let knows = || -> Result<Option<Knows>> { Ok(look.prompt().support(look.vectors()?)?.as_ref().map(Knows::of)) };
         for request in &self.requests {
             let missing = self.missing(&work.photo, category, request.method);
             if !missing.is_empty() {
@@ -159,6 +223,7 @@ impl<'a> Run<'a> {
                     category: category.to_owned(),
                     method: request.method.name().to_owned(),
                     mask: share,
+                    knows: knows().map_err(Failure::OfPair)?,
                     metrics: metrics.map_err(Failure::OfPair)?,
                 };
                 self.records.append(&record).map_err(Failure::OfRun)?;

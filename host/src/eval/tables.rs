@@ -1,5 +1,6 @@
 //! The results as tables: for the terminal, `results.md`, `results.csv`.
 
+use super::records::Knows;
 use super::results::Results;
 use crate::metrics::Metric;
 use crate::stats::Estimate;
@@ -23,7 +24,7 @@ impl Results {
         text
     }
 
-    /// What the terminal shows.
+    /// All pairs.
     pub(super) fn table(&self) -> String {
         let mut text =
             format!("{} of photo and category, {}\n\n", counted(self.pairs, "pair"), counted(self.photos, "photo"));
@@ -31,6 +32,29 @@ impl Results {
             let Estimate { mean, low, high } = self.methods.get(method)?.get(metric.name())?.estimate;
             Some(format!("{mean:.3} [{low:.3}, {high:.3}]"))
         });
+        text
+    }
+
+    /// The same by what the model knows; nothing if it knows all pairs alike.
+    fn by_knowledge(&self) -> String {
+        let mut text = String::new();
+        if self.knowledge.len() < 2 {
+            return text;
+        }
+        for knows in Knows::ALL {
+            let Some(results) = self.knowledge.get(knows.name()) else { continue };
+            let _ = write!(text, "\n{}, where {}:\n\n", counted(results.pairs, "pair"), knows.words());
+            text += &self.rows(&self.order, |method, metric| {
+                Some(format!("{:.3}", results.methods.get(method)?.get(metric.name())?))
+            });
+        }
+        text
+    }
+
+    /// What the terminal shows.
+    pub(super) fn text(&self) -> String {
+        let mut text = self.table() + &self.by_knowledge();
+        let _ = writeln!(text, "\nnot counted: {}; {} skipped", self.left_out.words(), self.skipped_count);
         text
     }
 
@@ -64,6 +88,10 @@ impl Results {
                 let bold = if low > 0.0 || high < 0.0 { "**" } else { "" };
                 Some(format!("{bold}{mean:+.3} [{low:+.3}, {high:+.3}]{bold}"))
             });
+        }
+        let by_knowledge = self.by_knowledge();
+        if !by_knowledge.is_empty() {
+            let _ = write!(text, "\n## What the model knows\n{by_knowledge}");
         }
         if let Some(stages) = self.randomisation.values().next() {
             text += "\n## Weights shuffled, from the score downwards\n\nSpearman's correlation with the map of the network as it is. Near 1 the map \

@@ -8,10 +8,11 @@ use super::parts::{self, Decomposition, Rank};
 use crate::encoders::activations::Activations;
 use crate::encoders::image::{Explained, ImageVectors, Seen};
 use crate::error::Sorted as _;
-use crate::methods::{Map, Method};
+use crate::methods::{Map, Method, Recipe};
 use crate::{Error, Result, Size};
 use anyhow::{Context as _, anyhow, ensure};
 use decomcam_core::{Maps, cams, decompose};
+use std::sync::Arc;
 
 /// A layer for one picture.
 #[derive(Clone, Copy, Debug)]
@@ -67,7 +68,14 @@ pub fn arrays(layer: Arrays<'_>, options: &Options) -> Result<OfArrays> {
         },
         gradients: gradients.to_vec(),
     };
+    let layer = Arc::new(layer);
+    let layers = Layers { own: &layer, finer: None };
     let method = options.method;
+    if let Method::Cam(cam) = method
+        && options.affinity == Some(true)
+    {
+        return Ok(OfArrays { map: super::cam_of_grid(layers, cam, true)?, parts: None });
+    }
     let Some(recipe) = method.recipe() else {
         let map = cam_map(method, &layer)?.with_context(|| {
             format!("method \"{}\" runs the network, so it cannot be computed from arrays; take grad-cam or another that needs one pass", method.name())
@@ -78,8 +86,8 @@ pub fn arrays(layer: Arrays<'_>, options: &Options) -> Result<OfArrays> {
         let message = "its weights are scores of masked photos, which arrays do not hold; take exact or aligned";
         return Err(anyhow!("recipe \"{}\": {message}", recipe.name())).kind(Error::Options);
     }
-    let affinity = options.affinity.unwrap_or(recipe == crate::methods::Recipe::Exact);
-    let grid = Grid::new(Layers { own: &std::sync::Arc::new(layer.clone()), finer: None }, affinity)?;
+    let affinity = options.affinity.unwrap_or(recipe == Recipe::Exact);
+    let grid = Grid::new(layers, affinity)?;
     let rank = Rank {
         recipe,
         channels: options.channels,

@@ -4,7 +4,7 @@ use super::view::View;
 use crate::encoders::head::Head;
 use crate::encoders::image::{Explained, ImageTower, ImageVectors, Scorer, Seen};
 use crate::error::Sorted as _;
-use crate::photo::{Framing, Photo, Planes};
+use crate::photo::{Framing, Photo, Planes, Rect};
 use crate::score::Prompt;
 use crate::{Error, Result, Size, workers};
 use anyhow::Context as _;
@@ -139,6 +139,19 @@ impl<'a> Look<'a> {
     /// The part of the photo that the network sees.
     pub fn framing(&self) -> Framing {
         self.framing
+    }
+
+    /// The part of the network's input that shows the photo, in pixels of the input: all of it, unless the photo was padded.
+    pub fn seen(&self) -> Rect {
+        let (framing, seen) = (self.framing, self.framing.seen(self.photo.size()));
+        let scaled = |edge: usize, start: i64, side: usize, input: usize| {
+            ((edge as i64 - start) as f64 * input as f64 / side as f64).round() as usize
+        };
+        let Size { height, width } = self.size();
+        let [top, bottom] =
+            [seen.top, seen.bottom()].map(|edge| scaled(edge, framing.top, framing.size.height, height));
+        let [left, right] = [seen.left, seen.right()].map(|edge| scaled(edge, framing.left, framing.size.width, width));
+        Rect::new(top, left, Size::new(bottom - top, right - left))
     }
 
     /// That part at the size of the network's input, before normalisation: samples in 0..=1.

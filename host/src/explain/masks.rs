@@ -21,10 +21,10 @@ pub const BLUR_SIGMA: f32 = 10.0;
 
 /// The photo blurred all over, and its score.
 pub(crate) struct Blurred {
-    planes: Planes,
-    score: f32,
-    blurring: Duration,
-    scoring: Duration,
+    pub(crate) planes: Planes,
+    pub(crate) score: f32,
+    pub(crate) blurring: Duration,
+    pub(crate) scoring: Duration,
 }
 
 impl Blurred {

@@ -10,10 +10,12 @@
 //! | [`parts`] | maps, channel weights | components, their weights, the map that they sum to |
 //! | [`masks`] | OSSMs | the measured contribution of each |
 //! | [`refine`] | a map, a layer with finer positions | the map at those positions |
+//! | [`check`] | the finished map | what the score loses when the places that the map marks are hidden |
 //! | [`arrays()`] | activations and gradients that another program computed | the map and its parts |
 //! | `names`, `warnings` | parts | their names, and warnings about what could mislead a reader |
 
 mod arrays;
+pub mod check;
 pub(crate) mod grid;
 pub mod look;
 pub mod masks;
@@ -25,9 +27,10 @@ pub mod view;
 pub(crate) mod warnings;
 
 pub use arrays::{Arrays, OfArrays, arrays};
+pub use check::Check;
 pub use look::{LayerInfo, Layers, Look, Own, Towers};
 pub use names::Name;
-pub use options::{Integrate, Options, Request};
+pub use options::{Integrate, Options, Request, Used};
 pub use parts::{CHANNELS_MAX, Component, Decomposition};
 pub use refine::Refinement;
 pub use view::View;
@@ -37,10 +40,10 @@ use crate::error::Sorted as _;
 use crate::methods::{self, Map, Method, Recipe};
 use crate::photo::{Framing, Photo, Placement};
 use crate::progress::{Steps, Watch};
-use crate::score::{Prompt, Scores};
+use crate::score::{Prompt, Scores, Standing, Support};
 use crate::timings::{Timings, timed};
 use crate::{Error, Result, Size, workers};
-use decomcam_core::{SignRule, channels};
+use decomcam_core::{Maps, SignRule, cams, channels};
 use grid::Grid;
 use masks::Blurred;
 use parts::{Contributions, Integration, Rank};
@@ -82,6 +85,8 @@ pub struct Parts {
     pub relative: bool,
     /// The singular values of the parts, and the next one if it exists.
     pub singular_values: Vec<f32>,
+    /// Whether texts to name parts by were given.
+    pub named: bool,
     /// The rule that decided which side of each component is its OSSM.
     pub sign: SignRule,
     /// P, the channels that were selected.
@@ -100,8 +105,14 @@ pub struct Explanation {
     pub request: Request,
     /// Scores of the photo.
     pub scores: Scores,
+    /// Whether the model sees here what the prompt asks for; none if nothing says what the model knows.
+    pub support: Option<Support>,
+    /// Where the class that is explained stands among all, of a classifier.
+    pub standing: Option<Standing>,
     /// The saliency map, not scaled and not upsampled. That of `exact` has negative values, which are set to zero after upsampling.
     pub map: Map,
+    /// What the map has less than the sum that it is made of, everywhere: negative if it is relative to its mean ([`Parts::relative`]), else zero.
+    pub lifted: f32,
     /// The parts, if the method is DecomCAM.
     pub parts: Option<Parts>,
     /// What took the map, and takes the parts' maps, to finer positions; none if nothing did.
@@ -112,6 +123,8 @@ pub struct Explanation {
     pub framing: Framing,
     /// Height and width of the network's input.
     pub input_size: Size,
+    /// What the score loses when the places that the map marks are hidden; none if that was not asked for, or if the map marks nothing.
+    pub check: Option<Check>,
     /// What a reader should know before trusting the explanation.
     pub warnings: Vec<String>,
     /// Time spent, by stage.
@@ -174,18 +187,23 @@ pub fn explain(look: &Look<'_>, request: &Request, names: &[Prompt], watch: &Wat
     if let Some(parts) = parts.as_mut().filter(|_| relative) {
         (parts.mean, parts.relative) = (0.0, true);
     }
+    let check = if request.check { check::check(look, &map, watch, &mut timings)? } else { None };
     let layer = match &parts {
         Some(parts) => Some(&parts.layer),
-        None if request.method.needs_gradient() => Some(look.layer()?),
+        None if request.method.needs_gradient() => Some(look.layers(request.scales)?.own),
         None => None,
     };
     let mut explanation = Explanation {
         request: request.clone(),
         scores: look.prompt().scores(look.vectors()?)?,
+        support: look.prompt().support(look.vectors()?)?,
+        standing: look.prompt().standing(look.vectors()?)?,
         map,
+        lifted: if relative { mean } else { 0.0 },
         layer: look.layer_info().filter(|_| request.method.needs_layer()),
         framing: look.framing(),
         input_size: look.size(),
+        check,
         warnings: [look.prompt().warnings(), look.view().warnings()].concat(),
         timings,
         parts: None,
@@ -193,7 +211,7 @@ pub fn explain(look: &Look<'_>, request: &Request, names: &[Prompt], watch: &Wat
     };
     let layer = layer.map(Arc::clone);
     explanation.parts = parts;
-    let found = warnings::of(&explanation, layer.as_deref());
+    let found = warnings::of(&explanation, look.prompt(), layer.as_deref());
     explanation.warnings.extend(found);
     Ok(explanation)
 }
@@ -350,6 +368,7 @@ fn explained_parts(
         decomposed(look, recipe, request, Measure::Always, watch, timings)?;
     let contributions = contributions.unwrap_or(Contributions { baseline: 0.0, scores: Vec::new() });
     let Contributions { baseline, scores } = contributions;
+    let named = !names.is_empty();
     let names = if names.is_empty() {
         vec![None; scores.len()]
     } else {
@@ -376,12 +395,36 @@ fn explained_parts(
         mean,
         relative: false,
         singular_values: decomposition.singular_values,
+        named,
         sign: request.sign,
         selected: decomposition.selected,
         channel_weights: decomposition.channel_weights,
         layer,
     };
     Ok((integration.map, parts))
+}
+
+/// The map of Grad-CAM or LayerCAM at two sizes, or with affinity: of the maps that recipes decompose, with the gradient at the network's own size, upsampled.
+/// Grad-CAM's channel weights are the means of that gradient before it is upsampled.
+fn cam_of_grid(layers: Layers<'_>, cam: cams::Cam, affinity: bool) -> Result<Map> {
+    let grid = Grid::new(layers, affinity)?;
+    let (layer, channels, size) = (layers.own, layers.own.seen.activations.channels, grid.size);
+    let own = layer.seen.activations.size;
+    let gradients = if cam == cams::Cam::GradCam {
+        let weights = parts::channel_weights(layer)?;
+        weights.iter().flat_map(|weight| std::iter::repeat_n(*weight, size.area())).collect()
+    } else if own == size {
+        layer.gradients.clone()
+    } else {
+        let placement = Placement::whole(own, size);
+        let upsampled = layer.gradients.chunks_exact(own.area()).map(|gradient| placement.upsampled(gradient));
+        upsampled.collect::<Result<Vec<_>>>()?.concat()
+    };
+    let maps = Maps::chw(&grid.maps, channels, size.height, size.width)?;
+    let gradients = Maps::chw(&gradients, channels, size.height, size.width)?;
+    let mut values = vec![0.0; size.area()];
+    cams::cam(cam, &maps, &gradients, &mut vec![0.0; cams::scratch_len(size.area())], &mut values)?;
+    Ok(Map { values, size })
 }
 
 /// The map of a method that gives no parts. `watch` is told of each pass of methods that need many.
@@ -396,6 +439,11 @@ fn other_map(look: &Look<'_>, request: &Request, watch: &Watch<'_>) -> Result<Ma
         let steps = passes(request.rise_masks)?;
         let score = |input: &[f32]| steps.counted(look.explained_score(input));
         return methods::rise(input, request.rise_masks, request.seed, look.threads(), &score);
+    }
+    if let Method::Cam(cam) = request.method
+        && (request.scales > 1 || request.affinity)
+    {
+        return cam_of_grid(look.layers(request.scales)?, cam, request.affinity);
     }
     let layer = look.layer()?;
     if let Some(map) = arrays::cam_map(request.method, layer)? {

@@ -6,6 +6,7 @@ use crate::model::Manifest;
 use crate::{Error, Result};
 use anyhow::{Context as _, ensure};
 use decomcam_core::SignRule;
+use serde::Serialize;
 
 /// How to explain. Where nothing is set, the method or the model decides.
 ///
@@ -21,9 +22,9 @@ pub struct Options {
     pub method: Method,
     /// The layer whose activations are explained.
     pub layer: Option<String>,
-    /// 1: the maps are taken at the network's own input size; 2: also at twice that size.
+    /// 1: the maps are taken at the network's own input size; 2: also at twice that size. For recipes, Grad-CAM and LayerCAM.
     pub scales: Option<usize>,
-    /// Whether each map is averaged over positions with similar activations before the maps are decomposed.
+    /// Whether each map is averaged over positions with similar activations before the maps are decomposed or summed. For recipes, Grad-CAM and LayerCAM.
     pub affinity: Option<bool>,
     /// Whether the finished map is averaged over near positions with similar activations at the model's guide layer, whose positions are finer.
     pub refine: Option<bool>,
@@ -41,6 +42,8 @@ pub struct Options {
     pub rise_masks: Option<usize>,
     /// Seed of RISE's masks.
     pub seed: u64,
+    /// Whether the check of the finished map is left out.
+    pub unchecked: bool,
 }
 
 /// Where contributions are measured, by keeping one part and hiding the rest.
@@ -131,16 +134,22 @@ impl Options {
         Self { seed, ..self }
     }
 
+    /// Leaves out the check of the finished map, which takes ten passes of the network.
+    pub fn unchecked(self) -> Self {
+        Self { unchecked: true, ..self }
+    }
+
     /// The options that are set.
     fn given(&self) -> Vec<Given> {
         const PARTS: &str = "it gives one map, without parts";
         let parts: fn(Method) -> bool = |method| method.recipe().is_some();
         let layer: fn(Method) -> bool = Method::needs_layer;
+        let grid: fn(Method) -> bool = Method::takes_grid;
         let rise: fn(Method) -> bool = |method| method == Method::Rise;
         [
             (self.layer.is_some(), "layer", layer, "it looks at no layer"),
-            (self.scales.is_some(), "scales", parts, "it takes its map at the network's own size"),
-            (self.affinity.is_some(), "affinity", parts, "it decomposes nothing"),
+            (self.scales.is_some(), "scales", grid, "it takes its map at the network's own size"),
+            (self.affinity.is_some(), "affinity", grid, "it averages over no positions"),
             (self.refine.is_some(), "refine", layer, "it looks at no layer"),
             (self.channels.is_some(), "channels", parts, "it selects no channels"),
             (self.components.is_some(), "components", parts, PARTS),
@@ -179,8 +188,8 @@ impl Options {
         Self {
             method,
             layer: self.layer.clone(),
-            scales: self.scales.filter(|_| parts),
-            affinity: self.affinity.filter(|_| parts),
+            scales: self.scales.filter(|_| method.takes_grid()),
+            affinity: self.affinity.filter(|_| method.takes_grid()),
             refine: self.refine.filter(|_| method.needs_layer()),
             channels: self.channels.filter(|_| parts),
             components: self.components.filter(|_| parts),
@@ -189,6 +198,7 @@ impl Options {
             names: if parts { self.names.clone() } else { Vec::new() },
             rise_masks: self.rise_masks.filter(|_| method == Method::Rise),
             seed: self.seed,
+            unchecked: self.unchecked,
         }
     }
 
@@ -239,6 +249,7 @@ impl Options {
             integrate: self.integrate,
             rise_masks: self.rise_masks.unwrap_or(RISE_MASKS),
             seed: self.seed,
+            check: !self.unchecked,
         })
     }
 }
@@ -269,4 +280,31 @@ pub struct Request {
     pub rise_masks: usize,
     /// Seed of RISE's masks.
     pub seed: u64,
+    /// Whether the finished map is checked.
+    pub check: bool,
+}
+
+/// What made a method's map, in files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Used {
+    /// The layer; none for methods that look at no layer.
+    pub layer: Option<String>,
+    /// At how many sizes of the photo the maps of the layer were taken.
+    pub scales: usize,
+    /// Whether they were averaged over positions with similar activations.
+    pub affinity: bool,
+    /// The guide layer that refines the finished map, if one does.
+    pub refined_by: Option<String>,
+}
+
+impl Used {
+    /// Of a request.
+    pub fn of(request: &Request) -> Self {
+        Self {
+            layer: request.method.needs_layer().then(|| request.layer.clone()),
+            scales: request.scales,
+            affinity: request.affinity,
+            refined_by: request.guide.clone(),
+        }
+    }
 }

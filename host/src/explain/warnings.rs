@@ -1,7 +1,8 @@
 //! What a reader should know before trusting an explanation.
 
-use super::{Explanation, Parts};
+use super::{Check, Explanation, Parts};
 use crate::encoders::image::Explained;
+use crate::score::Prompt;
 
 /// Below this relative gap to the next singular value, (s_q - s_{q+1}) / s_q, two components can turn into mixtures of each other.
 const NEAR_EQUAL: f32 = 0.02;
@@ -10,8 +11,10 @@ const NEAR_EQUAL: f32 = 0.02;
 const SATURATED: f32 = 0.05;
 
 /// Everything about this explanation that could mislead a reader.
-pub(crate) fn of(explanation: &Explanation, layer: Option<&Explained>) -> Vec<String> {
+pub(crate) fn of(explanation: &Explanation, prompt: &Prompt, layer: Option<&Explained>) -> Vec<String> {
     let mut warnings = Vec::new();
+    let support = explanation.support.as_ref();
+    warnings.extend(support.and_then(|support| support.sentence(prompt, explanation.scores.reported.text)));
     let dead = layer.is_some_and(|layer| layer.gradients.iter().all(|gradient| *gradient == 0.0));
     if dead {
         warnings.push(format!(
@@ -40,6 +43,7 @@ pub(crate) fn of(explanation: &Explanation, layer: Option<&Explained>) -> Vec<St
                 .into(),
         );
     }
+    warnings.extend(explanation.check.as_ref().and_then(failed));
     warnings
 }
 
@@ -62,23 +66,53 @@ fn first_order_score(layer: &Explained) -> f32 {
     products.map(|(a, g)| f64::from(*a) * f64::from(*g)).sum::<f64>() as f32
 }
 
-/// Warns of each of the first `count` components that is zero or nearly equal to the next.
+/// Warns of those of the first `count` components that are zero or nearly equal to the next, in one line each kind.
 pub(crate) fn spectrum(singular_values: &[f32], count: usize) -> Vec<String> {
-    let warning = |q: usize| {
-        let (this, next) = (singular_values[q], singular_values.get(q + 1).copied().unwrap_or(0.0));
-        if this <= 0.0 {
-            return Some(format!(
-                "component #{} is zero: the channels that are used have fewer independent maps than --components asks for",
-                q + 1
-            ));
-        }
-        ((this - next) / this < NEAR_EQUAL && q + 1 < count).then(|| {
-            format!(
-                "components #{} and #{} have nearly equal singular values ({this:.4}, {next:.4}): a small change of the photo may mix them, so read them together",
-                q + 1,
-                q + 2
-            )
-        })
+    let next = |q: usize| singular_values.get(q + 1).copied().unwrap_or(0.0);
+    let zero = |q: &usize| singular_values[*q] <= 0.0;
+    let near = |q: &usize| {
+        let this = singular_values[*q];
+        !zero(q) && (this - next(*q)) / this < NEAR_EQUAL && q + 1 < count
     };
-    (0..count).filter_map(warning).collect()
+    let mut warnings = Vec::new();
+    let pairs: Vec<String> = (0..count).filter(near).map(|q| format!("#{} and #{}", q + 1, q + 2)).collect();
+    if !pairs.is_empty() {
+        warnings.push(format!(
+            "parts {} are nearly equally large (their singular values differ by less than {:.0}%): a small change of the photo may mix them, so read them together",
+            pairs.join(", "),
+            100.0 * NEAR_EQUAL
+        ));
+    }
+    let zeros: Vec<String> = (0..count).filter(zero).map(|q| format!("#{}", q + 1)).collect();
+    if !zeros.is_empty() {
+        let (parts, are) = if zeros.len() == 1 { ("part", "is") } else { ("parts", "are") };
+        warnings.push(format!(
+            "{parts} {} {are} empty: the channels that are used have fewer independent maps than --components asks for",
+            zeros.join(", ")
+        ));
+    }
+    warnings
+}
+
+/// Says that hiding what the map marks costs the score no more than hiding anything else.
+fn failed(check: &Check) -> Option<String> {
+    (!check.passed()).then(|| {
+        "the map fails its own check: hiding its brightest places lowers the score no more than hiding as much elsewhere, so do not rely on it".into()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_of_one_kind_are_one() {
+        let found = spectrum(&[2.0, 1.99, 1.98, 1.0, 0.99, 0.5], 6);
+        assert_eq!(found.len(), 1);
+        assert!(found[0].starts_with("parts #1 and #2, #2 and #3, #4 and #5 are nearly"), "{found:?}");
+        assert!(spectrum(&[2.0, 1.0, 0.99], 2).is_empty(), "the next one is not shown");
+        let found = spectrum(&[1.0, 0.0, 0.0], 3);
+        assert!(found.len() == 1 && found[0].starts_with("parts #2, #3 are empty"), "{found:?}");
+        assert!(spectrum(&[1.0, 0.0], 2)[0].starts_with("part #2 is empty"));
+    }
 }

@@ -113,6 +113,11 @@ impl Method {
         !matches!(self, Self::Rise | Self::Uniform)
     }
 
+    /// Whether its map can be taken at two sizes, and averaged over positions with similar activations.
+    pub const fn takes_grid(self) -> bool {
+        matches!(self, Self::DecomCam(_) | Self::Cam(Cam::GradCam | Cam::LayerCam))
+    }
+
     /// Whether it needs the network from the layer on.
     pub fn needs_head(self) -> bool {
         self == Self::AblationCam

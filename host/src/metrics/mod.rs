@@ -10,7 +10,7 @@ mod road;
 
 pub use faithfulness::{Scorer, average_drop, average_increase, blurred, deletion_or_insertion, kept};
 pub use localisation::{BOX_THRESHOLDS, POINTING_TOLERANCE, best_iou, box_hits, energy, pointing, pxap};
-pub use road::{ROAD_NOISE, filled_in, road};
+pub use road::{ROAD_NOISE, ROAD_PASSES, filled_in, road};
 
 /// A metric: a number that says how good a map is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -8,6 +8,9 @@ use crate::stats::percentile;
 /// Deviation of the noise that [`road`] adds to what it fills in, in normalised space: without it the network could see the removed pixels' outline.
 pub const ROAD_NOISE: f32 = 0.01;
 
+/// How often [`road`] runs the network: nine shares of the most salient pixels, and nine of the least.
+pub const ROAD_PASSES: usize = 18;
+
 /// ROAD, combined: the mean over removed shares of 10%, 20% ... 90% of (score with the least salient removed - score with the most salient removed)
 /// / 2. Removed pixels are [`filled_in`], with noise of deviation `noise`.
 ///

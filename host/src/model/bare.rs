@@ -9,14 +9,21 @@ use crate::onnx::inspect::{self, FoundLayer, InspectOptions, Inspection};
 use crate::onnx::normal::{Picture, Reading, Scale};
 use crate::onnx::quantised::Pairs;
 use crate::photo::Fit;
+use crate::tflite::{self, Preparation};
 use anyhow::{Context, Result, ensure};
 use std::borrow::Cow;
 use std::path::Path;
+use std::sync::Arc;
 
-/// Opens a classifier's ONNX file.
+/// Opens a classifier's ONNX or `.tflite` file.
 pub(super) fn open(path: &Path, options: &ModelOptions) -> Result<Model> {
     let origin = path.display().to_string();
-    let onnx = read(path)?;
+    let bytes = read(path)?;
+    let is_tflite = tflite::is_one(&bytes) || path.extension().is_some_and(|kind| kind.eq_ignore_ascii_case("tflite"));
+    ensure!(
+        !(is_tflite && options.faithful),
+        "{origin}: --faithful would have no effect: activations of a .tflite network always are the board's own integers; leave it out"
+    );
     let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new(".")).to_owned();
     let given = options.labels.as_deref().map(read).transpose()?;
     let classes = given.as_ref().map(|labels| String::from_utf8_lossy(labels).lines().count());
@@ -24,7 +31,14 @@ pub(super) fn open(path: &Path, options: &ModelOptions) -> Result<Model> {
     let beside = hub::preparation_beside(path);
     let size = options.size.or(beside.as_ref().and_then(|beside| beside.size));
     let look = InspectOptions { folder: Some(&folder), size, output: options.output.as_deref(), classes };
-    let found = inspect::inspect(&onnx, &look).with_context(|| origin.clone())?;
+    let (found, onnx, integers, description) = if is_tflite {
+        let (found, integers, onnx) = tflite::inspect::inspect(&bytes, &look).with_context(|| origin.clone())?;
+        let description = format!("an int8 network of TensorFlow Lite, SHA-256 {}", sha256_hex(&bytes));
+        (found.network, onnx, Some(Arc::new(integers)), description)
+    } else {
+        let found = inspect::inspect(&bytes, &look).with_context(|| origin.clone())?;
+        (found, bytes, None, "a network without a manifest".to_owned())
+    };
     let answer = found.class_answer(look.output, classes).with_context(|| origin.clone())?;
     let layer = default_layer(&found, options, &origin)?;
     let labels = labels(options, given, answer, &origin)?;
@@ -32,7 +46,10 @@ pub(super) fn open(path: &Path, options: &ModelOptions) -> Result<Model> {
     let given = options.preset.is_some() || options.mean.is_some() || options.std.is_some();
     let prepared = match &beside {
         Some(beside) if !given => Preprocessing { mean: beside.mean, std: beside.std, cut: 0 },
-        _ => preprocessing(options, &found.picture)?,
+        _ => match &integers {
+            Some(integers) if !given => prepared(&integers.preparation()),
+            _ => preprocessing(options, &found.picture)?,
+        },
     };
     let channels = options.channels.or(beside.map(|beside| beside.channels)).unwrap_or_default();
     let image =
@@ -42,11 +59,12 @@ pub(super) fn open(path: &Path, options: &ModelOptions) -> Result<Model> {
     let manifest = Manifest {
         schema: SCHEMA,
         name,
-        description: "a network without a manifest".into(),
+        description,
         licence: "unknown".into(),
         image,
         text: None,
         classes: Some(ClassSide { labels: "labels.txt".into(), labels_sha256: sha256_hex(&labels) }),
+        knowledge: None,
         scores: scores(answer),
         explain: Explain { reported, explained: "logit".into(), scales: 1, guide },
         notices: Vec::new(),
@@ -65,7 +83,13 @@ pub(super) fn open(path: &Path, options: &ModelOptions) -> Result<Model> {
         folder: Some(folder),
         has_manifest: false,
         pairs: Pairs::default(),
+        integers,
     })
+}
+
+/// How a network of integers wants its pictures: whole, as boards' cameras give them.
+fn prepared(preparation: &Preparation) -> Preprocessing {
+    Preprocessing { mean: [preparation.mean; 3], std: [preparation.std; 3], cut: 0 }
 }
 
 pub(super) fn read(path: &Path) -> Result<Vec<u8>> {

@@ -38,10 +38,79 @@ pub(super) fn is_one(folder: &Path) -> bool {
     folder.join("config.json").is_file()
 }
 
+/// What is known of a folder that was fetched from the hub.
+pub(super) struct Known {
+    /// OWNER/NAME.
+    pub(super) name: String,
+    /// Its address, with the commit.
+    pub(super) origin: String,
+}
+
 /// Opens such a folder.
-pub(super) fn open(folder: &Path, options: &ModelOptions) -> Result<Model> {
-    let folder = Folder::read(folder, options.precision.as_deref())?;
-    if folder.is_classifier() { folder.classifier(options) } else { folder.dual_encoder(options) }
+pub(super) fn open(folder: &Path, known: Option<Known>, options: &ModelOptions) -> Result<Model> {
+    let folder = Folder::read(folder, known, options.precision.as_deref())?;
+    match Kind::of_config(&folder.config) {
+        Kind::Classifier => folder.classifier(options),
+        Kind::DualEncoder => folder.dual_encoder(options),
+    }
+}
+
+/// A number format: its name, and how the names of its files end.
+pub(super) type Precision = (&'static str, &'static str);
+
+/// The number format of that name.
+pub(super) fn precision(wanted: Option<&str>) -> Result<Option<Precision>> {
+    let known = || PRECISIONS.map(|(name, _)| name).join(", ");
+    let find = |wanted: &str| {
+        let found = PRECISIONS.into_iter().find(|(name, _)| *name == wanted);
+        found.with_context(|| format!("no number format \"{wanted}\"; expected one of {}", known()))
+    };
+    wanted.map(find).transpose()
+}
+
+/// The files that a network may be in, in the order in which they are looked for.
+pub(super) fn candidates(names: &[&str], precision: Option<Precision>) -> Vec<String> {
+    let formats = precision.map_or_else(|| PRECISIONS.to_vec(), |one| vec![one]);
+    formats.iter().flat_map(|(_, suffix)| names.iter().map(move |name| format!("{name}{suffix}.onnx"))).collect()
+}
+
+/// What kind of model `config.json` describes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Classifier,
+    DualEncoder,
+}
+
+impl Kind {
+    fn of_config(config: &Value) -> Self {
+        const ENDS: [&str; 2] = ["ForImageClassification", "ForImageClassificationWithTeacher"];
+        let mut architectures = config["architectures"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let classifies = architectures.any(|name| ENDS.iter().any(|end| name.ends_with(end)));
+        if classifies { Self::Classifier } else { Self::DualEncoder }
+    }
+
+    /// Of a folder.
+    #[cfg(feature = "hub")]
+    pub(super) fn of_folder(folder: &Path) -> Result<Self> {
+        Ok(Self::of_config(&json(folder, "config.json")?))
+    }
+
+    /// Names of each network's files, without their number formats.
+    pub(super) fn networks(self) -> &'static [&'static [&'static str]] {
+        match self {
+            Self::Classifier => &[&["model"]],
+            Self::DualEncoder => &[&["vision_model", "model"], &["text_model", "model"]],
+        }
+    }
+}
+
+/// A file of JSON in such a folder.
+fn json(folder: &Path, name: &str) -> Result<Value> {
+    let path = folder.join(name);
+    let text = std::fs::read(&path).with_context(|| {
+        format!("{}: expected this file in a folder of Hugging Face's; fetch it too", path.display())
+    })?;
+    serde_json::from_slice(&text).with_context(|| format!("{}: expected JSON; fetch the file again", path.display()))
 }
 
 /// How a network beside a `preprocessor_config.json` wants its pictures.
@@ -58,7 +127,8 @@ struct Folder {
     path: PathBuf,
     config: Value,
     preparation: Preparation,
-    precision: Option<(&'static str, &'static str)>,
+    precision: Option<Precision>,
+    known: Option<Known>,
 }
 
 /// How a picture becomes the network's input.
@@ -117,27 +187,13 @@ impl Preparation {
 }
 
 impl Folder {
-    fn read(path: &Path, precision: Option<&str>) -> Result<Self> {
-        let json = |name: &str| -> Result<Value> {
-            let path = path.join(name);
-            let text = std::fs::read(&path).with_context(|| {
-                format!("{}: expected this file in a folder of Hugging Face's; fetch it too", path.display())
-            })?;
-            serde_json::from_slice(&text)
-                .with_context(|| format!("{}: expected JSON; fetch the file again", path.display()))
-        };
-        let precision = precision.map(|wanted| {
-            let known = || PRECISIONS.map(|(name, _)| name).join(", ");
-            PRECISIONS
-                .into_iter()
-                .find(|(name, _)| *name == wanted)
-                .with_context(|| format!("no number format \"{wanted}\"; expected one of {}", known()))
-        });
+    fn read(path: &Path, known: Option<Known>, wanted: Option<&str>) -> Result<Self> {
         Ok(Self {
             path: path.to_owned(),
-            config: json("config.json")?,
-            preparation: Preparation::of(&json("preprocessor_config.json")?),
-            precision: precision.transpose()?,
+            config: json(path, "config.json")?,
+            preparation: Preparation::of(&json(path, "preprocessor_config.json")?),
+            precision: precision(wanted)?,
+            known,
         })
     }
 
@@ -145,15 +201,10 @@ impl Folder {
         self.config["model_type"].as_str().unwrap_or("unknown")
     }
 
-    fn is_classifier(&self) -> bool {
-        let architectures = self.config["architectures"].as_array();
-        let named = architectures.into_iter().flatten().filter_map(Value::as_str);
-        named
-            .into_iter()
-            .any(|name| name.ends_with("ForImageClassification") || name.ends_with("ForImageClassificationWithTeacher"))
-    }
-
     fn name(&self) -> String {
+        if let Some(known) = &self.known {
+            return known.name.clone();
+        }
         let path = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
         path.file_name().map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into_owned())
     }
@@ -167,14 +218,8 @@ impl Folder {
     /// The first of these networks that is there in the number format asked for, else in the first usual one.
     fn network(&self, names: &[&str]) -> Result<String> {
         let folder = self.networks();
-        let wanted = self.precision.map_or_else(|| PRECISIONS.to_vec(), |one| vec![one]);
-        for (_, suffix) in &wanted {
-            for name in names {
-                let file = format!("{name}{suffix}.onnx");
-                if folder.join(&file).is_file() {
-                    return Ok(file);
-                }
-            }
+        if let Some(file) = candidates(names, self.precision).into_iter().find(|file| folder.join(file).is_file()) {
+            return Ok(file);
         }
         let mut there: Vec<String> = std::fs::read_dir(&folder)
             .into_iter()
@@ -218,7 +263,7 @@ impl Folder {
     }
 
     fn classifier(&self, options: &ModelOptions) -> Result<Model> {
-        let file = self.network(&["model"])?;
+        let file = self.network(Kind::Classifier.networks()[0])?;
         let path = self.networks().join(&file);
         let onnx = read(&path)?;
         let labels = self.labels()?;
@@ -259,8 +304,8 @@ impl Folder {
     }
 
     fn dual_encoder(&self, options: &ModelOptions) -> Result<Model> {
-        let image_file = self.network(&["vision_model", "model"])?;
-        let text_file = self.network(&["text_model", "model"])?;
+        let [image_names, text_names] = Kind::DualEncoder.networks() else { bail!("expected two towers") };
+        let (image_file, text_file) = (self.network(image_names)?, self.network(text_names)?);
         let onnx = read(&self.networks().join(&image_file))?;
         let text_onnx = if text_file == image_file { None } else { Some(read(&self.networks().join(&text_file))?) };
         let place = || self.networks().join(&image_file).display().to_string();
@@ -313,11 +358,15 @@ impl Folder {
         Manifest {
             schema: SCHEMA,
             name: self.name(),
-            description: format!("{} in Hugging Face's layout", self.kind()),
+            description: match &self.known {
+                Some(known) => format!("{} in Hugging Face's layout, {}", self.kind(), known.origin),
+                None => format!("{} in Hugging Face's layout", self.kind()),
+            },
             licence: "unknown".into(),
             image,
             text: None,
             classes: None,
+            knowledge: None,
             scores,
             explain: Explain { reported: String::new(), explained: String::new(), scales: 1, guide: None },
             notices: Vec::new(),
@@ -325,7 +374,8 @@ impl Folder {
     }
 
     fn model(&self, manifest: Manifest, files: Vec<(String, Vec<u8>)>) -> Result<Model> {
-        let origin = self.path.display().to_string();
+        let known = self.known.as_ref().map(|known| known.origin.clone());
+        let origin = known.unwrap_or_else(|| self.path.display().to_string());
         manifest.check().with_context(|| origin.clone())?;
         let folder = self.networks();
         Ok(Model {
@@ -340,6 +390,7 @@ impl Folder {
             folder: Some(folder),
             has_manifest: false,
             pairs: Pairs::default(),
+            integers: None,
         })
     }
 }

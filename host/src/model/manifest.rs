@@ -44,6 +44,9 @@ pub struct Manifest {
     /// The classes, of a classifier.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub classes: Option<ClassSide>,
+    /// What a dual encoder knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub knowledge: Option<KnowledgeSide>,
     /// How the two sides are compared.
     pub scores: Vec<Score>,
     /// Which scores an explanation uses.
@@ -172,6 +175,29 @@ pub struct TextSide {
     pub pad: i64,
     /// The sentence the network sees; `{}` stands for what the user typed.
     pub template: String,
+}
+
+/// What a dual encoder knows, if its image tower has a number for each of a list of classes: their names, the words that it has classes for, and
+/// below which share of a photo it does not see a thing. [`crate::score::Support`] says what a share is.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct KnowledgeSide {
+    /// The score whose image output holds a number for each class, and whose text output holds how much each class fits the prompt.
+    pub score: String,
+    /// Names, one a line in the order of that output.
+    pub classes: String,
+    /// SHA-256 of that file, in lower-case hexadecimal.
+    pub classes_sha256: String,
+    /// The words that there are classes for, one or several words a line, in lower case, a to z.
+    pub words: String,
+    /// SHA-256 of that file, in lower-case hexadecimal.
+    pub words_sha256: String,
+    /// A share of a photo, from 0 to 1. These three were measured with photos that show a thing and photos that do not. Below this one the model does not see a thing that it has classes for.
+    pub least_share: f32,
+    /// From this share on the model sees a thing that it has classes for; between the two that is doubtful.
+    pub sure_share: f32,
+    /// Below this share the model does not see a thing that it has no class for; from it on it sees what it reads that as.
+    pub least_share_without_class: f32,
 }
 
 /// A way of cutting words into tokens.
@@ -346,6 +372,21 @@ impl TextSide {
     }
 }
 
+impl KnowledgeSide {
+    fn check(&self) -> Result<()> {
+        let Self { least_share, sure_share, least_share_without_class, .. } = *self;
+        ensure!(
+            0.0 <= least_share && least_share <= sure_share && sure_share <= 1.0,
+            "knowledge.least_share and sure_share: expected shares from 0 to 1 of which the first is the smaller, found {least_share} and {sure_share}"
+        );
+        ensure!(
+            (0.0..=1.0).contains(&least_share_without_class),
+            "knowledge.least_share_without_class: expected a share from 0 to 1, found {least_share_without_class}"
+        );
+        Ok(())
+    }
+}
+
 impl Score {
     fn check(&self) -> Result<()> {
         let usable = match self.scale {
@@ -418,6 +459,14 @@ impl Manifest {
                 guide.stride
             );
         }
+        if let Some(knowledge) = &self.knowledge {
+            ensure!(
+                self.text.is_some(),
+                "knowledge: expected it beside text; a classifier's classes say what it knows"
+            );
+            self.score(&knowledge.score).context("knowledge.score")?;
+            knowledge.check()?;
+        }
         self.score(&self.explain.reported).context("explain.reported")?;
         self.score(&self.explain.explained).context("explain.explained")?;
         Ok(())
@@ -455,6 +504,10 @@ impl Manifest {
         }
         if let Some(classes) = &self.classes {
             files.push((classes.labels.clone(), classes.labels_sha256.clone()));
+        }
+        if let Some(knowledge) = &self.knowledge {
+            files.push((knowledge.classes.clone(), knowledge.classes_sha256.clone()));
+            files.push((knowledge.words.clone(), knowledge.words_sha256.clone()));
         }
         files
     }

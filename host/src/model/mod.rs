@@ -7,13 +7,17 @@
 mod bare;
 mod bundled;
 mod hub;
+mod known;
 pub mod manifest;
 mod options;
+#[cfg(feature = "hub")]
+mod remote;
 
 pub use bundled::bundled_names;
+pub use known::{KNOWN, KnownModel};
 pub use manifest::{
-    ChannelOrder, ClassSide, Explain, Filter, ImageSide, LARGEST_SIDE, LONGEST_CONTEXT, Layer, Manifest, Notice,
-    SCHEMA, Score, ScoreKind, TextSide, TokenizerKind,
+    ChannelOrder, ClassSide, Explain, Filter, ImageSide, KnowledgeSide, LARGEST_SIDE, LONGEST_CONTEXT, Layer, Manifest,
+    Notice, SCHEMA, Score, ScoreKind, TextSide, TokenizerKind,
 };
 pub use options::{ModelOptions, Preprocessing};
 
@@ -22,11 +26,13 @@ use crate::hash::sha256_hex;
 use crate::onnx::inspect;
 use crate::onnx::normal::data_file;
 use crate::onnx::quantised::Pairs;
+use crate::tflite::Integers;
 use crate::{Error, Result};
 use anyhow::{Context, bail, ensure};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 const MANIFEST: &str = "model.toml";
 
@@ -43,6 +49,8 @@ pub struct Model {
     /// Whether it was opened by a manifest that someone wrote.
     has_manifest: bool,
     pairs: Pairs,
+    /// Of an int8 network of TensorFlow Lite: what a board computes.
+    integers: Option<Arc<Integers>>,
 }
 
 impl std::fmt::Debug for Model {
@@ -55,7 +63,8 @@ impl std::fmt::Debug for Model {
 }
 
 impl Model {
-    /// Opens a model: the bundled one of that name, the ONNX file of that name, or the directory of that name, which holds a `model.toml`.
+    /// Opens a model: the bundled one of that name, the ONNX or `.tflite` file of that name, the directory of that name, which holds a `model.toml` or is a folder of
+    /// Hugging Face's hub, or, with the feature `hub`, the model `hf:OWNER/NAME` or `hf:OWNER/NAME@REVISION` of the hub, which is fetched if the cache does not have it.
     ///
     /// A directory that shares a bundled model's name is reached as `./name`.
     ///
@@ -66,7 +75,9 @@ impl Model {
         let path = Path::new(name);
         let model = if bundled_names().contains(&name) {
             Model::bundled(name)?
-        } else if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx")) {
+        } else if let Some(model) = Model::from_hub(name, options) {
+            model?
+        } else if is_network(path) {
             refuse_options_without_effect(&format!("the name of \"{name}\""), &options.of_hub_folders())
                 .kind(Error::Options)?;
             bare::open(path, options).kind(Error::Model)?
@@ -109,6 +120,7 @@ impl Model {
             folder: None,
             has_manifest: true,
             pairs: Pairs::default(),
+            integers: None,
         })
     }
 
@@ -143,21 +155,46 @@ impl Model {
             folder: Some(directory.to_owned()),
             has_manifest: true,
             pairs: Pairs::default(),
+            integers: None,
         })
+    }
+
+    /// The model of the hub that a name means, if it means one.
+    #[cfg(feature = "hub")]
+    fn from_hub(name: &str, options: &ModelOptions) -> Option<Result<Model>> {
+        let address = remote::Address::parse(name)?;
+        let open = |address: remote::Address| {
+            refuse_options_without_effect(&format!("config.json of \"{name}\""), &options.of_bare_networks())
+                .kind(Error::Options)?;
+            let fetched = remote::fetch(&address, options).kind(Error::Model)?;
+            let known = hub::Known { name: address.name, origin: fetched.origin };
+            hub::open(&fetched.folder, Some(known), options).kind(Error::Model)
+        };
+        Some(address.kind(Error::Model).and_then(open))
+    }
+
+    #[cfg(not(feature = "hub"))]
+    fn from_hub(name: &str, _: &ModelOptions) -> Option<Result<Model>> {
+        let refusal = || -> anyhow::Result<Model> {
+            bail!(
+                "\"{name}\": this program was built without the feature \"hub\"; fetch the model's folder and give its path"
+            )
+        };
+        name.starts_with("hf:").then(|| refusal().kind(Error::Model))
     }
 
     fn from_named_dir(name: &str, directory: &Path, options: &ModelOptions) -> Result<Model> {
         if hub::is_one(directory) && !directory.join(MANIFEST).is_file() {
             refuse_options_without_effect(&format!("config.json of \"{name}\""), &options.of_bare_networks())
                 .kind(Error::Options)?;
-            return hub::open(directory, options).kind(Error::Model);
+            return hub::open(directory, None, options).kind(Error::Model);
         }
         if directory.is_dir() {
             return Model::from_dir(directory);
         }
         let neither = || -> anyhow::Result<Model> {
             bail!(
-                "\"{name}\": expected a bundled model ({}), a model's directory, with a {MANIFEST}, or an .onnx file; found none of these",
+                "\"{name}\": expected a bundled model ({}), a model's directory, with a {MANIFEST} or a config.json, an .onnx or .tflite file, or hf:OWNER/NAME; found none of these",
                 bundled_names().join(", ")
             )
         };
@@ -215,6 +252,11 @@ impl Model {
         self.pairs
     }
 
+    /// What a board computes, of an int8 network of TensorFlow Lite.
+    pub fn integers(&self) -> Option<&Arc<Integers>> {
+        self.integers.as_ref()
+    }
+
     /// Where weights may lie that are in files of their own; none for models in the program.
     pub fn folder(&self) -> Option<&Path> {
         self.folder.as_deref()
@@ -224,6 +266,12 @@ impl Model {
     pub fn origin(&self) -> &str {
         &self.origin
     }
+}
+
+/// Whether a name is that of a network alone.
+fn is_network(path: &Path) -> bool {
+    let kind = path.extension().unwrap_or_default();
+    ["onnx", "tflite"].iter().any(|known| kind.eq_ignore_ascii_case(known))
 }
 
 fn read_regular(path: &Path) -> anyhow::Result<Vec<u8>> {

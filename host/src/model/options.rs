@@ -2,6 +2,8 @@
 
 use super::manifest::ChannelOrder;
 use crate::Size;
+use crate::progress::{Progress, Watcher};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 /// How a model is opened. What a model with a manifest says itself cannot be given for it: [`super::Model::open`] refuses that.
@@ -22,7 +24,7 @@ pub struct ModelOptions {
     pub channels: Option<ChannelOrder>,
     /// Of a network without a manifest: the output that scores the classes; the only one that can be if not given.
     pub output: Option<String>,
-    /// Of a folder of Hugging Face's: which of its files are taken, such as fp16, int8 or q4; the first that is there if not given.
+    /// Of a model of Hugging Face's hub: which of its files are taken, such as fp16, int8 or q4; the first that is there if not given.
     pub precision: Option<String>,
     /// No layer will be looked at: a network opens even if none can be explained, as [`crate::encoders::image::Scorer`] needs it.
     pub layerless: bool,
@@ -30,6 +32,8 @@ pub struct ModelOptions {
     pub size: Option<Size>,
     /// The layer that will be explained; the model's default if not given.
     pub layer: Option<String>,
+    /// Is told how far the fetching of a model of the hub is, and can stop it; nobody if not given.
+    pub watcher: Option<Watcher>,
 }
 
 impl ModelOptions {
@@ -91,6 +95,11 @@ impl ModelOptions {
     /// The layer that will be explained.
     pub fn layer(self, layer: impl Into<String>) -> Self {
         Self { layer: Some(layer.into()), ..self }
+    }
+
+    /// Is told how far the fetching of a model of the hub is. If it returns [`ControlFlow::Break`], opening ends with [`crate::Error::Cancelled`].
+    pub fn watching(self, watch: impl Fn(Progress) -> ControlFlow<()> + Send + Sync + 'static) -> Self {
+        Self { watcher: Some(Watcher::new(watch)), ..self }
     }
 
     /// Names of the options given that only a folder of Hugging Face's uses.

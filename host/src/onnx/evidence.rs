@@ -2,7 +2,9 @@
 
 use super::gradient::append_gradient;
 use crate::random::Random;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use std::cell::Cell;
+use tract_onnx::tract_core::ops::cnn::{MaxPool, SumPool};
 use tract_onnx::tract_core::ops::math;
 use tract_onnx::tract_core::ops::nn::{Reduce, Reducer};
 use tract_onnx::tract_hir::internal::*;
@@ -16,12 +18,68 @@ pub struct Reach {
     pub channels: usize,
 }
 
+/// How much work may be done to find a layer, in operations: a file decides how much its network takes, and a small one may ask for years.
+#[derive(Debug)]
+pub struct Budget(Cell<f64>);
+
+impl Budget {
+    /// Every network may take so many, a second or two.
+    const LEAST: f64 = 5e10;
+    /// One with many weights may take so many for each: more than networks do that use a weight at every pixel of a photo of 512 x 512.
+    const PER_WEIGHT: f64 = 2e4;
+
+    /// Of a network with so many weights.
+    pub fn of(weights: usize) -> Self {
+        Self(Cell::new(Self::LEAST.max(Self::PER_WEIGHT * weights as f64)))
+    }
+
+    fn spend(&self, work: f64) -> Result<()> {
+        let left = self.0.get();
+        ensure!(
+            work <= left,
+            "not checked, because that would take {work:.0e} operations where {left:.0e} are left for a network of this size"
+        );
+        self.0.set(left - work);
+        Ok(())
+    }
+}
+
+/// Operations that a network takes: products and divisions, and some for each number that is made.
+fn work(network: &TypedModel) -> Result<f64> {
+    const PER_NUMBER: f64 = 10.0;
+    let mut sum = 0.0;
+    for node in network.eval_order()? {
+        let node = network.node(node);
+        let made: f64 = node.outputs.iter().map(|output| volume(&output.fact)).sum();
+        let inputs: Vec<TypedFact> =
+            node.inputs.iter().map(|input| network.outlet_fact(*input).cloned()).collect::<TractResult<_>>()?;
+        let costs = node.op.cost(&inputs.iter().collect::<Vec<_>>()).unwrap_or_default();
+        let computed = costs.iter().filter(|(cost, _)| cost.is_compute());
+        sum += computed.map(|(_, times)| times.to_i64().map_or(0.0, |times| times as f64)).sum::<f64>();
+        // tract does not count what is looked at in pooling.
+        let pooled = node.op_as::<MaxPool>().map(|pool| &pool.pool_spec);
+        let pooled = pooled.or(node.op_as::<SumPool>().map(|pool| &pool.pool_spec));
+        let seen: f64 = pooled.map_or(1.0, |pool| pool.kernel_shape.iter().map(|side| *side as f64).product());
+        sum += made * seen.max(PER_NUMBER);
+    }
+    Ok(sum)
+}
+
+fn volume(fact: &TypedFact) -> f64 {
+    fact.shape.as_concrete().map_or(0.0, |shape| shape.iter().map(|length| *length as f64).product())
+}
+
 /// How far the gradient of the largest score of a random picture reaches. The network's outputs are the scores and the layer; `maps` turns the layer's gradient
-/// into maps of so many positions.
+/// into maps of so many positions. The work is paid from `budget`.
 ///
 /// # Errors
-/// An operator without a rule, and a network that fails.
-pub fn reach(mut network: TypedModel, maps: &dyn Fn(Vec<f32>) -> Vec<f32>, positions: usize) -> Result<Reach> {
+/// An operator without a rule, a network that fails, and one that takes more than the budget.
+pub fn reach(
+    mut network: TypedModel,
+    maps: &dyn Fn(Vec<f32>) -> Vec<f32>,
+    positions: usize,
+    budget: &Budget,
+) -> Result<Reach> {
     let (scores, layer) = (network.outputs[0], network.outputs[1]);
     let shape = network.outlet_fact(scores)?.shape.as_concrete().context("scores of unknown shape")?.to_vec();
     let rank = shape.len();
@@ -29,6 +87,8 @@ pub fn reach(mut network: TypedModel, maps: &dyn Fn(Vec<f32>) -> Vec<f32>, posit
     let products = network.wire_node("evidence.products", math::mul(), &[scores, target])?;
     let value = network.wire_node("evidence.score", Reduce::new((0..rank).collect(), Reducer::Sum), &products)?[0];
     let gradient = append_gradient(&mut network, value, layer)?;
+    network.outputs = vec![gradient];
+    budget.spend(work(&network)?)?;
     let picture = random_picture(&network)?;
     network.outputs = vec![scores];
     let mut forward = network.clone();

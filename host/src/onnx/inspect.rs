@@ -2,7 +2,7 @@
 
 use crate::error::Sorted as _;
 use crate::onnx::ends::{self, Answer, End};
-use crate::onnx::evidence::{self, Reach};
+use crate::onnx::evidence::{self, Budget, Reach};
 use crate::onnx::gradient::{self, Obstacles};
 use crate::onnx::guard::contained;
 use crate::onnx::layout::LayerLayout;
@@ -478,8 +478,9 @@ impl Inspection {
         // What is read off the places of a class or of one box depends on these.
         let least = if answer.reading.is_some() { 0.0 } else { 0.5 };
         let mut because = Vec::new();
+        let budget = Budget::of(self.parameters);
         for layer in tensors.iter().rev().chain(views.iter().rev()).take(MOST_TRIED) {
-            match self.reach(onnx, look, answer, layer) {
+            match self.reach(onnx, look, answer, layer, &budget) {
                 Ok(reach) if reach.positions <= least => because.push(format!(
                     "\"{}\": the score depends on {:.0}% of its positions only",
                     layer.name,
@@ -515,7 +516,14 @@ impl Inspection {
         }
     }
 
-    fn reach(&self, onnx: &[u8], look: &InspectOptions, answer: &Answer, layer: &FoundLayer) -> Result<Reach> {
+    fn reach(
+        &self,
+        onnx: &[u8],
+        look: &InspectOptions,
+        answer: &Answer,
+        layer: &FoundLayer,
+        budget: &Budget,
+    ) -> Result<Reach> {
         if let Some(obstacle) = &layer.obstacle {
             bail!("{obstacle}");
         }
@@ -530,7 +538,10 @@ impl Inspection {
             form: Form::default(),
             readings: &answer.readings(),
         };
-        contained(|| evidence::reach(quantised::read(onnx, &wanted)?, &|tensor| layer.maps(tensor), layer.size.area()))
+        contained(|| {
+            let network = quantised::read(onnx, &wanted)?;
+            evidence::reach(network, &|tensor| layer.maps(tensor), layer.size.area(), budget)
+        })
     }
 
     /// The inspection in words.
@@ -547,11 +558,15 @@ impl Inspection {
             );
         let _ = writeln!(
             text,
-            "{:.2} MB, {:.2} million weights, {}, opset {}{}",
+            "{:.2} MB, {:.2} million weights, {}{}{}",
             self.bytes as f64 / 1e6,
             self.parameters as f64 / 1e6,
             if self.quantised { "quantised" } else { "not quantised" },
-            opsets.collect::<Vec<_>>().join(", "),
+            if self.opsets.is_empty() {
+                String::new()
+            } else {
+                format!(", opset {}", opsets.collect::<Vec<_>>().join(", "))
+            },
             if self.producer.is_empty() { String::new() } else { format!(", written by {}", self.producer) }
         );
         let _ = writeln!(text, "input  {}: {} {}", self.input.name, shape(&self.input.shape), self.input.datum_type);

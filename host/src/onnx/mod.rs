@@ -1,10 +1,13 @@
-//! ONNX networks: read into a graph of floats, inspected, differentiated, cut and shuffled.
+//! ONNX networks: read into a graph of floats, inspected, differentiated, cut and shuffled, and run by kernels of their own.
 
+pub mod constants;
 pub mod ends;
 pub mod evidence;
+pub mod exact;
 pub mod gradient;
 pub mod guard;
 pub mod inspect;
+pub mod kernels;
 pub mod layout;
 pub mod normal;
 mod operators;

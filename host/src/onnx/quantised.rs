@@ -20,6 +20,7 @@
 //! never flow through the graph. tract 0.23.9 would fold what lies between a `DequantizeLinear` and a `QuantizeLinear`
 //! into a table of 256 entries, even a Softmax, which does not work on one element at a time; it cannot fold this.
 
+use crate::onnx::constants;
 pub use crate::onnx::normal::Form;
 use crate::onnx::normal::{Normal, Reading};
 use crate::onnx::operators::{self, DynamicRounding};
@@ -107,6 +108,10 @@ pub fn read_with_grids(onnx: &[u8], wanted: &Wanted) -> TractResult<(TypedModel,
 fn declutter(model: &mut TypedModel) -> TractResult<()> {
     let before = model.clone();
     if model.declutter().is_err() {
+        *model = before;
+    }
+    let before = model.clone();
+    if constants::fold(model).and_then(|folded| if folded { model.declutter() } else { Ok(()) }).is_err() {
         *model = before;
     }
     Ok(())

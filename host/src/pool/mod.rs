@@ -177,10 +177,9 @@ impl<'a> Pool<'a> {
             let objects: Vec<Object> = objects.cloned().collect();
             (!objects.is_empty()).then(|| Annotated { photo: photo.photo.clone(), objects })
         };
-        let template = self.asked.selection.template(&self.session.model().manifest);
         let listed = Listed { photos: listed.photos.iter().filter_map(own).collect(), skipped: listed.skipped.clone() };
         let Plan { work, mut prompts, found } = Plan::new(&self.asked.selection, listed, |category| {
-            prompt_of(self.session, category, template, Some(&self.score))
+            prompt_of(self.session, category, &self.asked.selection, Some(&self.score))
         })?;
         let Some(prompt) = prompts.remove(category) else {
             return Ok(Pooled { report: None, tally: found.into_tally() });

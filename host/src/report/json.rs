@@ -1,11 +1,14 @@
 //! `explanation.json`: one schema for every method, written down in `host/schemas/explanation.schema.json`.
 
 use super::Answer;
-use crate::explain::{Integrate, Name, Parts};
+use super::matter::{Told, told};
+use crate::Result;
+use crate::draw::Region;
+use crate::explain::{Check, Integrate, Name, Parts};
 use crate::methods::sign_name;
 use crate::photo::Rect;
 use crate::program::{PROGRAM, SCHEMA_VERSION};
-use crate::score::Scores;
+use crate::score::{Scores, Standing, Support};
 use crate::timings::Stage;
 use serde::Serialize;
 
@@ -19,12 +22,22 @@ pub struct ExplanationReport {
     photo: PhotoReport,
     text: String,
     versus: Option<String>,
+    /// What was found, in words.
+    sentence: String,
     scores: Scores,
+    /// None if nothing says what the model knows.
+    support: Option<Support>,
+    /// Of a classifier: the class that is explained among all.
+    classes: Option<Standing>,
     map: MapReport,
     /// None for methods that give no parts.
     decomposition: Option<DecompositionReport>,
     parts: Vec<PartReport>,
+    /// None if the map marks nothing, or the check was left out.
+    check: Option<CheckReport>,
     warnings: Vec<String>,
+    /// The files that were written with this one; empty if none were.
+    files: Vec<String>,
     timings_ms: Vec<StageReport>,
 }
 
@@ -55,8 +68,18 @@ struct PhotoReport {
 struct MapReport {
     height: usize,
     width: usize,
+    /// At how many sizes of the photo it was taken.
+    scales: usize,
+    /// Whether it was averaged over positions with similar activations.
+    affinity: bool,
     /// The guide layer that refined the map, if one did.
     refined_by: Option<String>,
+    /// The share of the maximum from which on boxes are drawn, here and for parts.
+    threshold: f32,
+    /// Where the map is high, by falling share.
+    regions: Vec<Region>,
+    /// Where it is low: what speaks for the other text. Empty without one.
+    regions_versus: Vec<Region>,
 }
 
 #[derive(Debug, Serialize)]
@@ -94,8 +117,50 @@ struct PartReport {
     contribution: f32,
     predicted: f32,
     weight: f32,
+    /// The contribution as a share of the evidence; none if there is none.
+    share: Option<f32>,
+    place: &'static str,
+    regions: Vec<Region>,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<Name>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct CheckReport {
+    passed: bool,
+    /// Share of what the model saw that was hidden.
+    hidden: f32,
+    /// Share of the score that this takes away; none where the photo scores no higher than its blurred copy.
+    lost: Option<f32>,
+    /// Share that hiding as much elsewhere takes away, on average.
+    lost_elsewhere: Option<f32>,
+    scores: CheckScores,
+}
+
+/// Explained scores.
+#[derive(Debug, Serialize)]
+struct CheckScores {
+    photo: f32,
+    blurred: f32,
+    brightest_hidden: f32,
+    elsewhere_hidden: Vec<f32>,
+}
+
+impl CheckReport {
+    pub(super) fn new(check: &Check) -> Self {
+        Self {
+            passed: check.passed(),
+            hidden: check.hidden,
+            lost: check.lost(),
+            lost_elsewhere: check.lost_elsewhere(),
+            scores: CheckScores {
+                photo: check.photo,
+                blurred: check.blurred,
+                brightest_hidden: check.brightest,
+                elsewhere_hidden: check.elsewhere.clone(),
+            },
+        }
+    }
 }
 
 /// A stage's time.
@@ -113,11 +178,15 @@ impl From<&Stage> for StageReport {
 }
 
 impl Answer<'_> {
-    /// The report that becomes `explanation.json`.
-    pub fn report(&self) -> ExplanationReport {
+    /// The report that becomes `explanation.json`, which names the files that are written with it.
+    ///
+    /// # Errors
+    /// A map whose values are not finite.
+    pub fn report(&self, files: &[String]) -> Result<ExplanationReport> {
         let e = self.explanation;
         let size = self.photo.size();
-        ExplanationReport {
+        let [regions, regions_versus] = self.regions()?;
+        Ok(ExplanationReport {
             schema_version: SCHEMA_VERSION,
             program: PROGRAM,
             method: e.request.method.name(),
@@ -140,17 +209,50 @@ impl Answer<'_> {
             },
             text: self.prompt.text().into(),
             versus: self.prompt.versus().map(Into::into),
+            sentence: self.sentence(),
             scores: e.scores.clone(),
+            support: e.support.clone(),
+            classes: e.standing.clone(),
             map: MapReport {
                 height: e.map.size.height,
                 width: e.map.size.width,
+                scales: e.request.scales,
+                affinity: e.request.affinity,
                 refined_by: e.request.guide.clone().filter(|_| e.refinement.is_some()),
+                threshold: self.outputs.threshold,
+                regions,
+                regions_versus,
             },
             decomposition: e.parts.as_ref().map(|parts| self.decomposition(parts)),
-            parts: e.parts.as_ref().map_or_else(Vec::new, parts),
+            parts: e.parts.as_ref().map_or(Ok(Vec::new()), |parts| self.parts(parts))?,
+            check: e.check.as_ref().map(CheckReport::new),
             warnings: e.warnings.clone(),
+            files: files.to_vec(),
             timings_ms: self.timings.stages().iter().map(Into::into).collect(),
-        }
+        })
+    }
+
+    /// By number.
+    fn parts(&self, parts: &Parts) -> Result<Vec<PartReport>> {
+        let mut told = told(parts, self.is_signed());
+        told.sort_by_key(|told| told.number);
+        let report = |told: Told<'_>| {
+            let Told { number, part, share, place } = told;
+            Ok(PartReport {
+                number,
+                singular_value: part.component.singular_value,
+                explained_variance: part.component.explained_variance,
+                score: part.score,
+                contribution: part.contribution,
+                predicted: part.component.predicted,
+                weight: part.weight,
+                share,
+                place,
+                regions: self.part_regions(part)?,
+                name: part.name.clone(),
+            })
+        };
+        told.into_iter().map(report).collect()
     }
 
     fn decomposition(&self, parts: &Parts) -> DecompositionReport {
@@ -171,23 +273,9 @@ impl Answer<'_> {
 }
 
 /// What contributions are differences to, in words.
-pub(super) const fn baseline_of(integrate: Integrate) -> &'static str {
+const fn baseline_of(integrate: Integrate) -> &'static str {
     match integrate {
         Integrate::Photo => "the blurred photo",
         Integrate::Features => "the layer's means",
     }
-}
-
-fn parts(parts: &Parts) -> Vec<PartReport> {
-    let report = |(q, part): (usize, &crate::explain::Part)| PartReport {
-        number: q + 1,
-        singular_value: part.component.singular_value,
-        explained_variance: part.component.explained_variance,
-        score: part.score,
-        contribution: part.contribution,
-        predicted: part.component.predicted,
-        weight: part.weight,
-        name: part.name.clone(),
-    };
-    parts.list.iter().enumerate().map(report).collect()
 }

@@ -1,21 +1,33 @@
-//! An explanation as people read it: words, JSON, arrays and pictures.
+//! An explanation as people read it: words, JSON, pictures, a page for the browser, and arrays.
+//!
+//! | room | what |
+//! |---|---|
+//! | `matter` | which parts matter, and where they lie |
+//! | `words` | the sentence, the table of parts, the check, as the terminal shows them |
+//! | `marks` | where the map and the parts are high: grey levels, masks, boxes |
+//! | `pictures` | `overlay.png`, `parts.png` |
+//! | `page` | `report.html` |
+//! | `json` | `explanation.json` |
 
 pub mod bench;
 mod json;
+mod marks;
+mod matter;
 mod models;
-mod sheet;
+mod page;
+mod pictures;
 mod words;
 
 pub use json::ExplanationReport;
-pub use models::describe;
-pub use words::{ranking, timing_table};
+pub use models::{describe, list};
+pub use words::{classes, ranking, timing_table};
 
-use crate::draw;
+use crate::draw::Style;
 use crate::explain::{Explanation, Part};
 use crate::files::{self, Files};
 use crate::methods::Recipe;
 use crate::model::Model;
-use crate::photo::Photo;
+use crate::photo::{Photo, Placement};
 use crate::score::Prompt;
 use crate::timings::Timings;
 use crate::{Result, Size};
@@ -34,56 +46,180 @@ pub struct Answer<'a> {
     pub explanation: &'a Explanation,
     /// Time by stage, including loading.
     pub timings: &'a Timings,
+    /// What is written, and how it is drawn.
+    pub outputs: &'a Outputs,
+}
+
+/// What is written of an explanation, and how it is drawn.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Outputs {
+    /// The colours of pictures; differences of two texts are blue and orange whatever stands here.
+    pub style: Style,
+    /// The share of the map's maximum from which on `mask.png` is white and boxes are drawn, above 0 and at most 1.
+    pub threshold: f32,
+    /// The size of the maps that are written as arrays; none if no arrays are written.
+    pub arrays: Option<Arrays>,
+    /// The command that made the explanation, for the report; none if there was none.
+    pub command: Option<String>,
+}
+
+impl Default for Outputs {
+    /// Pictures in the usual colours, the upper half of the map in masks and boxes, no arrays.
+    fn default() -> Self {
+        Self { style: Style::default(), threshold: 0.5, arrays: None, command: None }
+    }
+}
+
+/// The size of maps in arrays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrays {
+    /// That of the map as it was computed: its values as they are.
+    Grid,
+    /// That of the network's input.
+    Input,
+    /// That of the photo.
+    Photo,
+}
+
+/// Every name that [`Answer::write`] gives a file; of `parts.png` there may be more pages: `parts-2.png` and so on.
+const NAMES: [&str; 9] = [
+    "report.html",
+    "overlay.png",
+    "parts.png",
+    "heatmap.png",
+    "mask.png",
+    "saliency.npy",
+    "ossms.npy",
+    "components.npy",
+    "explanation.json",
+];
+
+/// Whether a file of this name is one that [`Answer::write`] makes.
+fn is_ours(name: &str) -> bool {
+    let page = name.strip_prefix("parts-").and_then(|rest| rest.strip_suffix(".png"));
+    NAMES.contains(&name)
+        || page.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 impl Answer<'_> {
-    /// Writes `overlay.png`, `saliency.npy` and `explanation.json` into `directory`; with DecomCAM also `ossms.png` and `ossms.npy`, with recipe `exact` also
-    /// `components.npy`. No file appears under its name before all are complete, and the report appears last.
+    /// Writes `overlay.png`, `parts.png` (of a method with parts), `heatmap.png`, `mask.png`, `report.html` and `explanation.json` into `directory`, and the arrays that
+    /// [`Outputs`] asks for. No file appears under its name before all are complete, and `explanation.json` appears last. Files that an earlier explanation
+    /// left there, by its own `explanation.json`, and this one does not have are removed.
     ///
     /// # Errors
     /// A directory that cannot be written to; no file appears then.
     pub fn write(&self, directory: &Path) -> Result<Vec<PathBuf>> {
-        let photo = &self.photo.pixels;
-        let size = self.photo.size();
-        let placement = self.explanation.placement(self.photo);
-        let saliency = self.explanation.saliency(self.photo)?;
-
+        let before = written_before(directory);
         let mut files = Files::new(directory);
-        let overlay = draw::overlay(photo, &saliency, placement.seen(), &draw::Style::default())?;
-        files.add("overlay.png", |out| files::write_png(out, &overlay))?;
-        drop(overlay);
-        files.add("saliency.npy", |out| files::write_npy(out, &[size.height, size.width], |push| push(&saliency)))?;
-        drop(saliency);
-        if let Some(parts) = &self.explanation.parts {
-            let refined = |map: &[f32]| -> Result<Vec<f32>> { Ok(self.explanation.refined(map)?.values) };
-            let maps = |map: fn(&Part) -> &[f32]| -> Result<Vec<Vec<f32>>> {
-                parts.list.iter().map(|part| refined(map(part))).collect()
+        let mut names: Vec<String> = Vec::new();
+        {
+            let mut add_picture = |name: String, picture: &image::RgbImage| -> Result<()> {
+                files.add(&name, |out| files::write_png(out, picture))?;
+                names.push(name);
+                Ok(())
             };
-            let ossms = maps(|part| &part.component.ossm)?;
-            let sheet = self.sheet(parts, &ossms, &placement)?;
-            files.add("ossms.png", |out| files::write_png(out, &sheet))?;
-            self.add_maps(&mut files, "ossms.npy", &ossms)?;
-            if parts.recipe == Recipe::Exact {
-                let components = maps(|part| &part.component.values)?;
-                self.add_maps(&mut files, "components.npy", &components)?;
+            add_picture("overlay.png".into(), &self.overlay()?)?;
+            if let Some(parts) = &self.explanation.parts {
+                for (at, sheet) in self.sheets(parts)?.iter().enumerate() {
+                    let name = if at == 0 { "parts.png".into() } else { format!("parts-{}.png", at + 1) };
+                    add_picture(name, sheet)?;
+                }
             }
         }
-        let report = self.report();
+        let levels = self.levels()?;
+        files.add("heatmap.png", |out| files::write_grey_png(out, &levels))?;
+        let mask = self.mask(levels);
+        files.add("mask.png", |out| files::write_grey_png(out, &mask))?;
+        drop(mask);
+        names.extend(["heatmap.png", "mask.png"].map(str::to_owned));
+        if let Some(arrays) = self.outputs.arrays {
+            names.extend(self.add_arrays(&mut files, arrays)?);
+        }
+        let page = self.page()?;
+        files.add("report.html", |out| out.write_all(page.as_bytes()))?;
+        names.extend(["report.html", "explanation.json"].map(str::to_owned));
+        let report = self.report(&names)?;
         files.add("explanation.json", |out| files::write_json(out, &report))?;
-        files.publish()
+        let written = files.publish()?;
+        for stale in before.iter().filter(|name| !names.contains(name)) {
+            // A file that is gone, or that somebody holds, is no failure of this explanation.
+            let _ = std::fs::remove_file(directory.join(stale));
+        }
+        Ok(written)
     }
 
-    /// A map of every part on the photo: parts x height x width.
-    fn add_maps(&self, files: &mut Files<'_>, name: &str, maps: &[Vec<f32>]) -> Result<()> {
-        let placement = self.explanation.placement(self.photo);
-        let Size { height, width } = self.photo.size();
-        files.add(name, |out| {
-            files::write_npy(out, &[maps.len(), height, width], |push| {
-                for map in maps {
-                    placement.rows(map, |_, row| push(row))?;
-                }
-                Ok(())
+    /// The map, and with a recipe every part, as arrays.
+    fn add_arrays(&self, files: &mut Files<'_>, arrays: Arrays) -> Result<Vec<String>> {
+        let e = self.explanation;
+        let mut names = vec!["saliency.npy".to_owned()];
+        let (size, placement) = match arrays {
+            Arrays::Grid => (e.map.size, None),
+            Arrays::Input => (e.input_size, Some(Placement::whole(e.map.size, e.input_size))),
+            Arrays::Photo => (self.photo.size(), Some(e.placement(self.photo))),
+        };
+        files.add("saliency.npy", |out| {
+            files::write_npy(out, &[size.height, size.width], |push| match &placement {
+                Some(placement) => push(&placement.saliency(&e.map.values)?),
+                None => push(&e.map.values),
             })
+        })?;
+        let Some(parts) = &e.parts else { return Ok(names) };
+        let mut add = |name: &str, map: fn(&Part) -> &[f32]| -> Result<()> {
+            names.push(name.to_owned());
+            let maps = parts.list.iter().map(|part| Ok(e.refined(map(part))?.values)).collect::<Result<Vec<_>>>()?;
+            add_maps(files, name, &maps, size, placement.as_ref())
+        };
+        add("ossms.npy", |part| &part.component.ossm)?;
+        if parts.recipe == Recipe::Exact {
+            add("components.npy", |part| &part.component.values)?;
+        }
+        Ok(names)
+    }
+}
+
+/// A map of every part: parts x height x width, as it is, or upsampled row by row.
+fn add_maps(
+    files: &mut Files<'_>,
+    name: &str,
+    maps: &[Vec<f32>],
+    size: Size,
+    placement: Option<&Placement>,
+) -> Result<()> {
+    files.add(name, |out| {
+        files::write_npy(out, &[maps.len(), size.height, size.width], |push| {
+            for map in maps {
+                match placement {
+                    Some(placement) => placement.rows(map, |_, row| push(row))?,
+                    None => push(map)?,
+                }
+            }
+            Ok(())
         })
+    })
+}
+
+/// The files that an earlier explanation in this directory says it wrote, as far as they have names of ours: nothing else is ever removed.
+fn written_before(directory: &Path) -> Vec<String> {
+    let report = std::fs::read(directory.join("explanation.json")).unwrap_or_default();
+    let report: serde_json::Value = serde_json::from_slice(&report).unwrap_or_default();
+    let files = report.get("files").and_then(|files| files.as_array()).into_iter().flatten();
+    files.filter_map(|name| name.as_str()).filter(|name| is_ours(name)).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_files_of_ours_that_an_explanation_names_are_known() {
+        let place = tempfile::tempdir().unwrap();
+        assert!(written_before(place.path()).is_empty());
+        let named =
+            r#"{"files": ["mask.png", "../mask.png", "parts-2.png", "parts-.png", "parts-2/x.png", "notes.txt", 3]}"#;
+        std::fs::write(place.path().join("explanation.json"), named).unwrap();
+        assert_eq!(written_before(place.path()), ["mask.png", "parts-2.png"]);
+        std::fs::write(place.path().join("explanation.json"), "no JSON").unwrap();
+        assert!(written_before(place.path()).is_empty());
     }
 }

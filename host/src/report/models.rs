@@ -1,6 +1,6 @@
 //! A model in words.
 
-use crate::model::{Explain, Model, Score};
+use crate::model::{Explain, KnownModel, Model, Score};
 use std::fmt::Write as _;
 
 /// Where a model comes from, its layers, scores, sizes and licences.
@@ -27,6 +27,21 @@ pub fn describe(model: &Model) -> String {
     }
     for notice in &m.notices {
         let _ = writeln!(text, "  {} is under {}: {}", notice.file, notice.licence, notice.source);
+    }
+    text
+}
+
+/// Models of the hub, each with its size, licence, the command that explains a photo with it, and what of it was tested.
+pub fn list(known: &[KnownModel]) -> String {
+    let mut text = "Models of Hugging Face's hub, which --model hf:OWNER/NAME fetches once. None of these files could be reached from where this program was\n\
+                    written; what was tested instead stands with each. --precision fp16, int8 or q4 takes smaller files, where the repository has them.\n"
+        .to_owned();
+    for model in known {
+        let megabytes = 4.0 * model.weights;
+        let size = if megabytes < 1000.0 { format!("{megabytes:.0} MB") } else { format!("{:.1} GB", megabytes / 1e3) };
+        let KnownModel { name, kind, licence, tested, .. } = model;
+        let _ = writeln!(text, "\n{name}: {kind}, {size} in f32, licence {licence}");
+        let _ = writeln!(text, "  {}\n  tested: {tested}", model.command());
     }
     text
 }

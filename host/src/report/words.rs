@@ -1,46 +1,100 @@
-//! An explanation as the terminal shows it.
+//! An explanation as the terminal shows it: what was found first, then the parts that matter, then the check. The numbers behind them are [`Answer::details`].
 
 use super::Answer;
-use super::json::{StageReport, baseline_of};
-use crate::Size;
-use crate::explain::Parts;
+use super::json::StageReport;
+use super::matter::{LEAST, Told, percent, sentence, told};
+use crate::explain::{Check, Parts};
 use crate::methods::sign_name;
-use crate::score::{Ranked, Scores};
+use crate::score::{Class, Ranked, Scores, Standing};
 use crate::timings::Timings;
 use std::fmt::Write as _;
 
 impl Answer<'_> {
-    /// The scores, the parts and the warnings.
+    /// What was found: a sentence, the likeliest classes of a classifier, the parts that matter, and the check.
     pub fn summary(&self) -> String {
-        let mut text =
-            format!("{}: {}\n{}\n{}\n", self.photo.name, self.prompt.headline(), self.score_line(), self.method_line());
+        let mut text = self.sentence() + "\n";
+        if let Some(standing) = &self.explanation.standing {
+            text += "\n";
+            text += &classes(&standing.top);
+        }
         if let Some(parts) = &self.explanation.parts {
-            text += &self.part_table(parts);
+            text += &self.short_table(parts);
         }
-        for warning in &self.explanation.warnings {
-            let _ = write!(text, "\nwarning: {warning}");
-        }
-        if !self.explanation.warnings.is_empty() {
-            text.push('\n');
+        if let Some(check) = &self.explanation.check {
+            let _ = writeln!(text, "\n{}", check_line(check));
         }
         text
     }
 
-    fn part_table(&self, parts: &Parts) -> String {
-        let mut text = String::from("\npart  contribution  predicted  weight  variance  where\n");
-        for (q, part) in parts.list.iter().enumerate() {
-            let component = &part.component;
-            let _ = writeln!(
-                text,
-                "{:>4}  {:>+12.3}  {:>+9.2}  {:>6.2}  {:>7.1}%  {}{}",
-                format!("#{}", q + 1),
-                part.contribution,
-                component.predicted,
-                part.weight,
-                100.0 * component.explained_variance,
-                place(&component.ossm, parts.size),
-                part.name.as_ref().map_or_else(String::new, |name| format!("  {name}")),
-            );
+    /// What the model says of the photo, and which parts that comes from.
+    pub(super) fn sentence(&self) -> String {
+        let e = self.explanation;
+        let parts = match &e.parts {
+            Some(parts) if parts.relative && !self.is_signed() => {
+                "No place speaks for it; the map shows where the photo speaks least against it.".into()
+            }
+            Some(parts) => sentence(&told(parts, self.is_signed()), self.prompt),
+            None => format!("The map of {} shows where that comes from.", e.request.method.name()),
+        };
+        format!("{} {parts}", self.found())
+    }
+
+    /// What the model says of the photo.
+    pub(super) fn found(&self) -> String {
+        match (self.prompt.versus(), &self.explanation.standing) {
+            (Some(versus), _) => self.difference(versus),
+            (None, Some(standing)) => classified(standing),
+            (None, None)
+                if self.explanation.support.as_ref().is_some_and(|support| support.supported != Some(true)) =>
+            {
+                self.not_seen()
+            }
+            (None, None) => {
+                format!("The model scores this photo {} for {}.", self.score(), self.prompt.headline())
+            }
+        }
+    }
+
+    /// What the model sees instead of what was asked for.
+    fn not_seen(&self) -> String {
+        let Some(support) = &self.explanation.support else { return String::new() };
+        let sees: Vec<String> = support.sees.iter().map(|class| format!("\"{}\"", class.name)).collect();
+        let (found, headline) = (support.verdict.found(), self.prompt.headline());
+        format!("The model {found} {headline} in this photo ({}): it sees {}.", self.score(), sees.join(", "))
+    }
+
+    fn difference(&self, versus: &str) -> String {
+        let value = &self.explanation.scores.explained;
+        let (text, other) = (self.prompt.text(), versus);
+        match value.value {
+            difference if difference > 0.0 => {
+                format!(
+                    "The model finds more of \"{text}\" than of \"{other}\" in this photo (by {}).",
+                    digits(difference)
+                )
+            }
+            difference if difference < 0.0 => {
+                format!(
+                    "The model finds more of \"{other}\" than of \"{text}\" in this photo (by {}).",
+                    digits(-difference)
+                )
+            }
+            _ => format!("The model finds as much of \"{text}\" as of \"{other}\" in this photo."),
+        }
+    }
+
+    /// The reported score with its name.
+    fn score(&self) -> String {
+        let reported = &self.explanation.scores.reported;
+        format!("{} ({})", digits(reported.value), reported.name)
+    }
+
+    /// Every number of the explanation, for readers who know the method: the scores, the recipe, and a table of all parts.
+    pub fn details(&self) -> String {
+        let mut text =
+            format!("{}: {}\n{}\n{}\n", self.photo.name, self.prompt.headline(), self.score_line(), self.method_line());
+        if let Some(parts) = &self.explanation.parts {
+            text += &long_table(parts);
         }
         text
     }
@@ -49,7 +103,7 @@ impl Answer<'_> {
     pub(super) fn score_line(&self) -> String {
         let line = self.explanation.scores.line();
         match &self.explanation.parts {
-            Some(parts) => line + &format!(", of {} {:.3}", baseline_of(parts.integrate), parts.baseline),
+            Some(parts) => line + &format!(", with no part kept {:.3}", parts.baseline),
             None => line,
         }
     }
@@ -71,22 +125,134 @@ impl Answer<'_> {
             None => format!("{model}, method {method}: one map, without parts"),
         }
     }
+
+    /// The parts that matter, by falling share.
+    fn short_table(&self, parts: &Parts) -> String {
+        let told = told(parts, self.is_signed());
+        let listed: Vec<&Told<'_>> = told.iter().filter(|told| told.matters()).collect();
+        if listed.is_empty() {
+            return String::new();
+        }
+        let mut text = String::from("\n  part   share of the score   where\n");
+        for told in &listed {
+            let share = told.share.unwrap_or_default();
+            let name = match (&told.part.name, parts.named) {
+                (Some(name), _) => format!(", \"{}\"", name.text),
+                (None, true) => ", no clear name".into(),
+                (None, false) => String::new(),
+            };
+            let side = told.side(self.prompt).map_or_else(String::new, |side| format!(", {side}"));
+            let number = format!("#{}", told.number);
+            let _ =
+                writeln!(text, "  {number:>4}   {:>5} {:<12}   {}{name}{side}", percent(share), bar(share), told.place);
+        }
+        let rest = told.len() - listed.len();
+        if rest > 0 {
+            let (parts, are) = if rest == 1 { ("part", "is") } else { ("parts", "are each") };
+            let _ = writeln!(text, "  {rest} more {parts} {are} below {}", percent(LEAST));
+        }
+        text
+    }
 }
 
-/// Where a map has its largest value, in words.
-fn place(map: &[f32], Size { height, width }: Size) -> String {
-    let Some((at, _)) = map.iter().enumerate().filter(|(_, value)| **value > 0.0).max_by(|a, b| a.1.total_cmp(b.1))
-    else {
-        return "nowhere".into();
+/// A number with three digits that count.
+fn digits(value: f32) -> String {
+    let decimals = match value.abs() {
+        size if size >= 100.0 => 0,
+        size if size >= 10.0 => 1,
+        size if size >= 1.0 => 2,
+        _ => 3,
     };
-    let third = |position: usize, size: usize| (3 * position + 1) / size.max(1);
-    let row = ["top", "middle", "bottom"][third(at / width, height).min(2)];
-    let column = ["left", "centre", "right"][third(at % width, width).min(2)];
-    match (row, column) {
-        ("middle", "centre") => "centre".into(),
-        ("middle", side) => side.into(),
-        (row, "centre") => row.into(),
-        (row, side) => format!("{row} {side}"),
+    format!("{value:.decimals$}")
+}
+
+/// What a classifier says of the class that is explained.
+fn classified(standing: &Standing) -> String {
+    let Standing { rank, of, explained, top } = standing;
+    let likely = |class: &Class| class.probability.map_or_else(String::new, |p| format!(", {}", percent(p as f32)));
+    match top.first() {
+        Some(first) if *rank > 1 => format!(
+            "The model sees {} (first of {of} classes{}). What is explained is {}, {} of them{}.",
+            first.name,
+            likely(first),
+            explained.name,
+            ordinal(*rank),
+            likely(explained)
+        ),
+        _ => format!("The model sees {} (first of {of} classes{}).", explained.name, likely(explained)),
+    }
+}
+
+fn ordinal(rank: usize) -> String {
+    match rank {
+        1 => "first".into(),
+        2 => "second".into(),
+        3 => "third".into(),
+        4 => "fourth".into(),
+        5 => "fifth".into(),
+        _ => format!("number {rank}"),
+    }
+}
+
+/// The likeliest classes, a line each.
+pub fn classes(top: &[Class]) -> String {
+    let mut text = String::new();
+    for class in top {
+        let likely = match class.probability {
+            Some(probability) => format!("{:>5.1}%", 100.0 * probability),
+            None => format!("logit {:>7.2}", class.logit),
+        };
+        let _ = writeln!(text, "  {likely}  {}", class.name);
+    }
+    text
+}
+
+/// A share as a bar of twelve places.
+fn bar(share: f32) -> String {
+    let length = (12.0 * share.abs().min(1.0)).round() as usize;
+    (if share < 0.0 { "-" } else { "#" }).repeat(length.max(1))
+}
+
+/// Every part with every number, by falling variance.
+fn long_table(parts: &Parts) -> String {
+    let mut text = String::from("\npart  contribution  predicted  weight  variance  where\n");
+    let mut told = told(parts, false);
+    told.sort_by_key(|told| told.number);
+    for Told { number, part, place, .. } in told {
+        let component = &part.component;
+        let _ = writeln!(
+            text,
+            "{:>4}  {:>+12.3}  {:>+9.2}  {:>6.2}  {:>7.1}%  {place}{}",
+            format!("#{number}"),
+            part.contribution,
+            component.predicted,
+            part.weight,
+            100.0 * component.explained_variance,
+            part.name.as_ref().map_or_else(String::new, |name| format!("  {name}")),
+        );
+    }
+    text
+}
+
+/// The check in a sentence.
+pub(super) fn check_line(check: &Check) -> String {
+    let hidden = percent(check.hidden);
+    let (Some(lost), Some(elsewhere)) = (check.lost(), check.lost_elsewhere()) else {
+        let more = if check.passed() { "more than" } else { "no more than" };
+        return format!(
+            "Check: the photo scores no higher than its blurred copy. Hiding its brightest {hidden} lowers the score {more} hiding as much elsewhere."
+        );
+    };
+    format!("Check: hiding the brightest {hidden} {}; hiding as much elsewhere {}.", loses(lost), loses(elsewhere))
+}
+
+/// What hiding does to the score, in words.
+fn loses(share: f32) -> String {
+    match share {
+        share if share > 1.0 => "takes away all of the score".into(),
+        share if share >= 0.005 => format!("takes away {} of the score", percent(share)),
+        share if share <= -0.005 => format!("raises it by {}", percent(-share)),
+        _ => "changes nothing".into(),
     }
 }
 
@@ -104,9 +270,6 @@ pub fn ranking(ranked: &[Ranked]) -> String {
             "{probability:>11}  {:>9.3}  {:>9.3}  {}",
             entry.scores.reported.value, entry.scores.explained.value, entry.text
         );
-    }
-    for warning in ranked.iter().flat_map(|entry| &entry.warnings) {
-        let _ = writeln!(text, "warning: {warning}");
     }
     text
 }

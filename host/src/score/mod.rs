@@ -1,10 +1,16 @@
 //! Scores: numbers that say how well a photo and a prompt fit together.
 
+mod classes;
+mod knowledge;
 mod prompt;
 mod rank;
+mod support;
 
+pub use classes::{Class, SHOWN, Standing};
+pub use knowledge::{Knowledge, KnownWords, Words};
 pub use prompt::{Prompt, Question, ScoreValue, Scores, predicted_class};
 pub use rank::{Ranked, rank};
+pub use support::{SeenClass, Support, Verdict};
 
 use crate::encoders::image::ImageVectors;
 use crate::error::Sorted as _;
@@ -74,6 +80,12 @@ fn same_length(name: &str, image: &[f32], text: &[f32]) -> anyhow::Result<()> {
 /// Classes whose evidence is below this share of the largest are ignored: the prompt does not mean them.
 const LEAST_EVIDENCE: f32 = 1.0 / 32.0;
 
+/// Whether a class with this evidence is one that the prompt may mean.
+fn kept(evidence: &[f32]) -> impl Fn(f32) -> bool + use<> {
+    let least = LEAST_EVIDENCE * evidence.iter().copied().fold(0.0, f32::max);
+    move |e| e > 0.0 && e >= least
+}
+
 /// Which of the classes that a prompt may mean a photo shows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Posterior {
@@ -90,8 +102,7 @@ pub struct Posterior {
 /// Vectors of two lengths.
 pub fn posterior(evidence: &[f32], logits: &[f32]) -> Result<Posterior> {
     same_length("posterior", logits, evidence).kind(Error::Model)?;
-    let least = LEAST_EVIDENCE * evidence.iter().copied().fold(0.0, f32::max);
-    let kept = |e: f32| e > 0.0 && e >= least;
+    let kept = kept(evidence);
     let high =
         evidence.iter().zip(logits).filter(|(e, _)| kept(**e)).fold(f32::NEG_INFINITY, |high, (_, l)| high.max(*l));
     if high == f32::NEG_INFINITY {

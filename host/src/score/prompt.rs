@@ -1,13 +1,15 @@
 //! Prompts, encoded once, and the scores of photos against them.
 
-use super::posterior;
+use super::classes::{Reading, Standing};
+use super::{Knowledge, posterior};
 use crate::encoders::image::ImageVectors;
-use crate::encoders::text::{TextTower, TextVectors};
+use crate::encoders::text::{Several, TextTower, TextVectors};
 use crate::error::Sorted as _;
 use crate::model::{Manifest, Score, ScoreKind};
 use crate::{Error, Result};
 use anyhow::Context;
 use serde::Serialize;
+use std::sync::Arc;
 
 /// What is asked about a photo.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,6 +37,9 @@ pub struct Prompt {
     explained: Score,
     /// The text vector of the explained score, less that of `versus` if there is one.
     evidence: Vec<f32>,
+    knowledge: Option<Arc<Knowledge>>,
+    /// Of a classifier: the names of its classes, and how its numbers become probabilities.
+    classes: Option<(Arc<[String]>, Reading)>,
 }
 
 #[derive(Debug)]
@@ -80,15 +85,21 @@ impl Scores {
 }
 
 impl Prompt {
-    /// Encodes a question.
+    /// Encodes a question. `knowledge` is what the model knows, if that is said anywhere; `several` says what becomes of words that several classes match.
     ///
     /// # Errors
     /// A text without a known word, or an unknown score.
-    pub fn new(manifest: &Manifest, tower: &TextTower, question: Question<'_>) -> Result<Self> {
+    pub fn new(
+        manifest: &Manifest,
+        tower: &TextTower,
+        knowledge: Option<Arc<Knowledge>>,
+        question: Question<'_>,
+        several: Several,
+    ) -> Result<Self> {
         let explained = manifest.score(question.score.unwrap_or(&manifest.explain.explained))?.clone();
         let reported = manifest.score(&manifest.explain.reported)?.clone();
         let encode = |typed: &str| -> Result<Encoded> {
-            let vectors = tower.encode(typed)?;
+            let vectors = tower.encode_as(typed, several)?;
             Ok(Encoded { typed: vectors.meant.clone(), vectors })
         };
         let text = encode(question.text)?;
@@ -97,7 +108,26 @@ impl Prompt {
             Some(versus) => text.vectors.for_score_versus(&versus.vectors, &explained)?,
             None => text.vectors.for_score(&explained)?,
         };
-        Ok(Self { text, versus, reported, explained, evidence })
+        let classes = match tower.labels() {
+            Some(labels) => Some((labels, Reading::new(manifest, &explained)?)),
+            None => None,
+        };
+        Ok(Self { text, versus, reported, explained, evidence, classes, knowledge })
+    }
+
+    /// What the model knows, if that is said anywhere.
+    pub fn knowledge(&self) -> Option<&Knowledge> {
+        self.knowledge.as_deref()
+    }
+
+    /// The text's vector for a score.
+    pub(super) fn text_vector(&self, score: &Score) -> Result<Vec<f32>> {
+        self.text.vectors.for_score(score)
+    }
+
+    /// The name of the reported score.
+    pub(super) fn reported_name(&self) -> &str {
+        &self.reported.name
     }
 
     /// The text vector of the explained score, which does not depend on the photo.
@@ -151,6 +181,17 @@ impl Prompt {
             Some(versus) => format!("\"{}\" and not \"{versus}\"", self.text()),
             None => format!("\"{}\"", self.text()),
         }
+    }
+
+    /// Where the class that is asked for stands among all; none unless the model is a classifier.
+    ///
+    /// # Errors
+    /// Image vectors of another model.
+    pub fn standing(&self, vectors: &ImageVectors) -> Result<Option<Standing>> {
+        let Some((labels, reading)) = &self.classes else { return Ok(None) };
+        let number = self.text.vectors.tokens.ids.first().and_then(|id| usize::try_from(*id).ok());
+        let Some(number) = number else { return Ok(None) };
+        Ok(Standing::of(number, reading.classes(labels, vectors)?))
     }
 
     /// Reported and explained score of a photo.

@@ -16,6 +16,8 @@ pub const FILES: &[(&str, &[u8])] = &[
     ("image.onnx", include_bytes!("../image.onnx")),
     ("text.onnx", include_bytes!("../text.onnx")),
     ("vocab.txt", include_bytes!("../vocab.txt")),
+    ("classes.txt", include_bytes!("../classes.txt")),
+    ("words.txt", include_bytes!("../words.txt")),
 ];
 
 /// What the model was made from, and the licences of these works.

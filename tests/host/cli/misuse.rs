@@ -108,7 +108,7 @@ fn options_out_of_range_exit_with_2() {
 fn damaged_models_are_refused() {
     let copy = || {
         let place = TempDir::new().unwrap();
-        for file in ["image.onnx", "text.onnx", "vocab.txt", "model.toml"] {
+        for file in ["image.onnx", "text.onnx", "vocab.txt", "classes.txt", "words.txt", "model.toml"] {
             fs::copy(root("models/lite").join(file), place.path().join(file)).unwrap();
         }
         place

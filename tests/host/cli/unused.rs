@@ -9,12 +9,12 @@ use tempfile::TempDir;
 const ONE_MAP: [&str; 7] = ["layer-cam", "grad-cam", "eigen-cam", "gscore-cam", "ablation-cam", "rise", "uniform"];
 
 /// Options that only recipes of DecomCAM heed, and why others do not.
-const OF_PARTS: [(&str, &str, &str); 4] = [
-    ("--components", "3", "one map, without parts"),
-    ("--channels", "5", "it selects no channels"),
-    ("--affinity", "off", "it decomposes nothing"),
-    ("--scales", "1", "at the network's own size"),
-];
+const OF_PARTS: [(&str, &str, &str); 2] =
+    [("--components", "3", "one map, without parts"), ("--channels", "5", "it selects no channels")];
+
+/// Options that only recipes, grad-cam and layer-cam heed.
+const OF_GRIDS: [(&str, &str, &str); 2] =
+    [("--affinity", "off", "it averages over no positions"), ("--scales", "1", "at the network's own size")];
 
 /// Those of them that only `explain` has.
 const OF_PARTS_IN_EXPLAIN: [(&str, &str, &str); 3] = [
@@ -50,6 +50,11 @@ fn explain_refuses_what_its_method_ignores() {
             unused(explain(method).args([option, value]), option, method, why);
         }
     }
+    for method in ["eigen-cam", "grad-cam++", "gscore-cam", "ablation-cam", "rise", "uniform"] {
+        for (option, value, why) in OF_GRIDS {
+            unused(explain(method).args([option, value]), option, method, why);
+        }
+    }
     for method in ["rise", "uniform"] {
         for (option, value) in [("--layer", "block10"), ("--refine", "on")] {
             unused(explain(method).args([option, value]), option, method, "it looks at no layer");
@@ -65,6 +70,9 @@ fn compare_and_eval_refuse_what_all_their_methods_ignore() {
     for run in [compare, eval] {
         for (option, value, why) in OF_PARTS {
             unused(run("layer-cam,rise").args([option, value]), option, "layer-cam, rise", why);
+        }
+        for (option, value, why) in OF_GRIDS {
+            unused(run("eigen-cam,rise").args([option, value]), option, "eigen-cam, rise", why);
         }
         for (option, value) in [("--layer", "block10"), ("--refine", "off")] {
             unused(run("rise,uniform").args([option, value]), option, "rise, uniform", "it looks at no layer");

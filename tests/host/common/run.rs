@@ -15,6 +15,12 @@ pub fn decomcam<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Run {
     Run(command)
 }
 
+impl From<Command> for Run {
+    fn from(command: Command) -> Self {
+        Self(command)
+    }
+}
+
 impl Run {
     /// With more arguments.
     pub fn args<A: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = A>) -> Self {

@@ -164,7 +164,19 @@ fn convolutional() -> Onnx {
     onnx
 }
 
-fn classifier() -> Vec<u8> {
+/// It as a file whose first weights lie in another one, and the bytes of that.
+pub fn with_weights_beside(file: &str) -> (Vec<u8>, Vec<u8>) {
+    let mut onnx = convolutional();
+    let entry = |key: &str, value: &str| pb::StringStringEntryProto { key: key.into(), value: value.into() };
+    let weight = &mut onnx.graph.initializer[0];
+    let data = std::mem::take(&mut weight.raw_data);
+    weight.data_location = Some(pb::tensor_proto::DataLocation::External as i32);
+    weight.external_data = vec![entry("location", file), entry("length", &data.len().to_string())];
+    (onnx.bytes("logits", &[1, CLASSES as i64]), data)
+}
+
+/// The same as one file.
+pub fn classifier() -> Vec<u8> {
     convolutional().bytes("logits", &[1, CLASSES as i64])
 }
 

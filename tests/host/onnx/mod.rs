@@ -2,5 +2,5 @@
 
 mod gradient;
 #[cfg(feature = "cli")]
-mod inspect;
+pub mod inspect;
 mod network;

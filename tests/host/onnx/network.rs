@@ -860,7 +860,7 @@ fn changed_model(
 ) -> (tempfile::TempDir, Result<Model>) {
     use sha2::Digest;
     let directory = tempfile::tempdir().unwrap();
-    for file in ["text.onnx", "vocab.txt"] {
+    for file in ["text.onnx", "vocab.txt", "classes.txt", "words.txt"] {
         std::fs::copy(lite_directory().join(file), directory.path().join(file)).unwrap();
     }
     let mut manifest = std::fs::read_to_string(lite_directory().join("model.toml")).unwrap();

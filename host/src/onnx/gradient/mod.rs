@@ -17,6 +17,7 @@ mod pointwise;
 mod pools;
 mod products;
 
+use crate::onnx::exact::Instead;
 use anyhow::{Context, bail, ensure};
 use std::collections::{HashMap, HashSet};
 use tract_onnx::tract_core::internal::*;
@@ -211,6 +212,9 @@ fn rule_for(op: &dyn TypedOp) -> Option<Derivative> {
     }
     if let Some(op) = op.downcast_ref::<ElementWiseOp>() {
         return pointwise::of_one(op);
+    }
+    if op.is::<Instead>() {
+        return Some(Derivative::By(|_, _, _, g| Ok(g)));
     }
     moves::rule_for(op).or_else(|| products::rule_for(op)).or_else(|| pools::rule_for(op)).map(Derivative::By)
 }

@@ -38,7 +38,7 @@ fn external(tensor: &TensorProto, folder: Option<&Path>) -> Result<Vec<u8>> {
     read().with_context(|| format!("{}: could not read the weights", path.display()))
 }
 
-/// A file of the folder, or of a folder in it, wherever links lead.
+/// A file of the folder, or of a folder in it, wherever links lead. In the cache of Hugging Face's hub, `MODEL/snapshots/COMMIT`, files are links into `MODEL/blobs`.
 pub fn inside(folder: &Path, location: &str) -> Result<PathBuf> {
     let plain = Path::new(location).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
     ensure!(plain, "its data are said to lie in \"{location}\": expected a file beside the network, not elsewhere");
@@ -47,7 +47,13 @@ pub fn inside(folder: &Path, location: &str) -> Result<PathBuf> {
     let path = path.canonicalize().with_context(|| {
         format!("{}: expected a file with its data, because the network names it; fetch it too", path.display())
     })?;
-    ensure!(path.starts_with(&folder), "{}: expected a file beside the network, found one elsewhere", path.display());
+    let snapshots = folder.ancestors().find(|above| above.ends_with("snapshots"));
+    let in_blobs = snapshots.and_then(Path::parent).is_some_and(|model| path.starts_with(model.join("blobs")));
+    ensure!(
+        path.starts_with(&folder) || in_blobs,
+        "{}: expected a file beside the network, found one elsewhere",
+        path.display()
+    );
     Ok(path)
 }
 

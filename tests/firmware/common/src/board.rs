@@ -193,3 +193,16 @@ fn stack_pointer() -> usize {
     unsafe { asm!("mv {}, sp", out(reg) pointer, options(nomem, nostack)) };
     pointer
 }
+
+/// Text to the console of the machine that debugs or emulates.
+pub struct Console;
+
+impl core::fmt::Write for Console {
+    fn write_str(&mut self, text: &str) -> core::fmt::Result {
+        const WRITE_CHARACTER: usize = 0x03;
+        for byte in text.bytes() {
+            call(WRITE_CHARACTER, (&raw const byte).expose_provenance());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,24 @@
+//! Int8 networks of TensorFlow Lite: the very file that is flashed.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`file`] | the bytes, as tensors and operators |
+//! | [`program`] | the operators in terms of [`decomcam_int8`], which computes what a board computes, bit for bit |
+//! | [`arena`] | where each tensor lies |
+//! | [`float`] | the same network in real numbers, as ONNX, for gradients |
+//! | [`inspect`] | what is in it, in words |
+//! | [`tables`] | the plan as Rust source, for boards |
+//! | [`integers`] | both together: what the rest of the program asks |
+
+pub mod arena;
+pub mod file;
+pub mod float;
+pub mod inspect;
+pub mod integers;
+pub mod names;
+pub mod program;
+pub mod tables;
+
+pub use file::{File, is_one};
+pub use integers::{Integers, Preparation};
+pub use program::Program;

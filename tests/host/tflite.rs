@@ -1,0 +1,326 @@
+//! `.tflite` networks: every tensor as TensorFlow Lite Micro computes it, and files that are no such networks.
+
+use crate::common::{cat, root};
+use base64::Engine as _;
+use decomcam::encoders::image::{ImageTower, TowerKey};
+use decomcam::model::{Model, ModelOptions};
+use decomcam::onnx::shuffle::Shuffle;
+use decomcam::tflite::float::{Float, write};
+use decomcam::tflite::integers::preparation;
+use decomcam::tflite::program::quantised;
+use decomcam::tflite::{File, Preparation, Program};
+use decomcam::{Options, Photo, Session};
+use decomcam_int8::tables::Quantised;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use tract_onnx::prelude::*;
+
+/// What `tests/tflite/make.py` wrote.
+#[derive(Deserialize)]
+struct Golden {
+    inputs: usize,
+    cases: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    name: String,
+    network: String,
+    /// For each tensor that the network computes: its hash for each input.
+    tensors: BTreeMap<usize, Vec<String>>,
+}
+
+fn golden() -> Golden {
+    serde_json::from_slice(&std::fs::read(root("tests/tflite/golden.json")).unwrap()).unwrap()
+}
+
+impl Case {
+    fn bytes(&self) -> Vec<u8> {
+        base64::engine::general_purpose::STANDARD.decode(&self.network).unwrap()
+    }
+}
+
+/// FNV-1a.
+fn hash(numbers: &[i8]) -> String {
+    let hash = numbers
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325u64, |hash, number| (hash ^ u64::from(*number as u8)).wrapping_mul(0x100_0000_01b3));
+    format!("{hash:016x}")
+}
+
+/// The bytes of make.py's `generated`.
+fn generated(count: usize) -> Vec<i8> {
+    let mut state = 1u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as i8
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+fn program(bytes: &[u8]) -> Result<Program, String> {
+    let file = File::read(bytes).map_err(|error| format!("{error:#}"))?;
+    Program::of(&file).map_err(|error| format!("{error:#}"))
+}
+
+/// The network in real numbers, as ONNX: each tensor for the picture whose integers are `input`.
+fn floats(program: &Program, float: &Float, file: &File, input: &[i8]) -> Vec<Vec<f32>> {
+    let tensor = &file.tensors[program.input()];
+    let steps = quantised(tensor).unwrap();
+    let real = |q: i8| (i32::from(q) - steps.zero_point) as f32 * steps.scale;
+    let given: Vec<f32> = input.iter().copied().map(real).collect();
+    let given = tract_ndarray::ArrayD::from_shape_vec(tensor.shape.clone(), given).unwrap();
+    let given = if tensor.shape.len() == 4 { given.permuted_axes(vec![0, 3, 1, 2]) } else { given };
+    let given: Tensor = given.as_standard_layout().to_owned().into();
+    let names: Vec<&str> = float.tensors.iter().map(|named| named.name.as_str()).collect();
+    let mut model = tract_onnx::onnx().model_for_read(&mut &float.onnx[..]).unwrap();
+    model.select_outputs_by_name(&names).unwrap();
+    let plan = model.into_typed().unwrap().into_runnable().unwrap();
+    let tensors = plan.run(tvec!(given.into())).unwrap();
+    tensors.iter().map(|tensor| tensor.to_plain_array_view::<f32>().unwrap().iter().copied().collect()).collect()
+}
+
+/// Errors of a step that each operator adds at most: half for its own rounding, and what gemmlowp's approximations are off by. What comes in off by a step comes out
+/// off by several where weights are large: single operators are held to this, chains to what they were found to keep.
+const STEPS_OFF: f32 = 1.01;
+const STEPS_OFF_IN_CHAINS: f32 = 12.0;
+/// Resizing takes its scale in steps of 1/1024: at the twelfth pixel places are off by 12 / 2 / 1024, along each of two axes, between pixels that differ by up to 255.
+const STEPS_OFF_BETWEEN_PIXELS: f32 = 2.0 * 12.0 / 2048.0 * 255.0;
+
+#[test]
+fn the_network_in_real_numbers_is_near_the_integers() {
+    let golden = golden();
+    for case in &golden.cases {
+        let bytes = case.bytes();
+        let file = File::read(&bytes).unwrap();
+        let program = Program::of(&file).unwrap();
+        let float = write(&file).unwrap_or_else(|error| panic!("{}: {error:#}", case.name));
+        let (_, length) = program.place(program.input()).unwrap();
+        let input = generated(length);
+        let found = floats(&program, &float, &file, &input);
+        let mut seen = BTreeMap::new();
+        program.run(&input, |tensor, numbers| drop(seen.insert(tensor, numbers.to_vec()))).unwrap();
+        let bound = match &float.tensors[..] {
+            [one] if one.operator == "RESIZE_BILINEAR" => STEPS_OFF + STEPS_OFF_BETWEEN_PIXELS,
+            [_] => STEPS_OFF,
+            _ => STEPS_OFF_IN_CHAINS,
+        };
+        for (named, numbers) in float.tensors.iter().zip(&found) {
+            let exact = named.real(&seen[&named.tensor]);
+            assert_eq!(exact.len(), numbers.len(), "{}: {}", case.name, named.name);
+            let off =
+                exact.iter().zip(numbers).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max) / named.quantised.scale;
+            assert!(off <= bound, "{}: {} ({}) is {off} steps off", case.name, named.name, named.operator);
+        }
+    }
+}
+
+/// The example `tests/tflite/compare.py` runs on whole networks does the same for millions of numbers.
+#[test]
+fn every_tensor_is_that_of_tensorflow_lite_micro() {
+    let golden = golden();
+    let mut compared = 0;
+    for case in &golden.cases {
+        let program = program(&case.bytes()).unwrap_or_else(|error| panic!("{}: {error}", case.name));
+        let (_, length) = program.place(program.input()).unwrap();
+        for (at, input) in generated(golden.inputs * length).chunks_exact(length).enumerate() {
+            let mut seen = BTreeMap::new();
+            program.run(input, |tensor, numbers| drop(seen.insert(tensor, hash(numbers)))).unwrap();
+            for (tensor, hashes) in &case.tensors {
+                let found =
+                    seen.get(tensor).unwrap_or_else(|| panic!("{}: tensor {tensor} is not computed", case.name));
+                assert_eq!(*found, hashes[at], "{}: tensor {tensor} for input {at}", case.name);
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared > 300, "{compared}");
+}
+
+#[test]
+fn the_arena_holds_what_lives_at_once_and_no_more() {
+    let bytes = std::fs::read(root("tests/tflite/blocks.tflite")).unwrap();
+    let program = program(&bytes).unwrap();
+    let first = 24 * 20 * 3;
+    let later = 12 * 10 * 8;
+    // The picture and what the first layer makes of it, or three tensors of a block.
+    assert!((first + later..=first + 2 * later).contains(&program.arena()), "{}", program.arena());
+}
+
+#[test]
+fn a_truncated_or_changed_file_is_refused_or_runs_but_never_panics() {
+    let bytes = std::fs::read(root("tests/tflite/blocks.tflite")).unwrap();
+    for length in (0..bytes.len()).step_by(7) {
+        let error = program(&bytes[..length]).unwrap_err();
+        assert!(error.starts_with("expected a"), "{length}: {error}");
+    }
+    // What still opens must run: places and lengths were checked.
+    let mut opened = 0;
+    for (at, byte) in generated(bytes.len()).into_iter().enumerate() {
+        let mut changed = bytes.clone();
+        changed[at] ^= byte as u8;
+        if let Ok(program) = program(&changed)
+            && let Some((_, length)) = program.place(program.input())
+        {
+            program.run(&generated(length), |_, _| ()).unwrap();
+            opened += 1;
+        }
+    }
+    assert!(opened > bytes.len() / 4, "{opened} of {}", bytes.len());
+}
+
+#[test]
+fn another_file_is_told_apart_in_one_sentence() {
+    let error = program(b"\x08\x07\x12\x0cpytorch and more").unwrap_err();
+    assert!(error.contains("with TFL3 at its bytes 4 to 7") && !error.contains('\n'), "{error}");
+}
+
+/// A tower of one of the networks beside the golden ones, for its suggested layer.
+fn tower(name: &str, layer: &str) -> (Model, ImageTower) {
+    let path = root(&format!("tests/tflite/{name}.tflite"));
+    let model = Model::open(path.to_str().unwrap(), &ModelOptions::new().layer(layer)).unwrap();
+    let image = &model.manifest.image;
+    let key = TowerKey {
+        layer: layer.into(),
+        score: model.manifest.explain.explained.clone(),
+        size: image.size,
+        shuffle: Shuffle::default(),
+        guide: None,
+    };
+    let tower = ImageTower::load(&model, &key).unwrap();
+    (model, tower)
+}
+
+/// Pixels as a board has them, and the three planes that a tower takes for them, of one picture in colour or in grey.
+fn pixels(model: &Model, channels: usize) -> (Vec<i8>, Vec<f32>) {
+    let image = &model.manifest.image;
+    let area = image.size.area();
+    let board = generated(area * channels);
+    let plane = |colour: usize| {
+        let level = |at: usize| f32::from(i16::from(board[at * channels + colour.min(channels - 1)]) + 128);
+        (0..area).map(move |at| (level(at) - image.mean[colour]) / image.std[colour]).collect::<Vec<f32>>()
+    };
+    let planes = (0..3).flat_map(plane).collect();
+    (board, planes)
+}
+
+/// What the board computes for a tensor, in real numbers, channels first.
+fn on_the_board(model: &Model, input: &[i8], name: &str) -> Vec<f32> {
+    let integers = model.integers().unwrap();
+    let named = integers.tensor(name).unwrap();
+    let mut found = Vec::new();
+    integers
+        .program()
+        .run(input, |tensor, numbers| {
+            if tensor == named.tensor {
+                found = named.real(numbers);
+            }
+        })
+        .unwrap();
+    found
+}
+
+#[test]
+fn activations_and_outputs_are_the_boards() {
+    for (name, layer, channels) in [("blocks", "residual", 3), ("blocks", "last", 3), ("grey", "second", 1)] {
+        let (model, tower) = tower(name, layer);
+        let (input, planes) = pixels(&model, channels);
+        let target = [1.0, 0.0, 0.0, 0.0, 0.0];
+        let target = &target[..if channels == 1 { 2 } else { 5 }];
+        let explained = tower.explain(&planes, target).unwrap();
+        let seen = &explained.seen;
+        assert_eq!(seen.activations.values, on_the_board(&model, &input, layer), "{name} {layer}");
+        let steps = seen.activations.steps.unwrap();
+        assert_eq!(steps.scale, model.integers().unwrap().tensor(layer).unwrap().quantised.scale);
+        // What is explained is named before the end of its range, and is the board's number all the same.
+        let logits = &tower.score().image;
+        assert!(logits.ends_with(if channels == 3 { "logits" } else { "answer" }), "{logits}");
+        assert_eq!(seen.vectors.get(logits).unwrap(), on_the_board(&model, &input, logits), "{name}");
+        assert_eq!(tower.see(&planes).unwrap(), *seen);
+        if channels == 3 {
+            let board = on_the_board(&model, &input, "probabilities");
+            assert_eq!(seen.vectors.get("probabilities").unwrap(), board);
+        }
+    }
+}
+
+/// The grey network ends in an average over all 8 x 14 places and a convolution of one position: the gradient of a logit is its weight over 112.
+#[test]
+fn the_gradient_of_a_linear_end_is_its_weights() {
+    let (model, tower) = tower("grey", "second");
+    let (_, planes) = pixels(&model, 1);
+    let bytes = std::fs::read(root("tests/tflite/grey.tflite")).unwrap();
+    let file = File::read(&bytes).unwrap();
+    let weights = file.tensors.iter().find(|tensor| tensor.shape == [2, 1, 1, 10]).unwrap();
+    let explained = tower.explain(&planes, &[0.0, 1.0]).unwrap();
+    for (channel, q) in weights.bytes().unwrap()[10..].iter().enumerate() {
+        let expected = f32::from(*q) * weights.scales[1] / 112.0;
+        for found in &explained.gradients[channel * 112..][..112] {
+            // A product and a quotient, each rounded once.
+            assert!((found - expected).abs() <= 4.0 * f32::EPSILON * expected.abs(), "{channel}: {found} {expected}");
+        }
+    }
+}
+
+#[test]
+fn a_network_is_explained_without_any_choice() {
+    for (name, layer) in [("blocks", "last"), ("grey", "second")] {
+        let path = root(&format!("tests/tflite/{name}.tflite"));
+        let session = Session::open(path.to_str().unwrap()).unwrap();
+        assert_eq!(session.model().manifest.image.default_layer, layer);
+        let photo = Photo::open(cat()).unwrap();
+        let class = session.predicted_class(&photo, &Options::new(), None).unwrap();
+        let prompt = session.prompt(class.to_string().as_str()).unwrap();
+        let why = session.explain(&photo, &prompt, &Options::new()).unwrap();
+        assert!(why.parts.is_some(), "{name}");
+    }
+}
+
+#[test]
+fn scale_and_zero_point_of_the_input_say_how_pictures_are_prepared() {
+    for (scale, zero_point, words) in [
+        (1.0 / 255.0, -128, "0 to 1"),
+        (1.0, -128, "0 to 255"),
+        (2.0 / 255.0, -1, "-1 to 1"),
+        (2.0 / 255.0, 0, "-1 to 1"),
+        (1.0, 0, "-128 to 127"),
+        (0.02, 10, "no usual range"),
+    ] {
+        let Preparation { mean, std, words: found } = preparation(Quantised { scale, zero_point });
+        assert!(found.contains(words), "{scale} {zero_point}: {found}");
+        // Whatever the range: the integer of a pixel is the pixel less 128.
+        let input = Quantised { scale, zero_point };
+        for pixel in 0..=255 {
+            assert_eq!(input.step_of((pixel as f32 - mean) / std), pixel - 128);
+        }
+    }
+}
+
+/// What is refused, and what the message says.
+#[test]
+fn what_cannot_be_explained_is_refused_with_its_place() {
+    let bytes = std::fs::read(root("tests/tflite/blocks.tflite")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let open = |bytes: &[u8], options: &ModelOptions| {
+        let path = folder.path().join("net.tflite");
+        std::fs::write(&path, bytes).unwrap();
+        Model::open(path.to_str().unwrap(), options).map(drop).unwrap_err().to_string()
+    };
+    let error = open(&bytes, &ModelOptions::new().faithful(true));
+    assert!(error.contains("--faithful would have no effect"), "{error}");
+    let error = open(&bytes[..bytes.len() / 2], &ModelOptions::new());
+    assert!(error.contains("damaged or truncated"), "{error}");
+    let error = open(b"no such file at all", &ModelOptions::new());
+    assert!(error.contains("net.tflite: expected a .tflite file"), "{error}");
+    // HARD_SWISH, number 117, becomes number 126, SEGMENT_SUM or whatever the schema calls it, in the newer of the two fields for it.
+    let mut changed = bytes.clone();
+    for at in 0..changed.len() - 4 {
+        if changed[at..at + 4] == 117i32.to_le_bytes() {
+            changed[at] = 126;
+        }
+    }
+    let found = File::read(&changed).unwrap();
+    let other = found.operators.iter().find(|operator| operator.code == 126).unwrap();
+    let error = open(&changed, &ModelOptions::new());
+    assert!(error.contains(&other.name) && error.contains("of \"swish\""), "{error}");
+}

@@ -1,0 +1,96 @@
+"""Compares every tensor of `.tflite` networks with TensorFlow Lite Micro's: python3 tests/tflite/compare.py NET.tflite ... [--inputs 10]
+
+Needs `pip install tflite-micro tflite numpy` (0.dev20261023182759, 2.18.0 and 2.4.6 were used), and builds `--example tflite` with cargo. Inputs are noise and smooth
+surfaces, seeded. Tensors that Micro keeps as 32-bit integers, shapes, are left out. Prints how many numbers were compared; fails if one differs.
+"""
+
+import argparse
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import tflite
+from tflite_micro.python.tflite_micro import runtime
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def inputs(shape: tuple[int, ...], count: int) -> np.ndarray:
+    """Noise and smooth surfaces, by turns."""
+    rng, made = np.random.default_rng(0), []
+    for at in range(count):
+        noise = rng.integers(-128, 128, shape)
+        smooth = np.cumsum(np.cumsum(rng.normal(0, 3, shape), 1), -2 if len(shape) > 2 else -1)
+        made.append(noise if at % 2 == 0 else np.clip(smooth, -128, 127))
+    return np.stack(made).astype(np.int8)
+
+
+def fnv(data: bytes) -> int:
+    value = 0xCBF29CE484222325
+    for byte in data:
+        value = (value ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
+    return value
+
+
+def reference(path: pathlib.Path, values: np.ndarray) -> list[dict[int, np.ndarray]]:
+    """Each tensor that Micro computes, for each input, as signed bytes."""
+    model = tflite.Model.GetRootAsModel(path.read_bytes(), 0)
+    graph = model.Subgraphs(0)
+    made = sorted({graph.Operators(at).Outputs(k) for at in range(graph.OperatorsLength()) for k in range(graph.Operators(at).OutputsLength())})
+    kinds = {t: graph.Tensors(t).Type() for t in [*made, graph.Inputs(0)]}
+    found = []
+    for value in values:
+        keep = runtime.InterpreterConfig.kPreserveAllTensors
+        micro = runtime.Interpreter.from_file(str(path), intrepreter_config=keep, arena_size=1 << 24)
+        given = value
+        kind = kinds[graph.Inputs(0)]
+        if kind == tflite.TensorType.UINT8:
+            given = (value.astype(np.int16) + 128).astype(np.uint8)
+        micro.set_input(given, 0)
+        micro.invoke()
+        tensors = {}
+        for tensor in made:
+            data = micro.GetTensor(tensor, 0)["tensor_data"]
+            if kinds[tensor] == tflite.TensorType.INT8:
+                tensors[tensor] = np.asarray(data, np.int8)
+            if kinds[tensor] == tflite.TensorType.UINT8:
+                tensors[tensor] = (np.asarray(data).astype(np.int16) - 128).astype(np.int8)
+        found.append(tensors)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("networks", nargs="+", type=pathlib.Path)
+    parser.add_argument("--inputs", type=int, default=10)
+    parser.add_argument("--program", help="the example, built already")
+    options = parser.parse_args()
+    program = [options.program] if options.program else "cargo run --quiet --release -p decomcam --example tflite --".split()
+    compared, different = 0, 0
+    for path in options.networks:
+        graph = tflite.Model.GetRootAsModel(path.read_bytes(), 0).Subgraphs(0)
+        values = inputs(tuple(graph.Tensors(graph.Inputs(0)).ShapeAsNumpy()), options.inputs)
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(values.tobytes())
+            file.flush()
+            lines = subprocess.run([*program, str(path.resolve()), file.name], check=True, capture_output=True, text=True, cwd=ROOT).stdout
+        ours = {}
+        for line in lines.splitlines():
+            at, tensor, count, hashed = line.split()
+            ours[int(at), int(tensor)] = (int(count), int(hashed, 16))
+        numbers, wrong = 0, []
+        for at, tensors in enumerate(reference(path, values)):
+            for tensor, data in tensors.items():
+                numbers += data.size
+                if ours.get((at, tensor)) != (data.size, fnv(data.tobytes())):
+                    wrong.append(f"input {at}: tensor {tensor}, {graph.Tensors(tensor).Name().decode()[:60]}")
+        print(f"{path.name}: {numbers} numbers compared, {len(wrong)} tensors differ", *wrong[:5], sep="\n  " if wrong else "")
+        compared, different = compared + numbers, different + len(wrong)
+    print(f"{compared} numbers of {len(options.networks)} networks compared with TensorFlow Lite Micro; tensors that differ: {different}")
+    sys.exit(different != 0)
+
+
+if __name__ == "__main__":
+    main()

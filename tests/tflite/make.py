@@ -1,0 +1,509 @@
+"""Writes golden.json: small int8 networks of every operator and option, each with the hashes of its tensors as TensorFlow Lite Micro computes them; and the two
+networks that are explained, blocks.tflite and grey.tflite.
+
+python3 tests/tflite/make.py; needs `pip install tflite-micro tflite flatbuffers numpy` (0.dev20261023182759, 2.18.0, 25.12.19 and 2.4.6 were used). The files are written
+field by field in the order of TensorFlow Lite's schema; weights are noise, seeded; scales are such that outputs fill their range, or half of it.
+"""
+
+import base64
+import json
+import pathlib
+import tempfile
+
+import flatbuffers
+import numpy as np
+import tflite
+
+from compare import fnv, reference
+
+HERE = pathlib.Path(__file__).resolve().parent
+B, O, T = tflite.BuiltinOperator, tflite.BuiltinOptions, tflite.TensorType
+INPUTS = 3
+NUMPY = {T.INT8: np.int8, T.UINT8: np.uint8, T.INT32: np.int32, T.FLOAT32: np.float32}
+SAME, VALID = 0, 1
+NONE, RELU, N1, RELU6 = 0, 1, 2, 3
+
+
+def generated(count: int, seed: int) -> np.ndarray:
+    """Bytes that any language can make again: the upper byte of a linear congruence (Knuth's MMIX)."""
+    state, made = seed, np.empty(count, np.int8)
+    for at in range(count):
+        state = (state * 6364136223846793005 + 1442695040888963407) % (1 << 64)
+        made[at] = np.uint8(state >> 56).astype(np.int8)
+    return made
+
+
+class Net:
+    """A network that grows operator by operator."""
+
+    def __init__(self, seed: int = 0):
+        self.tensors, self.operators, self.rng = [], [], np.random.default_rng(seed)
+
+    def tensor(self, shape, scale=None, zero=0, kind=T.INT8, data=None, axis=0, name=None) -> int:
+        scale = [] if scale is None else np.atleast_1d(np.float32(scale))
+        self.tensors.append((name or f"t{len(self.tensors)}", list(shape), kind, data, scale, np.broadcast_to(zero, len(scale)), axis))
+        return len(self.tensors) - 1
+
+    def shape(self, tensor: int) -> list[int]:
+        return self.tensors[tensor][1]
+
+    def scale(self, tensor: int) -> float:
+        return float(self.tensors[tensor][4][0])
+
+    def input(self, *shape, scale=0.0243, zero=3, **more) -> int:
+        return self.tensor(shape, scale, zero, **more)
+
+    def constant(self, values, kind=T.INT32) -> int:
+        values = np.asarray(values, NUMPY[kind])
+        return self.tensor(values.shape, kind=kind, data=values)
+
+    def weights(self, shape, axis, per_channel=True, small=1.0) -> int:
+        count = shape[axis] if per_channel else 1
+        scale = small * self.rng.uniform(0.002, 0.02, count)
+        return self.tensor(shape, scale, 0, data=self.rng.integers(-127, 128, shape).astype(np.int8), axis=axis)
+
+    def bias(self, count, spread=2000) -> int:
+        return self.tensor([count], kind=T.INT32, data=self.rng.integers(-spread, spread, count).astype(np.int32))
+
+    def op(self, code, inputs, outputs, options_kind=0, **fields) -> int:
+        self.operators.append((code, inputs, outputs, options_kind, fields))
+        return outputs[0]
+
+    # Layers.
+    def conv(self, x, channels, size, stride=(1, 1), dilation=(1, 1), padding=SAME, act=NONE, bias=True, per_channel=True, groups=1, fill=1.0, name=None, zero=-5):
+        n, h, w, c = self.shape(x)
+        weights = self.weights([channels, *size, c // groups], 0, per_channel)
+        return self.convolved(x, weights, channels, size, stride, dilation, padding, act, bias, fill, name, zero, False, c // groups)
+
+    def depthwise(self, x, multiple, size, stride=(1, 1), dilation=(1, 1), padding=SAME, act=NONE, bias=True, per_channel=True, fill=1.0, name=None, zero=-5):
+        channels = self.shape(x)[3] * multiple
+        weights = self.weights([1, *size, channels], 3, per_channel)
+        return self.convolved(x, weights, channels, size, stride, dilation, padding, act, bias, fill, name, zero, True, 1)
+
+    def convolved(self, x, weights, channels, size, stride, dilation, padding, act, bias, fill, name, zero, depthwise, depth):
+        n, h, w, c = self.shape(x)
+        reach = [(k - 1) * d + 1 for k, d in zip(size, dilation)]
+        rows, columns = [-(-a // s) if padding == SAME else (a - r) // s + 1 for a, s, r in zip((h, w), stride, reach)]
+        spread = 74 * self.scale(x) * 73 * float(np.median(self.tensors[weights][4])) * np.sqrt(size[0] * size[1] * depth)
+        y = self.tensor([n, rows, columns, channels], 3 * spread / 128 / fill, zero, name=name)
+        inputs = [x, weights] + ([self.bias(channels)] if bias else [])
+        shared = {0: ("b", padding), 1: ("i", stride[1]), 2: ("i", stride[0])}
+        if depthwise:
+            fields = {3: ("i", channels // c), 4: ("b", act), 5: ("i", dilation[1]), 6: ("i", dilation[0])}
+            return self.op(B.DEPTHWISE_CONV_2D, inputs, [y], O.DepthwiseConv2DOptions, **named(shared | fields))
+        fields = {3: ("b", act), 4: ("i", dilation[1]), 5: ("i", dilation[0])}
+        return self.op(B.CONV_2D, inputs, [y], O.Conv2DOptions, **named(shared | fields))
+
+    def dense(self, x, outputs, act=NONE, bias=True, per_channel=False, zero=7, fill=1.0, name=None, rows=None, small=1.0):
+        rows = rows or 1
+        inputs = int(np.prod(self.shape(x))) // rows
+        weights = self.weights([outputs, inputs], 0, per_channel, small)
+        spread = 74 * self.scale(x) * 73 * float(np.median(self.tensors[weights][4])) * np.sqrt(inputs)
+        y = self.tensor([rows, outputs], 3 * spread / 128 / fill, zero, name=name)
+        if bias:
+            bias = self.bias(outputs)
+            self.tensors[bias] = (*self.tensors[bias][:4], np.float32([self.scale(x) * self.scale(weights)]), np.zeros(1), 0) if not per_channel else self.tensors[bias]
+            return self.op(B.FULLY_CONNECTED, [x, weights, bias], [y], O.FullyConnectedOptions, **named({0: ("b", act)}))
+        return self.op(B.FULLY_CONNECTED, [x, weights, -1], [y], O.FullyConnectedOptions, **named({0: ("b", act)}))
+
+    def both(self, code, a, b, act=NONE, scale=None, zero=-9, name=None):
+        shape = np.broadcast_shapes(self.shape(a), self.shape(b))
+        if scale is None:
+            scale = 60 * self.scale(a) * self.scale(b) if code == B.MUL else 1.3 * max(self.scale(a), self.scale(b))
+        y = self.tensor(shape, scale, zero, name=name)
+        kind = {B.ADD: O.AddOptions, B.SUB: O.SubOptions, B.MUL: O.MulOptions}[code]
+        return self.op(code, [a, b], [y], kind, **named({0: ("b", act)}))
+
+    def pool(self, code, x, size, stride, padding, act=NONE):
+        n, h, w, c = self.shape(x)
+        rows, columns = [-(-a // s) if padding == SAME else (a - k) // s + 1 for a, s, k in zip((h, w), stride, size)]
+        y = self.like(x, [n, rows, columns, c])
+        fields = {0: ("b", padding), 1: ("i", stride[1]), 2: ("i", stride[0]), 3: ("i", size[1]), 4: ("i", size[0]), 5: ("b", act)}
+        return self.op(code, [x], [y], O.Pool2DOptions, **named(fields))
+
+    def like(self, x, shape=None, **more) -> int:
+        _, own, kind, _, scale, zero, _ = self.tensors[x]
+        return self.tensor(own if shape is None else shape, scale, zero, kind=kind, **more)
+
+    def mean(self, x, axes, keep, scale=None, zero=11):
+        shape = [1 if k in axes else n for k, n in enumerate(self.shape(x)) if keep or k not in axes]
+        y = self.tensor(shape, scale or self.scale(x) * 0.4, zero)
+        return self.op(B.MEAN, [x, self.constant(axes)], [y], O.ReducerOptions, **named({0: ("?", keep)}))
+
+    def plain(self, code, x, y, kind=0, more=(), **fields):
+        return self.op(code, [x, *more], [y], kind, **named(fields.get("fields", {})))
+
+    def softmax(self, x, beta=1.0, name=None):
+        y = self.tensor(self.shape(x), 1 / 256, -128, name=name)
+        return self.op(B.SOFTMAX, [x], [y], O.SoftmaxOptions, **named({0: ("f", beta)}))
+
+    def bytes(self, inputs, outputs) -> bytes:
+        """The file."""
+        b = flatbuffers.Builder(1024)
+
+        def vector(values, prepend, size):
+            b.StartVector(size, len(values), size)
+            for value in reversed(values):
+                prepend(value)
+            return b.EndVector()
+
+        def table(fields):
+            slots = max(fields, default=-1) + 1
+            b.StartObject(slots)
+            for at, (kind, value) in fields.items():
+                slot = {"b": b.PrependInt8Slot, "?": b.PrependBoolSlot, "i": b.PrependInt32Slot, "u": b.PrependUint32Slot, "f": b.PrependFloat32Slot,
+                        "B": b.PrependUint8Slot, "o": b.PrependUOffsetTRelativeSlot}[kind]
+                slot(at, value, 0)
+            return b.EndObject()
+
+        def ints(values):
+            return vector([int(v) for v in values], b.PrependInt32, 4)
+
+        def offsets(values):
+            return vector(values, b.PrependUOffsetTRelative, 4)
+
+        def blob(data):
+            if data is None:
+                return table({})
+            raw = np.ascontiguousarray(data).tobytes()
+            b.StartVector(1, len(raw), 16)
+            for byte in reversed(raw):
+                b.PrependByte(byte)
+            return table({0: ("o", b.EndVector())})
+
+        codes = sorted({op[0] for op in self.operators})
+        buffers = offsets([blob(None)] + [blob(t[3]) for t in self.tensors])
+        tensors = []
+        for at, (name, shape, kind, _, scale, zero, axis) in enumerate(self.tensors):
+            text, lengths = b.CreateString(name), ints(shape)
+            fields = {0: ("o", lengths), 1: ("b", kind), 2: ("u", at + 1), 3: ("o", text)}
+            if len(scale):
+                scales = vector([float(s) for s in scale], b.PrependFloat32, 4)
+                zeros = vector([int(z) for z in zero], b.PrependInt64, 8)
+                fields[4] = ("o", table({2: ("o", scales), 3: ("o", zeros), 6: ("i", axis)}))
+            tensors.append(table(fields))
+        tensors = offsets(tensors)
+        operators = []
+        for code, takes, gives, kind, options in self.operators:
+            takes, gives = ints(takes), ints(gives)
+            fields = {0: ("u", codes.index(code)), 1: ("o", takes), 2: ("o", gives)}
+            if kind:
+                fields |= {3: ("B", kind), 4: ("o", table({int(at[1:]): value for at, value in options.items()}))}
+            operators.append(table(fields))
+        operators = offsets(operators)
+        takes, gives = ints(inputs), ints(outputs)
+        graph = offsets([table({0: ("o", tensors), 1: ("o", takes), 2: ("o", gives), 3: ("o", operators)})])
+        known = offsets([table({0: ("b", min(code, 127)), 2: ("i", 1), 3: ("i", code)}) for code in codes])
+        text = b.CreateString("decomcam's tests")
+        b.Finish(table({0: ("u", 3), 1: ("o", known), 2: ("o", graph), 3: ("o", text), 4: ("o", buffers)}), b"TFL3")
+        return bytes(b.Output())
+
+
+def named(fields: dict) -> dict:
+    return {f"f{at}": value for at, value in fields.items()}
+
+
+def cases():
+    """Name, network, inputs, outputs."""
+
+    def one(name, build, seed=0):
+        net = Net(seed)
+        x, y = build(net)
+        return name, net, [x], y if isinstance(y, list) else [y]
+
+    def conv(name, *args, shape=(1, 9, 7, 5), depthwise=False, **more):
+        def build(net):
+            x = net.input(*shape)
+            return x, (net.depthwise if depthwise else net.conv)(x, *args, **more)
+
+        return one(name, build, seed=len(name))
+
+    yield conv("conv_same", 6, (3, 3))
+    yield conv("conv_valid_strides", 6, (3, 2), stride=(2, 3), padding=VALID)
+    yield conv("conv_same_strides", 6, (5, 3), stride=(2, 2))
+    yield conv("conv_dilated", 6, (3, 3), dilation=(2, 3), shape=(1, 11, 12, 5))
+    yield conv("conv_relu", 6, (3, 3), act=RELU)
+    yield conv("conv_relu6", 6, (3, 3), act=RELU6)
+    yield conv("conv_relu_n1_to_1", 6, (3, 3), act=N1)
+    yield conv("conv_without_bias", 6, (3, 3), bias=False)
+    yield conv("conv_per_tensor", 6, (3, 3), per_channel=False)
+    yield conv("conv_pointwise_wide", 37, (1, 1), shape=(1, 5, 4, 70))
+    yield conv("conv_two_pictures", 4, (3, 3), shape=(2, 6, 5, 3))
+    yield conv("conv_groups", 6, (3, 3), groups=3, shape=(1, 7, 6, 9))
+    yield conv("conv_saturated", 6, (3, 3), fill=8.0)
+    yield conv("depthwise", 1, (3, 3), depthwise=True)
+    yield conv("depthwise_wide", 1, (3, 3), depthwise=True, shape=(1, 6, 5, 71), act=RELU6)
+    yield conv("depthwise_of_one", 8, (3, 3), depthwise=True, shape=(1, 9, 8, 1), stride=(2, 2))
+    yield conv("depthwise_multiplied", 3, (3, 5), depthwise=True, padding=VALID)
+    yield conv("depthwise_multiplied_wide", 2, (3, 3), depthwise=True, shape=(1, 4, 5, 33))
+    yield conv("depthwise_dilated", 1, (3, 3), depthwise=True, dilation=(2, 2), shape=(1, 8, 9, 4))
+    yield conv("depthwise_per_tensor", 1, (3, 3), depthwise=True, per_channel=False, bias=False, act=RELU)
+
+    def dense(name, shape=(1, 50), **more):
+        return one(name, lambda net: (x := net.input(*shape), net.dense(x, 13, **more)), seed=len(name))
+
+    yield dense("dense")
+    yield dense("dense_without_bias", bias=False)
+    yield dense("dense_per_channel", per_channel=True)
+    yield dense("dense_rows", shape=(4, 700), rows=4, act=RELU)
+    yield dense("dense_of_maps", shape=(1, 3, 4, 5), act=RELU6)
+
+    def both(name, code, other=None, shape=(1, 6, 5, 7), **more):
+        def build(net):
+            x = net.input(*shape)
+            a = net.conv(x, shape[3], (1, 1), zero=20) if other is None else x
+            b = net.conv(x, shape[3], (3, 3), fill=0.5) if other is None else net.tensor(other, 0.031, -4, data=net.rng.integers(-128, 128, other).astype(np.int8))
+            return x, net.both(code, a, b, **more)
+
+        return one(name, build, seed=len(name))
+
+    for name, code in {"add": B.ADD, "sub": B.SUB, "mul": B.MUL}.items():
+        yield both(name, code)
+        yield both(f"{name}_relu6", code, act=RELU6)
+        yield both(f"{name}_channels", code, other=[1, 1, 1, 7])
+        yield both(f"{name}_column", code, other=[1, 6, 1, 1], act=RELU)
+        yield both(f"{name}_number", code, other=[1, 1, 1, 1])
+
+    def pool(name, code, *args, **more):
+        return one(name, lambda net: (x := net.input(1, 9, 7, 66), net.pool(code, x, *args, **more)), seed=len(name))
+
+    for name, code in {"average": B.AVERAGE_POOL_2D, "max": B.MAX_POOL_2D}.items():
+        yield pool(f"{name}_valid", code, (2, 3), (2, 1), VALID)
+        yield pool(f"{name}_same", code, (3, 3), (2, 2), SAME)
+        yield pool(f"{name}_relu", code, (3, 2), (1, 1), SAME, act=RELU)
+        yield pool(f"{name}_all_relu6", code, (9, 7), (9, 7), VALID, act=RELU6)
+
+    def mean(name, axes, keep, shape=(1, 5, 6, 70), **more):
+        return one(name, lambda net: (x := net.input(*shape), net.mean(x, axes, keep, **more)), seed=len(name))
+
+    yield mean("mean", [1, 2], False)
+    yield mean("mean_kept", [1, 2], True)
+    yield mean("mean_rows", [1], False)
+    yield mean("mean_channels", [3], True)
+    yield mean("mean_columns_and_channels", [2, 3], False)
+    yield mean("mean_apart", [1, 3], False)
+    yield mean("mean_large", [1, 2], False, shape=(1, 40, 33, 3), scale=0.0012)
+
+    def pad(net, value=None):
+        x = net.input(1, 4, 5, 3)
+        y = net.like(x, [1, 7, 6, 5])
+        pads = net.constant([[0, 0], [1, 2], [0, 1], [2, 0]])
+        if value is None:
+            return x, net.plain(B.PAD, x, y, O.PadOptions, [pads])
+        constant = net.tensor([1], net.scale(x), 3, data=np.int8([value]))
+        return x, net.plain(B.PADV2, x, y, O.PadV2Options, [pads, constant])
+
+    yield one("pad", pad)
+    yield one("padv2", lambda net: pad(net, 77))
+
+    def joined(axis):
+        def build(net):
+            x = net.input(1, 4, 5, 6)
+            shape = [1, 4, 5, 6]
+            shape[axis] *= 3
+            y = net.like(x, shape)
+            turned = net.pool(B.MAX_POOL_2D, x, (3, 3), (1, 1), SAME)
+            return x, net.op(B.CONCATENATION, [x, turned, x], [y], O.ConcatenationOptions, **named({0: ("i", axis - 4 if axis == 3 else axis)}))
+
+        return build
+
+    for axis in (1, 2, 3):
+        yield one(f"concatenation_{axis}", joined(axis))
+
+    def reshape(net):
+        x = net.input(1, 4, 5, 6)
+        y = net.conv(x, 6, (1, 1))
+        flat = net.like(y, [1, 120])
+        net.op(B.RESHAPE, [y, net.constant([1, -1])], [flat], O.ReshapeOptions)
+        more = net.like(y, [1, 120, 1])
+        net.op(B.EXPAND_DIMS, [flat, net.constant(2)], [more], O.ExpandDimsOptions)
+        less = net.like(y, [120, 1])
+        net.op(B.SQUEEZE, [more], [less], O.SqueezeOptions)
+        return x, net.plain(B.QUANTIZE, less, net.tensor([120, 1], 0.9 * net.scale(y), 2), O.QuantizeOptions)
+
+    yield one("reshape_expand_squeeze", reshape)
+
+    def counted(net):
+        x = net.input(1, 4, 5, 6)
+        y = net.conv(x, 6, (1, 1))
+        shape = net.tensor([4], kind=T.INT32)
+        net.op(B.SHAPE, [y], [shape], O.ShapeOptions, **named({0: ("b", T.INT32)}))
+        first = net.tensor([], kind=T.INT32)
+        slicing = {4: ("i", 1)}
+        net.op(B.STRIDED_SLICE, [shape, net.constant([0]), net.constant([1]), net.constant([1])], [first], O.StridedSliceOptions, **named(slicing))
+        pair = net.tensor([2], kind=T.INT32)
+        net.op(B.PACK, [first, net.constant(120)], [pair], O.PackOptions, **named({0: ("i", 2)}))
+        flat = net.like(y, [1, 120])
+        return x, net.op(B.RESHAPE, [y, pair], [flat], O.ReshapeOptions)
+
+    yield one("shape_slice_pack_reshape", counted)
+
+    for name, scale, beta in [("softmax", 0.05, 1.0), ("softmax_sharp", 0.9, 1.0), ("softmax_flat", 0.001, 1.0), ("softmax_beta", 0.1, 0.5)]:
+        yield one(name, lambda net, scale=scale, beta=beta: (x := net.input(7, 10, scale=scale), net.softmax(x, beta)))
+
+    def function(name, code, scale, zero, out, out_zero, kind=0, **fields):
+        def build(net):
+            x = net.input(1, 8, 8, 8, scale=scale, zero=zero)
+            return x, net.plain(code, x, net.tensor([1, 8, 8, 8], out, out_zero), kind, fields=fields.get("fields", {}))
+
+        return one(name, build)
+
+    yield function("logistic", B.LOGISTIC, 0.06, 4, 1 / 256, -128)
+    yield function("logistic_wide", B.LOGISTIC, 0.31, -40, 1 / 256, -128)
+    yield function("tanh", B.TANH, 0.03, -7, 1 / 128, 0)
+    yield function("tanh_wide", B.TANH, 0.2, 60, 1 / 128, 0)
+    yield function("hard_swish", B.HARD_SWISH, 0.0471, -11, 0.0261, -110, O.HardSwishOptions)
+    yield function("hard_swish_wide", B.HARD_SWISH, 0.31, 5, 0.17, -100, O.HardSwishOptions)
+    yield function("hard_swish_narrow", B.HARD_SWISH, 0.009, 0, 0.007, -9, O.HardSwishOptions)
+    yield function("relu", B.RELU, 0.04, -3, 0.021, -120)
+    yield function("relu6", B.RELU6, 0.07, -20, 0.07, -20)
+    yield function("leaky_relu", B.LEAKY_RELU, 0.04, 9, 0.033, -60, O.LeakyReluOptions, fields={0: ("f", 0.1)})
+    yield function("leaky_relu_steep", B.LEAKY_RELU, 0.04, 9, 0.1, 3, O.LeakyReluOptions, fields={0: ("f", 1.7)})
+    yield function("leaky_relu_turned", B.LEAKY_RELU, 0.04, 9, 0.04, -90, O.LeakyReluOptions, fields={0: ("f", -0.4)})
+    yield function("quantize", B.QUANTIZE, 0.04, 9, 0.0137, -50, O.QuantizeOptions)
+
+    def unsigned(net):
+        x = net.input(1, 6, 5, 3, scale=1 / 255, zero=0, kind=T.UINT8)
+        inner = net.tensor([1, 6, 5, 3], 1 / 255, -128)
+        net.plain(B.QUANTIZE, x, inner, O.QuantizeOptions)
+        y = net.conv(inner, 4, (3, 3))
+        out = net.tensor(net.shape(y), net.scale(y), 123, kind=T.UINT8)
+        return x, net.plain(B.QUANTIZE, y, out, O.QuantizeOptions)
+
+    yield one("bytes_in_and_out", unsigned)
+
+    def floats(net):
+        x = net.tensor([1, 6, 5, 3], kind=T.FLOAT32)
+        inner = net.tensor([1, 6, 5, 3], 0.0078, -3)
+        net.plain(B.QUANTIZE, x, inner, O.QuantizeOptions)
+        y = net.conv(inner, 4, (3, 3))
+        return x, net.plain(B.DEQUANTIZE, y, net.tensor(net.shape(y), kind=T.FLOAT32), O.DequantizeOptions)
+
+    yield one("floats_in_and_out", floats)
+
+    def resize(name, code, size, align, half):
+        def build(net):
+            x = net.input(1, 5, 4, 3)
+            y = net.like(x, [1, *size, 3])
+            kind, first = (O.ResizeBilinearOptions, 2) if code == B.RESIZE_BILINEAR else (O.ResizeNearestNeighborOptions, 0)
+            return x, net.plain(code, x, y, kind, [net.constant(size)], fields={first: ("?", align), first + 1: ("?", half)})
+
+        return one(name, build)
+
+    for name, code in {"bilinear": B.RESIZE_BILINEAR, "nearest": B.RESIZE_NEAREST_NEIGHBOR}.items():
+        yield resize(f"{name}_twice", code, [10, 8], False, False)
+        yield resize(f"{name}_corners", code, [11, 9], True, False)
+        yield resize(f"{name}_half_pixels", code, [12, 7], False, True)
+        yield resize(f"{name}_smaller", code, [3, 2], False, True)
+
+    def transposed(net):
+        x = net.input(1, 5, 4, 3)
+        return x, net.plain(B.TRANSPOSE, x, net.like(x, [3, 1, 4, 5]), O.TransposeOptions, [net.constant([3, 0, 2, 1])])
+
+    yield one("transpose", transposed)
+
+    def split(net):
+        x = net.input(1, 5, 4, 6)
+        parts = [net.like(x, [1, 5, 4, 2]) for _ in range(3)]
+        net.op(B.SPLIT, [net.constant(3), x], parts, O.SplitOptions, **named({0: ("i", 3)}))
+        return x, net.both(B.ADD, net.both(B.SUB, parts[0], parts[1]), parts[2])
+
+    yield one("split", split)
+
+    def split_unequal(net):
+        x = net.input(1, 5, 4, 6)
+        parts = [net.like(x, [1, n, 4, 6]) for n in (1, 4)]
+        net.op(B.SPLIT_V, [x, net.constant([1, 4]), net.constant(1)], parts, O.SplitVOptions, **named({0: ("i", 2)}))
+        return x, net.both(B.MUL, parts[0], parts[1])
+
+    yield one("split_v", split_unequal)
+
+    def sliced(net):
+        x = net.input(1, 5, 6, 7)
+        y = net.like(x, [1, 3, 6, 2])
+        return x, net.plain(B.SLICE, x, y, O.SliceOptions, [net.constant([0, 1, 0, 4]), net.constant([1, 3, -1, 2])])
+
+    yield one("slice", sliced)
+
+    def strided(name, begin, end, steps, shape, **masks):
+        def build(net):
+            x = net.input(1, 5, 6, 7)
+            fields = {["begins", "ends", "ellipses", "news", "shrinks"].index(k): ("i", v) for k, v in masks.items()}
+            return x, net.plain(B.STRIDED_SLICE, x, net.like(x, shape), O.StridedSliceOptions, [net.constant(v) for v in (begin, end, steps)], fields=fields)
+
+        return one(name, build)
+
+    yield strided("strided_slice", [0, 1, -5, 0], [1, 5, 6, 7], [1, 2, 1, 3], [1, 2, 5, 3])
+    yield strided("strided_slice_masks", [9, 9, 1, 2], [0, 0, 6, 0], [1, 2, 2, 1], [1, 3, 3, 5], begins=3, ends=11)
+    yield strided("strided_slice_backwards", [0, 4, 0, 6], [1, 0, 6, -8], [1, -1, 1, -2], [1, 4, 6, 4])
+    yield strided("strided_slice_shrunk", [0, 2, 0, 3], [1, 3, 6, 4], [1, 1, 1, 1], [6], shrinks=11)
+
+
+def blocks():
+    """A residual network with hard swish, squeeze-and-excitation, softmax: 24 x 20 pixels in colour, 5 classes."""
+    net = Net(4)
+    x = net.input(1, 24, 20, 3, scale=1 / 255, zero=-128, name="picture")
+    y = net.conv(x, 8, (3, 3), stride=(2, 2), act=RELU6, name="first", zero=-128)
+    z = net.depthwise(y, 1, (3, 3), act=RELU6, name="deep", zero=-128)
+    z = net.conv(z, 8, (1, 1), name="project", zero=4)
+    y = net.both(B.ADD, y, z, name="residual", zero=-30)
+    z = net.tensor(net.shape(y), 0.8 * net.scale(y), -100, name="swish")
+    net.plain(B.HARD_SWISH, y, z, O.HardSwishOptions)
+    gate = net.dense(net.mean(z, [1, 2], False), 8, zero=0)
+    share = net.tensor([1, 8], 1 / 256, -128)
+    net.plain(B.LOGISTIC, gate, share)
+    shaped = net.like(share, [1, 1, 1, 8])
+    net.op(B.RESHAPE, [share, net.constant([1, 1, 1, 8])], [shaped], O.ReshapeOptions)
+    z = net.both(B.MUL, z, shaped, scale=0.7 * net.scale(z), zero=-100, name="excited")
+    z = net.pool(B.MAX_POOL_2D, z, (2, 2), (1, 1), SAME)
+    z = net.conv(z, 12, (3, 3), act=RELU, name="last", zero=-128)
+    y = net.dense(net.mean(z, [1, 2], False, scale=net.scale(z) * 0.5, zero=-128), 5, name="logits", zero=0, small=0.05)
+    return net, x, net.softmax(y, name="probabilities")
+
+
+def grey():
+    """A network of grey pictures of 16 x 28 pixels that ends in a convolution: 2 classes."""
+    net = Net(9)
+    x = net.input(1, 16, 28, 1, scale=1 / 128, zero=0, name="grey")
+    y = net.depthwise(x, 6, (3, 3), stride=(2, 2), act=RELU6, name="first", zero=-128)
+    y = net.conv(y, 10, (1, 1), act=RELU6, name="second", zero=-128)
+    y = net.pool(B.AVERAGE_POOL_2D, y, (8, 14), (8, 14), VALID)
+    y = net.conv(y, 2, (1, 1), name="answer", zero=0, fill=6.0)
+    out = net.like(y, [1, 2])
+    return net, x, net.op(B.RESHAPE, [y, net.constant([1, 2])], [out], O.ReshapeOptions)
+
+
+def golden(name, data: bytes, net: Net, x: int) -> dict:
+    shape, kind = net.shape(x), net.tensors[x][2]
+    values = generated(INPUTS * int(np.prod(shape)), 1).reshape([INPUTS, *shape])
+    given = values
+    if kind == T.FLOAT32:
+        # What the first operator rounds to these steps.
+        inner = next(op[2][0] for op in net.operators if op[1][0] == x)
+        given = ((values.astype(np.float32) - np.float32(net.tensors[inner][5][0])) * np.float32(net.scale(inner))).astype(np.float32)
+    with tempfile.NamedTemporaryFile(suffix=".tflite") as file:
+        file.write(data)
+        file.flush()
+        tensors = reference(pathlib.Path(file.name), given)
+    assert all(tensors), name
+    for tensor, numbers in tensors[0].items():
+        if len(np.unique(numbers)) < 3:
+            print(f"{name}: tensor {tensor} has {np.unique(numbers)} only")
+    return {str(t): [f"{fnv(run[t].tobytes()):016x}" for run in tensors] for t in tensors[0]}
+
+
+def main() -> None:
+    found = []
+    for name, net, inputs, outputs in cases():
+        data = net.bytes(inputs, outputs)
+        found.append({"name": name, "network": base64.b64encode(data).decode(), "tensors": golden(name, data, net, inputs[0])})
+    for name, (net, x, y) in {"blocks": blocks(), "grey": grey()}.items():
+        data = net.bytes([x], [y])
+        (HERE / f"{name}.tflite").write_bytes(data)
+        found.append({"name": name, "network": base64.b64encode(data).decode(), "tensors": golden(name, data, net, x)})
+    (HERE / "golden.json").write_text(json.dumps({"inputs": INPUTS, "cases": found}, indent=0) + "\n")
+    print(len(found), "networks")
+
+
+if __name__ == "__main__":
+    main()
