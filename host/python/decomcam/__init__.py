@@ -244,8 +244,10 @@ class Session:
         names: Sequence[str] = (),
         rise_masks: Optional[int] = None,
         seed: int = 0,
+        check: bool = True,
     ) -> Explanation:
-        """Explains why ``photo`` gets its score for ``text``: words, or a class of a classifier by name or number; without it the class that is predicted."""
+        """Explains why ``photo`` gets its score for ``text``: words, or a class of a classifier by name or number; without it the class that is predicted.
+        ``check=False`` leaves out the passes with which the map checks itself; the other choices are those of the command, under the same names."""
         native = self._native.explain(
             _photo(photo),
             None if text is None else str(text),
@@ -263,6 +265,7 @@ class Session:
             names=list(names),
             rise_masks=rise_masks,
             seed=seed,
+            check=check,
         )
         return Explanation(native)
 

@@ -2,7 +2,7 @@
 
 use crate::errors::{OptionsError, raised};
 use crate::session::{method, sign};
-use decomcam::explain::{self, Arrays, OfArrays};
+use decomcam::explain::{self, GivenLayer, OfGivenLayer};
 use decomcam::{Options, Size};
 use numpy::{IntoPyArray as _, PyArray1, PyArrayMethods as _, PyReadonlyArray3, PyUntypedArrayMethods as _};
 use pyo3::prelude::*;
@@ -13,14 +13,14 @@ fn made(
     activations: &PyReadonlyArray3<'_, f32>,
     gradients: &PyReadonlyArray3<'_, f32>,
     options: &Options,
-) -> PyResult<OfArrays> {
+) -> PyResult<OfGivenLayer> {
     let &[channels, height, width] = activations.shape() else { return Err(OptionsError::new_err("expected three axes")) };
     if gradients.shape() != activations.shape() {
         let message = format!("expected gradients of the activations' shape {:?}, found {:?}", activations.shape(), gradients.shape());
         return Err(OptionsError::new_err(message));
     }
-    let layer = Arrays { activations: activations.as_slice()?, gradients: gradients.as_slice()?, channels, size: Size::new(height, width) };
-    py.detach(|| explain::arrays(layer, options)).map_err(raised)
+    let layer = GivenLayer { activations: activations.as_slice()?, gradients: gradients.as_slice()?, channels, size: Size::new(height, width) };
+    py.detach(|| explain::given_layer(layer, options)).map_err(raised)
 }
 
 /// The parts of a layer, as a dict of arrays; `decomcam.decompose` makes its result of it.
@@ -40,7 +40,7 @@ pub fn decompose<'py>(
     let mut options = Options::new().method(method(recipe)?);
     (options.channels, options.components, options.affinity) = (channels, components, affinity);
     options.sign = sign_rule.map(sign).transpose()?;
-    let OfArrays { map, parts } = made(py, &activations, &gradients, &options)?;
+    let OfGivenLayer { map, parts } = made(py, &activations, &gradients, &options)?;
     let Some((decomposition, weights)) = parts else {
         return Err(OptionsError::new_err(format!("recipe: \"{recipe}\" is a method without parts; call decomcam.cam")));
     };

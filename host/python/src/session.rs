@@ -3,7 +3,7 @@
 use crate::errors::{OptionsError, option, raised};
 use decomcam::model::{ModelOptions, Preprocessing};
 use decomcam::photo::Fit;
-use decomcam::report::{Answer, describe};
+use decomcam::report::{Answer, Outputs, describe};
 use decomcam::timings::Timings;
 use decomcam::{Integrate, Method, Options, Photo, Prompt, Question, SessionOptions, Size};
 use decomcam_core::SignRule;
@@ -143,7 +143,7 @@ impl Session {
         self.0.model().manifest.image.layers.iter().map(|layer| layer.name.clone()).collect()
     }
 
-    #[pyo3(signature = (photo, text=None, *, versus=None, score=None, method_name="exact", layer=None, components=None, channels=None, scales=None, affinity=None, refine=None, sign_rule=None, integrate_in=None, names=Vec::new(), rise_masks=None, seed=0))]
+    #[pyo3(signature = (photo, text=None, *, versus=None, score=None, method_name="exact", layer=None, components=None, channels=None, scales=None, affinity=None, refine=None, sign_rule=None, integrate_in=None, names=Vec::new(), rise_masks=None, seed=0, check=true))]
     #[expect(clippy::too_many_arguments, reason = "keywords of Python")]
     fn explain(
         &self,
@@ -164,10 +164,12 @@ impl Session {
         names: Vec<String>,
         rise_masks: Option<usize>,
         seed: u64,
+        check: bool,
     ) -> PyResult<Explanation> {
         let mut options = Options::new().method(method(method_name)?).names(names).seed(seed);
         (options.layer, options.components, options.channels) = (layer, components, channels);
         (options.scales, options.affinity, options.refine, options.rise_masks) = (scales, affinity, refine, rise_masks);
+        options.unchecked = !check;
         options.sign = sign_rule.map(sign).transpose()?;
         options.integrate = integrate_in.map(integrate).transpose()?;
         let source = Source::of(photo)?;
@@ -198,6 +200,7 @@ pub struct Explanation {
     prompt: Prompt,
     explanation: decomcam::Explanation,
     timings: Timings,
+    outputs: Outputs,
 }
 
 impl Explanation {
@@ -218,7 +221,7 @@ impl Explanation {
         let explanation = session.explain(&photo, &prompt, options)?;
         let mut timings = session.loading();
         timings.append(&explanation.timings);
-        Ok(Self { session, photo, prompt, explanation, timings })
+        Ok(Self { session, photo, prompt, explanation, timings, outputs: Outputs::default() })
     }
 
     fn answer(&self) -> Answer<'_> {
@@ -228,6 +231,7 @@ impl Explanation {
             prompt: &self.prompt,
             explanation: &self.explanation,
             timings: &self.timings,
+            outputs: &self.outputs,
         }
     }
 }
@@ -266,7 +270,7 @@ impl Explanation {
 
     /// What `explanation.json` holds.
     fn json(&self) -> PyResult<String> {
-        json(&self.answer().report())
+        json(&self.answer().report(&[]).map_err(raised)?)
     }
 
     /// What the command prints.

@@ -11,10 +11,10 @@
 //! | [`masks`] | OSSMs | the measured contribution of each |
 //! | [`refine`] | a map, a layer with finer positions | the map at those positions |
 //! | [`check`] | the finished map | what the score loses when the places that the map marks are hidden |
-//! | [`arrays()`] | activations and gradients that another program computed | the map and its parts |
+//! | [`given_layer`] | activations and gradients that another program computed | the map and its parts |
 //! | `names`, `warnings` | parts | their names, and warnings about what could mislead a reader |
 
-mod arrays;
+mod given;
 pub mod check;
 pub(crate) mod grid;
 pub mod look;
@@ -26,7 +26,7 @@ pub mod refine;
 pub mod view;
 pub(crate) mod warnings;
 
-pub use arrays::{Arrays, OfArrays, arrays};
+pub use given::{GivenLayer, OfGivenLayer, given_layer};
 pub use check::Check;
 pub use look::{LayerInfo, Layers, Look, Own, Towers};
 pub use names::Name;
@@ -446,7 +446,7 @@ fn other_map(look: &Look<'_>, request: &Request, watch: &Watch<'_>) -> Result<Ma
         return cam_of_grid(look.layers(request.scales)?, cam, request.affinity);
     }
     let layer = look.layer()?;
-    if let Some(map) = arrays::cam_map(request.method, layer)? {
+    if let Some(map) = given::cam_map(request.method, layer)? {
         return Ok(map);
     }
     let activations = &layer.seen.activations;

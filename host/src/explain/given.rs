@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 /// A layer for one picture.
 #[derive(Clone, Copy, Debug)]
-pub struct Arrays<'a> {
+pub struct GivenLayer<'a> {
     /// Channels x height x width, row by row.
     pub activations: &'a [f32],
     /// The derivative of the score with respect to each activation, in the same order.
@@ -27,9 +27,9 @@ pub struct Arrays<'a> {
     pub size: Size,
 }
 
-/// What [`arrays`] makes of a layer.
+/// What [`given_layer`] makes of a layer.
 #[derive(Clone, Debug)]
-pub struct OfArrays {
+pub struct OfGivenLayer {
     /// The saliency, not upsampled. That of `exact` has negative values, which belong to zero.
     pub map: Map,
     /// The parts, and the weight of each in the map; none for methods without parts.
@@ -45,20 +45,20 @@ pub struct OfArrays {
 /// finite.
 ///
 /// ```
-/// use decomcam::explain::{Arrays, arrays};
+/// use decomcam::explain::{GivenLayer, given_layer};
 /// use decomcam::{Options, Size};
-/// let layer = Arrays { activations: &[1.0, 0.0, 0.0, 0.0, 0.0, 2.0, 0.0, 1.0], gradients: &[0.5; 8], channels: 2, size: Size::square(2) };
-/// let made = arrays(layer, &Options::new().affinity(false))?;
+/// let layer = GivenLayer { activations: &[1.0, 0.0, 0.0, 0.0, 0.0, 2.0, 0.0, 1.0], gradients: &[0.5; 8], channels: 2, size: Size::square(2) };
+/// let made = given_layer(layer, &Options::new().affinity(false))?;
 /// assert_eq!(made.map.values.len(), 4);
 /// # Ok::<(), decomcam::Error>(())
 /// ```
-pub fn arrays(layer: Arrays<'_>, options: &Options) -> Result<OfArrays> {
+pub fn given_layer(layer: GivenLayer<'_>, options: &Options) -> Result<OfGivenLayer> {
     options.check_used(&[options.method])?;
     options.check_unset(
         &["layer", "scales", "refine", "integrate", "name-parts", "rise-masks"],
         "arrays that were computed elsewhere",
     )?;
-    let Arrays { activations, gradients, channels, size } = layer;
+    let GivenLayer { activations, gradients, channels, size } = layer;
     checked(layer).kind(Error::Options)?;
     let layer = Explained {
         seen: Seen {
@@ -74,13 +74,13 @@ pub fn arrays(layer: Arrays<'_>, options: &Options) -> Result<OfArrays> {
     if let Method::Cam(cam) = method
         && options.affinity == Some(true)
     {
-        return Ok(OfArrays { map: super::cam_of_grid(layers, cam, true)?, parts: None });
+        return Ok(OfGivenLayer { map: super::cam_of_grid(layers, cam, true)?, parts: None });
     }
     let Some(recipe) = method.recipe() else {
         let map = cam_map(method, &layer)?.with_context(|| {
             format!("method \"{}\" runs the network, so it cannot be computed from arrays; take grad-cam or another that needs one pass", method.name())
         });
-        return Ok(OfArrays { map: map.kind(Error::Options)?, parts: None });
+        return Ok(OfGivenLayer { map: map.kind(Error::Options)?, parts: None });
     };
     if !recipe.is_closed_form() {
         let message = "its weights are scores of masked photos, which arrays do not hold; take exact or aligned";
@@ -96,11 +96,11 @@ pub fn arrays(layer: Arrays<'_>, options: &Options) -> Result<OfArrays> {
     };
     let decomposition = parts::decompose(parts::channel_weights(&layer)?, &grid, rank)?;
     let integration = parts::integrate(recipe, &decomposition, None)?;
-    Ok(OfArrays { map: integration.map, parts: Some((decomposition, integration.weights)) })
+    Ok(OfGivenLayer { map: integration.map, parts: Some((decomposition, integration.weights)) })
 }
 
-fn checked(layer: Arrays<'_>) -> anyhow::Result<()> {
-    let Arrays { activations, gradients, channels, size } = layer;
+fn checked(layer: GivenLayer<'_>) -> anyhow::Result<()> {
+    let GivenLayer { activations, gradients, channels, size } = layer;
     let expected = channels.checked_mul(size.height).and_then(|rows| rows.checked_mul(size.width));
     ensure!(
         expected.is_some_and(|count| count > 0 && activations.len() == count && gradients.len() == count),
