@@ -79,8 +79,8 @@ pub struct Cli {
 enum Command {
     /// Show which parts of a photo the score of a text comes from
     ///
-    /// The directory of --out receives overlay.png (the saliency map on the photo), ossms.png (every part with its contribution), the maps as arrays for
-    /// numpy, and explanation.json.
+    /// The directory of --out receives report.html (everything, for a browser), overlay.png (the map on the photo), parts.png (every part with its share
+    /// of the score), heatmap.png and mask.png (the map alone), and explanation.json (every number).
     #[command(after_long_help = explain::EXAMPLES)]
     Explain(explain::ExplainArgs),
     /// Sort texts by how well they fit a photo

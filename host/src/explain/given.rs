@@ -74,7 +74,7 @@ pub fn given_layer(layer: GivenLayer<'_>, options: &Options) -> Result<OfGivenLa
     if let Method::Cam(cam) = method
         && options.affinity == Some(true)
     {
-        return Ok(OfGivenLayer { map: super::cam_of_grid(layers, cam, true)?, parts: None });
+        return Ok(OfGivenLayer { map: super::cam_of_grid(layers, cam, true, 1)?, parts: None });
     }
     let Some(recipe) = method.recipe() else {
         let map = cam_map(method, &layer)?.with_context(|| {
@@ -87,7 +87,7 @@ pub fn given_layer(layer: GivenLayer<'_>, options: &Options) -> Result<OfGivenLa
         return Err(anyhow!("recipe \"{}\": {message}", recipe.name())).kind(Error::Options);
     }
     let affinity = options.affinity.unwrap_or(recipe == Recipe::Exact);
-    let grid = Grid::new(layers, affinity)?;
+    let grid = Grid::new(layers, affinity, 1)?;
     let rank = Rank {
         recipe,
         channels: options.channels,

@@ -14,8 +14,8 @@
 //! | [`given_layer`] | activations and gradients that another program computed | the map and its parts |
 //! | `names`, `warnings` | parts | their names, and warnings about what could mislead a reader |
 
-mod given;
 pub mod check;
+mod given;
 pub(crate) mod grid;
 pub mod look;
 pub mod masks;
@@ -26,8 +26,8 @@ pub mod refine;
 pub mod view;
 pub(crate) mod warnings;
 
-pub use given::{GivenLayer, OfGivenLayer, given_layer};
 pub use check::Check;
+pub use given::{GivenLayer, OfGivenLayer, given_layer};
 pub use look::{LayerInfo, Layers, Look, Own, Towers};
 pub use names::Name;
 pub use options::{Integrate, Options, Request, Used};
@@ -266,7 +266,7 @@ fn refinement(look: &Look<'_>, request: &Request, timings: &mut Timings) -> Resu
 /// # Errors
 /// P or Q out of range, values that are not finite.
 pub fn decomposition(layers: Layers<'_>, recipe: Recipe, request: &Request) -> Result<Decomposition> {
-    let grid = Grid::new(layers, request.affinity)?;
+    let grid = Grid::new(layers, request.affinity, 1)?;
     parts::decompose(parts::channel_weights(layers.own)?, &grid, Rank::of(recipe, request))
 }
 
@@ -332,7 +332,7 @@ fn decomposed(
     let passes = if request.scales > 1 { "passes at both sizes, gradient" } else { "forward and gradient" };
     timings.add_network(passes, passing);
 
-    let grid = timings.measure("grid and affinity", || Grid::new(layers, request.affinity))?;
+    let grid = timings.measure("grid and affinity", || Grid::new(layers, request.affinity, look.threads()))?;
     let decomposition = timings.measure("decompose", || {
         parts::decompose(parts::channel_weights(layers.own)?, &grid, Rank::of(recipe, request))
     })?;
@@ -406,8 +406,8 @@ fn explained_parts(
 
 /// The map of Grad-CAM or LayerCAM at two sizes, or with affinity: of the maps that recipes decompose, with the gradient at the network's own size, upsampled.
 /// Grad-CAM's channel weights are the means of that gradient before it is upsampled.
-fn cam_of_grid(layers: Layers<'_>, cam: cams::Cam, affinity: bool) -> Result<Map> {
-    let grid = Grid::new(layers, affinity)?;
+fn cam_of_grid(layers: Layers<'_>, cam: cams::Cam, affinity: bool, threads: usize) -> Result<Map> {
+    let grid = Grid::new(layers, affinity, threads)?;
     let (layer, channels, size) = (layers.own, layers.own.seen.activations.channels, grid.size);
     let own = layer.seen.activations.size;
     let gradients = if cam == cams::Cam::GradCam {
@@ -443,7 +443,7 @@ fn other_map(look: &Look<'_>, request: &Request, watch: &Watch<'_>) -> Result<Ma
     if let Method::Cam(cam) = request.method
         && (request.scales > 1 || request.affinity)
     {
-        return cam_of_grid(look.layers(request.scales)?, cam, request.affinity);
+        return cam_of_grid(look.layers(request.scales)?, cam, request.affinity, look.threads());
     }
     let layer = look.layer()?;
     if let Some(map) = given::cam_map(request.method, layer)? {

@@ -243,16 +243,20 @@ pub(super) fn check_line(check: &Check) -> String {
             "Check: the photo scores no higher than its blurred copy. Hiding its brightest {hidden} lowers the score {more} hiding as much elsewhere."
         );
     };
-    format!("Check: hiding the brightest {hidden} {}; hiding as much elsewhere {}.", loses(lost), loses(elsewhere))
+    format!(
+        "Check: hiding the brightest {hidden} {}; hiding as much elsewhere {}.",
+        loses(lost, "the score"),
+        loses(elsewhere, "it")
+    )
 }
 
 /// What hiding does to the score, in words.
-fn loses(share: f32) -> String {
+fn loses(share: f32, score: &str) -> String {
     match share {
-        share if share > 1.0 => "takes away all of the score".into(),
-        share if share >= 0.005 => format!("takes away {} of the score", percent(share)),
-        share if share <= -0.005 => format!("raises it by {}", percent(-share)),
-        _ => "changes nothing".into(),
+        share if share > 1.0 => format!("takes away all of {score}"),
+        share if share >= 0.005 => format!("takes away {} of {score}", percent(share)),
+        share if share <= -0.005 => format!("raises {score} by {}", percent(-share)),
+        _ => format!("leaves {score} as it is"),
     }
 }
 
