@@ -312,6 +312,13 @@ impl Session {
         self.text.clear();
     }
 
+    /// Frees the memory of all networks. They are loaded again if they are needed.
+    pub fn forget_networks(&self) {
+        self.towers.clear();
+        self.scorers.clear();
+        self.heads.clear();
+    }
+
     /// The number of the class that a classifier predicts for a photo: the one with the largest output.
     ///
     /// # Errors

@@ -142,7 +142,7 @@ fn bad_annotations_are_counted_named_and_skipped() {
         line("chelsea.png", &["cat", "qzxvw", &empty]),
         line("README.md", &["cat"]),
         line("gone.png", &["cat"]),
-        line("chelsea-ossms.png", &[r#"{"category": "cat", "polygon": [0.5, 0.5, 0.51, 0.5, 0.51, 0.51]}"#]),
+        line("chelsea-parts.png", &[r#"{"category": "cat", "polygon": [0.5, 0.5, 0.51, 0.5, 0.51, 0.51]}"#]),
     ];
     let place = Place::new(&annotations.concat());
     let output = place.eval("out", &METHODS).exits_with(1).complains(&["4 skipped and named above"]);
@@ -261,7 +261,9 @@ fn every_record_is_of_explain_s_map() {
     let cases: [Case; 6] = [
         ("two sizes", &[], same, |options| options),
         ("one size", &["--scales", "1"], same, |options| options.scales(1)),
-        ("with affinity", &["--affinity", "on", "--scales", "2"], same, |options| options.affinity(true).scales(2)),
+        ("with affinity, few parts", &["--affinity", "on", "--scales", "2", "--components", "4"], same, |options| {
+            options.affinity(true).scales(2).components(4)
+        }),
         ("a margin", &["--margin", "24"], |session| session.margin(24), |options| options),
         ("not refined", &["--refine", "off"], same, |options| options.refine(false)),
         (

@@ -306,3 +306,63 @@ fn refinement_is_its_formula() {
         }
     }
 }
+
+/// The check from its description alone: the brightest fifth of what was seen of the photo is blurred, and the same shape moved. Padding is no part of the photo.
+#[test]
+fn the_check_is_its_formula() {
+    use decomcam::explain::check::MOVES;
+    use decomcam::photo::{self, Placement};
+    use decomcam::random::Random;
+    for (options, rows) in [
+        (SessionOptions::new().size(SIZE), 0..96),
+        // 300 of 451 rows: 63.9 of 96 pixels, in the middle.
+        (SessionOptions::new().size(SIZE).fit(Fit::Pad), 16..80),
+    ] {
+        let (session, photo) = open(&options);
+        let prompt = session.prompt("a cat").unwrap();
+        for method in ["exact", "grad-cam", "rise"] {
+            let mut options = Options::new().method(method.parse().unwrap());
+            options.rise_masks = (method == "rise").then_some(8);
+            let explanation = session.explain(&photo, &prompt, &options).unwrap();
+            let request = options.resolve(&session.model().manifest).unwrap();
+            let towers =
+                session.towers(std::slice::from_ref(&request), &prompt.explained().name, Purpose::Explanation).unwrap();
+            let look = session.look(&towers, &prompt, &photo, 1);
+            let planes = look.planes();
+            let blurred = photo::blur(planes, explain::masks::BLUR_SIGMA, 4.0);
+            let map = Placement::whole(explanation.map.size, SIZE).upsampled(&explanation.map.values).unwrap();
+            let mut places: Vec<(usize, usize)> = rows.clone().flat_map(|y| (0..96).map(move |x| (y, x))).collect();
+            let area = places.len();
+            places.retain(|(y, x)| map[y * 96 + x] > 0.0);
+            places.sort_by(|a, b| map[b.0 * 96 + b.1].total_cmp(&map[a.0 * 96 + a.1]));
+            places.truncate(area / 5);
+            let score = |hidden: &[(usize, usize)]| {
+                let mut input = planes.clone();
+                for (channel, (y, x)) in (0..3).flat_map(|channel| hidden.iter().map(move |place| (channel, place))) {
+                    let at = channel * 96 * 96 + y * 96 + x;
+                    input.data[at] = blurred.data[at];
+                }
+                look.explained_score(&look.view().normalised(&input)).unwrap()
+            };
+            let mut random = Random::new(0);
+            let mut elsewhere = Vec::new();
+            for third in 1..=MOVES {
+                let mut by = |third: usize, side: usize| {
+                    ((third as f64 - 0.5 + random.uniform()) / 3.0 * side as f64).round() as i64
+                };
+                let (down, right) = (by(third / 3, rows.len()), by(third % 3, 96));
+                let moved = |(y, x): &(usize, usize)| {
+                    let y = (*y as i64 - rows.start as i64 + down).rem_euclid(rows.len() as i64) as usize + rows.start;
+                    (y, (*x as i64 + right).rem_euclid(96) as usize)
+                };
+                elsewhere.push(score(&places.iter().map(moved).collect::<Vec<_>>()));
+            }
+            let check = explanation.check.unwrap();
+            let what = format!("{method}, {:?}", session.view().fit());
+            assert_eq!(check.hidden, (places.len() as f64 / area as f64) as f32, "{what}");
+            assert_eq!((check.photo, check.brightest), (score(&[]), score(&places)), "{what}");
+            assert_eq!(check.blurred, look.explained_score(&look.view().normalised(&blurred)).unwrap(), "{what}");
+            assert_eq!(check.elsewhere, elsewhere, "{what}");
+        }
+    }
+}

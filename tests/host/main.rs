@@ -27,6 +27,8 @@ mod hub;
 #[cfg(feature = "cli")]
 mod pool;
 #[cfg(feature = "cli")]
+mod report;
+#[cfg(feature = "cli")]
 mod schemas;
 #[cfg(all(feature = "cli", unix))]
 mod snapshots;

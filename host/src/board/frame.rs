@@ -69,7 +69,7 @@ impl Sent {
         Ok(text)
     }
 
-    /// Writes `overlay.png`, the saliency on the photo, and `ossms.png`, every part of it. `framing` gives the part of a photo of this size that the
+    /// Writes `overlay.png`, the saliency on the photo, and `parts.png`, every part of it. `framing` gives the part of a photo of this size that the
     /// board's network saw. Without a photo the maps are drawn on a plain one.
     ///
     /// # Errors
@@ -96,7 +96,7 @@ impl Sent {
         let sheet = sheet(&frame, photo, &placement, &saliency)?;
         let mut files = Files::new(directory);
         files.add("overlay.png", |out| files::write_png(out, &overlay))?;
-        files.add("ossms.png", |out| files::write_png(out, &sheet))?;
+        files.add("parts.png", |out| files::write_png(out, &sheet))?;
         files.publish()
     }
 }

@@ -151,6 +151,8 @@ pub fn run(args: &ExplainArgs) -> Result<()> {
     let explanation = session.explain(&photo, &prompt, &options)?;
     timings.append(&session.loading());
     timings.append(&explanation.timings);
+    // A large photo needs the memory for its pictures.
+    session.forget_networks();
 
     let (model, photo, prompt, explanation) = (session.model(), &photo, &prompt, &explanation);
     let answer = Answer { model, photo, prompt, explanation, timings: &timings, outputs: &outputs };

@@ -30,7 +30,7 @@ pub struct ShowArgs {
     /// How the board made the photo fit its network [default: crop]
     #[arg(long, value_enum, requires = "photo")]
     pub fit: Option<FitArg>,
-    /// Directory for overlay.png and ossms.png
+    /// Directory for overlay.png and parts.png
     #[arg(short, long, value_name = "DIR", help_heading = OUTPUT, default_value = "frame")]
     pub out: PathBuf,
 }

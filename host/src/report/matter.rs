@@ -46,7 +46,7 @@ impl Told<'_> {
     pub(super) fn called(&self) -> String {
         match &self.part.name {
             Some(name) => format!("the part \"{}\" at the {}", name.text, self.place),
-            None => format!("the {}", self.place),
+            None => format!("the part at the {}", self.place),
         }
     }
 

@@ -1,6 +1,6 @@
 //! `report.html`: one file that a browser opens from the disk, with everything in it and nothing fetched.
 //!
-//! The page is a template (`page.html`) in which every text is escaped, a style sheet (`page.css`) and a script (`page.js`) without anything to build. Maps are
+//! The page is a template (`page.html`) in which every text is escaped (only the pictures, which are written here as base64, are not), a style sheet (`page.css`) and a script (`page.js`) without anything to build. Maps are
 //! grey pictures; the script colours them, so that its sliders can change opacity and threshold. A content security policy in the page forbids the browser to fetch anything.
 
 use super::Answer;
@@ -60,7 +60,7 @@ impl Answer<'_> {
         let per_cent = |part: usize, whole: usize| format!("{:.2}%", 100.0 * part as f64 / whole.max(1) as f64);
         let check = e.check.as_ref().map(|check| {
             context! {
-                line => check_line(check),
+                line => check_line(check).trim_start_matches("Check: "),
                 passed => check.passed(),
                 bars => [("the brightest places hidden", check.lost()), ("as much hidden elsewhere", check.lost_elsewhere())]
                     .map(|(what, lost)| context! { what, lost => lost.map(percent), length => lost.map(|lost| 100.0 * lost.clamp(0.0, 1.0)) }),
@@ -84,7 +84,7 @@ impl Answer<'_> {
                 map => self.grey_map().map_err(of_template)?,
                 colours => colours(style.colours),
                 signed => self.is_signed(),
-                opacity => (100.0 * style.alpha).round(),
+                opacity => (100.0 * style.alpha).round() as u8,
                 parts => self.parts_on_page().map_err(of_template)?,
                 named => e.parts.as_ref().is_some_and(|parts| parts.named),
                 classes => e.standing.as_ref().map(|standing| &standing.top),
@@ -132,7 +132,7 @@ impl Answer<'_> {
             number: told.number,
             place: told.place,
             name: told.part.name.as_ref().map(|name| name.text.clone()),
-            side: told.side(self.prompt),
+            side: told.side(self.prompt).filter(|_| told.matters()),
             share: told.share.map_or_else(|| "none".into(), percent),
             length: if strongest > 0.0 { 50.0 * told.share.unwrap_or_default().abs() / strongest } else { 0.0 },
             against: told.share.is_some_and(|share| share < 0.0),

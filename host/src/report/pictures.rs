@@ -24,7 +24,7 @@ impl Answer<'_> {
         let share = seen.size.area() as f32 / size.area().max(1) as f32;
         (seen.size != size).then(|| {
             format!(
-                "The model saw {} of the photo, within the frame; what is grey was cut off. --fit pad shows it all of it.",
+                "The model saw {} of the photo; what is outside the frame was cut off. --fit pad shows it the whole photo.",
                 percent(share)
             )
         })

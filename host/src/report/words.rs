@@ -81,7 +81,9 @@ impl Answer<'_> {
         let Some(support) = &self.explanation.support else { return String::new() };
         let sees: Vec<String> = support.sees.iter().map(|class| format!("\"{}\"", class.name)).collect();
         let (found, headline) = (support.verdict.found(), self.prompt.headline());
-        format!("The model {found} {headline} in this photo ({}): it sees {}.", self.score(), sees.join(", "))
+        let reported = &self.explanation.scores.reported;
+        let score = format!("{} {}", reported.name, digits(reported.value));
+        format!("The model {found} {headline} here ({score}): it sees {}.", sees.join(", "))
     }
 
     fn difference(&self, versus: &str) -> String {
@@ -269,16 +271,20 @@ pub(super) fn check_line(check: &Check) -> String {
             "Check: the photo scores no higher than its blurred copy. Hiding its brightest {hidden} lowers the score {more} hiding as much elsewhere."
         );
     };
-    format!("Check: hiding the brightest {hidden} {}; hiding as much elsewhere {}.", loses(lost), loses(elsewhere))
+    format!(
+        "Check: hiding the brightest {hidden} {}; hiding as much elsewhere {}.",
+        loses(lost, "the score"),
+        loses(elsewhere, "it")
+    )
 }
 
 /// What hiding does to the score, in words.
-fn loses(share: f32) -> String {
+fn loses(share: f32, score: &str) -> String {
     match share {
-        share if share > 1.0 => "takes away all of the score".into(),
-        share if share >= 0.005 => format!("takes away {} of the score", percent(share)),
-        share if share <= -0.005 => format!("raises it by {}", percent(-share)),
-        _ => "changes nothing".into(),
+        share if share > 1.0 => format!("takes away all of {score}"),
+        share if share >= 0.005 => format!("takes away {} of {score}", percent(share)),
+        share if share <= -0.005 => format!("raises {score} by {}", percent(-share)),
+        _ => format!("leaves {score} as it is"),
     }
 }
 

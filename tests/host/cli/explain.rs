@@ -11,10 +11,20 @@ use tempfile::TempDir;
 fn explain_writes_everything() {
     let place = TempDir::new().unwrap();
     let out = place.path().join("new/explanation");
-    let said = explain(&["--text", "a cat", "--timings"]).path("--out", &out).ok();
+    let said = explain(&["--text", "a cat", "--timings", "--verbose", "--arrays", "photo"]).path("--out", &out).ok();
     assert_eq!(
         names(&out),
-        ["components.npy", "explanation.json", "ossms.npy", "ossms.png", "overlay.png", "saliency.npy"]
+        [
+            "components.npy",
+            "explanation.json",
+            "heatmap.png",
+            "mask.png",
+            "ossms.npy",
+            "overlay.png",
+            "parts.png",
+            "report.html",
+            "saliency.npy"
+        ]
     );
 
     let report = json(out.join("explanation.json"));
@@ -71,12 +81,46 @@ fn explain_writes_everything() {
         assert!((expected - f64::from(saliency[at])).abs() < 1e-4, "{at}: {expected}, found {}", saliency[at]);
     }
 
-    for (name, size) in [("overlay.png", Some((451, 300))), ("ossms.png", None)] {
-        let picture = image::open(out.join(name)).unwrap();
-        assert!(size.is_none_or(|size| size == (picture.width(), picture.height())), "{name}");
+    // The heat map is the saliency in 256 levels, the mask the upper half of it, the boxes surround the mask.
+    let grey = |name: &str| image::open(out.join(name)).unwrap().into_luma8();
+    let (heat, mask) = (grey("heatmap.png"), grey("mask.png"));
+    assert_eq!((heat.dimensions(), mask.dimensions()), ((451, 300), (451, 300)));
+    for ((heat, mask), value) in heat.iter().zip(mask.iter()).zip(&saliency) {
+        assert!((f32::from(*heat) - 255.0 * value).abs() <= 0.51, "{heat} {value}");
+        assert_eq!(*mask, if f32::from(*heat) / 255.0 >= 0.5 { 255 } else { 0 });
     }
-    let said =
-        said.prints(&["a cat", "cosine", "explained: posterior", "#8", "explanation.json", "passes at both sizes"]);
+    assert_eq!(report["map"]["threshold"], 0.5);
+    let regions = report["map"]["regions"].as_array().unwrap();
+    let inside = |region: &Value, at: usize| {
+        let edge = |key: &str| region[key].as_u64().unwrap() as usize;
+        let (y, x) = (at / 451, at % 451);
+        (edge("top")..edge("top") + edge("height")).contains(&y)
+            && (edge("left")..edge("left") + edge("width")).contains(&x)
+    };
+    for (at, value) in saliency.iter().enumerate() {
+        assert!(*value < 0.5 || regions.iter().any(|region| inside(region, at)), "{at}");
+    }
+    assert!(parts.iter().all(|part| !part["regions"].as_array().unwrap().is_empty()));
+    let shares = numbers(&report["parts"], "share");
+    assert!((shares.iter().map(|share| share.max(0.0)).sum::<f64>() - 1.0).abs() < 1e-5, "{shares:?}");
+    for name in ["overlay.png", "parts.png"] {
+        assert!(image::open(out.join(name)).unwrap().width() > 451, "{name}");
+    }
+    let named: Vec<&str> = report["files"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert_eq!(
+        named.iter().copied().collect::<std::collections::BTreeSet<_>>().into_iter().collect::<Vec<_>>(),
+        names(&out)
+    );
+    let said = said.prints(&[
+        "The model scores this photo",
+        "of what speaks for it",
+        "Check: hiding the brightest 20%",
+        "explained: posterior",
+        "#8",
+        "explanation.json",
+        "passes at both sizes",
+        "passes of the check",
+    ]);
     // Standard error is not a terminal here: no progress bar.
     assert_eq!(said.stderr, "");
 }
@@ -86,8 +130,10 @@ fn explain_writes_everything() {
 fn the_same_bits_on_any_number_of_threads() {
     let files = |threads: &str| {
         let out = TempDir::new().unwrap();
-        explain(&["--text", "a cat", "--threads", threads, "--recipe", "paper"]).path("--out", out.path()).ok();
-        let bytes = ["saliency.npy", "ossms.npy", "overlay.png"].map(|file| fs::read(out.path().join(file)).unwrap());
+        let given = ["--text", "a cat", "--threads", threads, "--recipe", "paper", "--arrays", "photo"];
+        explain(&given).path("--out", out.path()).ok();
+        let bytes = ["saliency.npy", "ossms.npy", "overlay.png", "parts.png", "heatmap.png"]
+            .map(|file| fs::read(out.path().join(file)).unwrap());
         (bytes, json(out.path().join("explanation.json"))["parts"].clone())
     };
     let one = files("1");
@@ -175,7 +221,7 @@ fn parts_get_names() {
         assert!((gain - contribution).abs() < 1e-4, "{part}");
     }
     assert!(named.iter().any(|name| name["text"] == "a cat"));
-    said.prints(&[&format!("\"{}\" +", named[0]["text"].as_str().unwrap())]);
+    said.prints(&[&format!("\"{}\"", named[0]["text"].as_str().unwrap())]);
     // Names are measured in the layer, wherever contributions are.
     let photo = ["--text", "a cat", "--out", "-", "--integrate", "photo", "--name-parts", "a cat", "a dog", "grass"];
     let elsewhere = explain(&photo).ok().json();
@@ -192,7 +238,7 @@ fn versus_explains_the_difference() {
         let place = TempDir::new().unwrap();
         let run = |text, versus| explain(&["--method", method, "--text", text, "--versus", versus]);
         let said = run("a cat", "a dog").path("--out", place.path()).ok();
-        said.prints(&["\"a cat\" and not \"a dog\""]);
+        said.prints(&["The model finds more of \"a cat\" than of \"a dog\" in this photo"]);
         let report = json(place.path().join("explanation.json"));
         assert_eq!((&report["text"], &report["versus"]), (&Value::from("a cat"), &Value::from("a dog")));
         for score in ["reported", "explained"] {
@@ -221,7 +267,7 @@ fn json_alone_on_standard_output() {
 fn unknown_words_are_warned_of() {
     let place = TempDir::new().unwrap();
     let said = explain(&["--text", "a cat qzxvw"]).path("--out", place.path()).ok();
-    said.prints(&["warning: the model does not know these words of", "qzxvw"]);
+    said.complains(&["warning: the model does not know these words of", "qzxvw"]);
     assert!(json(place.path().join("explanation.json"))["warnings"].to_string().contains("qzxvw"));
 }
 
@@ -230,15 +276,25 @@ fn unknown_words_are_warned_of() {
 fn another_method_gives_one_map() {
     let place = TempDir::new().unwrap();
     let said = explain(&["--text", "a cat", "--method", "ablation-cam"]).path("--out", place.path()).ok();
-    said.prints(&["method ablation-cam: one map, without parts"]);
-    assert_eq!(names(&place), ["explanation.json", "overlay.png", "saliency.npy"]);
+    said.prints(&["The map of ablation-cam shows where that comes from."]);
+    let pictures = ["explanation.json", "heatmap.png", "mask.png", "overlay.png", "report.html"];
+    assert_eq!(names(&place), pictures);
     let report = json(place.path().join("explanation.json"));
     assert_eq!((report["method"].as_str(), report["text"].as_str()), (Some("ablation-cam"), Some("a cat")));
     assert!(report["decomposition"].is_null() && report["parts"].as_array().unwrap().is_empty());
-    let (shape, values) = npy(place.path().join("saliency.npy"));
-    assert_eq!(shape, [300, 451]);
-    assert!(values.contains(&1.0) && values.iter().all(|value| (0.0..=1.0).contains(value)));
-    assert_eq!(image::open(place.path().join("overlay.png")).unwrap().width(), 451);
+    // Arrays of other sizes: of the input, and of the map as it was computed, which is then upsampled.
+    for (arrays, expected) in [("input", [96, 96]), ("grid", [3, 3])] {
+        let given = ["--text", "a cat", "--method", "ablation-cam", "--arrays", arrays];
+        explain(&given).path("--out", place.path()).ok();
+        let (shape, values) = npy(place.path().join("saliency.npy"));
+        assert_eq!(shape, expected);
+        assert!(arrays == "grid" || (values.contains(&1.0) && values.iter().all(|value| (0.0..=1.0).contains(value))));
+    }
+    // What the last explanation left and this one does not write goes away; what is not the program's stays.
+    fs::write(place.path().join("notes.npy"), "mine").unwrap();
+    explain(&["--text", "a cat", "--method", "grad-cam"]).path("--out", place.path()).ok();
+    let left: Vec<String> = names(&place);
+    assert_eq!(left, ["explanation.json", "heatmap.png", "mask.png", "notes.npy", "overlay.png", "report.html"]);
     // A recipe's name is a method's too.
     let [recipe, method] =
         ["--recipe", "--method"].map(|option| explain(&["--text", "a cat", "--out", "-", option, "paper"]).ok().json());
@@ -247,4 +303,52 @@ fn another_method_gives_one_map() {
         .args(SIZE)
         .arg(cat())
         .misused(&["--recipe"]);
+}
+
+/// Control characters of a prompt, which could steer a terminal, are shown as the sign for an unknown letter, or escaped in JSON.
+#[test]
+fn a_prompt_cannot_steer_the_terminal() {
+    let prompt = "a cat\u{1b}[31m\u{9b}2J\u{202e}";
+    let steers =
+        |text: &str| text.chars().any(|letter| (letter.is_control() && letter != '\n') || letter == '\u{202e}');
+    let place = TempDir::new().unwrap();
+    let said = explain(&["--text", prompt, "--verbose"]).path("--out", place.path()).ok();
+    assert!(!steers(&said.stdout) && !steers(&said.stderr), "{said}");
+    let said = explain(&["--text", prompt, "--out", "-"]).ok();
+    assert!(!steers(&said.stdout), "{said}");
+    assert_eq!(said.json()["text"], prompt, "nothing is lost");
+    let said = explain(&["--text", "qzxvw\u{1b}[31m", "--out", "-"]).said().exits_with(1);
+    assert!(!steers(&said.stderr), "{said}");
+}
+
+/// The check is part of every explanation unless it is left out, and a map that marks nothing has none.
+#[test]
+fn the_check_is_reported_and_can_be_left_out() {
+    let report = |more: &[&str]| explain(&["--text", "a cat", "--out", "-"]).args(more).ok().json();
+    let check = &report(&[])["check"];
+    let scores = &check["scores"];
+    let score = |key: &str| scores[key].as_f64().unwrap();
+    let lost = (score("photo") - score("brightest_hidden")) / (score("photo") - score("blurred"));
+    assert!((check["lost"].as_f64().unwrap() - lost).abs() < 1e-5, "{check}");
+    assert!(report(&["--no-check"])["check"].is_null());
+    assert!(report(&["--method", "uniform"])["check"].is_null());
+}
+
+/// With `--versus` the map has two sides: white and black in the heat map, and boxes for both.
+#[test]
+fn a_difference_has_two_sides() {
+    let place = TempDir::new().unwrap();
+    let given = ["--text", "a cat", "--versus", "a sofa", "--threshold", "0.05"];
+    explain(&given).path("--out", place.path()).ok().prints(&["for \"a cat\""]);
+    let heat = image::open(place.path().join("heatmap.png")).unwrap().into_luma8();
+    let report = json(place.path().join("explanation.json"));
+    let boxes = |key: &str| report["map"][key].as_array().unwrap().len();
+    let (low, high) = (heat.iter().min().unwrap(), heat.iter().max().unwrap());
+    assert!(*low == 1 || *high == 255, "{low} {high}");
+    assert_eq!((boxes("regions") > 0, boxes("regions_versus") > 0), (*high > 135, *low < 121), "{low} {high}");
+    // What was not seen is neither.
+    assert_eq!(heat.get_pixel(0, 150).0, [128]);
+    explain(&["--text", "a cat", "--threshold", "0", "--out", "-"]).misused(&["--threshold"]);
+    explain(&["--text", "a cat", "--alpha", "2", "--out", "-"]).misused(&["opacity"]);
+    explain(&["--text", "a cat", "--colormap", "jet", "--out", "-"]).misused(&["inferno"]);
 }

@@ -147,7 +147,7 @@ fn bad_output_directories_are_refused() {
     }
     // A directory where a file should go: refused, and none of the others appears.
     let directory = place.path().join("out");
-    fs::create_dir_all(directory.join("saliency.npy")).unwrap();
-    explain_into(&directory).refused(&["saliency.npy"]);
+    fs::create_dir_all(directory.join("mask.png")).unwrap();
+    explain_into(&directory).refused(&["mask.png"]);
     assert_eq!(names(&directory).len(), 1);
 }

@@ -1,7 +1,7 @@
 //! `decomcam rank`.
 
 use crate::common::run::decomcam;
-use crate::common::{cat, numbers};
+use crate::common::{cat, numbers, root};
 
 #[test]
 fn rank_sorts_texts() {
@@ -19,4 +19,24 @@ fn rank_sorts_texts() {
         table.lines().skip(1).map(|line| line.split_at(line.find("  a ").unwrap()).1.trim()).collect();
     let expected: Vec<&str> = ranked.as_array().unwrap().iter().map(|entry| entry["text"].as_str().unwrap()).collect();
     assert_eq!(texts, expected, "{table}");
+}
+
+/// Without texts a classifier's likeliest classes are shown; another model has no list of classes.
+#[test]
+fn rank_without_texts_shows_classes() {
+    decomcam(["rank"]).arg(cat()).misused(&["--text is required"]);
+    // A network that ends in a sigmoid: the five likeliest classes, and the explanation is of the first.
+    let network = root("tests/dialects/half_precision.onnx");
+    let ranked = || decomcam(["rank"]).arg(cat()).path("--model", &network);
+    let classes = ranked().args(["--json"]).ok().json();
+    let (logits, shares) = (numbers(&classes, "logit"), numbers(&classes, "probability"));
+    for (logit, share) in logits.iter().zip(&shares) {
+        // In f32.
+        assert!((1.0 / (1.0 + (-logit).exp()) - share).abs() < 1e-6, "{classes}");
+    }
+    assert!(logits.len() == 5 && logits.is_sorted_by(|a, b| a >= b), "{classes}");
+    ranked().ok().prints(&[&format!("{:.1}%", 100.0 * shares[0])]);
+    let said = decomcam(["explain", "-o", "-"]).arg(cat()).path("--model", &network).ok().json();
+    assert_eq!((&said["classes"]["top"], &said["classes"]["rank"]), (&classes, &1.into()));
+    assert_eq!(said["classes"]["explained"], classes[0]);
 }
