@@ -261,7 +261,9 @@ fn every_record_is_of_explain_s_map() {
     let cases: [Case; 6] = [
         ("two sizes", &[], same, |options| options),
         ("one size", &["--scales", "1"], same, |options| options.scales(1)),
-        ("with affinity", &["--affinity", "on", "--scales", "2"], same, |options| options.affinity(true).scales(2)),
+        ("with affinity, few parts", &["--affinity", "on", "--scales", "2", "--components", "4"], same, |options| {
+            options.affinity(true).scales(2).components(4)
+        }),
         ("a margin", &["--margin", "24"], |session| session.margin(24), |options| options),
         ("not refined", &["--refine", "off"], same, |options| options.refine(false)),
         (

@@ -38,12 +38,42 @@ pub(super) struct Plans {
     pub(super) vectors: Arc<TypedRunnableModel>,
     /// Picture -> outputs, layer, guide.
     pub(super) see: Arc<TypedRunnableModel>,
-    /// Picture, target -> outputs, layer, guide, gradient.
+    /// Picture -> outputs, layer, guide, gradient; with a [`Target`] in between.
     pub(super) explain: Arc<TypedRunnableModel>,
     pub(super) target_len: usize,
     pub(super) place: Place,
     pub(super) guide_place: Option<Place>,
     pub(super) steps: Option<Steps>,
+}
+
+/// Where the vector comes in that the image's is multiplied with. It may depend on the image's vectors, which are the inputs; whoever runs the plan answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Target {
+    length: usize,
+}
+
+impl Op for Target {
+    fn name(&self) -> StaticName {
+        "decomcam.Target".into()
+    }
+
+    op_as_typed_op!();
+}
+
+impl EvalOp for Target {
+    op_out_of_plan!();
+
+    fn eval(&self, _context: &EvalContext, _inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        Err(anyhow!("a target is given from outside"))
+    }
+}
+
+impl TypedOp for Target {
+    fn output_facts(&self, _inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
+        Ok(tvec!(f32::fact([1, self.length])))
+    }
+
+    as_op!();
 }
 
 /// The network as it is read for a tower.
@@ -166,6 +196,7 @@ impl Wiring {
         let value = append_score(&mut network, self.score.kind, scored, target)?;
         let gradient = append_gradient(&mut network, value, layer)?;
         network.outputs.push(gradient);
+        ask_for_target(&mut network, target, target_len, self.outputs.len())?;
         kernels::optimise(&mut network)?;
         let vectors = first_outputs(&network, self.outputs.len())?;
         let see = first_outputs(&network, self.outputs.len() + 1 + usize::from(self.guide.is_some()))?;
@@ -229,6 +260,16 @@ fn read(
         grids.truncate(names.len());
     }
     Ok((network, grids))
+}
+
+/// Makes an input, the target, a node that waits for the first outputs. The gradient must have been appended: a target is a constant to it.
+fn ask_for_target(network: &mut TypedModel, target: OutletId, length: usize, outputs: usize) -> TractResult<()> {
+    network.inputs.retain(|input| *input != target);
+    network.nodes[target.node].op = Box::new(Target { length });
+    for (slot, vector) in network.outputs[..outputs].to_vec().into_iter().enumerate() {
+        network.add_edge(vector, InletId::new(target.node, slot))?;
+    }
+    Ok(())
 }
 
 /// The same graph for its first outputs alone, from the picture alone. Constants are shared with the original.

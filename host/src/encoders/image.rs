@@ -3,7 +3,7 @@
 //! One optimised graph serves all. Its nodes for the gradient are simply not run when less is wanted, and the weights exist once in memory.
 
 use super::activations::{Activations, maps};
-use super::graph::{Place, Plans, Wiring, image_outputs, outputs_alone};
+use super::graph::{Place, Plans, Target, Wiring, image_outputs, outputs_alone};
 use crate::error::Sorted as _;
 use crate::model::{Layer, Model, Score};
 use crate::onnx::guard::{contained, ensure_finite, finite};
@@ -12,6 +12,7 @@ use crate::onnx::shuffle::{Shuffle, weight_tensors};
 use crate::{Error, Result, Size};
 use anyhow::{Context, anyhow, ensure};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use tract_onnx::tract_core::plan::eval;
 use tract_onnx::tract_hir::internal::{Arc, TValue, TVec, Tensor, TypedRunnableModel, tvec};
 
 /// What a tower is loaded for.
@@ -229,10 +230,35 @@ impl ImageTower {
     /// # Errors
     /// Those of [`ImageTower::vectors`], and a target of another length.
     pub fn explain(&self, image: &[f32], target: &[f32]) -> Result<Explained> {
-        self.explained(image, target).kind(Error::Explanation)
+        self.explain_by(image, |_| Ok(target.to_vec()))
     }
 
-    fn explained(&self, image: &[f32], target: &[f32]) -> anyhow::Result<Explained> {
+    /// As [`ImageTower::explain`], with a target that depends on what the network says about the picture. It is asked for in the middle of the one pass: behind
+    /// the vectors and before the gradient.
+    ///
+    /// # Errors
+    /// Those of [`ImageTower::explain`], and that of the target.
+    pub fn explain_by(
+        &self,
+        image: &[f32],
+        target: impl FnOnce(&ImageVectors) -> Result<Vec<f32>>,
+    ) -> Result<Explained> {
+        let mut refused = None;
+        let target = |vectors: Vec<Vec<f32>>| {
+            let target = target(&ImageVectors::new(&self.wiring.outputs, vectors)).map_err(|error| {
+                refused = Some(error);
+                anyhow!("no target")
+            })?;
+            self.checked(target)
+        };
+        let explained = self.explained(image, target);
+        if let Some(error) = refused {
+            return Err(error);
+        }
+        explained.kind(Error::Explanation)
+    }
+
+    fn checked(&self, target: Vec<f32>) -> anyhow::Result<Vec<f32>> {
         ensure!(
             target.len() == self.target_len,
             "expected a text vector of {} numbers for score \"{}\", found {}",
@@ -240,10 +266,36 @@ impl ImageTower {
             self.score().name,
             target.len()
         );
-        ensure_finite(target).context("a text vector")?;
-        let target = Tensor::from_shape(&[1, target.len()], target)?;
-        let silent = target.try_as_plain_ram()?.as_slice::<f32>()?.iter().all(|value| *value == 0.0);
-        let mut values = self.run(&self.explain, tvec!(picture(image, self.size())?, target.into()))?;
+        ensure_finite(&target).context("a text vector")?;
+        Ok(target)
+    }
+
+    fn explained(
+        &self,
+        image: &[f32],
+        target: impl FnOnce(Vec<Vec<f32>>) -> anyhow::Result<Vec<f32>>,
+    ) -> anyhow::Result<Explained> {
+        let image = picture(image, self.size())?;
+        self.passes.fetch_add(1, Ordering::Relaxed);
+        let (mut silent, mut wrong) = (false, None);
+        let found = contained(|| {
+            let target = |vectors| match target(vectors) {
+                Ok(target) => {
+                    silent = target.iter().all(|value| *value == 0.0);
+                    Ok(target)
+                }
+                Err(error) => {
+                    wrong = Some(error);
+                    Err(anyhow!("no target"))
+                }
+            };
+            run_with_target(&self.explain, image, target)
+        });
+        // What is wrong with the target is not wrong with the network.
+        if let Some(error) = wrong {
+            return Err(error);
+        }
+        let mut values = found.with_context(|| could_not_compute(&self.wiring.origin))?;
         let gradients = maps(self.layer(), values.pop().context("no gradient")?).0;
         // With a target of zeros the gradient is zero by definition.
         ensure!(silent || gradients.iter().any(|value| *value != 0.0), "{}", self.no_gradient());
@@ -302,8 +354,29 @@ fn picture(image: &[f32], Size { height, width }: Size) -> anyhow::Result<TValue
 
 /// Runs a plan whose outputs are all f32.
 pub(super) fn run(plan: &Arc<TypedRunnableModel>, inputs: TVec<TValue>, origin: &str) -> anyhow::Result<Vec<Vec<f32>>> {
-    contained(|| plan.run(inputs)?.iter().map(finite).collect())
-        .with_context(|| format!("{origin}: could not compute the network"))
+    contained(|| plan.run(inputs)?.iter().map(finite).collect()).with_context(|| could_not_compute(origin))
+}
+
+fn could_not_compute(origin: &str) -> String {
+    format!("{origin}: could not compute the network")
+}
+
+/// Runs the plan of an explanation. The target is asked for when the network's outputs are there.
+fn run_with_target(
+    plan: &Arc<TypedRunnableModel>,
+    image: TValue,
+    target: impl FnOnce(Vec<Vec<f32>>) -> anyhow::Result<Vec<f32>>,
+) -> anyhow::Result<Vec<Vec<f32>>> {
+    let mut target = Some(target);
+    let outputs = plan.spawn()?.run_plan_with_eval(tvec!(image), |context, state, node, inputs| {
+        if !node.op_is::<Target>() {
+            return eval(context, state, node, inputs);
+        }
+        let target = target.take().context("the target was asked for twice")?;
+        let target = target(inputs.iter().map(finite).collect::<anyhow::Result<_>>()?)?;
+        Ok(tvec!(Tensor::from_shape(&[1, target.len()], &target)?.into()))
+    })?;
+    outputs.iter().map(finite).collect()
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use crate::photo::{Framing, Photo, Planes, Rect};
 use crate::score::Prompt;
 use crate::{Error, Result, Size, workers};
 use anyhow::Context as _;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, mpsc};
 
 /// The network at its own size.
 #[derive(Clone, Debug)]
@@ -198,7 +198,7 @@ impl<'a> Look<'a> {
         }
     }
 
-    /// The layer at one size or at two. The gradient of a posterior score depends on what the photo shows at both sizes, so both forward passes come first.
+    /// The layer at one size or at two. The gradient of a posterior score depends on what the photo shows at both sizes, so it waits for both.
     ///
     /// # Errors
     /// A network that fails, or two sizes of a network that was loaded at one.
@@ -207,13 +207,31 @@ impl<'a> Look<'a> {
             return Ok(Layers { own: self.layer()?, finer: None });
         }
         let (own, finer) = found(&self.at_two_sizes, || {
-            let finer = || self.finer();
             if !self.prompt.depends_on_photo() {
-                return Ok((Arc::clone(self.layer()?), finer()?));
+                let (own, finer) = workers::both(self.threads, || self.layer(), || self.finer())?;
+                return Ok((Arc::clone(own), finer));
             }
-            let (own, finer) = workers::both(self.threads, || self.vectors(), finer)?;
-            let target = self.prompt.target(&[own, &finer.vectors])?;
-            Ok((Arc::new(self.towers.own.tower()?.explain(&self.input, &target)?), finer))
+            let tower = self.towers.own.tower()?;
+            let explain = |finer: &dyn Fn() -> Result<ImageVectors>| {
+                tower.explain_by(&self.input, |own| self.prompt.target(&[own, &finer()?]))
+            };
+            if self.threads < 2 {
+                let finer = self.finer()?;
+                return Ok((Arc::new(explain(&|| Ok(finer.vectors.clone()))?), finer));
+            }
+            // The pass with the gradient waits in its middle for the other size.
+            let (tell, told) = mpsc::channel();
+            let see = move || {
+                let finer = self.finer()?;
+                // Nobody listens any more if the other pass has failed.
+                tell.send(finer.vectors.clone()).ok();
+                Ok(finer)
+            };
+            let explain = &explain;
+            let explain =
+                move || explain(&|| told.recv().context("the pass at the larger size failed").kind(Error::Explanation));
+            let (finer, own) = workers::both(self.threads, see, explain)?;
+            Ok((Arc::new(own), finer))
         })?;
         Ok(Layers { own, finer: Some(finer) })
     }
@@ -224,12 +242,13 @@ impl<'a> Look<'a> {
     /// A network that fails.
     pub fn layer(&self) -> Result<&Arc<Explained>> {
         found(&self.at_one_size, || {
-            let target = if self.prompt.depends_on_photo() {
-                self.prompt.target(&[self.vectors()?])?
+            let tower = self.towers.own.tower()?;
+            let explained = if self.prompt.depends_on_photo() {
+                tower.explain_by(&self.input, |own| self.prompt.target(&[own]))
             } else {
-                self.prompt.evidence().to_vec()
+                tower.explain(&self.input, self.prompt.evidence())
             };
-            Ok(Arc::new(self.towers.own.tower()?.explain(&self.input, &target)?))
+            Ok(Arc::new(explained?))
         })
     }
 

@@ -39,6 +39,7 @@ pub(super) fn is_one(folder: &Path) -> bool {
 }
 
 /// What is known of a folder that was fetched from the hub.
+#[cfg_attr(not(feature = "hub"), allow(dead_code))]
 pub(super) struct Known {
     /// OWNER/NAME.
     pub(super) name: String,

@@ -220,7 +220,7 @@ impl<'a> Pool<'a> {
     fn seen(&self, work: &Work, photo: &Photo, prompt: &Prompt) -> Result<Member> {
         let look = self.session.look(&self.towers, prompt, photo, 1);
         let layers = look.layers(self.request.scales)?;
-        let grid = Grid::new(layers, self.request.affinity)?;
+        let grid = Grid::new(layers, self.request.affinity, look.threads())?;
         let matrix = photo_matrix(&grid.maps, &parts::channel_weights(layers.own)?);
         let matrix = matrix.context("the weighted maps are the same everywhere: there is nothing to decompose");
         Ok(Member {

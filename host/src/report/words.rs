@@ -63,7 +63,9 @@ impl Answer<'_> {
         let Some(support) = &self.explanation.support else { return String::new() };
         let sees: Vec<String> = support.sees.iter().map(|class| format!("\"{}\"", class.name)).collect();
         let (found, headline) = (support.verdict.found(), self.prompt.headline());
-        format!("The model {found} {headline} in this photo ({}): it sees {}.", self.score(), sees.join(", "))
+        let reported = &self.explanation.scores.reported;
+        let score = format!("{} {}", reported.name, digits(reported.value));
+        format!("The model {found} {headline} here ({score}): it sees {}.", sees.join(", "))
     }
 
     fn difference(&self, versus: &str) -> String {

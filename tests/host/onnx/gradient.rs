@@ -3,6 +3,7 @@
 use crate::common::{names, root};
 use decomcam::onnx::gradient::append_gradient;
 use decomcam::onnx::guard::contained;
+use decomcam::onnx::kernels::{Kernels, optimise_with};
 use decomcam::onnx::quantised::{self, Form, Pairs, Wanted};
 use serde::Deserialize;
 use tract_onnx::prelude::*;
@@ -24,7 +25,7 @@ struct Reference {
 }
 
 /// The layer, the output, and the gradient of sum(text * output) at the layer.
-fn compute(onnx: &[u8], reference: &Reference, pairs: Pairs) -> anyhow::Result<[Vec<f32>; 3]> {
+fn compute(onnx: &[u8], reference: &Reference, pairs: Pairs, kernels: Kernels) -> anyhow::Result<[Vec<f32>; 3]> {
     let shape: Vec<Option<usize>> = reference.x_shape.iter().copied().map(Some).collect();
     let wanted = Wanted {
         input: "x",
@@ -49,7 +50,8 @@ fn compute(onnx: &[u8], reference: &Reference, pairs: Pairs) -> anyhow::Result<[
     let score = model.wire_node("score", Reduce::new(tvec!(1), Reducer::Sum), &[products])?[0];
     let gradient = append_gradient(&mut model, score, layer)?;
     model.select_output_outlets(&[layer, y, gradient])?;
-    let plan = model.into_optimized()?.into_runnable()?;
+    optimise_with(&mut model, kernels)?;
+    let plan = model.into_runnable()?;
     let values = plan.run(tvec!(Tensor::from_shape(&reference.x_shape, &reference.x)?.into()))?;
     let floats =
         |value: &TValue| -> anyhow::Result<Vec<f32>> { Ok(value.try_as_plain_ram()?.as_slice::<f32>()?.to_vec()) };
@@ -78,17 +80,21 @@ fn check(folder: &str, count: usize) {
         let reference: Reference =
             serde_json::from_slice(&std::fs::read(path.with_extension("json")).unwrap()).unwrap();
         let pairs = if name.starts_with("quantised") { Pairs::Round } else { Pairs::Clamp };
-        match contained(|| compute(&onnx, &reference, pairs)) {
-            Ok([layer, y, gradient]) => {
-                let expected = [&reference.layer, &reference.y, &reference.gradient];
-                let errors: Vec<f32> = [&layer, &y, &gradient].iter().zip(expected).map(|(a, b)| error(a, b)).collect();
-                worst = errors.iter().fold(worst, |worst, error| worst.max(*error));
-                // A NaN fails.
-                if !errors.iter().all(|error| *error <= ERROR) {
-                    failures.push(format!("{name}: layer, output and gradient are off by {errors:?}"));
+        // With the operators of ours and without them.
+        for kernels in [Kernels::Ours, Kernels::Tract] {
+            match contained(|| compute(&onnx, &reference, pairs, kernels)) {
+                Ok([layer, y, gradient]) => {
+                    let expected = [&reference.layer, &reference.y, &reference.gradient];
+                    let errors: Vec<f32> =
+                        [&layer, &y, &gradient].iter().zip(expected).map(|(a, b)| error(a, b)).collect();
+                    worst = errors.iter().fold(worst, |worst, error| worst.max(*error));
+                    // A NaN fails.
+                    if !errors.iter().all(|error| *error <= ERROR) {
+                        failures.push(format!("{name}, {kernels:?}: layer, output and gradient are off by {errors:?}"));
+                    }
                 }
+                Err(error) => failures.push(format!("{name}, {kernels:?}: {error:#}")),
             }
-            Err(error) => failures.push(format!("{name}: {error:#}")),
         }
     }
     println!("{count} networks, largest error {worst:.1e}");
@@ -102,5 +108,5 @@ fn every_rule_agrees_with_torch() {
 
 #[test]
 fn every_dialect_and_number_format_agrees_with_torch() {
-    check("dialects", 36);
+    check("dialects", 40);
 }

@@ -3,4 +3,5 @@
 mod gradient;
 #[cfg(feature = "cli")]
 pub mod inspect;
+mod kernels;
 mod network;

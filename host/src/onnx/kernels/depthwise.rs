@@ -1,7 +1,7 @@
 //! Depthwise convolutions, each channel by a small kernel of its own, as an operator of tract's graph; and the way back through one.
 
 use super::planes::{Geometry, Planes};
-use super::processor::best;
+use super::processor::{best, unwritten};
 use super::{Following, finite_numbers};
 use anyhow::{Context, ensure};
 use std::cell::RefCell;
@@ -169,7 +169,7 @@ impl EvalOp for Depthwise {
         let (kernel, bias) = (kernel.as_slice::<f32>()?, bias.as_slice::<f32>()?);
         let [input_area, output_area] =
             [self.geometry.input, self.geometry.output].map(|[height, width]| height * width);
-        let mut output = Tensor::zero::<f32>(&self.shape)?;
+        let mut output = unwritten(&self.shape)?;
         let taps = kernel.len() / bias.len();
         let group = self.multiplier;
         let mut to = output.try_as_plain_ram_mut()?;

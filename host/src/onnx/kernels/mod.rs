@@ -5,7 +5,9 @@
 
 mod depthwise;
 mod planes;
+mod pointwise;
 mod processor;
+mod products;
 
 use std::sync::OnceLock;
 use tract_onnx::tract_core::internal::*;
@@ -54,7 +56,8 @@ pub fn optimise_with(model: &mut TypedModel, kernels: Kernels) -> TractResult<()
 fn replace(model: &mut TypedModel) -> TractResult<usize> {
     let mut replaced = 0;
     for id in model.eval_order()? {
-        replaced += usize::from(depthwise::replace(model, id)?);
+        // A node before may have taken this one along.
+        replaced += usize::from(depthwise::replace(model, id)? || pointwise::replace(model, id)?);
     }
     if replaced > 0 {
         model.compact()?;
