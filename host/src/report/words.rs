@@ -50,8 +50,11 @@ impl Answer<'_> {
             {
                 self.not_seen()
             }
+            (None, None) if self.explanation.support.is_some() => {
+                format!("The model sees {} in this photo ({}).", self.prompt.headline(), self.score())
+            }
             (None, None) => {
-                format!("The model scores this photo {} for {}.", self.score(), self.prompt.headline())
+                format!("The model scores this photo for {}: {}.", self.prompt.headline(), self.score())
             }
         }
     }
@@ -109,7 +112,7 @@ impl Answer<'_> {
     /// The reported score with its name.
     fn score(&self) -> String {
         let reported = &self.explanation.scores.reported;
-        format!("{} ({})", digits(reported.value), reported.name)
+        format!("{} {}", reported.name, digits(reported.value))
     }
 
     /// Every number of the explanation, for readers who know the method: the scores, the recipe, and a table of all parts.
