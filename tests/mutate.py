@@ -57,7 +57,7 @@ def limited(seconds):
 def by_hashes(cases, number="0"):
     """Whether the cases end, and if so with the pinned hashes."""
     active = dict(environment, DECOMCAM_MUTANT=number)
-    ended = subprocess.run([cases], cwd=run_in, env=active, capture_output=True, preexec_fn=limited(10))
+    ended = subprocess.run([cases], cwd=run_in, env=active, capture_output=True, preexec_fn=limited(3))
     lines = [line.split() for line in (run_in / "lines").read_text(errors="replace").splitlines()]
     got = "".join("\t".join(line[1:4]) + "\n" for line in lines if line and line[0] == "stage")
     return "time" if ended.returncode in (-9, -24) else "hashes" if ended.returncode or got != pinned else "same"
@@ -65,7 +65,7 @@ def by_hashes(cases, number="0"):
 
 def by_tests(tests, number="0"):
     active = dict(environment, DECOMCAM_MUTANT=number, DECOMCAM_HOSTILE_SECONDS="0")
-    ended = subprocess.run([tests, "-q", "--test-threads=1"], cwd=copy / "core", env=active, capture_output=True, preexec_fn=limited(60))
+    ended = subprocess.run([tests, "-q", "--test-threads=1"], cwd=copy / "core", env=active, capture_output=True, preexec_fn=limited(30))
     return "time" if ended.returncode in (-9, -24) else "tests" if ended.returncode else "survived"
 
 
