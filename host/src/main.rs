@@ -1,18 +1,13 @@
-//! The command `decomcam`: parse, run, exit code.
+//! The command `decomcam`.
 
 mod cli;
 
-use clap::Parser as _;
 use std::ffi::{c_int, c_long};
-use std::io;
 use std::process::ExitCode;
 
 /// tract allocates and frees megabytes for every operator. This allocator returns them to the system: with two threads the peak is a fifth lower.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-/// The exit code of wrong usage: what `clap` refuses, and options that contradict each other or have no effect.
-const USAGE: u8 = 2;
 
 /// Milliseconds for which freed memory is kept, as long as `MIMALLOC_PURGE_DELAY` says nothing else. A pass of the network frees and takes tens of megabytes,
 /// some ten times a second: to fetch each page from the system anew took a fifth of the pass.
@@ -32,23 +27,5 @@ fn keep_freed_memory_a_while() {
 
 fn main() -> ExitCode {
     keep_freed_memory_a_while();
-    match cli::Cli::parse().run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            if let Some(usage) = error.downcast_ref::<clap::Error>() {
-                usage.exit();
-            }
-            cli::complain(&error);
-            match error.downcast_ref() {
-                Some(decomcam::Error::Options(_)) => ExitCode::from(USAGE),
-                _ => ExitCode::FAILURE,
-            }
-        }
-    }
-}
-
-/// Whether the reader of our output stopped reading, as `head` does. That is no failure.
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    ExitCode::from(cli::main(std::env::args_os()))
 }

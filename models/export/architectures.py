@@ -26,7 +26,7 @@ densenet121 vgg11 vgg11_bn efficientnet_b0 tf_efficientnetv2_b0 efficientnet_lit
 mobilenetv4_conv_small mobilenetv4_hybrid_medium mnasnet_small fbnetc_100 spnasnet_100 tinynet_e mixnet_s regnetx_002 regnety_002 regnetz_b16 ghostnet_050 ghostnetv2_100
 hardcorenas_a lcnet_035 semnasnet_075 hrnet_w18_small cs3darknet_s cspresnet50 cspdarknet53 dla34 dpn48b dpn68 nfnet_l0 dm_nfnet_f0 eca_nfnet_l0 repvgg_a0 mobileone_s0
 convnext_atto convnextv2_atto convnext_tiny inception_v3 inception_v4 inception_resnet_v2 xception41 selecsls42b rexnet_100 nf_regnet_b0 botnet26t_256 halonet26t lambda_resnet26t
-eca_botnext26ts_256 bat_resnext26ts ese_vovnet19b_dw legacy_seresnet18 legacy_senet154 visformer_tiny vit_tiny_patch16_224 deit_tiny_patch16_224 deit_tiny_distilled_patch16_224
+eca_botnext26ts_256 bat_resnext26ts ese_vovnet19b_dw legacy_seresnet18 visformer_tiny vit_tiny_patch16_224 deit_tiny_patch16_224 deit_tiny_distilled_patch16_224
 deit3_small_patch16_224 vit_small_patch14_reg4_dinov2 vit_base_patch16_siglip_224 vit_base_patch32_clip_224 vit_relpos_small_patch16_224 vit_srelpos_small_patch16_224
 vit_medium_patch16_gap_240 flexivit_small beit_base_patch16_224 beitv2_base_patch16_224 eva02_tiny_patch14_224 cait_xxs24_224 xcit_nano_12_p16_224 swin_tiny_patch4_window7_224
 swinv2_tiny_window8_256 swinv2_cr_tiny_ns_224 maxvit_tiny_tf_224 coatnet_0_rw_224 coatnet_nano_rw_224 levit_128s levit_conv_128s mixer_s32_224 gmlp_s16_224 resmlp_12_224
@@ -57,6 +57,7 @@ TARGETS = {
     "cait": [">blocks_token_only.0", "blocks.23"],
     "xcit": [">cls_attn_blocks.0", "blocks.11"],
     "volo": [">post_network.0", "network.4"],
+    "pit": [">transformers.2.blocks.3", "transformers.2.blocks.2"],
     "crossvit": [">blocks.2.blocks.0.3", ">blocks.2.blocks.1.3", "blocks.2.blocks.0.2", "norm.0", "norm.1", "blocks.1", "blocks.2.blocks.1", "blocks.2.blocks.0"],
     "": ["forward_features", "blocks.-1", "stages.-1", "layers.-1", "blocks.-1.norm1", ">blocks.-1", "blocks.-2", ">blocks.-1.norm1"],
 }
@@ -86,8 +87,10 @@ def settled(model: nn.Module, seed: int = 0) -> nn.Module:
 
 def sides(name: str, model: nn.Module) -> tuple[int, int]:
     if name.startswith("tv:"):
-        return (224, 224) if any(word in name for word in ("vit", "swin")) else (128, 128)
+        return (224, 224) if any(word in name for word in ("vit", "swin", "vgg", "alexnet")) else (128, 128)
     _, height, width = model.pretrained_cfg["input_size"]
+    if name.startswith("vgg"):  # torch exports their pooling to 7 x 7 from a multiple of 7 only
+        return (224, 224)
     free = not model.pretrained_cfg.get("fixed_input_size") and not any(isinstance(module, nn.MultiheadAttention) for module in model.modules())
     convolutional = not any(hasattr(model, part) for part in ("pos_embed", "patch_embed", "cls_token"))
     return (160, 160) if free and convolutional and height > 160 and not name.startswith(("efficientformer", "levit", "gcvit", "maxvit", "coatnet")) else (height, width)
@@ -156,9 +159,9 @@ def resolved(model: nn.Module, target: str) -> str | None:
             if len(children) < -int(part):
                 return None
             part = children[int(part)]
-        if not hasattr(module, part):
+        module = getattr(module, part, None)
+        if not isinstance(module, nn.Module):
             return None
-        module = getattr(module, part)
         parts.append(part)
     return (">" if target.startswith(">") else "") + ".".join(parts)
 
@@ -189,7 +192,7 @@ def examined(name: str, exporter: str, args, photo: Image.Image) -> dict:
     try:
         export(model, picture, path, exporter)
     except Exception as error:  # what torch cannot export is not this program's matter
-        return record | {"not_exported": str(error).strip().splitlines()[0][:200]}
+        return record | {"not_exported": (str(error).strip() or repr(error)).splitlines()[0][:200]}
     picture.numpy().astype("<f4").tofile(args.out / "input.f32")
     start = time.monotonic()
     try:

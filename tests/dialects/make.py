@@ -191,6 +191,54 @@ def rotary_embedding_23(w):
     return lambda g, x: g.RotaryEmbedding(x, cos, sin), network
 
 
+def turned(x, cos, sin, interleaved=False):
+    """Pairs of the last axis turned; angles are of positions x pairs."""
+    a, b = (x[..., ::2], x[..., 1::2]) if interleaved else x.chunk(2, -1)
+    a, b = a * cos - b * sin, a * sin + b * cos
+    return torch.stack([a, b], -1).flatten(-2) if interleaved else torch.cat([a, b], -1)
+
+
+@case(shape=(1, 2, 5, 4), opset=23)
+def rotary_embedding_interleaved_23(w):
+    cos, sin = w(7, 2), w(7, 2)
+    positions = torch.tensor([[6, 0, 1, 3, 2]])
+    return (
+        lambda g, x: g.RotaryEmbedding(x, cos, sin, positions, interleaved=1),
+        lambda x: turned(x, cos[positions[0]], sin[positions[0]], True),
+    )
+
+
+@case(shape=TOKENS, opset=23)
+def rotary_embedding_of_a_part_23(w):
+    cos, sin = w(1, 5, 1), w(1, 5, 1)
+
+    def network(x):
+        x = heads(x, 2)
+        x = torch.cat([turned(x[..., :2], cos, sin), x[..., 2:]], -1)
+        return x.transpose(1, 2).flatten(2)
+
+    return lambda g, x: g.RotaryEmbedding(x, cos, sin, num_heads=2, rotary_embedding_dim=2), network
+
+
+@case(shape=TOKENS)
+def rotary_embedding_of_runtime(w):
+    cos, sin = w(8, 2), w(8, 2)
+    positions = torch.tensor([[3, 0, 7, 1, 2]])
+    return (
+        lambda g, x: g.RotaryEmbedding(x, positions, cos, sin, **MS),
+        lambda x: turned(heads(x, 2), cos[positions[0]], sin[positions[0]]).transpose(1, 2).flatten(2),
+    )
+
+
+@case(shape=TOKENS)
+def rotary_embedding_of_runtime_behind_an_offset(w):
+    cos, sin = w(8, 2), w(8, 2)
+    return (
+        lambda g, x: g.RotaryEmbedding(x, torch.tensor([2]), cos, sin, interleaved=1, **MS),
+        lambda x: turned(heads(x, 2), cos[2:7], sin[2:7], True).transpose(1, 2).flatten(2),
+    )
+
+
 @case(opset=9)
 def upsample_9(w):
     m = w(4, 3, 3)

@@ -11,6 +11,7 @@ mod inspect;
 mod model;
 mod models;
 mod output;
+mod place;
 mod pool;
 mod rank;
 mod request;
@@ -20,7 +21,37 @@ mod values;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-pub use output::complain;
+use std::ffi::OsString;
+use std::io;
+
+const SUCCESS: u8 = 0;
+const FAILURE: u8 = 1;
+/// The exit code of wrong usage: what `clap` refuses, and options that contradict each other or have no effect.
+const USAGE: u8 = 2;
+
+/// Parses the arguments, the program's name first, runs what they ask for, and returns the exit code.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let outcome = Cli::try_parse_from(arguments.into_iter()).map_err(anyhow::Error::from).and_then(|cli| cli.run());
+    let Err(error) = outcome else { return SUCCESS };
+    if is_broken_pipe(&error) {
+        return SUCCESS;
+    }
+    if let Some(usage) = error.downcast_ref::<clap::Error>() {
+        // A pipe that nobody reads is no failure here either.
+        let _ = usage.print();
+        return if usage.use_stderr() { USAGE } else { SUCCESS };
+    }
+    output::complain(&error);
+    match error.downcast_ref() {
+        Some(decomcam::Error::Options(_)) => USAGE,
+        _ => FAILURE,
+    }
+}
+
+/// Whether the reader of our output stopped reading, as `head` does. That is no failure.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
 
 const AFTER: &str = "\
 Examples:

@@ -11,9 +11,11 @@
 //! | [`masks`] | OSSMs | the measured contribution of each |
 //! | [`refine`] | a map, a layer with finer positions | the map at those positions |
 //! | [`check`] | the finished map | what the score loses when the places that the map marks are hidden |
+//! | [`given_layer`] | activations and gradients that another program computed | the map and its parts |
 //! | `names`, `warnings` | parts | their names, and warnings about what could mislead a reader |
 
 pub mod check;
+mod given;
 pub(crate) mod grid;
 pub mod look;
 pub mod masks;
@@ -25,6 +27,7 @@ pub mod view;
 pub(crate) mod warnings;
 
 pub use check::Check;
+pub use given::{GivenLayer, OfGivenLayer, given_layer};
 pub use look::{LayerInfo, Layers, Look, Own, Towers};
 pub use names::Name;
 pub use options::{Integrate, Options, Request, Used};
@@ -33,13 +36,14 @@ pub use refine::Refinement;
 pub use view::View;
 
 use crate::encoders::image::Explained;
+use crate::error::Sorted as _;
 use crate::methods::{self, Map, Method, Recipe};
 use crate::photo::{Framing, Photo, Placement};
 use crate::progress::{Steps, Watch};
 use crate::score::{Prompt, Scores, Standing, Support};
 use crate::timings::{Timings, timed};
-use crate::{Result, Size, workers};
-use decomcam_core::{Maps, SignRule, cams, channels, decompose};
+use crate::{Error, Result, Size, workers};
+use decomcam_core::{Maps, SignRule, cams, channels};
 use grid::Grid;
 use masks::Blurred;
 use parts::{Contributions, Integration, Rank};
@@ -93,6 +97,9 @@ pub struct Parts {
     pub layer: Arc<Explained>,
 }
 
+/// From this cosine on two photos are the same to a network.
+const SAME: f32 = 1.0 - 1e-5;
+
 /// Why a photo got its score.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -130,7 +137,7 @@ pub struct Explanation {
 impl Explanation {
     /// The maps on the photo.
     pub fn placement(&self, photo: &Photo) -> Placement {
-        Placement::new(self.map.size, self.framing, photo.size())
+        Placement::new(self.map.size, self.framing, photo.size()).upsampled_by(self.request.upsampling)
     }
 
     /// A part's map, of the grid's size, as it goes into the saliency map: refined, if the map is.
@@ -200,11 +207,16 @@ pub fn explain(look: &Look<'_>, request: &Request, names: &[Prompt], watch: &Wat
         framing: look.framing(),
         input_size: look.size(),
         check,
-        warnings: [look.prompt().warnings(), look.view().warnings()].concat(),
+        warnings: look.prompt().warnings(),
         timings,
         parts: None,
         refinement,
     };
+    if look.prompt().likeness().is_some() && explanation.scores.explained.value.abs() > SAME {
+        explanation.warnings.push(
+            "the two photos are the same to the network, so the gradient of their cosine is nothing but rounding, and the map says nothing".into(),
+        );
+    }
     let layer = layer.map(Arc::clone);
     explanation.parts = parts;
     let found = warnings::of(&explanation, look.prompt(), layer.as_deref());
@@ -402,9 +414,8 @@ fn explained_parts(
 
 /// The map of Grad-CAM or LayerCAM at two sizes, or with affinity: of the maps that recipes decompose, with the gradient at the network's own size, upsampled.
 /// Grad-CAM's channel weights are the means of that gradient before it is upsampled.
-fn cam_of_grid(look: &Look<'_>, cam: cams::Cam, request: &Request) -> Result<Map> {
-    let layers = look.layers(request.scales)?;
-    let grid = Grid::new(layers, request.affinity)?;
+fn cam_of_grid(layers: Layers<'_>, cam: cams::Cam, affinity: bool, threads: usize) -> Result<Map> {
+    let grid = Grid::new(layers, affinity, threads)?;
     let (layer, channels, size) = (layers.own, layers.own.seen.activations.channels, grid.size);
     let own = layer.seen.activations.size;
     let gradients = if cam == cams::Cam::GradCam {
@@ -440,25 +451,19 @@ fn other_map(look: &Look<'_>, request: &Request, watch: &Watch<'_>) -> Result<Ma
     if let Method::Cam(cam) = request.method
         && (request.scales > 1 || request.affinity)
     {
-        return cam_of_grid(look, cam, request);
+        return cam_of_grid(look.layers(request.scales)?, cam, request.affinity, look.threads());
     }
     let layer = look.layer()?;
-    let (activations, size) = (&layer.seen.activations, layer.seen.activations.size);
-    let maps = Maps::chw(&activations.values, activations.channels, size.height, size.width)?;
-    let gradients = Maps::chw(&layer.gradients, activations.channels, size.height, size.width)?;
-    let mut values = vec![0.0; size.area()];
-    let workspace = || vec![0.0; decompose::workspace_len(size.area(), activations.channels)];
+    if let Some(map) = given::cam_map(request.method, layer)? {
+        return Ok(map);
+    }
+    let activations = &layer.seen.activations;
     match request.method {
-        Method::Cam(cam) => {
-            cams::cam(cam, &maps, &gradients, &mut vec![0.0; cams::scratch_len(size.area())], &mut values)?;
-        }
-        Method::EigenCam => cams::eigen_cam(&maps, &mut workspace(), &mut values)?,
-        Method::EigenGradCam => cams::eigen_grad_cam(&maps, &gradients, &mut workspace(), &mut values)?,
         Method::ScoreCam => {
             let all: Vec<usize> = (0..activations.channels).collect();
             let steps = passes(all.len())?;
             let score = |input: &[f32]| steps.counted(look.explained_score(input));
-            return methods::score_cam(activations, &all, input, look.threads(), &score);
+            methods::score_cam(activations, &all, input, look.threads(), &score)
         }
         Method::GScoreCam => {
             let mut top = vec![0; activations.channels.div_ceil(10)];
@@ -466,7 +471,7 @@ fn other_map(look: &Look<'_>, request: &Request, watch: &Watch<'_>) -> Result<Ma
             let top: Vec<usize> = top.into_iter().map(usize::from).collect();
             let steps = passes(top.len())?;
             let score = |input: &[f32]| steps.counted(look.explained_score(input));
-            return methods::score_cam(activations, &top, input, look.threads(), &score);
+            methods::score_cam(activations, &top, input, look.threads(), &score)
         }
         Method::AblationCam => {
             let whole = look.prompt().explained_score(&layer.seen.vectors)?;
@@ -475,9 +480,8 @@ fn other_map(look: &Look<'_>, request: &Request, watch: &Watch<'_>) -> Result<Ma
             let score = |values: &[f32]| {
                 steps.counted(look.prompt().explained_score(&head.vectors(&activations.prefix, values)?))
             };
-            return methods::ablation_cam(activations, whole, look.threads(), &score);
+            methods::ablation_cam(activations, whole, look.threads(), &score)
         }
-        Method::DecomCam(_) | Method::Rise | Method::Uniform => {}
+        method => Err(anyhow::anyhow!("method \"{}\" makes its map elsewhere", method.name())).kind(Error::Explanation),
     }
-    Ok(Map { values, size })
 }

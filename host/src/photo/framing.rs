@@ -1,8 +1,8 @@
 //! Which part of a photo the network sees.
 
 use super::Rect;
-use crate::Size;
-use anyhow::{Result, anyhow};
+use crate::{Error, Size};
+use anyhow::anyhow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -40,14 +40,13 @@ impl fmt::Display for Fit {
 }
 
 impl FromStr for Fit {
-    type Err = anyhow::Error;
+    type Err = Error;
 
     /// The inverse of [`Fit::name`].
-    fn from_str(name: &str) -> Result<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|fit| fit.name() == name)
-            .ok_or_else(|| anyhow!("unknown fit `{name}`: expected crop, pad or stretch"))
+    fn from_str(name: &str) -> crate::Result<Self> {
+        use crate::error::Sorted as _;
+        let found = Self::ALL.into_iter().find(|fit| fit.name() == name);
+        found.ok_or_else(|| anyhow!("unknown fit `{name}`: expected crop, pad or stretch")).kind(Error::Options)
     }
 }
 

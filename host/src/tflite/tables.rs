@@ -44,7 +44,7 @@ pub fn rust(bytes: &[u8], layer: &str) -> Result<String> {
     let _ = write!(
         text,
         "// Written by decomcam from a .tflite file: the network for decomcam-int8, and the head behind layer \"{layer}\".\n\
-         use decomcam_int8::{{fixed::Multiplier, *}};\n\
+         #[allow(unused_imports)]\nuse decomcam_int8::{{fixed::Multiplier, *}};\n\
          /// Bytes of the arena.\npub const ARENA: usize = {};\n\
          /// Where the picture lies, less 128, and its length.\npub const INPUT: usize = {input};\npub const INPUT_LENGTH: usize = {input_length};\n\
          /// Where the answer lies.\npub const OUTPUT: usize = {output};\npub const CLASSES: usize = {classes};\n\

@@ -3,18 +3,20 @@
 use super::edit::{Asked, Constants, Emit, int, rewrite};
 use super::fused::SWAP;
 use anyhow::{Context, Result, bail, ensure};
-use tract_onnx::pb::{GraphProto, NodeProto};
+use std::collections::HashMap;
+use tract_onnx::pb::{GraphProto, NodeProto, type_proto};
 
 /// Added where nothing may be seen.
 const NOT_SEEN: f32 = -1e30;
 
 /// Rewrites the graph.
 pub fn expand(graph: &mut GraphProto, opset: i64) -> Result<()> {
+    let ranks = ranks(graph);
     rewrite(graph, opset, |node, constants, emit| match (node.domain.as_str(), node.op_type.as_str()) {
         ("com.microsoft", "Attention" | "QAttention") => packed(node, constants, emit),
         (_, "Attention") => standard(node, emit),
         (_, "MultiHeadAttention") => several_heads(node, emit),
-        (_, "RotaryEmbedding") => rotary(node, emit),
+        (_, "RotaryEmbedding") => rotary(node, constants, ranks.get(node.needed(0)?).copied(), emit),
         _ => Ok(false),
     })
 }
@@ -193,40 +195,93 @@ fn packed(node: &NodeProto, constants: &Constants, emit: &mut Emit) -> Result<bo
     Ok(true)
 }
 
-/// Pairs of numbers turned by an angle of their position, of batch x heads x positions x numbers of a head.
-fn rotary(node: &NodeProto, emit: &mut Emit) -> Result<bool> {
-    ensure!(node.domain.is_empty() || node.domain == "ai.onnx", "ONNX Runtime's order of inputs is not supported");
-    ensure!(node.int("interleaved", 0) == 0, "interleaved pairs are not supported");
-    ensure!(node.int("rotary_embedding_dim", 0) == 0, "turning some of the numbers only is not supported");
-    let heads = node.int("num_heads", 0);
+/// Number of axes of the tensors whose shapes the file declares.
+fn ranks(graph: &GraphProto) -> HashMap<String, usize> {
+    let declared = graph.input.iter().chain(&graph.value_info).filter_map(|info| {
+        let type_proto::Value::TensorType(tensor) = info.r#type.as_ref()?.value.as_ref()?;
+        Some((info.name.clone(), tensor.shape.as_ref()?.dim.len()))
+    });
+    declared.collect()
+}
+
+/// Pairs of numbers turned by an angle of their position, of batch x heads x positions x numbers of a head, or of batch x positions x numbers.
+///
+/// ONNX takes cosines, sines and, if they are tables, positions; ONNX Runtime takes positions, and then tables.
+fn rotary(node: &NodeProto, constants: &Constants, rank: Option<usize>, emit: &mut Emit) -> Result<bool> {
+    let of_runtime = node.domain == "com.microsoft";
+    let (positions, cos, sin) = if of_runtime { (Some(node.needed(1)?), 2, 3) } else { (node.given(3), 1, 2) };
+    ensure!(node.int("is_packed_batching", 0) == 0, "packed batches are not supported");
+    ensure!(node.float("scale", 1.0) == 1.0, "a scale of positions is not supported");
+    let (heads, part) = (node.int("num_heads", 0), node.int("rotary_embedding_dim", 0));
     let input = node.needed(0)?;
-    let input = if heads > 0 { split_heads(input, heads, emit) } else { input.to_owned() };
+    // ONNX asks for the number of heads where they are not an axis of their own. ONNX Runtime does not, and has them so where nothing else is said.
+    let is_split = rank.map_or(!of_runtime && heads == 0, |rank| rank == 4);
+    let whole = if is_split {
+        input.to_owned()
+    } else if heads > 0 {
+        split_heads(input, heads, emit)
+    } else {
+        let table = constants.get(node.needed(cos)?).and_then(|table| table.dims.last());
+        let half = table.context("expected tables of cosines that are constants, or the attribute num_heads")?;
+        let split = emit.reshape(input, &[0, 0, -1, 2 * half]);
+        emit.transpose(&split, &[0, 2, 1, 3])
+    };
+    let offset = positions.and_then(|positions| constants.get(positions)).is_some_and(|given| given.dims.len() == 1);
     let table = |at: usize, emit: &mut Emit| -> Result<String> {
         let table = node.needed(at)?;
-        let rows = match node.given(3) {
-            Some(positions) => emit.op("Gather", &[table, positions], vec![int("axis", 0)]),
-            None => table.to_owned(),
-        };
-        Ok(emit.unsqueeze(&rows, &[1]))
+        let Some(positions) = positions else { return Ok(emit.unsqueeze(table, &[1])) };
+        if !offset {
+            let rows = emit.op("Gather", &[table, positions], vec![int("axis", 0)]);
+            return Ok(emit.unsqueeze(&rows, &[1]));
+        }
+        let first = constants.number(positions)? as i64;
+        let length = length_of(&whole, 2, emit);
+        let first = emit.integers(&[first]);
+        let length = emit.unsqueeze(&length, &[0]);
+        let end = emit.op("Add", &[&first, &length], vec![]);
+        let axis = emit.integers(&[0]);
+        let rows = emit.op("Slice", &[table, &first, &end, &axis], vec![]);
+        Ok(emit.unsqueeze(&rows, &[0, 1]))
     };
-    let (cos, sin) = (table(1, emit)?, table(2, emit)?);
-    let length = length_of(&input, 3, emit);
-    let two = emit.integer(2);
-    let half = emit.op("Div", &[&length, &two], vec![]);
-    let (half, length) = (emit.unsqueeze(&half, &[0]), emit.unsqueeze(&length, &[0]));
-    let (zero, axis) = (emit.integers(&[0]), emit.integers(&[3]));
-    let first = emit.op("Slice", &[&input, &zero, &half, &axis], vec![]);
-    let second = emit.op("Slice", &[&input, &half, &length, &axis], vec![]);
+    let (cos, sin) = (table(cos, emit)?, table(sin, emit)?);
+    let pairs = if part > 0 { emit.slice(&whole, 3, 0, part) } else { whole.clone() };
+    let interleaved = node.int("interleaved", 0) == 1;
+    let (first, second) = if interleaved {
+        let pairs = emit.reshape(&pairs, &[0, 0, 0, -1, 2]);
+        let mut one = |at: i64| {
+            let one = emit.slice(&pairs, 4, at, at + 1);
+            emit.reshape(&one, &[0, 0, 0, -1])
+        };
+        (one(0), one(1))
+    } else {
+        let length = length_of(&pairs, 3, emit);
+        let two = emit.integer(2);
+        let half = emit.op("Div", &[&length, &two], vec![]);
+        let (half, length) = (emit.unsqueeze(&half, &[0]), emit.unsqueeze(&length, &[0]));
+        let (zero, axis) = (emit.integers(&[0]), emit.integers(&[3]));
+        let first = emit.op("Slice", &[&pairs, &zero, &half, &axis], vec![]);
+        (first, emit.op("Slice", &[&pairs, &half, &length, &axis], vec![]))
+    };
     let mut product = |a: &str, b: &str| emit.op("Mul", &[a, b], vec![]);
     let (ac, bs, as_, bc) =
         (product(&first, &cos), product(&second, &sin), product(&first, &sin), product(&second, &cos));
     let real = emit.op("Sub", &[&ac, &bs], vec![]);
     let imaginary = emit.op("Add", &[&as_, &bc], vec![]);
-    let turned = emit.op("Concat", &[&real, &imaginary], vec![int("axis", -1)]);
-    if heads > 0 {
-        join_heads(&turned, emit, node.out()?)
+    let mut turned = if interleaved {
+        let (real, imaginary) = (emit.unsqueeze(&real, &[4]), emit.unsqueeze(&imaginary, &[4]));
+        let pairs = emit.op("Concat", &[&real, &imaginary], vec![int("axis", 4)]);
+        emit.reshape(&pairs, &[0, 0, 0, -1])
     } else {
-        emit.rename(&turned, node.out()?)
+        emit.op("Concat", &[&real, &imaginary], vec![int("axis", -1)])
+    };
+    if part > 0 {
+        let rest = emit.slice(&whole, 3, part, i64::MAX);
+        turned = emit.op("Concat", &[&turned, &rest], vec![int("axis", -1)]);
+    }
+    if is_split {
+        emit.rename(&turned, node.out()?);
+    } else {
+        join_heads(&turned, emit, node.out()?);
     }
     Ok(true)
 }
