@@ -1,6 +1,8 @@
 //! One test for each stage of the method in the core, each against a plain f64 rewriting of its formula or a value worked out by hand.
 
-use decomcam_core::affinity::{affinity, scratch_len as affinity_scratch_len, share};
+use decomcam_core::affinity::{
+    affinity, local_affinity, local_scratch_len, scratch_len as affinity_scratch_len, share,
+};
 use decomcam_core::mask::{self, Mask, Range, blend};
 use decomcam_core::resample::{Bicubic, Tap, scratch_len};
 use decomcam_core::{
@@ -847,5 +849,58 @@ fn affinity_moves_evidence_and_makes_none() {
         let maps = Maps::chw(&activations, channels, height, width).unwrap();
         assert_eq!(affinity(&maps, &mut matrix, &mut scratch), Err(Error::NonFinite));
         assert_eq!(matrix, kept);
+    }
+}
+
+/// Against the formula in f64: where the diagonal is one, balancing multiplies entry (i, j) by the roots of what it makes of the diagonal.
+#[test]
+fn local_affinity_is_its_formula() {
+    let (c, h, w, sigma) = (5, 3, 4, 1.3);
+    let n = h * w;
+    let values: Vec<f32> = (0..c * n).map(|k| ((k * k * 7 + 3 * k) % 23) as f32 - 4.0).collect();
+    let maps = Maps::chw(&values, c, h, w).unwrap();
+    let (mut matrix, mut scratch) = (vec![0.0; n * n], vec![0.0; local_scratch_len(h, w)]);
+    local_affinity(&maps, sigma, &mut matrix, &mut scratch).unwrap();
+    let centred = |channel: usize, p: usize| {
+        let map = &values[channel * n..(channel + 1) * n];
+        f64::from(map[p]) - map.iter().map(|v| f64::from(*v)).sum::<f64>() / n as f64
+    };
+    let product = |i, j| (0..c).map(|k| centred(k, i) * centred(k, j)).sum::<f64>();
+    for i in 0..n {
+        for j in 0..n {
+            let cosine = (product(i, j) / (product(i, i) * product(j, j)).sqrt()).max(0.0);
+            let (dy, dx) = ((i / w).abs_diff(j / w) as f64, (i % w).abs_diff(j % w) as f64);
+            let want = cosine.powi(2) * (-(dy * dy + dx * dx) / (2.0 * f64::from(sigma).powi(2))).exp();
+            let got = f64::from(matrix[i * n + j]) / f64::from(matrix[i * n + i] * matrix[j * n + j]).sqrt();
+            assert!((got - want).abs() < 1e-5, "({i}, {j}): {got} is not {want}");
+        }
+    }
+    for sigma in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+        assert_eq!(local_affinity(&maps, sigma, &mut matrix, &mut scratch), Err(Error::NonFinite));
+    }
+    assert_eq!(local_affinity(&maps, 1.0, &mut matrix[1..], &mut scratch), Err(Error::Shape));
+}
+
+/// One value is what a copy of its map has at that place, in any order and however it is stored; and there is none beyond the sizes.
+#[test]
+fn one_value_is_that_of_the_copied_map() {
+    let (c, h, w) = (3, 2, 4);
+    let signed: Vec<i8> = (0..c * h * w).map(|k| (k as i8).wrapping_mul(37)).collect();
+    let unsigned: Vec<u8> = signed.iter().map(|v| *v as u8).collect();
+    let quantisation = Quantisation::PerTensor { scale: 0.37, zero_point: 5 };
+    for layout in [Layout::chw(c, h, w), Layout::hwc(h, w, c)] {
+        let of_signed = Maps::i8(&signed, layout, quantisation).unwrap();
+        let of_unsigned = Maps::u8(&unsigned, layout, quantisation).unwrap();
+        for maps in [of_signed, of_unsigned] {
+            for channel in 0..c {
+                let mut map = vec![0.0; h * w];
+                maps.read(channel, &mut map).unwrap();
+                let seen: Vec<f32> = (0..h * w).map(|p| maps.value(channel, p / w, p % w).unwrap()).collect();
+                assert_eq!(seen, map);
+            }
+            assert_eq!((maps.value(c, 0, 0), maps.value(0, h, 0), maps.value(0, 0, w)), (None, None, None));
+            assert_eq!(maps.read(c, &mut vec![0.0; h * w]), Err(Error::Shape));
+            assert_eq!(maps.mean(c), Err(Error::Shape));
+        }
     }
 }
