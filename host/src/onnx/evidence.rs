@@ -1,6 +1,6 @@
 //! Whether a score's gradient reaches a layer, by one backward pass with a random picture.
 
-use super::gradient::append_gradient;
+use super::gradient::append_straight_gradient;
 use crate::random::Random;
 use anyhow::{Context, Result, ensure};
 use std::cell::Cell;
@@ -69,7 +69,7 @@ fn volume(fact: &TypedFact) -> f64 {
     fact.shape.as_concrete().map_or(0.0, |shape| shape.iter().map(|length| *length as f64).product())
 }
 
-/// How far the gradient of the largest score of a random picture reaches. The network's outputs are the scores and the layer; `maps` turns the layer's gradient
+/// How far the gradient of the largest score of a random picture reaches, the ends of integers' ranges passed. The network's outputs are the scores and the layer; `maps` turns the layer's gradient
 /// into maps of so many positions. The work is paid from `budget`.
 ///
 /// # Errors
@@ -86,7 +86,7 @@ pub fn reach(
     let target = network.add_source("evidence.target", f32::fact(&shape))?;
     let products = network.wire_node("evidence.products", math::mul(), &[scores, target])?;
     let value = network.wire_node("evidence.score", Reduce::new((0..rank).collect(), Reducer::Sum), &products)?[0];
-    let gradient = append_gradient(&mut network, value, layer)?;
+    let gradient = append_straight_gradient(&mut network, value, layer)?;
     network.outputs = vec![gradient];
     budget.spend(work(&network)?)?;
     let picture = random_picture(&network)?;
