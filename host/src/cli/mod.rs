@@ -31,7 +31,7 @@ const USAGE: u8 = 2;
 
 /// Parses the arguments, the program's name first, runs what they ask for, and returns the exit code.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
-    let outcome = Cli::try_parse_from(arguments.into_iter()).map_err(anyhow::Error::from).and_then(|cli| cli.run());
+    let outcome = Cli::try_parse_from(arguments).map_err(anyhow::Error::from).and_then(|cli| cli.run());
     let Err(error) = outcome else { return SUCCESS };
     if is_broken_pipe(&error) {
         return SUCCESS;

@@ -295,7 +295,8 @@ fn read(
 fn ask_for_target(network: &mut TypedModel, target: OutletId, length: usize, outputs: usize) -> TractResult<()> {
     network.inputs.retain(|input| *input != target);
     network.nodes[target.node].op = Box::new(Target { length });
-    for (slot, vector) in network.outputs[..outputs].to_vec().into_iter().enumerate() {
+    let vectors: Vec<OutletId> = network.outputs.iter().take(outputs).copied().collect();
+    for (slot, vector) in vectors.into_iter().enumerate() {
         network.add_edge(vector, InletId::new(target.node, slot))?;
     }
     Ok(())

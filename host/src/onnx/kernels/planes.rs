@@ -303,6 +303,7 @@ impl<const K: usize> Plane<'_, K> {
         let source = &source[Y * pitch..];
         for kx in 0..K {
             let values = vector(source, self.columns[kx]);
+            #[allow(clippy::needless_range_loop, reason = "as numbers, r and kx are unrolled")]
             for r in 0..R {
                 if Y >= S * r && Y - S * r < K {
                     let weight = self.kernel[Y - S * r][kx];
