@@ -3,7 +3,7 @@
 use crate::common::random::{self, Random};
 use decomcam::onnx::kernels::{Kernels, optimise_with};
 use tract_onnx::prelude::*;
-use tract_onnx::tract_core::internal::{AxesMapping, OutletId, TVec, ToDim as _};
+use tract_onnx::tract_core::internal::{AxesMapping, OutletId, TVec};
 use tract_onnx::tract_core::ops::cnn::{Conv, Deconv, KernelFormat, PaddingSpec, PoolSpec};
 use tract_onnx::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_core::ops::math;
