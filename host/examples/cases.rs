@@ -66,7 +66,7 @@ fn run(path: &Path, expected: &Expected, photo: &Photo) -> Result<String> {
     };
     let tower = ImageTower::load(&model, &key)?;
     let framing = Framing::new(Fit::Stretch, photo.size(), size, 0);
-    let mut planes = photo.network_input(framing, size, image.padding(), 1);
+    let mut planes = photo.network_input(framing, size, image.filter, image.padding(), 1);
     // Pillow has whole numbers after it has resized.
     planes.data.iter_mut().for_each(|value| *value = (255.0 * *value).round().clamp(0.0, 255.0) / 255.0);
     let input = planes.normalised(image.mean, image.std);

@@ -6,7 +6,7 @@
 use anyhow::{Context as _, Result, ensure};
 use decomcam::Size;
 use decomcam::dataset::{self, Listed, Photos, Truth};
-use decomcam::photo::{Framing, Photo};
+use decomcam::photo::{Filter, Framing, Photo};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
@@ -56,7 +56,7 @@ fn check_photos(directory: &Path) -> Result<[usize; 2]> {
 
 fn looks_like(photo: &Photo, expected: &Thumbnail) -> Result<()> {
     const TOLERANCE: f32 = 6.0;
-    let found = photo.network_input(Framing::whole(photo.size()), Size::square(8), [0; 3], 1);
+    let found = photo.network_input(Framing::whole(photo.size()), Size::square(8), Filter::Bicubic, [0; 3], 1);
     let expected = expected.iter().flatten().flatten();
     let worst = found.data.iter().zip(expected).map(|(found, level)| (255.0 * found - level).abs()).fold(0.0, f32::max);
     ensure!(worst <= TOLERANCE, "expected the picture, found one that differs by {worst} of 255");

@@ -7,10 +7,10 @@ use crate::explain::{self, Look, Options, Used};
 use crate::files::{self, Files};
 use crate::methods::{Map, Method};
 use crate::metrics::Metric;
-use crate::photo::{Framing, Photo, Placement};
+use crate::photo::{Framing, Photo, Placement, Upsampling};
 use crate::program::{PROGRAM, SCHEMA_VERSION};
 use crate::progress::Steps;
-use crate::score::{Prompt, Scores, Support};
+use crate::score::{Likeness, Prompt, Scores, Side, Spot, Support};
 use crate::session::{Purpose, Session};
 use crate::timings::timed;
 use crate::{Error, Result, workers};
@@ -52,6 +52,10 @@ pub struct Comparison {
     photo: String,
     text: String,
     versus: Option<String>,
+    side: Side,
+    place: Option<Spot>,
+    like: Option<Likeness>,
+    upsampling: &'static str,
     scores: Scores,
     support: Option<Support>,
     /// Pixels that deletion and insertion change at each step.
@@ -64,6 +68,8 @@ pub struct Comparison {
     maps: Vec<Map>,
     #[serde(skip)]
     framing: Framing,
+    #[serde(skip)]
+    upsampled_by: Upsampling,
 }
 
 /// One method.
@@ -100,7 +106,7 @@ pub fn compare(session: &Session, photo: &Photo, prompt: &Prompt, asked: &Compar
     }
     let look = session.look(&towers, prompt, photo, session.threads());
     let step = asked.step.unwrap_or(look.size().area().div_ceil(STEPS));
-    let measured = measured(&look, &maps, step, asked.options.seed, &steps)?;
+    let measured = measured(&look, &maps, (step, asked.options.upsampling), asked.options.seed, &steps)?;
 
     let rows = requests.iter().zip(&maps).zip(&measured).map(|((request, (_, time)), values)| MethodRow {
         method: request.method.name(),
@@ -121,6 +127,10 @@ pub fn compare(session: &Session, photo: &Photo, prompt: &Prompt, asked: &Compar
         photo: photo.name.clone(),
         text: prompt.text().to_owned(),
         versus: prompt.versus().map(str::to_owned),
+        side: prompt.asked_side(),
+        place: prompt.spot().cloned(),
+        like: prompt.likeness().cloned(),
+        upsampling: asked.options.upsampling.name(),
         scores,
         support,
         step,
@@ -128,6 +138,7 @@ pub fn compare(session: &Session, photo: &Photo, prompt: &Prompt, asked: &Compar
         warnings,
         headline: prompt.headline(),
         framing: look.framing(),
+        upsampled_by: asked.options.upsampling,
         maps: maps.into_iter().map(|(map, _)| map).collect(),
     })
 }
@@ -136,13 +147,16 @@ pub fn compare(session: &Session, photo: &Photo, prompt: &Prompt, asked: &Compar
 fn measured(
     look: &Look<'_>,
     maps: &[(Map, Duration)],
-    step: usize,
+    (step, upsampling): (usize, Upsampling),
     seed: u64,
     steps: &Steps<'_>,
 ) -> Result<Vec<[Option<f64>; METRICS.len()]>> {
     // Computed before the threads start, so that it is computed once.
     look.vectors()?;
-    let saliencies: Vec<Vec<f32>> = maps.iter().map(|(map, _)| map.saliency(look.size())).collect::<Result<_>>()?;
+    let saliencies: Vec<Vec<f32>> = maps
+        .iter()
+        .map(|(map, _)| Placement::whole(map.size, look.size()).upsampled_by(upsampling).saliency(&map.values))
+        .collect::<Result<_>>()?;
     let values = workers::each(maps.len() * METRICS.len(), look.threads(), |task| {
         let (at, metric) = (task / METRICS.len(), task % METRICS.len());
         let value = Faithfulness::new(look, &saliencies[at], step, seed).of(METRICS[metric])?;
@@ -160,9 +174,10 @@ impl Comparison {
     /// What the terminal shows.
     pub fn table(&self) -> String {
         let mut text = format!(
-            "{}: {}\n{}; deletion, insertion and drop measure the score {}, with {} pixels at each step\n\n",
+            "{}: {}\n{}{}; deletion, insertion and drop measure the score {}, with {} pixels at each step\n\n",
             self.photo,
             self.headline,
+            self.place.as_ref().and_then(Spot::line).map_or_else(String::new, |line| line + "\n"),
             self.scores.line(),
             self.scores.reported.name,
             self.step
@@ -202,13 +217,19 @@ impl Comparison {
 
     fn picture(&self, photo: &Photo) -> Result<RgbImage> {
         let tile = draw::tile_size(photo.size());
-        let on_tile =
-            |map: &Map| Placement::new(map.size, self.framing, photo.size()).on_copy(tile).saliency(&map.values);
+        let on_tile = |map: &Map| {
+            Placement::new(map.size, self.framing, photo.size())
+                .upsampled_by(self.upsampled_by)
+                .on_copy(tile)
+                .saliency(&map.values)
+        };
         let drawn: Vec<Vec<f32>> = self.maps.iter().map(on_tile).collect::<Result<_>>()?;
         let mut tiles = self.methods.iter().zip(&drawn).map(|(row, map)| row.tile(map));
         let Scores { reported, explained } = &self.scores;
+        let rect = self.place.as_ref().and_then(Spot::rect);
+        let picture = rect.map_or_else(|| photo.pixels.clone(), |rect| draw::marked(&photo.pixels, rect));
         draw::sheet(&Sheet {
-            photo: &photo.pixels,
+            photo: &picture,
             seen: self.framing.seen(photo.size()),
             title: &self.headline,
             subtitle: vec![

@@ -92,6 +92,6 @@ pub use error::{Error, Result};
 pub use explain::{Explanation, Integrate, Options};
 pub use methods::{Method, Recipe};
 pub use photo::Photo;
-pub use score::{Prompt, Question};
+pub use score::{Place, Prompt, Question, Side};
 pub use session::{Session, SessionOptions};
 pub use size::Size;

@@ -2,16 +2,18 @@
 //! and only once.
 
 use crate::encoders::head::Head;
+use crate::encoders::image::ImageVectors;
 use crate::encoders::image::{ImageTower, Scorer, TowerKey};
 use crate::encoders::text::{Several, TextTower};
 use crate::error::Sorted as _;
 use crate::explain::{self, Explanation, Integrate, Look, Options, Own, Request, Towers, View};
 use crate::methods::Recipe;
-use crate::model::{Model, ModelOptions};
+use crate::model::{Model, ModelOptions, ScoreKind};
 use crate::onnx::shuffle::Shuffle;
 use crate::photo::{Fit, Photo};
 use crate::progress::{Progress, Watch};
-use crate::score::{self, Class, Knowledge, Prompt, Question, Ranked};
+use crate::score::place::Seen;
+use crate::score::{self, Class, Knowledge, Place, Prompt, Question, Ranked, Sight};
 use crate::timings::Timings;
 use crate::{Error, Result, Size, workers};
 use anyhow::{Context as _, anyhow};
@@ -246,6 +248,65 @@ impl Session {
         Prompt::new(&self.model.manifest, &text, (*knowledge).clone(), question, several)
     }
 
+    /// Encodes a question about one place of a photo: a pixel or a region of a segmentation, a box of a detector. A question with an empty text is about the class
+    /// with the largest number there. The options are those that the photo will be explained with, so that networks are loaded once.
+    ///
+    /// ```no_run
+    /// # use decomcam::{Options, Photo, Place, Question, Session};
+    /// let session = Session::open("yolov8n.onnx")?;
+    /// let photo = Photo::open("street.jpg")?;
+    /// let prompt = session.prompt_at(&photo, Question::from("0"), &Place::best_box(2), &Options::new())?;
+    /// println!("{:?}", prompt.spot());
+    /// # Ok::<(), decomcam::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// No such class or place, a network that has one number for each class alone, and a network that fails.
+    pub fn prompt_at(&self, photo: &Photo, question: Question<'_>, place: &Place, options: &Options) -> Result<Prompt> {
+        let manifest = &self.model.manifest;
+        let places = manifest.image.places.as_ref().with_context(|| {
+            format!(
+                "model \"{}\" has one number for each class, not one at each place: --at, --within and --box ask segmentations and detectors; leave them out",
+                manifest.name
+            )
+        });
+        let places = places.kind(Error::Options)?;
+        let score = manifest.scores.iter().find(|score| score.image == places.explained);
+        let score = score.map_or(&manifest.explain.explained, |score| &score.name);
+        let (towers, vectors) = self.seen(photo, options, score, "find the place")?;
+        let sight = Sight { framing: self.view.framing(photo.size()), input: self.view.size(), photo: photo.size() };
+        let shape = |output: &str| towers.own.shape(output).map(<[usize]>::to_vec);
+        let text = self.text.get(&(), || self.timed("load text tower", || TextTower::load(&self.model)))?;
+        Prompt::at(manifest, &text, question, place, &Seen { places, vectors: &vectors, shape: &shape, sight })
+    }
+
+    /// Encodes the question how alike photos are to this one: the cosine of the two embeddings. Of a classifier these are the features that its last matrix tells
+    /// classes apart by; it has to be opened with [`ModelOptions::alike`].
+    ///
+    /// # Errors
+    /// A model without a vector that stands for a photo, and a network that fails.
+    pub fn prompt_like(&self, other: &Photo, score: Option<&str>, options: &Options) -> Result<Prompt> {
+        let manifest = &self.model.manifest;
+        let cosine = manifest.scores.iter().find(|score| score.kind == ScoreKind::Cosine);
+        let explained = score.or(cosine.map(|score| score.name.as_str())).unwrap_or(&manifest.explain.explained);
+        let (_, vectors) = self.seen(other, options, explained, "look at the other photo")?;
+        Prompt::like(manifest, other, &vectors, score)
+    }
+
+    /// What the network says of a photo, and the towers that an explanation with these options will need.
+    fn seen(
+        &self,
+        photo: &Photo,
+        options: &Options,
+        score: &str,
+        stage: &'static str,
+    ) -> Result<(Towers, ImageVectors)> {
+        let request = options.resolve(&self.model.manifest)?;
+        let towers = self.towers(&[request], score, Purpose::Explanation)?;
+        let vectors = self.timed(stage, || towers.own.vectors(&self.input(photo)))?;
+        Ok((towers, vectors))
+    }
+
     /// Frees the memory of the text tower. It is loaded again if another prompt is encoded.
     pub fn forget_text(&self) {
         self.text.clear();
@@ -263,14 +324,10 @@ impl Session {
     /// # Errors
     /// A network that fails, or an unknown layer or score.
     pub fn predicted_class(&self, photo: &Photo, options: &Options, score: Option<&str>) -> Result<usize> {
-        let request = options.resolve(&self.model.manifest)?;
         let score = score.unwrap_or(&self.model.manifest.explain.explained);
         // The same towers that the explanation will need, so that nothing is loaded twice.
-        let towers = self.towers(&[request], score, Purpose::Explanation)?;
-        self.timed("predict the class", || {
-            let vectors = towers.own.vectors(&self.input(photo))?;
-            score::predicted_class(&vectors, self.model.manifest.score(score)?)
-        })
+        let (_, vectors) = self.seen(photo, options, score, "predict the class")?;
+        score::predicted_class(&vectors, self.model.manifest.score(score)?)
     }
 
     /// The likeliest classes of a photo, at most [`score::SHOWN`]; none unless the model is a classifier.
@@ -388,10 +445,10 @@ impl std::fmt::Debug for Session {
 }
 
 /// Things that are loaded once each, by key. Two threads that need the same thing wait for each other; other threads do not.
-struct Shelf<K, V>(Mutex<Vec<(K, Place<V>)>>);
+struct Shelf<K, V>(Mutex<Vec<(K, Slot<V>)>>);
 
 /// A loaded thing, or the place that is kept for it.
-type Place<V> = Arc<Mutex<Option<Arc<V>>>>;
+type Slot<V> = Arc<Mutex<Option<Arc<V>>>>;
 
 impl<K, V> Default for Shelf<K, V> {
     fn default() -> Self {

@@ -57,6 +57,7 @@ TARGETS = {
     "cait": [">blocks_token_only.0", "blocks.23"],
     "xcit": [">cls_attn_blocks.0", "blocks.11"],
     "volo": [">post_network.0", "network.4"],
+    "pit": [">transformers.2.blocks.3", "transformers.2.blocks.2"],
     "crossvit": [">blocks.2.blocks.0.3", ">blocks.2.blocks.1.3", "blocks.2.blocks.0.2", "norm.0", "norm.1", "blocks.1", "blocks.2.blocks.1", "blocks.2.blocks.0"],
     "": ["forward_features", "blocks.-1", "stages.-1", "layers.-1", "blocks.-1.norm1", ">blocks.-1", "blocks.-2", ">blocks.-1.norm1"],
 }

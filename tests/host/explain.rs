@@ -62,7 +62,7 @@ fn seen(channels: usize, [height, width]: [usize; 2], values: &[f32]) -> Seen {
 fn exact_is_its_formula() {
     let fixture: Fixture = serde_json::from_str(include_str!("../explain/exact.json")).unwrap();
     let own = seen(fixture.channels, fixture.own_size, &fixture.own);
-    let own = Arc::new(Explained { seen: own, gradients: fixture.gradients });
+    let own = Arc::new(Explained { seen: own, gradients: fixture.gradients, beyond_range: false });
     let finer = seen(fixture.channels, fixture.fine_size, &fixture.fine);
     let manifest = decomcam::model::Model::bundled("lite").unwrap().manifest;
     let mut tried = 0;

@@ -10,6 +10,7 @@ mod methods;
 mod metrics;
 mod onnx;
 mod photo;
+mod questions;
 mod score;
 mod session;
 mod tflite;

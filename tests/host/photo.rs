@@ -5,7 +5,7 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use decomcam::Size;
-use decomcam::photo::{Fit, Framing, Photo, Planes, blur};
+use decomcam::photo::{Filter, Fit, Framing, Photo, Planes, blur};
 use image::codecs::gif::GifEncoder;
 use image::{DynamicImage, Frame, GrayImage, ImageBuffer, ImageFormat, LumaA, Rgb, RgbImage, Rgba, RgbaImage};
 use tempfile::TempDir;
@@ -597,7 +597,7 @@ fn pillow_resizes_alike() {
     let pad = [200, 10, 30];
     let input = |top, left, side: (usize, usize), target: (usize, usize)| {
         let (framing, target) = (Framing { top, left, size: Size::new(side.0, side.1) }, Size::new(target.0, target.1));
-        let planes = photo.network_input(framing, target, pad, 1);
+        let planes = photo.network_input(framing, target, Filter::Bicubic, pad, 1);
         assert_eq!(planes.size, target);
         planes
     };
@@ -663,8 +663,8 @@ fn a_photo_shared_among_threads_keeps_its_rows() {
     let photo = photo(RgbImage::from_fn(1600, 1500, |x, y| Rgb([wave(2 * y), wave(3 * x), wave(2 * y + 3 * x)])));
     let framing = Framing { top: 30, left: 100, size: Size::new(1440, 1400) };
     let size = Size::new(24, 7);
-    let planes = photo.network_input(framing, size, [0; 3], 3);
-    assert_eq!(planes, photo.network_input(framing, size, [0; 3], 1));
+    let planes = photo.network_input(framing, size, Filter::Bicubic, [0; 3], 3);
+    assert_eq!(planes, photo.network_input(framing, size, Filter::Bicubic, [0; 3], 1));
     for (index, sample) in planes.data.iter().enumerate().step_by(11) {
         let (channel, row, column) = (index / (24 * 7), index / 7 % 24, index % 7);
         let expected = resampled(&photo.pixels, framing, size, (row, column), channel);

@@ -3,12 +3,13 @@
 use super::headings::{METRICS, OUTPUT, WHAT};
 use super::model::ModelArgs;
 use super::output::{QuietArgs, print, usage, warn, wrote};
+use super::place::PlaceArgs;
 use super::request::{MethodsArgs, RandomArgs, TuningArgs};
 use anyhow::Result;
 use clap::Args;
 use clap::error::ErrorKind;
 use decomcam::compare::{self, CompareOptions};
-use decomcam::{Method, Photo, Question, files};
+use decomcam::{Method, Photo, files};
 use std::path::PathBuf;
 
 /// What the end of `compare --help` shows.
@@ -27,8 +28,11 @@ pub struct CompareArgs {
     /// Words such as "a cat", or a class of a classifier
     ///
     /// A class is given by its name or its number.
-    #[arg(short, long, visible_alias = "class", help_heading = WHAT)]
-    pub text: String,
+    #[arg(short, long, visible_alias = "class", help_heading = WHAT, required_unless_present = "like")]
+    pub text: Option<String>,
+    /// The place that is asked about.
+    #[command(flatten)]
+    pub place: PlaceArgs,
     /// Explain the score of --text less that of this text
     #[arg(long, value_name = "TEXT", help_heading = WHAT)]
     pub versus: Option<String>,
@@ -59,7 +63,7 @@ pub struct CompareArgs {
 pub fn run(args: &CompareArgs) -> Result<()> {
     let mut asked = CompareOptions::default();
     asked.methods = args.methods.chosen();
-    asked.options = args.random.options(&args.tuning);
+    asked.options = args.random.options(&args.tuning).upsampling(args.place.upsampling());
     asked.step = args.step;
     asked.options.check_used(&asked.methods)?;
     if args.random.seed.is_some() && !asked.methods.contains(&Method::Rise) {
@@ -71,9 +75,19 @@ pub fn run(args: &CompareArgs) -> Result<()> {
     files::prepare_directory(&args.out)?;
     let photo = Photo::open(&args.photo)?;
     let needs_layer = asked.methods.iter().any(|method| method.needs_layer());
-    let session = args.model.open(args.tuning.layer.as_deref(), needs_layer, args.quiet.quiet)?;
+    let layer = args.tuning.layer.as_deref();
+    let session = args.model.open_for(layer, needs_layer, args.place.like.is_some(), args.quiet.quiet)?;
     let score = args.tuning.score.as_deref();
-    let prompt = session.prompt(Question { text: &args.text, versus: args.versus.as_deref(), score })?;
+    // The place is found with the layer that the methods share.
+    let method = asked.methods.iter().copied().find(|method| method.needs_layer()).unwrap_or(Method::Uniform);
+    let options = asked.options.of_method(method);
+    let prompt = match &args.place.like {
+        Some(other) => session.prompt_like(&Photo::open(other)?, score, &options)?.side(args.place.side()),
+        None => {
+            let question = (args.text.as_deref(), args.versus.as_deref(), score);
+            args.place.prompt(&session, &photo, &options, question, || Ok(String::new()))?
+        }
+    };
     session.forget_text();
     let comparison = compare::compare(&session, &photo, &prompt, &asked)?;
     let files = comparison.write(&photo, &args.out)?;

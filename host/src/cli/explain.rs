@@ -2,15 +2,16 @@
 
 use super::headings::{ADVANCED, METHOD, OUTPUT, WHAT};
 use super::output::{QuietArgs, print, print_json, usage, warn, wrote};
+use super::place::PlaceArgs;
 use super::request::RequestArgs;
 use super::values::{ArraysArg, MethodArg};
 use anyhow::Result;
 use clap::Args;
 use clap::error::ErrorKind;
 use decomcam::draw::ColourMap;
-use decomcam::report::{Answer, Outputs, timing_table};
+use decomcam::report::{Alike, Answer, Outputs, timing_table};
 use decomcam::timings::Timings;
-use decomcam::{Photo, files};
+use decomcam::{Options, Photo, Session, files};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -27,6 +28,10 @@ Examples:
       The map of another method.
   decomcam explain photo.jpg -m resnet50.onnx --labels labels.txt
       Why the class that a classifier predicts? With --class tabby: why that class?
+  decomcam explain photo.jpg --like other.jpg
+      What makes the two photos alike? Writes explanation/alike.png and the rest.
+  decomcam explain street.jpg -m yolov8n.onnx --class 0 --box 2
+      Why the second best box of that class? Of a segmentation: --at ROW,COLUMN or --within MASK.
   decomcam explain photo.jpg -t \"a cat\" -o - | jq .parts
       The numbers alone, as JSON.";
 
@@ -71,6 +76,9 @@ pub struct ExplainArgs {
     /// The explanation that is asked for.
     #[command(flatten)]
     pub request: RequestArgs,
+    /// The place that is asked about.
+    #[command(flatten)]
+    pub place: PlaceArgs,
     /// Number of random masks that --method rise draws [default: 1000]
     #[arg(long, value_name = "N", help_heading = ADVANCED, hide_short_help = true, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     pub rise_masks: Option<usize>,
@@ -119,6 +127,7 @@ fn given_command() -> String {
 pub fn run(args: &ExplainArgs) -> Result<()> {
     let mut options = args.request.options(args.method).names(&args.name_parts);
     options.rise_masks = args.rise_masks;
+    options.upsampling = args.place.upsampling();
     options.unchecked = args.no_check;
     options.check_used(&[options.method])?;
     let outputs = args.outputs()?;
@@ -134,8 +143,11 @@ pub fn run(args: &ExplainArgs) -> Result<()> {
     }
     let mut timings = Timings::default();
     let photo = timings.measure("read photo", || Photo::open(&args.photo))?;
-    let session = args.request.open(options.method, args.quiet.quiet)?;
-    let prompt = args.request.prompt(&session, &photo, &options)?;
+    let session = args.request.open_for(options.method, args.place.like.is_some(), args.quiet.quiet)?;
+    if let Some(other) = &args.place.like {
+        return alike(args, &session, (&options, &outputs), [&photo, &Photo::open(other)?]);
+    }
+    let prompt = args.request.prompt_at(&session, &photo, &options, &args.place)?;
     let explanation = session.explain(&photo, &prompt, &options)?;
     timings.append(&session.loading());
     timings.append(&explanation.timings);
@@ -163,5 +175,55 @@ pub fn run(args: &ExplainArgs) -> Result<()> {
     }
     print(&text)?;
     warn(&explanation.warnings);
+    Ok(())
+}
+
+/// Explains what makes two photos alike, in each of them: the first one's files as ever, the second one's in the directory `like`, and both side by side.
+fn alike(
+    args: &ExplainArgs,
+    session: &Session,
+    (options, outputs): (&Options, &Outputs),
+    photos: [&Photo; 2],
+) -> Result<()> {
+    let score = args.request.tuning.score.as_deref();
+    let explained = |photo: &Photo, other: &Photo| -> Result<_> {
+        let prompt = session.prompt_like(other, score, options)?.side(args.place.side());
+        let explanation = session.explain(photo, &prompt, options)?;
+        Ok((prompt, explanation))
+    };
+    let [photo, other] = photos;
+    let ((prompt, first), (other_prompt, second)) = (explained(photo, other)?, explained(other, photo)?);
+    let mut timings = session.loading();
+    timings.append(&first.timings);
+    let model = session.model();
+    let first = Answer { model, photo, prompt: &prompt, explanation: &first, timings: &timings, outputs };
+    let second =
+        Answer { model, photo: other, prompt: &other_prompt, explanation: &second, timings: &second.timings, outputs };
+    if args.out == Path::new("-") {
+        return print_json(&[first.report(&[])?, second.report(&[])?]);
+    }
+    let within = args.out.join("like");
+    files::prepare_directory(&within)?;
+    let mut files = first.write(&args.out)?;
+    files.extend(second.write(&within)?);
+    files.extend(Alike { first, second }.write(&args.out)?);
+    if args.quiet.quiet {
+        return Ok(());
+    }
+    let mut text = String::new();
+    for answer in [&first, &second] {
+        text += &format!("{}:\n{}\n", answer.photo.name, answer.summary());
+        if args.verbose {
+            text += &(answer.details() + "\n");
+        }
+    }
+    text += &wrote(&files);
+    if args.timings {
+        text += "\n";
+        text += &timing_table(&timings);
+    }
+    print(&text)?;
+    warn(&first.explanation.warnings);
+    warn(&second.explanation.warnings);
     Ok(())
 }

@@ -11,6 +11,7 @@ mod inspect;
 mod model;
 mod models;
 mod output;
+mod place;
 mod pool;
 mod rank;
 mod request;

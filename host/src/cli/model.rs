@@ -63,8 +63,8 @@ pub struct OnnxArgs {
     /// Of a model of Hugging Face's hub: the number format whose files are used, such as fp16, int8 or q4 [default: the first that is there]
     #[arg(long, value_name = "NAME", hide_short_help = true)]
     pub precision: Option<String>,
-    /// The output that holds the scores of the classes [default: the only output of shape 1 x classes]
-    #[arg(long, value_name = "NAME", hide_short_help = true)]
+    /// The output that is explained, by its name or its number from 0 on [default: the only one that scores classes]
+    #[arg(long, value_name = "NAME|INDEX", hide_short_help = true)]
     pub output: Option<String>,
 }
 
@@ -95,6 +95,11 @@ fn levels(name: &str, given: Option<&[f32]>) -> Result<Option<[f32; 3]>> {
 impl ModelArgs {
     /// Opens the model, with a progress bar unless `quiet`; `layer` is the one that will be explained, if one `needs_layer`.
     pub fn open(&self, layer: Option<&str>, needs_layer: bool, quiet: bool) -> Result<Session> {
+        self.open_for(layer, needs_layer, false, quiet)
+    }
+
+    /// The same; `alike` if photos will be compared with photos.
+    pub fn open_for(&self, layer: Option<&str>, needs_layer: bool, alike: bool, quiet: bool) -> Result<Session> {
         let onnx = &self.onnx;
         let mut model = ModelOptions::new().faithful(self.faithful);
         model.labels.clone_from(&onnx.labels);
@@ -106,6 +111,7 @@ impl ModelArgs {
         model.output.clone_from(&onnx.output);
         model.layer = layer.map(str::to_owned);
         model.layerless = !needs_layer;
+        model.alike = alike;
         if !quiet {
             model = model.watching(progress_bar());
         }

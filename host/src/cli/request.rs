@@ -3,6 +3,7 @@
 use super::headings::{ADVANCED, METHOD, WHAT};
 use super::model::ModelArgs;
 use super::output::usage;
+use super::place::PlaceArgs;
 use super::values::{IntegrateArg, MethodArg, RecipeArg, SignArg, SwitchArg};
 use anyhow::Result;
 use clap::Args;
@@ -91,31 +92,51 @@ impl RequestArgs {
 
     /// Opens the model.
     pub fn open(&self, method: Method, quiet: bool) -> Result<Session> {
-        self.model.open(self.tuning.layer.as_deref(), method.needs_layer(), quiet)
+        self.open_for(method, false, quiet)
+    }
+
+    /// Opens the model; `alike` if photos will be compared with photos.
+    pub fn open_for(&self, method: Method, alike: bool, quiet: bool) -> Result<Session> {
+        self.model.open_for(self.tuning.layer.as_deref(), method.needs_layer(), alike, quiet)
     }
 
     /// What is asked, encoded: the text, or of a classifier the predicted class.
     pub fn prompt(&self, session: &Session, photo: &Photo, options: &Options) -> Result<Prompt> {
-        let score = self.tuning.score.as_deref();
-        let predicted;
-        let text = match &self.text {
-            Some(text) => text,
-            None if session.model().manifest.classes.is_none() => {
-                return Err(usage(
-                    ErrorKind::MissingRequiredArgument,
-                    "--text is required: say what to explain, such as --text \"a cat\"",
-                ));
-            }
-            None => {
-                predicted = session.predicted_class(photo, options, score)?.to_string();
-                &predicted
-            }
+        let prompt = match &self.text {
+            Some(text) => self.question(session, text)?,
+            None => self.question(session, &self.predicted(session, photo, options)?)?,
         };
-        let prompt = session.prompt(Question { text, versus: self.versus.as_deref(), score })?;
+        self.encoded(session, prompt, options)
+    }
+
+    /// The same, or a place that is asked about.
+    pub fn prompt_at(&self, session: &Session, photo: &Photo, options: &Options, place: &PlaceArgs) -> Result<Prompt> {
+        let asked = (self.text.as_deref(), self.versus.as_deref(), self.tuning.score.as_deref());
+        let prompt = place.prompt(session, photo, options, asked, || self.predicted(session, photo, options))?;
+        self.encoded(session, prompt, options)
+    }
+
+    fn question(&self, session: &Session, text: &str) -> Result<Prompt> {
+        let score = self.tuning.score.as_deref();
+        Ok(session.prompt(Question { text, versus: self.versus.as_deref(), score })?)
+    }
+
+    fn encoded(&self, session: &Session, prompt: Prompt, options: &Options) -> Result<Prompt> {
         if options.names.is_empty() {
             session.forget_text();
         }
         Ok(prompt)
+    }
+
+    /// The class that a classifier predicts.
+    fn predicted(&self, session: &Session, photo: &Photo, options: &Options) -> Result<String> {
+        if session.model().manifest.classes.is_none() {
+            return Err(usage(
+                ErrorKind::MissingRequiredArgument,
+                "--text is required: say what to explain, such as --text \"a cat\"",
+            ));
+        }
+        Ok(session.predicted_class(photo, options, self.tuning.score.as_deref())?.to_string())
     }
 }
 

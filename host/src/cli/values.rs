@@ -4,9 +4,10 @@ use clap::ValueEnum;
 use clap::builder::PossibleValue;
 use decomcam::metrics::Metric;
 use decomcam::model::{ChannelOrder, Preprocessing};
-use decomcam::photo::Fit;
+use decomcam::photo::{Fit, Upsampling};
 use decomcam::report::Arrays;
-use decomcam::{Integrate, Method, Recipe};
+use decomcam::score::BoxNumber;
+use decomcam::{Integrate, Method, Recipe, Side};
 use decomcam_core::SignRule;
 use std::sync::LazyLock;
 
@@ -154,6 +155,30 @@ named_values! {
     ChannelOrderArg(ChannelOrder) {
         ChannelOrder::Rgb => "rgb", "Red, green, blue";
         ChannelOrder::Bgr => "bgr", "Blue, green, red, as in OpenCV";
+    }
+}
+
+named_values! {
+    /// `--upsample`.
+    UpsampleArg(Upsampling) {
+        Upsampling::Bicubic => "bicubic", "Smooth; negative values are cut off after it";
+        Upsampling::Bilinear => "bilinear", "Straight lines; negative values are cut off before it, as the package grad-cam does";
+    }
+}
+
+named_values! {
+    /// `--side`.
+    SideArg(Side) {
+        Side::For => "for", "What raises the score";
+        Side::Against => "against", "What lowers it: the score is negated";
+    }
+}
+
+named_values! {
+    /// `--ask`.
+    AskArg(BoxNumber) {
+        BoxNumber::Class => "class", "The number of the class";
+        BoxNumber::Objectness => "objectness", "How likely it is that there is anything, where the detector has such a number";
     }
 }
 

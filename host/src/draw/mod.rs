@@ -13,7 +13,7 @@ mod text;
 
 pub use canvas::Tile;
 pub use colours::{ColourMap, Style};
-pub use overlay::{Titled, copy, copy_size, heatmap, overlay, titled};
+pub use overlay::{Titled, copy, copy_size, heatmap, marked, overlay, titled};
 pub use regions::{Region, regions};
 pub use rows::{Row, Rows, row_tile, rows};
 pub use sheet::{PARTS_A_PAGE, Sheet, pages, sheet, tile_size};

@@ -4,7 +4,7 @@ use super::image::TowerKey;
 use super::integers::make_exact;
 use crate::Size;
 use crate::model::{ChannelOrder, Layer, Manifest, Model, Score, ScoreKind};
-use crate::onnx::gradient::append_gradient;
+use crate::onnx::gradient::{append_gradient, append_straight_gradient};
 use crate::onnx::inspect::{self, InspectOptions};
 use crate::onnx::kernels;
 use crate::onnx::places::Grid;
@@ -40,7 +40,11 @@ pub(super) struct Plans {
     pub(super) see: Arc<TypedRunnableModel>,
     /// Picture -> outputs, layer, guide, gradient; with a [`Target`] in between.
     pub(super) explain: Arc<TypedRunnableModel>,
+    /// The same for a gradient that passes the ends of integers' ranges, of a quantised network.
+    pub(super) straight: Option<Arc<TypedRunnableModel>>,
     pub(super) target_len: usize,
+    /// Lengths of the axes of the outputs, before they become rows.
+    pub(super) shapes: Vec<Vec<usize>>,
     pub(super) place: Place,
     pub(super) guide_place: Option<Place>,
     pub(super) steps: Option<Steps>,
@@ -80,6 +84,7 @@ impl TypedOp for Target {
 pub(super) struct Reading {
     /// A graph of floats, shuffled as asked; its outputs are the wanted ones, then the layer, then the guide.
     pub(super) network: TypedModel,
+    pub(super) shapes: Vec<Vec<usize>>,
     pub(super) place: Place,
     pub(super) guide_place: Option<Place>,
 }
@@ -121,12 +126,10 @@ impl Wiring {
         let place_of = |layer: &Layer, at: usize| self.place(layer, &network, network.outputs[at], grids[at]);
         let place = place_of(&self.layer, self.outputs.len())?;
         let guide_place = self.guide.as_ref().map(|guide| place_of(guide, self.outputs.len() + 1)).transpose()?;
-        for output in 0..self.outputs.len() {
-            network.outputs[output] = as_row(&mut network, output)?;
-        }
+        let shapes = make_rows(&mut network, &self.outputs, &model.manifest)?;
         let scored = self.scored(&network)?;
         self.key.shuffle.apply(&mut network, scored)?;
-        Ok(Reading { network, place, guide_place })
+        Ok(Reading { network, shapes, place, guide_place })
     }
 
     /// What a layer's tensor is, once that is what the manifest says.
@@ -179,7 +182,7 @@ impl Wiring {
     }
 
     pub(super) fn plans(&self, model: &Model) -> Result<Plans> {
-        let Reading { mut network, place, guide_place } = self.read(model, true)?;
+        let Reading { mut network, shapes, place, guide_place } = self.read(model, true)?;
         let layer = network.outputs[self.outputs.len()];
         let scored = self.scored(&network)?;
         let target_len = match network.outlet_fact(scored)?.shape.as_concrete() {
@@ -196,11 +199,33 @@ impl Wiring {
         let value = append_score(&mut network, self.score.kind, scored, target)?;
         let gradient = append_gradient(&mut network, value, layer)?;
         network.outputs.push(gradient);
+        let saturates = quantised::saturates(&network);
+        if saturates {
+            let straight = append_straight_gradient(&mut network, value, layer)?;
+            network.outputs.push(straight);
+        }
         ask_for_target(&mut network, target, target_len, self.outputs.len())?;
         kernels::optimise(&mut network)?;
-        let vectors = first_outputs(&network, self.outputs.len())?;
-        let see = first_outputs(&network, self.outputs.len() + 1 + usize::from(self.guide.is_some()))?;
-        Ok(Plans { vectors, see, explain: SimplePlan::new(network)?, target_len, steps, place, guide_place })
+        let seen = self.outputs.len() + 1 + usize::from(self.guide.is_some());
+        let (vectors, see) = (first_outputs(&network, self.outputs.len())?, first_outputs(&network, seen)?);
+        let explain = first_outputs(&network, seen + 1)?;
+        let straight = saturates.then(|| -> TractResult<_> {
+            let mut network = network.clone();
+            network.outputs.remove(seen);
+            network.compact()?;
+            SimplePlan::new(network)
+        });
+        Ok(Plans {
+            vectors,
+            see,
+            explain,
+            straight: straight.transpose()?,
+            target_len,
+            shapes,
+            steps,
+            place,
+            guide_place,
+        })
     }
 }
 
@@ -212,18 +237,22 @@ pub(super) fn image_outputs(manifest: &Manifest) -> Vec<String> {
             outputs.push(score.image.clone());
         }
     }
+    let boxes = manifest.image.places.as_ref().and_then(|places| places.boxes.clone());
+    outputs.extend(boxes.filter(|boxes| !outputs.contains(boxes)));
     outputs
 }
 
 /// The network for its outputs alone.
-pub(super) fn outputs_alone(model: &Model, outputs: &[String], size: Size) -> Result<Arc<TypedRunnableModel>> {
+pub(super) fn outputs_alone(
+    model: &Model,
+    outputs: &[String],
+    size: Size,
+) -> Result<(Arc<TypedRunnableModel>, Vec<Vec<usize>>)> {
     let names: Vec<&str> = outputs.iter().map(String::as_str).collect();
     let (mut network, _) = read(model, &names, size, Some(outputs.len()))?;
-    for output in 0..outputs.len() {
-        network.outputs[output] = as_row(&mut network, output)?;
-    }
+    let shapes = make_rows(&mut network, outputs, &model.manifest)?;
     kernels::optimise(&mut network)?;
-    SimplePlan::new(network)
+    Ok((SimplePlan::new(network)?, shapes))
 }
 
 /// The image tower's network as a graph of floats with these tensors as outputs, and how each holds places of the picture. With `exact`, the number of its outputs,
@@ -304,12 +333,27 @@ fn after(mut network: TypedModel, outputs: usize) -> TractResult<TypedModel> {
     Ok(network)
 }
 
-/// An output without its axes of length one, but a first one: 1 x length.
-fn as_row(network: &mut TypedModel, output: usize) -> TractResult<OutletId> {
+/// Makes the first outputs rows, and returns what their shapes were.
+fn make_rows(network: &mut TypedModel, outputs: &[String], manifest: &Manifest) -> TractResult<Vec<Vec<usize>>> {
+    let mut shapes = Vec::new();
+    let places = manifest.image.places.as_ref();
+    for (at, name) in outputs.iter().enumerate() {
+        let shape = network.outlet_fact(network.outputs[at])?.shape.as_concrete().map(<[usize]>::to_vec);
+        shapes.push(shape.unwrap_or_default());
+        let of_places = places.is_some_and(|places| {
+            [Some(&places.explained), Some(&places.reported), places.boxes.as_ref()].contains(&Some(name))
+        });
+        network.outputs[at] = as_row(network, at, of_places)?;
+    }
+    Ok(shapes)
+}
+
+/// An output as 1 x length: without its axes of length one, or `whole`, all of its numbers in their order.
+fn as_row(network: &mut TypedModel, output: usize, whole: bool) -> TractResult<OutletId> {
     let outlet = network.outputs[output];
     let shape = network.outlet_fact(outlet)?.shape.clone();
     let long = shape.iter().filter(|length| !length.is_one()).count();
-    if shape.rank() == 2 && shape[0].is_one() || long > 1 {
+    if shape.rank() == 2 && shape[0].is_one() || long > 1 && !whole {
         return Ok(outlet);
     }
     let row: TVec<TDim> = tvec!(1.to_dim(), shape.volume());

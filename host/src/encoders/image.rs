@@ -35,7 +35,9 @@ pub struct ImageTower {
     vectors: Arc<TypedRunnableModel>,
     see: Arc<TypedRunnableModel>,
     explain: Arc<TypedRunnableModel>,
+    straight: Option<Arc<TypedRunnableModel>>,
     target_len: usize,
+    shapes: Vec<Vec<usize>>,
     steps: Option<Steps>,
     place: Place,
     guide_place: Option<Place>,
@@ -53,6 +55,7 @@ impl std::fmt::Debug for ImageTower {
 pub struct Scorer {
     plan: Arc<TypedRunnableModel>,
     outputs: Vec<String>,
+    shapes: Vec<Vec<usize>>,
     size: Size,
     origin: String,
     passes: AtomicUsize,
@@ -76,7 +79,8 @@ impl Scorer {
         let plan = contained(|| outputs_alone(model, &outputs, size)).with_context(|| {
             format!("{origin}: expected an ONNX image tower as its manifest describes it; fetch the model again, or correct it")
         });
-        Ok(Self { plan: plan.kind(Error::Model)?, outputs, size, origin, passes: AtomicUsize::new(0) })
+        let (plan, shapes) = plan.kind(Error::Model)?;
+        Ok(Self { plan, outputs, shapes, size, origin, passes: AtomicUsize::new(0) })
     }
 
     /// The vectors of a picture, as [`ImageTower::vectors`].
@@ -92,6 +96,11 @@ impl Scorer {
     /// Size of the input, in pixels.
     pub fn size(&self) -> Size {
         self.size
+    }
+
+    /// Lengths of an output's axes in the network; its numbers are in [`ImageVectors`] in that order.
+    pub fn shape(&self, output: &str) -> Option<&[usize]> {
+        shape(&self.outputs, &self.shapes, output)
     }
 
     /// How often the network was run.
@@ -124,6 +133,8 @@ pub struct Explained {
     pub seen: Seen,
     /// Derivative of the score with respect to each activation, in the order of [`Activations::values`].
     pub gradients: Vec<f32>,
+    /// Whether the gradient passes the ends of integers' ranges, because it is zero everywhere otherwise.
+    pub beyond_range: bool,
 }
 
 impl ImageVectors {
@@ -156,8 +167,10 @@ impl ImageTower {
                 wiring.origin
             ))
         });
-        let Plans { vectors, see, explain, target_len, steps, place, guide_place } = plans.kind(Error::Model)?;
-        Ok(Self { vectors, see, explain, target_len, steps, place, guide_place, wiring, passes: AtomicUsize::new(0) })
+        let Plans { vectors, see, explain, straight, target_len, shapes, steps, place, guide_place } =
+            plans.kind(Error::Model)?;
+        let passes = AtomicUsize::new(0);
+        Ok(Self { vectors, see, explain, straight, target_len, shapes, steps, place, guide_place, wiring, passes })
     }
 
     /// How many weight tensors a [`Shuffle`] of this tower can shuffle. Reads the network again.
@@ -195,6 +208,11 @@ impl ImageTower {
     /// Size of the input, in pixels.
     pub fn size(&self) -> Size {
         self.wiring.key.size
+    }
+
+    /// Lengths of an output's axes in the network; its numbers are in [`ImageVectors`] in that order.
+    pub fn shape(&self, output: &str) -> Option<&[usize]> {
+        shape(&self.wiring.outputs, &self.shapes, output)
     }
 
     /// How often the network was run.
@@ -277,11 +295,11 @@ impl ImageTower {
     ) -> anyhow::Result<Explained> {
         let image = picture(image, self.size())?;
         self.passes.fetch_add(1, Ordering::Relaxed);
-        let (mut silent, mut wrong) = (false, None);
+        let (mut asked, mut wrong) = (Vec::new(), None);
         let found = contained(|| {
             let target = |vectors| match target(vectors) {
                 Ok(target) => {
-                    silent = target.iter().all(|value| *value == 0.0);
+                    asked.clone_from(&target);
                     Ok(target)
                 }
                 Err(error) => {
@@ -289,17 +307,28 @@ impl ImageTower {
                     Err(anyhow!("no target"))
                 }
             };
-            run_with_target(&self.explain, image, target)
+            run_with_target(&self.explain, image.clone(), target)
         });
         // What is wrong with the target is not wrong with the network.
         if let Some(error) = wrong {
             return Err(error);
         }
         let mut values = found.with_context(|| could_not_compute(&self.wiring.origin))?;
-        let gradients = maps(self.layer(), values.pop().context("no gradient")?).0;
+        let gradient = |values: &mut Vec<Vec<f32>>| -> anyhow::Result<Vec<f32>> {
+            Ok(maps(self.layer(), values.pop().context("no gradient")?).0)
+        };
+        let is_zero = |numbers: &[f32]| numbers.iter().all(|value| *value == 0.0);
+        let (mut gradients, silent) = (gradient(&mut values)?, is_zero(&asked));
+        let mut beyond_range = false;
         // With a target of zeros the gradient is zero by definition.
-        ensure!(silent || gradients.iter().any(|value| *value != 0.0), "{}", self.no_gradient());
-        Ok(Explained { seen: self.seen(values)?, gradients })
+        if let Some(straight) = self.straight.as_ref().filter(|_| !silent && is_zero(&gradients)) {
+            self.passes.fetch_add(1, Ordering::Relaxed);
+            let found = contained(|| run_with_target(straight, image, |_| Ok(asked)));
+            gradients = gradient(&mut found.with_context(|| could_not_compute(&self.wiring.origin))?)?;
+            beyond_range = true;
+        }
+        ensure!(silent || !is_zero(&gradients), "{}", self.no_gradient());
+        Ok(Explained { seen: self.seen(values)?, gradients, beyond_range })
     }
 
     /// What to say where the score does not depend on the layer's positions.
@@ -333,6 +362,11 @@ impl ImageTower {
         self.passes.fetch_add(1, Ordering::Relaxed);
         run(plan, inputs, &self.wiring.origin)
     }
+}
+
+fn shape<'s>(outputs: &[String], shapes: &'s [Vec<usize>], output: &str) -> Option<&'s [usize]> {
+    let at = outputs.iter().position(|name| name == output)?;
+    shapes.get(at).map(Vec::as_slice)
 }
 
 /// A layer's tensor as maps.

@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::error::Sorted as _;
-use crate::model::{Model, Score, ScoreKind, TokenizerKind};
+use crate::model::{AT_A_PLACE, Model, OF_A_PICTURE, Score, ScoreKind, TokenizerKind};
 use crate::onnx::guard::{contained, finite};
 use crate::onnx::quantised::{self, Form, Pairs, Wanted};
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -165,6 +165,13 @@ pub struct TextVectors {
     outputs: BTreeMap<String, Vec<f32>>,
 }
 
+impl TextVectors {
+    /// Vectors that are no text's: of each output, what it is multiplied with.
+    pub(crate) fn made(meant: String, outputs: BTreeMap<String, Vec<f32>>) -> Self {
+        Self { tokens: Tokens { ids: Vec::new(), unknown_words: Vec::new() }, meant, outputs }
+    }
+}
+
 impl TextTower {
     /// Loads the text tower of a model, or its classes.
     ///
@@ -177,7 +184,8 @@ impl TextTower {
     fn loaded(model: &Model) -> Result<TextTower> {
         let file = |name: &str| format!("{name} of {}", model.origin());
         let mut outputs: Vec<String> = Vec::new();
-        for score in &model.manifest.scores {
+        let of_prompts = |score: &&Score| score.text != AT_A_PLACE && score.text != OF_A_PICTURE;
+        for score in model.manifest.scores.iter().filter(of_prompts) {
             if !outputs.contains(&score.text) {
                 outputs.push(score.text.clone());
             }

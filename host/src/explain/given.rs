@@ -67,6 +67,7 @@ pub fn given_layer(layer: GivenLayer<'_>, options: &Options) -> Result<OfGivenLa
             guide: None,
         },
         gradients: gradients.to_vec(),
+        beyond_range: false,
     };
     let layer = Arc::new(layer);
     let layers = Layers { own: &layer, finer: None };
@@ -113,7 +114,7 @@ fn checked(layer: GivenLayer<'_>) -> anyhow::Result<()> {
 
 /// The map of a method that needs a layer's activations and gradients alone; none for others.
 pub(super) fn cam_map(method: Method, layer: &Explained) -> Result<Option<Map>> {
-    let Explained { seen, gradients } = layer;
+    let Explained { seen, gradients, .. } = layer;
     let (activations, size) = (&seen.activations, seen.activations.size);
     let maps = Maps::chw(&activations.values, activations.channels, size.height, size.width)?;
     let gradients = Maps::chw(gradients, activations.channels, size.height, size.width)?;

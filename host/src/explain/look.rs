@@ -39,6 +39,14 @@ impl Own {
         }
     }
 
+    /// Lengths of an output's axes in the network.
+    pub fn shape(&self, output: &str) -> Option<&[usize]> {
+        match self {
+            Self::Layer(tower) => tower.shape(output),
+            Self::Outputs(scorer) => scorer.shape(output),
+        }
+    }
+
     /// The network with its layer.
     ///
     /// # Errors

@@ -97,6 +97,9 @@ pub struct Parts {
     pub layer: Arc<Explained>,
 }
 
+/// From this cosine on two photos are the same to a network.
+const SAME: f32 = 1.0 - 1e-5;
+
 /// Why a photo got its score.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -134,7 +137,7 @@ pub struct Explanation {
 impl Explanation {
     /// The maps on the photo.
     pub fn placement(&self, photo: &Photo) -> Placement {
-        Placement::new(self.map.size, self.framing, photo.size())
+        Placement::new(self.map.size, self.framing, photo.size()).upsampled_by(self.request.upsampling)
     }
 
     /// A part's map, of the grid's size, as it goes into the saliency map: refined, if the map is.
@@ -204,11 +207,16 @@ pub fn explain(look: &Look<'_>, request: &Request, names: &[Prompt], watch: &Wat
         framing: look.framing(),
         input_size: look.size(),
         check,
-        warnings: [look.prompt().warnings(), look.view().warnings()].concat(),
+        warnings: look.prompt().warnings(),
         timings,
         parts: None,
         refinement,
     };
+    if look.prompt().likeness().is_some() && explanation.scores.explained.value.abs() > SAME {
+        explanation.warnings.push(
+            "the two photos are the same to the network, so the gradient of their cosine is nothing but rounding, and the map says nothing".into(),
+        );
+    }
     let layer = layer.map(Arc::clone);
     explanation.parts = parts;
     let found = warnings::of(&explanation, look.prompt(), layer.as_deref());

@@ -3,6 +3,7 @@
 use crate::error::Sorted as _;
 use crate::methods::{Method, RISE_MASKS, Recipe};
 use crate::model::Manifest;
+use crate::photo::Upsampling;
 use crate::{Error, Result};
 use anyhow::{Context as _, ensure};
 use decomcam_core::SignRule;
@@ -38,6 +39,8 @@ pub struct Options {
     pub integrate: Option<Integrate>,
     /// Texts to name parts by: each part is named by the text whose score it raises most.
     pub names: Vec<String>,
+    /// How the finished map is upsampled to the photo.
+    pub upsampling: Upsampling,
     /// Masks of RISE.
     pub rise_masks: Option<usize>,
     /// Seed of RISE's masks.
@@ -124,6 +127,11 @@ impl Options {
         Self { names: names.into_iter().map(Into::into).collect(), ..self }
     }
 
+    /// Sets how the finished map is upsampled to the photo.
+    pub fn upsampling(self, upsampling: Upsampling) -> Self {
+        Self { upsampling, ..self }
+    }
+
     /// Sets the number of RISE's masks.
     pub fn rise_masks(self, masks: usize) -> Self {
         Self { rise_masks: Some(masks), ..self }
@@ -196,6 +204,7 @@ impl Options {
             sign: self.sign.filter(|_| parts),
             integrate: self.integrate.filter(|_| parts),
             names: if parts { self.names.clone() } else { Vec::new() },
+            upsampling: self.upsampling,
             rise_masks: self.rise_masks.filter(|_| method == Method::Rise),
             seed: self.seed,
             unchecked: self.unchecked,
@@ -247,6 +256,7 @@ impl Options {
             components: self.components,
             sign: self.sign.unwrap_or(recipe.unwrap_or_default().sign()),
             integrate: self.integrate,
+            upsampling: self.upsampling,
             rise_masks: self.rise_masks.unwrap_or(RISE_MASKS),
             seed: self.seed,
             check: !self.unchecked,
@@ -276,6 +286,8 @@ pub struct Request {
     pub sign: SignRule,
     /// Where contributions are measured. If not given: in the layer for `exact` where nothing bypasses the layer, else in the photo.
     pub integrate: Option<Integrate>,
+    /// How the finished map is upsampled to the photo.
+    pub upsampling: Upsampling,
     /// Masks of RISE.
     pub rise_masks: usize,
     /// Seed of RISE's masks.

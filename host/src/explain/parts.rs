@@ -67,7 +67,7 @@ pub struct Decomposition {
 
 /// Stage 2: the mean over positions of the gradient of every channel.
 pub(crate) fn channel_weights(layer: &Explained) -> Result<Vec<f32>> {
-    let Explained { seen, gradients } = layer;
+    let Explained { seen, gradients, .. } = layer;
     let (channels, size) = (seen.activations.channels, seen.activations.size);
     let gradients = Maps::chw(gradients, channels, size.height, size.width)?;
     let mut weights = vec![0.0; channels];

@@ -1,8 +1,8 @@
 //! How a photo is prepared for the network. One rule serves every command.
 
 use crate::error::Sorted as _;
-use crate::model::{Filter, Manifest};
-use crate::photo::{Fit, Framing, Photo, Planes};
+use crate::model::Manifest;
+use crate::photo::{Filter, Fit, Framing, Photo, Planes};
 use crate::{Error, Result, Size};
 use anyhow::ensure;
 
@@ -44,16 +44,6 @@ impl View {
         })
     }
 
-    /// What photos are not prepared for as the model asks.
-    pub(crate) fn warnings(&self) -> Vec<String> {
-        match self.filter {
-            Filter::Bicubic => Vec::new(),
-            Filter::Bilinear => {
-                vec!["the model asks for photos resized by bilinear interpolation; they are resized by bicubic interpolation, so scores differ a little".into()]
-            }
-        }
-    }
-
     /// Height and width of the network's input.
     pub fn size(&self) -> Size {
         self.size
@@ -76,7 +66,7 @@ impl View {
 
     /// A part of the photo at a size of the network's input, samples in 0..=1.
     pub fn planes(&self, photo: &Photo, framing: Framing, size: Size, threads: usize) -> Planes {
-        photo.network_input(framing, size, self.padding, threads)
+        photo.network_input(framing, size, self.filter, self.padding, threads)
     }
 
     /// The network's input: (x - mean) / std of every sample, with x in 8-bit levels.
@@ -96,19 +86,4 @@ fn margin_is_cropped(fit: Fit, margin: Option<usize>) -> anyhow::Result<()> {
         "--margin has no effect with --fit {fit}: it is what crop cuts off; leave it out"
     );
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::Model;
-
-    #[test]
-    fn another_filter_than_the_model_asks_for_is_said() {
-        let mut manifest = Model::bundled("lite").unwrap().manifest;
-        let warnings = |manifest: &Manifest| View::new(manifest, None, None, None).unwrap().warnings();
-        assert!(warnings(&manifest).is_empty());
-        manifest.image.filter = Filter::Bilinear;
-        assert!(warnings(&manifest)[0].contains("bilinear"));
-    }
 }

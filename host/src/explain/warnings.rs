@@ -13,6 +13,13 @@ const SATURATED: f32 = 0.05;
 /// Everything about this explanation that could mislead a reader.
 pub(crate) fn of(explanation: &Explanation, prompt: &Prompt, layer: Option<&Explained>) -> Vec<String> {
     let mut warnings = Vec::new();
+    if layer.is_some_and(|layer| layer.beyond_range) {
+        warnings.push(
+            "this photo drives the quantised network beyond the numbers that its integers can hold, where the gradient is zero; it is taken as if they could hold them. \
+             Check that photos are prepared as the network wants them (--preset, --mean, --std)"
+                .into(),
+        );
+    }
     let support = explanation.support.as_ref();
     warnings.extend(support.and_then(|support| support.sentence(prompt, explanation.scores.reported.text)));
     let dead = layer.is_some_and(|layer| layer.gradients.iter().all(|gradient| *gradient == 0.0));

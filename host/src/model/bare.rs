@@ -1,14 +1,17 @@
 //! A network without a manifest: what a manifest would say is found by looking into the file.
 
-use super::manifest::{ChannelOrder, ClassSide, Explain, Filter, ImageSide, Layer, Manifest, SCHEMA, Score, ScoreKind};
+use super::manifest::{
+    AT_A_PLACE, ChannelOrder, ClassSide, Explain, ImageSide, Layer, Manifest, OF_A_PICTURE, Places, SCHEMA, Score,
+    ScoreKind,
+};
 use super::options::{ModelOptions, Preprocessing};
 use super::{Model, hub};
 use crate::hash::sha256_hex;
-use crate::onnx::ends::{Answer, Squash};
+use crate::onnx::ends::{Answer, End, Squash};
 use crate::onnx::inspect::{self, FoundLayer, InspectOptions, Inspection};
 use crate::onnx::normal::{Picture, Reading, Scale};
 use crate::onnx::quantised::Pairs;
-use crate::photo::Fit;
+use crate::photo::{Filter, Fit};
 use crate::tflite::{self, Preparation};
 use anyhow::{Context, Result, ensure};
 use std::borrow::Cow;
@@ -30,8 +33,8 @@ pub(super) fn open(path: &Path, options: &ModelOptions) -> Result<Model> {
     // What the hub keeps beside a network.
     let beside = hub::preparation_beside(path);
     let size = options.size.or(beside.as_ref().and_then(|beside| beside.size));
-    let look = InspectOptions { folder: Some(&folder), size, output: options.output.as_deref(), classes };
-    let (found, onnx, integers, description) = if is_tflite {
+    let mut look = InspectOptions { folder: Some(&folder), size, output: options.output.as_deref(), classes };
+    let (mut found, onnx, integers, description) = if is_tflite {
         let (found, integers, onnx) = tflite::inspect::inspect(&bytes, &look).with_context(|| origin.clone())?;
         let description = format!("an int8 network of TensorFlow Lite, SHA-256 {}", sha256_hex(&bytes));
         (found.network, onnx, Some(Arc::new(integers)), description)
@@ -39,6 +42,11 @@ pub(super) fn open(path: &Path, options: &ModelOptions) -> Result<Model> {
         let found = inspect::inspect(&bytes, &look).with_context(|| origin.clone())?;
         (found, bytes, None, "a network without a manifest".to_owned())
     };
+    let embedding = if options.alike && look.output.is_none() { embedding_output(&found) } else { None };
+    if embedding.is_some() && integers.is_none() {
+        look.output = embedding.as_deref();
+        found = inspect::inspect(&onnx, &look).with_context(|| origin.clone())?;
+    }
     let answer = found.class_answer(look.output, classes).with_context(|| origin.clone())?;
     let layer = default_layer(&found, options, &origin)?;
     let labels = labels(options, given, answer, &origin)?;
@@ -51,11 +59,19 @@ pub(super) fn open(path: &Path, options: &ModelOptions) -> Result<Model> {
             _ => preprocessing(options, &found.picture)?,
         },
     };
+    let filter = beside.as_ref().filter(|_| !given).map(|beside| beside.filter).unwrap_or_default();
     let channels = options.channels.or(beside.map(|beside| beside.channels)).unwrap_or_default();
-    let image =
-        ImageSide { channels, readings: answer.readings(), ..image_side(&found, layer, prepared, sha256_hex(&onnx)) };
+    let image = ImageSide {
+        channels,
+        filter,
+        readings: answer.readings(),
+        places: places(answer),
+        ..image_side(&found, layer, prepared, sha256_hex(&onnx))
+    };
     let guide = image.finer_layer().map(|layer| layer.name.clone());
-    let reported = reported_name(answer.end.squash).into();
+    let scores = scores(answer, options.alike);
+    let explained = scores[0].name.clone();
+    let reported = reported_name(answer).into();
     let manifest = Manifest {
         schema: SCHEMA,
         name,
@@ -65,8 +81,8 @@ pub(super) fn open(path: &Path, options: &ModelOptions) -> Result<Model> {
         text: None,
         classes: Some(ClassSide { labels: "labels.txt".into(), labels_sha256: sha256_hex(&labels) }),
         knowledge: None,
-        scores: scores(answer),
-        explain: Explain { reported, explained: "logit".into(), scales: 1, guide },
+        scores,
+        explain: Explain { reported, explained, scales: 1, guide },
         notices: Vec::new(),
     };
     manifest.check().with_context(|| origin.clone())?;
@@ -118,10 +134,19 @@ fn labels(options: &ModelOptions, given: Option<Vec<u8>>, answer: &Answer, origi
     let classes = answer.classes_read().with_context(|| {
         format!("{origin}: expected an output of 1 x classes, found \"{}\" of {:?}", answer.end.output, answer.shape)
     })?;
-    let Some(labels) = given else {
+    let Some(mut labels) = given else {
+        if classes == 1 {
+            // One number is a value, which is called what the network calls it.
+            return Ok(format!("{}\n", answer.end.output.replace(['\n', ','], " ")).into_bytes());
+        }
         return Ok((0..classes).map(|class| format!("{class}\n")).collect::<String>().into_bytes());
     };
-    let lines = String::from_utf8_lossy(&labels).lines().count();
+    let mut lines = String::from_utf8_lossy(&labels).lines().count();
+    if answer.boxes.is_some() && lines + 1 == classes {
+        // DETR's last class says that there is nothing.
+        labels = [String::from_utf8_lossy(&labels).trim_end(), NOTHING].join("\n").into_bytes();
+        lines = classes;
+    }
     ensure!(
         lines == classes,
         "{}: expected {classes} names, one for each class of {origin}, found {lines}",
@@ -130,9 +155,26 @@ fn labels(options: &ModelOptions, given: Option<Vec<u8>>, answer: &Answer, origi
     Ok(labels)
 }
 
+/// Name of the class of a detector that stands for no object.
+pub(super) const NOTHING: &str = "no object";
+
+/// The output that is a vector of the picture.
+fn embedding_output(found: &Inspection) -> Option<String> {
+    let mut vectors = found.answers.iter().filter(|answer| answer.is_embedding() && answer.embedding.is_some());
+    let named = vectors.clone().find(|answer| answer.end.output == "image_embeds");
+    named.or_else(|| vectors.next()).map(|answer| answer.end.output.clone())
+}
+
+/// Where the numbers of every place are, if there are many.
+pub(super) fn places(answer: &Answer) -> Option<Places> {
+    let End { explained, reported, .. } = answer.end.clone();
+    Some(Places { reading: answer.reading?, explained, reported, boxes: answer.boxes.clone() })
+}
+
 /// The number that a network is known by.
-fn reported_name(squash: Option<Squash>) -> &'static str {
-    match squash {
+fn reported_name(answer: &Answer) -> &'static str {
+    match answer.end.squash {
+        None if answer.classes_read() == Some(1) => "value",
         None => "logit",
         Some(Squash::Softmax | Squash::Sigmoid) => "probability",
         Some(Squash::LogSoftmax) => "log-probability",
@@ -140,7 +182,7 @@ fn reported_name(squash: Option<Squash>) -> &'static str {
 }
 
 /// What is explained, and what is reported where that is something else.
-pub(super) fn scores(answer: &Answer) -> Vec<Score> {
+pub(super) fn scores(answer: &Answer, alike: bool) -> Vec<Score> {
     let end = &answer.end;
     let score = |name: &str, image: &str, description: String| Score {
         name: name.into(),
@@ -155,11 +197,29 @@ pub(super) fn scores(answer: &Answer) -> Vec<Score> {
         Some(Reading::Pixels { .. }) => ", mean of the pixels where it is the largest",
         Some(Reading::Boxes { .. }) => ", largest of all boxes",
     };
+    let explained = if end.squash.is_some() { "logit" } else { reported_name(answer) };
     let mut scores =
-        vec![score("logit", &answer.explained(), format!("the class's number in \"{}\"{how}", end.explained))];
+        vec![score(explained, &answer.explained(), format!("the class's number in \"{}\"{how}", end.explained))];
     if let Some(squash) = end.squash {
         let description = format!("the class's number in output \"{}\": {squash:?} of the logits", end.output);
-        scores.push(score(reported_name(Some(squash)), &answer.reported(), description));
+        scores.push(score(reported_name(answer), &answer.reported(), description));
+    }
+    if answer.reading.is_some() {
+        let at_a_place = |name: &str, tensor: &str| Score {
+            text: AT_A_PLACE.into(),
+            ..score(&format!("{name} there"), tensor, format!("the class's number in \"{tensor}\" at one place"))
+        };
+        scores.push(at_a_place(explained, &end.explained));
+        if end.squash.is_some() {
+            scores.push(at_a_place(reported_name(answer), &end.reported));
+        }
+    }
+    if let Some(embedding) = answer.embedding.as_ref().filter(|_| alike) {
+        scores.push(Score {
+            kind: ScoreKind::Cosine,
+            text: OF_A_PICTURE.into(),
+            ..score("cosine", embedding, format!("cosine of \"{embedding}\" of two pictures"))
+        });
     }
     scores
 }
@@ -214,6 +274,7 @@ pub(super) fn image_side(
         std: prepared.std,
         channels: ChannelOrder::default(),
         readings: Vec::new(),
+        places: None,
         default_layer: default.map(|layer| layer.name.clone()).unwrap_or_default(),
         layers: match default {
             Some(_) => found.explainable().map(|layer| manifest_layer(found, layer)).collect(),

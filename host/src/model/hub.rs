@@ -1,16 +1,16 @@
 //! Folders as Hugging Face's hub has them: `config.json`, `preprocessor_config.json`, `tokenizer.json` and networks in `onnx/`. What a manifest would say is read from there.
 
 use super::Model;
-use super::bare::{default_layer, image_side, read, scores};
+use super::bare::{NOTHING, default_layer, image_side, places, read, scores};
 use super::manifest::{
-    ChannelOrder, ClassSide, Explain, Filter, ImageSide, Manifest, SCHEMA, Score, ScoreKind, TextSide, TokenizerKind,
+    ChannelOrder, ClassSide, Explain, ImageSide, Manifest, SCHEMA, Score, ScoreKind, TextSide, TokenizerKind,
 };
 use super::options::{ModelOptions, Preprocessing};
 use crate::Size;
 use crate::hash::sha256_hex;
 use crate::onnx::inspect::{self, InspectOptions, Inspection};
 use crate::onnx::quantised::Pairs;
-use crate::photo::Fit;
+use crate::photo::{Filter, Fit};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -84,7 +84,12 @@ pub(super) enum Kind {
 
 impl Kind {
     fn of_config(config: &Value) -> Self {
-        const ENDS: [&str; 2] = ["ForImageClassification", "ForImageClassificationWithTeacher"];
+        const ENDS: [&str; 4] = [
+            "ForImageClassification",
+            "ForImageClassificationWithTeacher",
+            "ForSemanticSegmentation",
+            "ForObjectDetection",
+        ];
         let mut architectures = config["architectures"].as_array().into_iter().flatten().filter_map(Value::as_str);
         let classifies = architectures.any(|name| ENDS.iter().any(|end| name.ends_with(end)));
         if classifies { Self::Classifier } else { Self::DualEncoder }
@@ -174,16 +179,30 @@ impl Preparation {
         let normalised = flag("do_normalize", config["image_mean"].is_array());
         let (mean, std) =
             if normalised { (three("image_mean", 0.5), three("image_std", 0.5)) } else { ([0.0; 3], [1.0; 3]) };
-        let bilinear = config["resample"].as_u64() == Some(2);
+        let filter = config["resample"].as_u64().and_then(Filter::of_pillow).unwrap_or_else(|| usual_filter(config));
         Self {
             size,
             fit: if crop.is_none() && whole.is_some() { Fit::Stretch } else { Fit::Crop },
             margin,
-            filter: if bilinear { Filter::Bilinear } else { Filter::Bicubic },
+            filter,
             mean: mean.map(|level| level / factor),
             std: std.map(|level| level / factor),
             channels: if flag("do_flip_channel_order", false) { ChannelOrder::Bgr } else { ChannelOrder::Rgb },
         }
+    }
+}
+
+/// The filter of a `preprocessor_config.json` that names none: the default of its class in transformers.
+fn usual_filter(config: &Value) -> Filter {
+    const BILINEAR: [&str; 7] = ["ViT", "MobileNet", "MobileViT", "ConvNext", "Segformer", "Detr", "Yolos"];
+    let named = ["image_processor_type", "feature_extractor_type"].iter().find_map(|key| config[key].as_str());
+    let is = |family: &&str| named.is_some_and(|name| name.starts_with(family));
+    if is(&"EfficientNet") {
+        Filter::Nearest
+    } else if BILINEAR.iter().any(is) {
+        Filter::Bilinear
+    } else {
+        Filter::Bicubic
     }
 }
 
@@ -271,8 +290,11 @@ impl Folder {
         let classes = labels.as_ref().map(Vec::len);
         let found = self.look(&onnx, options, None, classes).with_context(|| path.display().to_string())?;
         let answer = found.class_answer(None, classes).with_context(|| path.display().to_string())?;
-        let count = answer.classes().context("expected an output of 1 x classes")?;
-        let labels = labels.unwrap_or_else(|| (0..count).map(|class| class.to_string()).collect());
+        let count = answer.classes_read().context("expected an output of 1 x classes")?;
+        let mut labels = labels.unwrap_or_else(|| (0..count).map(|class| class.to_string()).collect());
+        if answer.boxes.is_some() && labels.len() + 1 == count {
+            labels.push(NOTHING.to_owned());
+        }
         ensure!(
             labels.len() == count,
             "{}: expected {count} names in id2label, found {}",
@@ -281,11 +303,14 @@ impl Folder {
         );
         let labels = labels.iter().map(|label| label.replace('\n', " ") + "\n").collect::<String>().into_bytes();
         let image = self.image_side(&found, options, &onnx, file.clone())?;
-        let scores = scores(answer);
-        let reported = scores.last().map(|score| score.name.clone()).unwrap_or_default();
+        let image = ImageSide { readings: answer.readings(), places: places(answer), ..image };
+        let scores = scores(answer, options.alike);
+        let explained = scores[0].name.clone();
+        let reported =
+            scores.iter().rev().find(|score| score.text == "class").map(|score| score.name.clone()).unwrap_or_default();
         let manifest = Manifest {
             classes: Some(ClassSide { labels: "labels.txt".into(), labels_sha256: sha256_hex(&labels) }),
-            explain: Explain { reported, explained: "logit".into(), scales: 1, guide: guide_of(&image) },
+            explain: Explain { reported, explained, scales: 1, guide: guide_of(&image) },
             ..self.manifest(image, scores)
         };
         self.model(manifest, vec![(file, onnx), ("labels.txt".to_owned(), labels)])

@@ -18,8 +18,9 @@ pub struct KnownModel {
     pub tested: &'static str,
 }
 
-const SAME_EXPORT: &str = "a folder of this architecture and size with random weights, in f32, f16, int8 and q4";
+const SAME_EXPORT: &str = "a folder of this architecture and size with random weights, in f32";
 const SMALLER: &str = "a smaller network of this architecture with random weights";
+const PREPARATION: &str = "how photos and prompts are prepared for it, not its networks";
 const ARCHITECTURE: &str = "this architecture as timm has it, with random weights";
 const OPEN_CLIP: &str = "this architecture as open_clip has it, with random weights";
 
@@ -34,8 +35,8 @@ pub const KNOWN: [KnownModel; 8] = [
     ),
     encoder("Xenova/clip-vit-base-patch16", "CLIP ViT-B/16 of OpenAI", 150.0, "MIT, of OpenAI's repository", SMALLER),
     encoder("Xenova/clip-vit-large-patch14", "CLIP ViT-L/14 of OpenAI", 428.0, "MIT, of OpenAI's repository", SMALLER),
-    encoder("Xenova/siglip-base-patch16-224", "SigLIP base", 203.0, "Apache-2.0", SAME_EXPORT),
-    encoder("onnx-community/siglip2-base-patch16-224-ONNX", "SigLIP 2 base", 375.0, "Apache-2.0", SMALLER),
+    encoder("Xenova/siglip-base-patch16-224", "SigLIP base", 203.0, "Apache-2.0", PREPARATION),
+    encoder("onnx-community/siglip2-base-patch16-224-ONNX", "SigLIP 2 base", 375.0, "Apache-2.0", PREPARATION),
     encoder("Xenova/mobileclip_s0", "MobileCLIP-S0 of Apple", 54.0, "Apple's own", OPEN_CLIP),
     classifier("Xenova/resnet-50", "ResNet-50, 1000 classes", 25.6, "Apache-2.0", ARCHITECTURE),
     classifier("Xenova/vit-base-patch16-224", "ViT-B/16, 1000 classes", 86.6, "Apache-2.0", ARCHITECTURE),

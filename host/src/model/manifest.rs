@@ -3,7 +3,7 @@
 use crate::error::Sorted as _;
 use crate::onnx::layout::LayerLayout;
 use crate::onnx::normal::Reading;
-use crate::photo::Fit;
+use crate::photo::{Filter, Fit};
 use crate::{Error, Size};
 use anyhow::{Context, Result, anyhow, ensure};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -88,11 +88,35 @@ pub struct ImageSide {
     /// Outputs that are read as one number for each class, of a segmentation or a detector: scores name these by [`Reading::name_of`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub readings: Vec<(String, Reading)>,
+    /// Of a segmentation or a detector: the tensors that hold the numbers of every place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub places: Option<Places>,
     /// Layer that is explained unless another is asked for.
     pub default_layer: String,
     /// Inner tensors that can be explained.
     pub layers: Vec<Layer>,
 }
+
+/// Where a segmentation or a detector has its numbers: a number for each class at many places.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Places {
+    /// How the tensors are laid out.
+    pub reading: Reading,
+    /// The tensor that is explained.
+    pub explained: String,
+    /// The tensor that is reported, of the same shape.
+    pub reported: String,
+    /// Of a detector, the tensor of boxes x 4 if the boxes are not beside the numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boxes: Option<String>,
+}
+
+/// [`Score::text`] of scores that are asked at one place of a picture.
+pub const AT_A_PLACE: &str = "place";
+
+/// [`Score::text`] of scores that compare two pictures.
+pub const OF_A_PICTURE: &str = "picture";
 
 /// The order of a picture's channels.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -103,16 +127,6 @@ pub enum ChannelOrder {
     Rgb,
     /// Blue, green, red, as OpenCV has them.
     Bgr,
-}
-
-/// A resampling filter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Filter {
-    /// Cubic convolution.
-    Bicubic,
-    /// A straight line between neighbours.
-    Bilinear,
 }
 
 /// An inner tensor of the image tower: maps of height/stride x width/stride positions.

@@ -13,11 +13,12 @@ mod options;
 #[cfg(feature = "hub")]
 mod remote;
 
+pub use crate::onnx::normal::Reading;
 pub use bundled::bundled_names;
 pub use known::{KNOWN, KnownModel};
 pub use manifest::{
-    ChannelOrder, ClassSide, Explain, Filter, ImageSide, KnowledgeSide, LARGEST_SIDE, LONGEST_CONTEXT, Layer, Manifest,
-    Notice, SCHEMA, Score, ScoreKind, TextSide, TokenizerKind,
+    AT_A_PLACE, ChannelOrder, ClassSide, Explain, ImageSide, KnowledgeSide, LARGEST_SIDE, LONGEST_CONTEXT, Layer,
+    Manifest, Notice, OF_A_PICTURE, Places, SCHEMA, Score, ScoreKind, TextSide, TokenizerKind,
 };
 pub use options::{ModelOptions, Preprocessing};
 

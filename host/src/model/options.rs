@@ -26,6 +26,8 @@ pub struct ModelOptions {
     pub output: Option<String>,
     /// Of a model of Hugging Face's hub: which of its files are taken, such as fp16, int8 or q4; the first that is there if not given.
     pub precision: Option<String>,
+    /// Of a network without a manifest: photos will be compared with photos, so the vector that stands for a photo is a score, too ([`super::OF_A_PICTURE`]).
+    pub alike: bool,
     /// No layer will be looked at: a network opens even if none can be explained, as [`crate::encoders::image::Scorer`] needs it.
     pub layerless: bool,
     /// Size of the input that the model will be used with, in pixels; the model's own if not given.
@@ -80,6 +82,11 @@ impl ModelOptions {
     /// Which of a folder's files are taken, such as `fp16`.
     pub fn precision(self, precision: impl Into<String>) -> Self {
         Self { precision: Some(precision.into()), ..self }
+    }
+
+    /// Whether photos will be compared with photos.
+    pub fn alike(self, alike: bool) -> Self {
+        Self { alike, ..self }
     }
 
     /// Whether no layer will be looked at.

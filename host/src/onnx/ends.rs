@@ -4,6 +4,7 @@
 //! is explained at what goes into it, and reported as what comes out.
 
 use super::normal::Reading;
+use crate::Size;
 use anyhow::{Result, bail, ensure};
 use serde::Serialize;
 use std::collections::HashMap;
@@ -35,6 +36,9 @@ pub struct End {
     pub explained: String,
     /// What lies between the two, if it makes probabilities.
     pub squash: Option<Squash>,
+    /// What the last matrix turns into the explained tensor: the features of a classifier.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub features: Option<String>,
 }
 
 impl End {
@@ -42,7 +46,13 @@ impl End {
     pub fn of(graph: &pb::GraphProto, output: &str) -> Self {
         let producers: HashMap<&str, &pb::NodeProto> =
             graph.node.iter().flat_map(|node| node.output.iter().map(move |name| (name.as_str(), node))).collect();
-        let mut end = Self { output: output.into(), reported: output.into(), explained: output.into(), squash: None };
+        let mut end = Self {
+            output: output.into(),
+            reported: output.into(),
+            explained: output.into(),
+            squash: None,
+            features: None,
+        };
         let mut at = output;
         for _ in 0..FARTHEST {
             let Some(node) = producers.get(at) else { break };
@@ -69,8 +79,30 @@ impl End {
                 _ => break,
             }
         }
+        end.features = features(&end.explained, &producers);
         end
     }
+}
+
+/// What the matrix before a tensor multiplies, if there is one with nothing but a bias and changes of shape behind it.
+fn features(tensor: &str, producers: &HashMap<&str, &pb::NodeProto>) -> Option<String> {
+    let mut at = tensor;
+    for _ in 0..FARTHEST {
+        let node = producers.get(at)?;
+        match node.op_type.as_str() {
+            "Gemm" | "MatMul" => return node.input.first().cloned(),
+            "Identity" | "Cast" | "Dropout" | "Reshape" | "Squeeze" | "Unsqueeze" | "Flatten" | "QuantizeLinear"
+            | "DequantizeLinear" | "Clip" => at = node.input.first()?,
+            // Of a sum, the side that is computed by a matrix.
+            "Add" => {
+                let is_made =
+                    |input: &&String| producers.get(input.as_str()).is_some_and(|node| node.op_type == "MatMul");
+                at = node.input.iter().find(is_made)?;
+            }
+            _ => return None,
+        }
+    }
+    None
 }
 
 /// An output that may score classes.
@@ -84,6 +116,12 @@ pub struct Answer {
     /// How it is read, if it has a number for each class at many places.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reading: Option<Reading>,
+    /// Of a detector whose boxes are another output: that output.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub boxes: Option<String>,
+    /// The vector that stands for the picture: the output itself if it is an embedding, else the features that classes are told apart by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub embedding: Option<String>,
 }
 
 impl Answer {
@@ -132,8 +170,9 @@ impl Answer {
     }
 
     /// Places of boxes, four numbers each.
-    fn is_places(&self) -> bool {
-        self.shape.len() == 3 && self.shape[2] == Some(4) || self.is_called(&["box"])
+    pub fn is_places(&self) -> bool {
+        let are_four = self.shape.len() == 3 && self.shape[2] == Some(4);
+        self.is_called(&["box"]) || are_four && !self.is_called(&["logit", "score", "class", "prob", "conf"])
     }
 
     fn is_called(&self, words: &[&str]) -> bool {
@@ -141,7 +180,8 @@ impl Answer {
         words.iter().any(|word| names.iter().any(|name| name.contains(word)))
     }
 
-    fn is_embedding(&self) -> bool {
+    /// Whether it is a vector that stands for the picture, not a row of scores.
+    pub fn is_embedding(&self) -> bool {
         self.is_called(&["embed", "pooler", "hidden_state", "feature", "latent"])
     }
 }
@@ -171,7 +211,7 @@ pub fn class_answer<'a>(answers: &'a [Answer], wanted: Option<&str>, labels: Opt
     let named = |name: &str| answers.iter().any(|answer| answer.end.output == name);
     ensure!(
         !(named("image_embeds") && named("text_embeds")),
-        "it holds both halves of a dual encoder; give the folder with its config.json and tokenizer.json instead of the file, or name image_embeds with --output"
+        "it holds both halves of a dual encoder; give the folder with its config.json and tokenizer.json instead of the file, or compare photos with --like"
     );
     let as_long = |answer: &&Answer| labels.is_some_and(|labels| answer.classes_read() == Some(labels));
     let called = |answer: &&Answer| answer.is_called(&["logit", "prob", "score", "class", "pred", "softmax"]);
@@ -201,19 +241,44 @@ pub fn class_answer<'a>(answers: &'a [Answer], wanted: Option<&str>, labels: Opt
     }
 }
 
-/// How a detector's output of these two lengths is read: boxes are many, numbers few. `beside`: their places are another output's.
-pub fn detector(first: usize, second: usize, beside: bool, classes: Option<usize>) -> Reading {
+/// How a detector's output of these two lengths is read. `beside`: their places are another output's. Which of the two axes is that of the boxes is told by the number
+/// of classes, by the number of cells of YOLO's grids on an `input` of this size, by COCO's 84 or 85 numbers, or by there being more boxes than numbers.
+pub fn detector(first: usize, second: usize, beside: bool, classes: Option<usize>, input: Size) -> Reading {
     if beside {
         return Reading::Boxes { transposed: false, before: 0, objectness: false };
     }
-    let transposed = first < second;
-    let numbers = first.min(second);
+    let is_numbers: [&dyn Fn(usize) -> bool; 2] =
+        [&|length| classes.is_some_and(|classes| [classes + 4, classes + 5].contains(&length)), &|length| {
+            [84, 85].contains(&length)
+        }];
+    let is_boxes = |length: usize| is_cells(length, input);
+    let told = if is_numbers[0](first) != is_numbers[0](second) {
+        Some(is_numbers[0](first))
+    } else if is_boxes(first) != is_boxes(second) {
+        Some(is_boxes(second))
+    } else if is_numbers[1](first) != is_numbers[1](second) {
+        Some(is_numbers[1](first))
+    } else {
+        None
+    };
+    let transposed = told.unwrap_or(first < second);
+    let numbers = if transposed { first } else { second };
     // Four numbers of a place; older ones also say whether there is anything. COCO has 80 classes.
     let objectness = match classes {
-        Some(classes) => numbers == classes + 5,
-        None => numbers == 85 || (!transposed && numbers != 84),
+        Some(classes) if is_numbers[0](numbers) => numbers == classes + 5,
+        _ => numbers == 85 || (!transposed && numbers != 84),
     };
     Reading::Boxes { transposed, before: 4 + usize::from(objectness), objectness }
+}
+
+/// Whether so many boxes are those of YOLO's grids of 8 to 64 pixels, one or three to a cell.
+fn is_cells(boxes: usize, input: Size) -> bool {
+    let cells = |stride: usize| (input.height / stride) * (input.width / stride);
+    let grids: [&[usize]; 4] = [&[8, 16, 32], &[8, 16, 32, 64], &[16, 32], &[8]];
+    grids.iter().any(|strides| {
+        let cells: usize = strides.iter().map(|stride| cells(*stride)).sum();
+        [cells, 3 * cells].contains(&boxes) && boxes > 0
+    })
 }
 
 fn described(answer: &Answer) -> String {

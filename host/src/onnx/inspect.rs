@@ -21,6 +21,9 @@ use tract_onnx::pb;
 use tract_onnx::prelude::Framework;
 use tract_onnx::tract_hir::internal::*;
 
+/// Most boxes that detectors leave after suppression.
+const MOST_LEFT: usize = 1000;
+
 /// Layers that are tried for the default, from the last on.
 const MOST_TRIED: usize = 12;
 
@@ -185,7 +188,11 @@ fn inspected(onnx: &[u8], look: &InspectOptions) -> Result<Inspection> {
     }
     let places_beside = outputs.iter().any(|output| output.shape.len() == 3 && output.shape[2] == Some(4));
     let answer = |output: &Port| seen.answer(graph, output, places_beside, look.classes);
-    let answers: Vec<Answer> = outputs.iter().map(answer).collect();
+    let mut answers: Vec<Answer> = outputs.iter().map(answer).collect();
+    let boxes = answers.iter().find(|answer| answer.is_places()).map(|answer| answer.end.output.clone());
+    for answer in answers.iter_mut().filter(|answer| matches!(answer.reading, Some(Reading::Boxes { before: 0, .. }))) {
+        answer.boxes = boxes.clone().filter(|boxes| *boxes != answer.end.output);
+    }
     let chosen = ends::class_answer(&answers, look.output, look.classes).ok().or(answers.first());
     let chosen = chosen.cloned();
     let explained = chosen.as_ref().map(|answer| answer.end.explained.clone());
@@ -288,6 +295,15 @@ impl Seen {
         Ok(Self { network, outlets, places })
     }
 
+    /// Height and width of the input.
+    fn size(&self) -> Size {
+        let fact = self.network.inputs.first().and_then(|input| self.network.outlet_fact(*input).ok());
+        match fact.and_then(|fact| fact.shape.as_concrete()) {
+            Some(&[_, _, height, width]) => Size::new(height, width),
+            _ => Size::square(0),
+        }
+    }
+
     fn shape(&self, tensor: &str) -> Option<Vec<usize>> {
         let fact = self.network.outlet_fact(*self.outlets.get(tensor)?).ok()?;
         fact.shape.as_concrete().map(<[usize]>::to_vec)
@@ -299,17 +315,27 @@ impl Seen {
         let shape: Vec<Option<usize>> = shape.unwrap_or_else(|| output.shape.clone());
         let grid = self.outlets.get(&end.reported).and_then(|tensor| self.places.grid(&self.network, *tensor));
         let reading = match (grid, &shape[..]) {
-            (Some(grid), [_, _, _, _]) if grid.channels > 1 => match grid.layout {
+            (Some(grid), [_, _, _, _]) if grid.size.area() > 1 => match grid.layout {
                 LayerLayout::Maps => Some(Reading::Pixels { channels_last: false }),
                 LayerLayout::ChannelsLast => Some(Reading::Pixels { channels_last: true }),
                 LayerLayout::Tokens => None,
             },
+            // Few boxes of six numbers are what is left after suppression: place, score and the class's number, which is no score.
+            (_, &[_, Some(first), Some(6)]) if first <= MOST_LEFT && classes != Some(1) && !places_beside => None,
             (_, &[_, Some(first), Some(second)]) if first > 1 && second > 1 => {
-                Some(ends::detector(first, second, places_beside, classes))
+                Some(ends::detector(first, second, places_beside, classes, self.size()))
             }
             _ => None,
         };
-        Answer { shape, end, reading }
+        let is_row = |tensor: &String| {
+            self.shape(tensor).is_some_and(|shape| shape.iter().filter(|length| **length > 1).count() == 1)
+        };
+        let features = end.features.clone().filter(is_row);
+        let mut answer = Answer { shape, end, reading, boxes: None, embedding: features };
+        if answer.is_embedding() && is_row(&answer.end.reported) {
+            answer.embedding = Some(answer.end.reported.clone());
+        }
+        answer
     }
 
     /// The tensors on the way to the answer whose positions are places of the picture.

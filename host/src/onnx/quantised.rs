@@ -330,7 +330,7 @@ pub fn undo_pairs(model: &mut TypedModel, pairs: Pairs) -> TractResult<usize> {
                 if binds {
                     let bound = tensor0(bound).broadcast_into_rank(rank)?;
                     let bound = patch.add_const(format!("{name}.{end}.bound"), bound)?;
-                    wire = patch.wire_node(format!("{name}.{end}"), op, &[wire, bound])?[0];
+                    wire = patch.wire_node(format!("{name}{SATURATION}{end}"), op, &[wire, bound])?[0];
                 }
             }
         }
@@ -339,6 +339,19 @@ pub fn undo_pairs(model: &mut TypedModel, pairs: Pairs) -> TractResult<usize> {
         undone += 1;
     }
     Ok(undone)
+}
+
+/// How the end of the name of a node begins that clamps numbers to what integers can hold.
+const SATURATION: &str = ".saturation.";
+
+/// Whether a node clamps numbers to what integers can hold.
+pub(crate) fn is_saturation(node: &TypedNode) -> bool {
+    node.name.contains(SATURATION)
+}
+
+/// Whether a network clamps or rounds numbers to what integers can hold.
+pub(crate) fn saturates(model: &TypedModel) -> bool {
+    model.nodes.iter().any(|node| is_saturation(node) || rounding_of(node).is_some())
 }
 
 /// A pair in one step, on floats: q = round(x / scale) + zero point, half to even, held to `smallest` .. `largest`;
@@ -365,6 +378,11 @@ impl Rounding {
     pub(crate) fn unsaturated(&self) -> (f32, f32) {
         let at = |q: f32| (q - self.zero_point as f32) * self.scale;
         (at(self.smallest as f32 - 0.5), at(self.largest as f32 + 0.5))
+    }
+
+    /// Whether the smallest integer stands for zero, as behind a ReLU.
+    pub(crate) fn starts_at_zero(&self) -> bool {
+        self.smallest == self.zero_point
     }
 
     /// The number that an integer stands for.

@@ -5,6 +5,7 @@
 mod blur;
 mod bmp;
 mod decode;
+mod filter;
 mod framing;
 mod gif;
 mod ico;
@@ -17,8 +18,9 @@ mod resize;
 
 pub use blur::blur;
 pub use decode::{MAX_FILE_BYTES, MAX_PIXELS, MAX_SIDE};
+pub use filter::Filter;
 pub use framing::{Fit, Framing};
-pub use placement::Placement;
+pub use placement::{Placement, Upsampling};
 pub use planes::Planes;
 pub use rect::Rect;
 pub(crate) use resize::resize_whole;

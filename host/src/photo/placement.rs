@@ -3,11 +3,37 @@
 use super::{Framing, Rect};
 use crate::error::Sorted as _;
 use crate::{Error, Result, Size};
+use anyhow::ensure;
 use decomcam_core::{mask::Range, resample};
 
-/// How small maps lie on a picture: bicubically upsampled to `framing`, of which only `seen` is on the picture.
+/// How a map is upsampled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Upsampling {
+    /// Cubic convolution, a = -0.75, as PyTorch's: smooth. Negative values of the finished map are cut off after it.
+    #[default]
+    Bicubic,
+    /// Straight lines between the middles of neighbouring positions, borders repeated, as OpenCV's `resize` and PyTorch's. Negative values of the finished map are
+    /// cut off before it, so that the map is that of the package `grad-cam`.
+    Bilinear,
+}
+
+impl Upsampling {
+    /// Every way, in the order of the documentation.
+    pub const ALL: [Self; 2] = [Self::Bicubic, Self::Bilinear];
+
+    /// Its name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bicubic => "bicubic",
+            Self::Bilinear => "bilinear",
+        }
+    }
+}
+
+/// How small maps lie on a picture: upsampled to `framing`, of which only `seen` is on the picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Placement {
+    upsampling: Upsampling,
     map: Size,
     framing: Framing,
     seen: Rect,
@@ -17,12 +43,17 @@ pub struct Placement {
 impl Placement {
     /// Maps that cover `framing` of a picture.
     pub fn new(map: Size, framing: Framing, picture: Size) -> Self {
-        Self { map, framing, seen: framing.seen(picture), picture }
+        Self { upsampling: Upsampling::default(), map, framing, seen: framing.seen(picture), picture }
     }
 
     /// Maps that cover the whole of a picture.
     pub fn whole(map: Size, picture: Size) -> Self {
         Self::new(map, Framing::whole(picture), picture)
+    }
+
+    /// The same maps, upsampled in this way.
+    pub fn upsampled_by(self, upsampling: Upsampling) -> Self {
+        Self { upsampling, ..self }
     }
 
     /// The part of the picture that the map covers.
@@ -45,13 +76,13 @@ impl Placement {
         let bottom = scaled(f.top + f.size.height as i64, copy.height, picture.height);
         let right = scaled(f.left + f.size.width as i64, copy.width, picture.width);
         let size = Size::new((bottom - top).max(1) as usize, (right - left).max(1) as usize);
-        Self::new(self.map, Framing { top, left, size }, copy)
+        Self::new(self.map, Framing { top, left, size }, copy).upsampled_by(self.upsampling)
     }
 
     /// The same maps on the part of the picture that they cover, as if that were the whole picture.
     pub fn on_seen(&self) -> Self {
         let (top, left) = (self.framing.top - self.seen.top as i64, self.framing.left - self.seen.left as i64);
-        Self::new(self.map, Framing { top, left, ..self.framing }, self.seen.size)
+        Self::new(self.map, Framing { top, left, ..self.framing }, self.seen.size).upsampled_by(self.upsampling)
     }
 
     /// The map on the picture, row by row: every row of the picture is given to `row` in turn, zero where the map does not reach.
@@ -64,6 +95,18 @@ impl Placement {
         let bicubic = resample::Bicubic::new(self.map.height, self.map.width, size.height, &mut taps)
             .map_err(Into::into)
             .kind(Error::Explanation)?;
+        let columns_between = between(self.map.width, size.width);
+        let rows_between = between(self.map.height, size.height);
+        let sized = || {
+            ensure!(
+                map.len() == self.map.area(),
+                "expected a map of {} positions, found {} values",
+                self.map,
+                map.len()
+            );
+            Ok(())
+        };
+        sized().kind(Error::Explanation)?;
         let mut scratch = vec![0.0; resample::scratch_len(self.map.width)];
         let mut upsampled = vec![0.0; size.width];
         let blank = vec![0.0; self.picture.width];
@@ -73,7 +116,21 @@ impl Placement {
         for y in 0..self.picture.height {
             if (self.seen.top..self.seen.bottom()).contains(&y) {
                 let inner = (y as i64 - top) as usize;
-                bicubic.row(map, inner, &mut scratch, &mut upsampled).map_err(Into::into).kind(Error::Explanation)?;
+                match self.upsampling {
+                    Upsampling::Bicubic => {
+                        let row = bicubic.row(map, inner, &mut scratch, &mut upsampled);
+                        row.map_err(Into::into).kind(Error::Explanation)?;
+                    }
+                    Upsampling::Bilinear => {
+                        let (above, below, share) = rows_between[inner];
+                        let line = |row: usize| &map[row * self.map.width..][..self.map.width];
+                        let (above, below) = (line(above), line(below));
+                        for (value, &(left, right, along)) in upsampled.iter_mut().zip(&columns_between) {
+                            let across = |line: &[f32]| line[left] * (1.0 - along) + line[right] * along;
+                            *value = across(above) * (1.0 - share) + across(below) * share;
+                        }
+                    }
+                }
                 out[columns.clone()].copy_from_slice(&upsampled[from..from + columns.len()]);
                 row(y, &out)?;
             } else {
@@ -96,12 +153,15 @@ impl Placement {
         Ok(picture)
     }
 
-    /// A saliency map: upsampled, negatives cut off, min-max scaled over what the model saw.
+    /// A saliency map: upsampled, negatives cut off (before it, if it is bilinear), min-max scaled over what the model saw.
     ///
     /// # Errors
     /// [`Error::Explanation`] if the map has another size than was said.
     pub fn saliency(&self, map: &[f32]) -> Result<Vec<f32>> {
-        let mut picture = self.upsampled(map)?;
+        let mut picture = match self.upsampling {
+            Upsampling::Bicubic => self.upsampled(map)?,
+            Upsampling::Bilinear => self.upsampled(&map.iter().map(|value| value.max(0.0)).collect::<Vec<f32>>())?,
+        };
         for value in &mut picture {
             *value = value.max(0.0);
         }
@@ -143,4 +203,15 @@ impl Placement {
             range.scale(&mut picture[columns(y)]);
         }
     }
+}
+
+/// For each target sample the two source samples that it lies between, and the share of the second one.
+fn between(source: usize, target: usize) -> Vec<(usize, usize, f32)> {
+    let sample = |index: usize| {
+        let at =
+            ((index as f64 + 0.5) * source as f64 / target as f64 - 0.5).clamp(0.0, source.saturating_sub(1) as f64);
+        let first = at.floor() as usize;
+        (first, (first + 1).min(source.saturating_sub(1)), (at - first as f64) as f32)
+    };
+    (0..target).map(sample).collect()
 }

@@ -1,7 +1,7 @@
 //! The network's input before normalisation.
 
 use super::resize::resize;
-use super::{Framing, Photo};
+use super::{Filter, Framing, Photo};
 use crate::Size;
 
 /// Three planes of samples, red, green, blue: the network's input before normalisation.
@@ -20,7 +20,7 @@ impl Photo {
     /// Planes of 3 x height x width samples in 0..=1. `pad` is the 8-bit RGB colour of what sticks out of the photo.
     ///
     /// # Conventions
-    /// Pillow's antialiased bicubic `resize(..., box=framing)`: Catmull-Rom (a = -0.5) widened by the reduction, half-pixel
+    /// Pillow's `resize(..., filter, box=framing)`: the [`Filter`] widened by the reduction, half-pixel
     /// centres, taps cut at the border of the photo (not of the framing), along rows first, each pass rounded and clamped
     /// to 8 bits. Pillow 13 goes along columns first where that is cheaper (a stretched portrait photo, say), which moves
     /// hard edges by some levels; every earlier Pillow does as is done here. Equal on any number of threads.
@@ -31,10 +31,10 @@ impl Photo {
     ///
     /// # Panics
     /// If `framing` or `size` is empty.
-    pub fn network_input(&self, framing: Framing, size: Size, pad: [u8; 3], threads: usize) -> Planes {
+    pub fn network_input(&self, framing: Framing, size: Size, filter: Filter, pad: [u8; 3], threads: usize) -> Planes {
         let plane = size.area();
         let mut data = vec![0.0; 3 * plane];
-        let resized = resize(&self.pixels, framing, size, pad, threads);
+        let resized = resize(&self.pixels, framing, size, filter, pad, threads);
         for (channel, samples) in data.chunks_exact_mut(plane).enumerate() {
             for (sample, pixel) in samples.iter_mut().zip(resized.as_raw().chunks_exact(3)) {
                 *sample = f32::from(pixel[channel]) / 255.0;

@@ -8,7 +8,7 @@ use crate::explain::{Check, Integrate, Name, Parts};
 use crate::methods::sign_name;
 use crate::photo::Rect;
 use crate::program::{PROGRAM, SCHEMA_VERSION};
-use crate::score::{Scores, Standing, Support};
+use crate::score::{Likeness, Scores, Side, Spot, Standing, Support};
 use crate::timings::Stage;
 use serde::Serialize;
 
@@ -22,6 +22,11 @@ pub struct ExplanationReport {
     photo: PhotoReport,
     text: String,
     versus: Option<String>,
+    side: Side,
+    /// The place that was asked about, if it was one.
+    place: Option<Spot>,
+    /// The photo that this one was compared with, if it was.
+    like: Option<Likeness>,
     /// What was found, in words.
     sentence: String,
     scores: Scores,
@@ -68,6 +73,8 @@ struct PhotoReport {
 struct MapReport {
     height: usize,
     width: usize,
+    /// How it was upsampled to the photo.
+    upsampling: &'static str,
     /// At how many sizes of the photo it was taken.
     scales: usize,
     /// Whether it was averaged over positions with similar activations.
@@ -209,6 +216,9 @@ impl Answer<'_> {
             },
             text: self.prompt.text().into(),
             versus: self.prompt.versus().map(Into::into),
+            side: self.prompt.asked_side(),
+            place: self.prompt.spot().cloned(),
+            like: self.prompt.likeness().cloned(),
             sentence: self.sentence(),
             scores: e.scores.clone(),
             support: e.support.clone(),
@@ -216,6 +226,7 @@ impl Answer<'_> {
             map: MapReport {
                 height: e.map.size.height,
                 width: e.map.size.width,
+                upsampling: e.request.upsampling.name(),
                 scales: e.request.scales,
                 affinity: e.request.affinity,
                 refined_by: e.request.guide.clone().filter(|_| e.refinement.is_some()),

@@ -5,7 +5,7 @@ use crate::Result;
 use crate::draw::{self, Region};
 use crate::error::Sorted as _;
 use crate::explain::Part;
-use crate::photo::{Placement, Rect};
+use crate::photo::{Placement, Rect, Upsampling};
 use crate::{Error, Size};
 use anyhow::Context as _;
 use image::GrayImage;
@@ -26,7 +26,10 @@ impl Answer<'_> {
     fn values(&self) -> Vec<f32> {
         let e = self.explanation;
         let lifted = if self.is_signed() { e.lifted } else { 0.0 };
-        e.map.values.iter().map(|value| value + lifted).collect()
+        // Bilinear maps have their negative values cut off before they are upsampled.
+        let cut = !self.is_signed() && e.request.upsampling == Upsampling::Bilinear;
+        let shown = |value: f32| if cut { value.max(0.0) } else { value };
+        e.map.values.iter().map(|value| shown(value + lifted)).collect()
     }
 
     /// Where maps lie on a copy of the photo.

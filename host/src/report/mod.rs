@@ -9,6 +9,7 @@
 //! | `page` | `report.html` |
 //! | `json` | `explanation.json` |
 
+mod alike;
 pub mod bench;
 mod json;
 mod marks;
@@ -18,11 +19,12 @@ mod page;
 mod pictures;
 mod words;
 
+pub use alike::Alike;
 pub use json::ExplanationReport;
 pub use models::{describe, list};
 pub use words::{classes, ranking, timing_table};
 
-use crate::draw::Style;
+use crate::draw::{self, Style};
 use crate::explain::{Explanation, Part};
 use crate::files::{self, Files};
 use crate::methods::Recipe;
@@ -31,6 +33,8 @@ use crate::photo::{Photo, Placement};
 use crate::score::Prompt;
 use crate::timings::Timings;
 use crate::{Result, Size};
+use image::RgbImage;
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 /// One explanation, with everything that it was made from.
@@ -149,13 +153,21 @@ impl Answer<'_> {
         Ok(written)
     }
 
+    /// The photo, with the rectangle that was asked about.
+    fn picture(&self) -> Cow<'_, RgbImage> {
+        let rect = self.prompt.spot().and_then(|spot| spot.rect());
+        rect.map_or(Cow::Borrowed(&self.photo.pixels), |rect| Cow::Owned(draw::marked(&self.photo.pixels, rect)))
+    }
+
     /// The map, and with a recipe every part, as arrays.
     fn add_arrays(&self, files: &mut Files<'_>, arrays: Arrays) -> Result<Vec<String>> {
         let e = self.explanation;
         let mut names = vec!["saliency.npy".to_owned()];
         let (size, placement) = match arrays {
             Arrays::Grid => (e.map.size, None),
-            Arrays::Input => (e.input_size, Some(Placement::whole(e.map.size, e.input_size))),
+            Arrays::Input => {
+                (e.input_size, Some(Placement::whole(e.map.size, e.input_size).upsampled_by(e.request.upsampling)))
+            }
             Arrays::Photo => (self.photo.size(), Some(e.placement(self.photo))),
         };
         files.add("saliency.npy", |out| {

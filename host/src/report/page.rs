@@ -54,7 +54,7 @@ impl Answer<'_> {
         };
         template(&mut environment).map_err(Into::into).kind(Error::Output)?;
         let style = self.style();
-        let photo = draw::copy(&self.photo.pixels, PHOTO);
+        let photo = draw::copy(&self.picture(), PHOTO);
         let seen = self.explanation.placement(self.photo).seen();
         let size = self.photo.size();
         let per_cent = |part: usize, whole: usize| format!("{:.2}%", 100.0 * part as f64 / whole.max(1) as f64);

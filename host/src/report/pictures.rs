@@ -31,7 +31,7 @@ impl Answer<'_> {
     }
 
     pub(super) fn overlay(&self) -> Result<RgbImage> {
-        let photo = draw::copy(&self.photo.pixels, OVERLAY);
+        let photo = draw::copy(&self.picture(), OVERLAY);
         let size = crate::photo::size_of(&photo);
         let style = self.style();
         let picture = draw::overlay(&photo, &self.saliency(size)?, self.on_copy(size).seen(), &style)?;
@@ -73,7 +73,7 @@ impl Answer<'_> {
         )];
         notes.extend(self.unseen());
         draw::pages(&Sheet {
-            photo: &self.photo.pixels,
+            photo: &self.picture(),
             seen: self.explanation.placement(self.photo).seen(),
             title: &self.prompt.headline(),
             subtitle: [self.sentence()].into_iter().chain(self.explanation.check.as_ref().map(check_line)).collect(),

@@ -5,7 +5,7 @@ use super::json::StageReport;
 use super::matter::{LEAST, Told, percent, sentence, told};
 use crate::explain::{Check, Parts};
 use crate::methods::sign_name;
-use crate::score::{Class, Ranked, Scores, Standing};
+use crate::score::{Class, Ranked, Scores, Side, Spot, Standing};
 use crate::timings::Timings;
 use std::fmt::Write as _;
 
@@ -42,6 +42,7 @@ impl Answer<'_> {
     /// What the model says of the photo.
     pub(super) fn found(&self) -> String {
         match (self.prompt.versus(), &self.explanation.standing) {
+            _ if self.is_special() => self.special(),
             (Some(versus), _) => self.difference(versus),
             (None, Some(standing)) => classified(standing),
             (None, None)
@@ -49,9 +50,32 @@ impl Answer<'_> {
             {
                 self.not_seen()
             }
-            (None, None) => {
-                format!("The model scores this photo {} for {}.", self.score(), self.prompt.headline())
+            (None, None) if self.explanation.support.is_some() => {
+                format!("The model sees {} in this photo ({}).", self.prompt.headline(), self.score())
             }
+            (None, None) => {
+                format!("The model scores this photo for {}: {}.", self.prompt.headline(), self.score())
+            }
+        }
+    }
+
+    /// Whether the question is about a place, another photo, or what speaks against something.
+    fn is_special(&self) -> bool {
+        let prompt = self.prompt;
+        prompt.spot().is_some() || prompt.likeness().is_some() || prompt.asked_side() == Side::Against
+    }
+
+    fn special(&self) -> String {
+        let (score, headline) = (self.score(), self.prompt.headline());
+        let place = self.prompt.spot().and_then(Spot::facts).map_or_else(String::new, |facts| format!(" ({facts})"));
+        match self.prompt.asked_side() {
+            Side::Against => {
+                format!("The model scores this photo {score}{place}. What is explained is the evidence {headline}.")
+            }
+            Side::For if self.prompt.likeness().is_some() => {
+                format!("To the model this photo is like \"{}\" by {score}.", self.prompt.text())
+            }
+            Side::For => format!("The model scores this photo {score} for {headline}{place}."),
         }
     }
 
@@ -88,17 +112,22 @@ impl Answer<'_> {
     /// The reported score with its name.
     fn score(&self) -> String {
         let reported = &self.explanation.scores.reported;
-        format!("{} ({})", digits(reported.value), reported.name)
+        format!("{} {}", reported.name, digits(reported.value))
     }
 
     /// Every number of the explanation, for readers who know the method: the scores, the recipe, and a table of all parts.
     pub fn details(&self) -> String {
-        let mut text =
-            format!("{}: {}\n{}\n{}\n", self.photo.name, self.prompt.headline(), self.score_line(), self.method_line());
+        let mut text = format!("{}: {}\n{}\n", self.photo.name, self.prompt.headline(), self.head_lines().join("\n"));
         if let Some(parts) = &self.explanation.parts {
             text += &long_table(parts);
         }
         text
+    }
+
+    /// The scores, the place that was asked about, the method.
+    pub(super) fn head_lines(&self) -> Vec<String> {
+        let place = self.prompt.spot().and_then(Spot::line);
+        [Some(self.score_line()), place, Some(self.method_line())].into_iter().flatten().collect()
     }
 
     /// Both scores in one line.

@@ -1,14 +1,17 @@
 //! Scores: numbers that say how well a photo and a prompt fit together.
 
+pub mod boxes;
 mod classes;
 mod knowledge;
+pub mod place;
 mod prompt;
 mod rank;
 mod support;
 
 pub use classes::{Class, SHOWN, Standing};
 pub use knowledge::{Knowledge, KnownWords, Words};
-pub use prompt::{Prompt, Question, ScoreValue, Scores, predicted_class};
+pub use place::{BoxNumber, Place, Region, Sight, Spot};
+pub use prompt::{Likeness, Prompt, Question, ScoreValue, Scores, Side, predicted_class};
 pub use rank::{Ranked, rank};
 pub use support::{SeenClass, Support, Verdict};
 

@@ -1,14 +1,17 @@
 //! Prompts, encoded once, and the scores of photos against them.
 
 use super::classes::{Reading, Standing};
+use super::place::{Place, Seen, Spot};
 use super::{Knowledge, posterior};
 use crate::encoders::image::ImageVectors;
 use crate::encoders::text::{Several, TextTower, TextVectors};
 use crate::error::Sorted as _;
-use crate::model::{Manifest, Score, ScoreKind};
+use crate::model::{AT_A_PLACE, Manifest, OF_A_PICTURE, Score, ScoreKind};
+use crate::photo::Photo;
 use crate::{Error, Result};
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What is asked about a photo.
@@ -35,11 +38,36 @@ pub struct Prompt {
     versus: Option<Encoded>,
     reported: Score,
     explained: Score,
-    /// The text vector of the explained score, less that of `versus` if there is one.
+    /// The text vector of the explained score, less that of `versus` if there is one; negated if the side is against.
     evidence: Vec<f32>,
     knowledge: Option<Arc<Knowledge>>,
     /// Of a classifier: the names of its classes, and how its numbers become probabilities.
     classes: Option<(Arc<[String]>, Reading)>,
+    side: Side,
+    /// The place that is asked about, if it is one.
+    spot: Option<Spot>,
+    /// The photo that is compared with, if it is one.
+    likeness: Option<Likeness>,
+}
+
+/// Which evidence is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    /// What raises the score.
+    #[default]
+    For,
+    /// What lowers it: all scores are negated.
+    Against,
+}
+
+/// The photo that another one is compared with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Likeness {
+    /// Its path, as given.
+    pub path: String,
+    /// SHA-256 of its bytes.
+    pub sha256: String,
 }
 
 #[derive(Debug)]
@@ -98,6 +126,14 @@ impl Prompt {
     ) -> Result<Self> {
         let explained = manifest.score(question.score.unwrap_or(&manifest.explain.explained))?.clone();
         let reported = manifest.score(&manifest.explain.reported)?.clone();
+        let needs = match explained.text.as_str() {
+            AT_A_PLACE => Some("a place: give --at, --within or --box"),
+            OF_A_PICTURE => Some("another photo: give --like"),
+            _ => None,
+        };
+        if let Some(needs) = needs {
+            return Err(anyhow!("score \"{}\" needs {needs}", explained.name)).kind(Error::Options);
+        }
         let encode = |typed: &str| -> Result<Encoded> {
             let vectors = tower.encode_as(typed, several)?;
             Ok(Encoded { typed: vectors.meant.clone(), vectors })
@@ -108,11 +144,117 @@ impl Prompt {
             Some(versus) => text.vectors.for_score_versus(&versus.vectors, &explained)?,
             None => text.vectors.for_score(&explained)?,
         };
-        let classes = match tower.labels() {
+        let classes = match tower.labels().filter(|labels| labels.len() > 1) {
             Some(labels) => Some((labels, Reading::new(manifest, &explained)?)),
             None => None,
         };
-        Ok(Self { text, versus, reported, explained, evidence, classes, knowledge })
+        Ok(Self { classes, knowledge, ..Self::of(text, versus, [reported, explained], evidence) })
+    }
+
+    fn of(text: Encoded, versus: Option<Encoded>, [reported, explained]: [Score; 2], evidence: Vec<f32>) -> Self {
+        Self {
+            text,
+            versus,
+            reported,
+            explained,
+            evidence,
+            classes: None,
+            knowledge: None,
+            side: Side::For,
+            spot: None,
+            likeness: None,
+        }
+    }
+
+    /// Encodes a question about a class at one place of a photo, which is found in what the network `seen` said of the photo as it is. Without a text the class is
+    /// the one with the largest number there.
+    ///
+    /// # Errors
+    /// No such class, no such place, or a network that has no places.
+    pub(crate) fn at(
+        manifest: &Manifest,
+        tower: &TextTower,
+        question: Question<'_>,
+        place: &Place,
+        seen: &Seen<'_>,
+    ) -> Result<Self> {
+        let scores: Vec<&Score> = manifest.scores.iter().filter(|score| score.text == AT_A_PLACE).collect();
+        let of = |tensor: &str| scores.iter().find(|score| score.image == tensor).copied().cloned();
+        let scores = of(&seen.places.reported).zip(of(&seen.places.explained));
+        let (reported, explained) = scores.context("the model has no scores at places").kind(Error::Model)?;
+        let name = if question.text.is_empty() { seen.predicted(place)?.to_string() } else { question.text.to_owned() };
+        let class_of = |typed: &str| -> Result<(usize, String)> {
+            let vectors = tower.encode(typed)?;
+            let class = vectors.tokens.ids.first().and_then(|id| usize::try_from(*id).ok());
+            Ok((class.context("the model has no classes").kind(Error::Model)?, vectors.meant))
+        };
+        let (class, meant) = class_of(&name)?;
+        let found = seen.find(place, class)?;
+        let encoded = |class: usize, meant: String| Encoded {
+            vectors: TextVectors::made(meant.clone(), BTreeMap::from([(AT_A_PLACE.to_owned(), found.evidence(class))])),
+            typed: meant,
+        };
+        let text = encoded(class, meant);
+        let versus = match question.versus {
+            Some(versus) => {
+                let (class, meant) = class_of(versus)?;
+                Some(encoded(class, meant))
+            }
+            None => None,
+        };
+        let evidence = match &versus {
+            Some(versus) => text.vectors.for_score_versus(&versus.vectors, &explained)?,
+            None => text.vectors.for_score(&explained)?,
+        };
+        Ok(Self { spot: Some(found.spot), ..Self::of(text, versus, [reported, explained], evidence) })
+    }
+
+    /// The question how alike photos are to one, of which the network gave these vectors: the cosine of the two embeddings.
+    ///
+    /// # Errors
+    /// A model without embeddings that could be compared.
+    pub fn like(manifest: &Manifest, other: &Photo, vectors: &ImageVectors, score: Option<&str>) -> Result<Self> {
+        let score = match score {
+            Some(name) => Some(manifest.score(name)?).filter(|score| score.kind == ScoreKind::Cosine),
+            None => manifest.scores.iter().find(|score| score.kind == ScoreKind::Cosine),
+        };
+        let score = score.with_context(|| {
+            format!(
+                "model \"{}\" has no vector that stands for a photo and could be compared; name one with --output, or take a dual encoder or another classifier",
+                manifest.name
+            )
+        });
+        let score = score.kind(Error::Options)?.clone();
+        let outputs = BTreeMap::from([(score.text.clone(), score.vector(vectors)?.to_vec())]);
+        let text = Encoded { typed: other.name.clone(), vectors: TextVectors::made(other.name.clone(), outputs) };
+        let evidence = text.vectors.for_score(&score)?;
+        let likeness = Likeness { path: other.name.clone(), sha256: other.sha256.clone() };
+        Ok(Self { likeness: Some(likeness), ..Self::of(text, None, [score.clone(), score], evidence) })
+    }
+
+    /// The same question for one side.
+    pub fn side(mut self, side: Side) -> Self {
+        if side != self.side {
+            self.evidence.iter_mut().for_each(|value| *value = -*value);
+        }
+        // Whether the model sees something is no question of what speaks against it.
+        let knowledge = if side == Side::Against { None } else { self.knowledge.take() };
+        Self { side, knowledge, ..self }
+    }
+
+    /// Which evidence is asked for.
+    pub fn asked_side(&self) -> Side {
+        self.side
+    }
+
+    /// The place that is asked about, if it is one.
+    pub fn spot(&self) -> Option<&Spot> {
+        self.spot.as_ref()
+    }
+
+    /// The photo that is compared with, if it is one.
+    pub fn likeness(&self) -> Option<&Likeness> {
+        self.likeness.as_ref()
     }
 
     /// What the model knows, if that is said anywhere.
@@ -157,6 +299,9 @@ impl Prompt {
         if let Some(versus) = &self.versus {
             target.iter_mut().zip(shares(versus)?).for_each(|(ours, theirs)| *ours -= theirs);
         }
+        if self.side == Side::Against {
+            target.iter_mut().for_each(|value| *value = -*value);
+        }
         Ok(target)
     }
 
@@ -177,10 +322,14 @@ impl Prompt {
 
     /// The question as a headline, in quotation marks.
     pub fn headline(&self) -> String {
-        match self.versus() {
+        let subject = match self.versus() {
             Some(versus) => format!("\"{}\" and not \"{versus}\"", self.text()),
             None => format!("\"{}\"", self.text()),
-        }
+        };
+        let against = if self.side == Side::Against { "against " } else { "" };
+        let like = if self.likeness.is_some() { "likeness to " } else { "" };
+        let place = self.spot.as_ref().map(Spot::words).unwrap_or_default();
+        format!("{against}{like}{subject}{place}")
     }
 
     /// Where the class that is asked for stands among all; none unless the model is a classifier.
@@ -220,9 +369,13 @@ impl Prompt {
 
     fn value(&self, score: &Score, image: &ImageVectors) -> Result<ScoreValue> {
         let of = |encoded: &Encoded| score.value(image, &encoded.vectors.for_score(score)?);
-        let text = of(&self.text)?;
-        let versus = self.versus.as_ref().map(of).transpose()?;
-        Ok(ScoreValue { name: score.name.clone(), text, versus, value: text - versus.unwrap_or(0.0) })
+        let (sign, name) = match self.side {
+            Side::For => (1.0, score.name.clone()),
+            Side::Against => (-1.0, format!("minus {}", score.name)),
+        };
+        let text = sign * of(&self.text)?;
+        let versus = self.versus.as_ref().map(of).transpose()?.map(|versus| sign * versus);
+        Ok(ScoreValue { name, text, versus, value: text - versus.unwrap_or(0.0) })
     }
 
     /// The probability per unit of the reported score, if the model states one: see [`Score::scale`].
@@ -243,6 +396,7 @@ impl Prompt {
                     encoded.vectors.tokens.unknown_words.join(", ")
                 )
             })
+            .chain(self.spot.as_ref().and_then(Spot::warning))
             .collect()
     }
 }

@@ -112,7 +112,7 @@ fn explain_writes_everything() {
         names(&out)
     );
     let said = said.prints(&[
-        "The model scores this photo",
+        "The model sees \"a cat\" in this photo (cosine 0.",
         "of what speaks for it",
         "Check: hiding the brightest 20%",
         "explained: posterior",

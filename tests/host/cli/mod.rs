@@ -6,6 +6,7 @@ mod capture;
 mod explain;
 mod misuse;
 mod models;
+mod questions;
 mod rank;
 #[cfg(target_os = "linux")]
 mod threads;

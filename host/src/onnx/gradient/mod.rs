@@ -43,6 +43,28 @@ use tract_onnx::tract_core::ops::nn::{Reduce, Reducer};
 /// - an operator on the way has no rule here: the message names operator and node;
 /// - an operator is used in a way its rule does not cover, such as a convolution whose kernel is computed.
 pub fn append_gradient(model: &mut TypedModel, score: OutletId, layer: OutletId) -> TractResult<OutletId> {
+    appended(model, score, layer, Saturation::Stops)
+}
+
+/// As [`append_gradient`], but where an integer cannot hold a number, the derivative passes as if it could.
+///
+/// The ends of an integer's range come from photos that the network was calibrated with, and say nothing about a photo beyond them. A lower end of exactly zero stays,
+/// because quantisers leave the ReLU to it.
+///
+/// # Errors
+/// Those of [`append_gradient`].
+pub fn append_straight_gradient(model: &mut TypedModel, score: OutletId, layer: OutletId) -> TractResult<OutletId> {
+    appended(model, score, layer, Saturation::Passes)
+}
+
+/// What comes back through the ends of an integer's range.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Saturation {
+    Stops,
+    Passes,
+}
+
+fn appended(model: &mut TypedModel, score: OutletId, layer: OutletId, saturation: Saturation) -> TractResult<OutletId> {
     let fact = model.outlet_fact(score)?;
     ensure!(
         fact.datum_type == f32::datum_type() && fact.shape.volume() == 1.to_dim(),
@@ -50,7 +72,7 @@ pub fn append_gradient(model: &mut TypedModel, score: OutletId, layer: OutletId)
     );
     let shape = fact.shape.as_concrete().context("a score of unknown shape")?.to_vec();
     let path = nodes_between(model, layer, score)?;
-    let mut tape = Tape { model, wired: 0 };
+    let mut tape = Tape { model, wired: 0, saturation };
     let one = tape.constant(tensor0(1f32).broadcast_to_shape(&shape)?)?;
     let mut derivatives = HashMap::from([(score, one)]);
     for &id in path.nodes.iter().rev() {
@@ -223,12 +245,14 @@ fn rule_for(op: &dyn TypedOp) -> Option<Derivative> {
 struct Tape<'m> {
     model: &'m mut TypedModel,
     wired: usize,
+    saturation: Saturation,
 }
 
 impl Tape<'_> {
     fn name(&mut self, what: &str) -> String {
         self.wired += 1;
-        format!("gradient.{}.{what}", self.wired)
+        let way = if self.saturation == Saturation::Passes { "straight." } else { "" };
+        format!("gradient.{way}{}.{what}", self.wired)
     }
 
     fn wire(&mut self, what: &str, op: impl Into<Box<dyn TypedOp>>, inputs: &[OutletId]) -> TractResult<OutletId> {

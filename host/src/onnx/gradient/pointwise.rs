@@ -1,7 +1,7 @@
 //! Operators that work on each number by itself: arithmetic, clamps, activation functions.
 
-use super::{Derivative, Tape};
-use crate::onnx::quantised::Rounding;
+use super::{Derivative, Saturation, Tape};
+use crate::onnx::quantised::{Rounding, is_saturation};
 use anyhow::{Context, ensure};
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, SQRT_2};
 use tract_onnx::tract_core::internal::*;
@@ -112,6 +112,10 @@ fn extremum(
     if let Some((_, bound)) = clamp
         && tape.shape(node.inputs[slot])? == shape
     {
+        let is_relu = bound == 0.0 && matches!(gate(bound), Pair::Gate { low: 0.0, .. });
+        if tape.saturation == Saturation::Passes && is_saturation(node) && !is_relu {
+            return Ok(g);
+        }
         let z = tape.behind_clamps(node);
         return tape.wire("gate", TypedBinOp(Box::new(gate(bound)), None), &[g, z]);
     }
@@ -182,7 +186,12 @@ fn neg(tape: &mut Tape, _node: &TypedNode, _slot: usize, g: OutletId) -> TractRe
 /// y = x, rounded to steps: ds/dx = g where x rounds into the range of the steps, else 0 (straight-through).
 fn rounding(tape: &mut Tape, node: &TypedNode, _slot: usize, g: OutletId) -> TractResult<OutletId> {
     let op = node.op_as::<ElementWiseOp>().context("an ElementWiseOp")?;
-    let (low, high) = op.0.downcast_ref::<Rounding>().context("a Rounding")?.unsaturated();
+    let rounding = op.0.downcast_ref::<Rounding>().context("a Rounding")?;
+    let (mut low, mut high) = rounding.unsaturated();
+    if tape.saturation == Saturation::Passes {
+        high = f32::INFINITY;
+        low = if rounding.starts_at_zero() { low } else { f32::NEG_INFINITY };
+    }
     tape.wire("gate", TypedBinOp(Box::new(Pair::Gate { low, high }), None), &[g, node.inputs[0]])
 }
 
