@@ -216,7 +216,7 @@ fn progress_counts_up_to_its_total() {
     });
     let prompt = session.prompt("a cat").unwrap();
     for (method, total) in [("exact", 12), ("rise", 20), ("gscore-cam", 128)] {
-        let mut options = Options::new().method(method.parse().unwrap());
+        let mut options = Options::new().unchecked().method(method.parse().unwrap());
         options.rise_masks = (method == "rise").then_some(20);
         session.explain(&photo, &prompt, &options).unwrap();
         let mut steps = std::mem::take(&mut *seen.lock().unwrap());
