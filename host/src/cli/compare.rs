@@ -30,9 +30,6 @@ pub struct CompareArgs {
     /// A class is given by its name or its number.
     #[arg(short, long, visible_alias = "class", help_heading = WHAT, required_unless_present = "like")]
     pub text: Option<String>,
-    /// The place that is asked about.
-    #[command(flatten)]
-    pub place: PlaceArgs,
     /// Explain the score of --text less that of this text
     #[arg(long, value_name = "TEXT", help_heading = WHAT)]
     pub versus: Option<String>,
@@ -57,6 +54,9 @@ pub struct CompareArgs {
     /// What random choices depend on.
     #[command(flatten)]
     pub random: RandomArgs,
+    /// The place that is asked about.
+    #[command(flatten)]
+    pub place: PlaceArgs,
 }
 
 /// Compares methods on a photo.
