@@ -11,7 +11,7 @@ use tract_onnx::tract_core::ops::nn::DataFormat;
 
 /// `y[m c + i] = clamp(x[c] * kernel[m c + i] + bias[m c + i])` for channels c, and i below the multiplier m. Tensors are ... x channels x height x width.
 #[derive(Debug, Clone, PartialEq)]
-struct Depthwise {
+pub(super) struct Depthwise {
     geometry: Geometry,
     channels: usize,
     multiplier: usize,
@@ -200,4 +200,12 @@ impl TypedOp for Depthwise {
     }
 
     as_op!();
+}
+
+#[cfg(test)]
+impl Depthwise {
+    /// What it multiplies with.
+    pub(super) fn weights(&self) -> Arc<Tensor> {
+        Arc::clone(&self.kernel)
+    }
 }

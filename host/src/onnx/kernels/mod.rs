@@ -114,3 +114,10 @@ fn finite_numbers(model: &TypedModel, tensor: OutletId) -> Option<Vec<f32>> {
     let numbers = plain.as_slice::<f32>().ok()?;
     numbers.iter().all(|number| number.is_finite()).then(|| numbers.to_vec())
 }
+
+/// The weights of an operator of our own.
+#[cfg(test)]
+pub(crate) fn weights(op: &dyn TypedOp) -> Option<Arc<Tensor>> {
+    let depthwise = op.downcast_ref::<depthwise::Depthwise>().map(depthwise::Depthwise::weights);
+    depthwise.or_else(|| op.downcast_ref::<pointwise::Pointwise>().map(pointwise::Pointwise::weights))
+}

@@ -12,7 +12,7 @@ use tract_onnx::tract_core::ops::einsum::EinSum;
 /// `y = clamp(w x + bias + residual)`: x is ... x input channels x positions, y is ... x output channels x positions, and the residual, a second input, is
 /// of y's shape.
 #[derive(Debug, Clone, PartialEq)]
-struct Pointwise {
+pub(super) struct Pointwise {
     rows: usize,
     depth: usize,
     columns: usize,
@@ -203,4 +203,12 @@ impl TypedOp for Pointwise {
     }
 
     as_op!();
+}
+
+#[cfg(test)]
+impl Pointwise {
+    /// What it multiplies with.
+    pub(super) fn weights(&self) -> Arc<Tensor> {
+        Arc::clone(&self.weights)
+    }
 }
