@@ -89,7 +89,13 @@ fn run(memory: &mut Memory, out: &mut impl Write, clock: fn() -> u64) -> Option<
         let instructions = clock().wrapping_sub(before);
         let Answer { class, output, features, score, saliency } = answer;
         writeln!(out, "picture {picture} class {class} output {output:016x} features {features:016x} score {score:08x} saliency {saliency:016x}").ok()?;
-        writeln!(out, "# {instructions} instructions, {} bytes of memory: {ARENA} of tensors, {} of the workspace", size_of::<Memory>(), 4 * WORKSPACE).ok()?;
+        writeln!(
+            out,
+            "# {instructions} instructions, {} bytes of memory: {ARENA} of tensors, {} of the workspace",
+            size_of::<Memory>(),
+            4 * WORKSPACE
+        )
+        .ok()?;
     }
     Some(())
 }
