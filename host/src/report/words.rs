@@ -29,6 +29,11 @@ impl Answer<'_> {
     /// What the model says of the photo, and which parts that comes from.
     pub(super) fn sentence(&self) -> String {
         let e = self.explanation;
+        // Where the model does not see the thing, no part of the map speaks for it.
+        if self.prompt.versus().is_none() && e.support.as_ref().is_some_and(|support| support.supported == Some(false))
+        {
+            return format!("{} The map below is not about it.", self.found());
+        }
         let parts = match &e.parts {
             Some(parts) if parts.relative && !self.is_signed() => {
                 "No place speaks for it; the map shows where the photo speaks least against it.".into()

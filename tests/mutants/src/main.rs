@@ -11,7 +11,8 @@ use syn::{BinOp, Expr, parse_quote, parse2};
 
 fn main() -> io::Result<()> {
     let directory = env::args().nth(1).expect("a directory");
-    let mut files: Vec<_> = fs::read_dir(&directory)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
+    let mut files: Vec<_> =
+        fs::read_dir(&directory)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
     files.retain(|path| path.extension().is_some_and(|extension| extension == "rs"));
     files.sort();
     let mut count = 0;
@@ -126,13 +127,17 @@ impl VisitMut for Rewriter {
                     BinOp::And(_) | BinOp::Or(_) => quote::quote! {
                         ({ let l: bool = #left; if crate::mutants::on(#number) { l #new #right } else { l #op #right } })
                     },
-                    BinOp::Eq(_) | BinOp::Ne(_) => quote::quote! { ((#left #op #right) != crate::mutants::on(#number)) },
+                    BinOp::Eq(_) | BinOp::Ne(_) => {
+                        quote::quote! { ((#left #op #right) != crate::mutants::on(#number)) }
+                    }
                     BinOp::Lt(_) | BinOp::Le(_) | BinOp::Gt(_) | BinOp::Ge(_) => quote::quote! {
                         (match (&(#left), &(#right)) { (l, r) => if crate::mutants::on(#number) { l #new r } else { l #op r } })
                     },
-                    BinOp::AddAssign(_) | BinOp::SubAssign(_) | BinOp::MulAssign(_) | BinOp::DivAssign(_) => quote::quote! {
-                        ({ let r = #right; if crate::mutants::on(#number) { #left #new r } else { #left #op r } })
-                    },
+                    BinOp::AddAssign(_) | BinOp::SubAssign(_) | BinOp::MulAssign(_) | BinOp::DivAssign(_) => {
+                        quote::quote! {
+                            ({ let r = #right; if crate::mutants::on(#number) { #left #new r } else { #left #op r } })
+                        }
+                    }
                     _ => quote::quote! {
                         (match (#left, #right) { (l, r) => if crate::mutants::on(#number) { l #new r } else { l #op r } })
                     },
@@ -144,7 +149,8 @@ impl VisitMut for Rewriter {
                 let number = self.number(op.span(), &quote::quote!(#op).to_string(), "");
                 if number > 0 {
                     let inner = &unary.expr;
-                    *expr = parse_quote!((match #op #inner { x => if crate::mutants::on(#number) { #op x } else { x } }));
+                    *expr =
+                        parse_quote!((match #op #inner { x => if crate::mutants::on(#number) { #op x } else { x } }));
                 }
             }
             _ => (),
