@@ -187,6 +187,15 @@ impl Records {
     }
 }
 
+/// Unlocked by name: a program that another thread starts holds the open file, and with it the lock, for the moment until it runs.
+impl Drop for Records {
+    fn drop(&mut self) {
+        let file = self.file.get_mut().unwrap_or_else(PoisonError::into_inner);
+        // A lock that cannot be taken off goes with the file.
+        let _ = file.unlock();
+    }
+}
+
 /// The file, locked and positioned after its last whole line, and its whole lines.
 fn whole_lines(path: &Path) -> anyhow::Result<(File, Vec<u8>)> {
     let mut file = OpenOptions::new()
