@@ -2,7 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`file`] | the bytes, as tensors and operators |
+//! | [`file`](mod@file) | the bytes, as tensors and operators |
 //! | [`program`] | the operators in terms of [`decomcam_int8`], which computes what a board computes, bit for bit |
 //! | [`arena`] | where each tensor lies |
 //! | [`float`] | the same network in real numbers, as ONNX, for gradients |
