@@ -1,8 +1,6 @@
 //! Runs `.tflite` networks in integers and writes the FNV-1a hash of every tensor, for `tests/tflite/compare.py`:
 //! `cargo run --release --example tflite -- NET.tflite INPUTS.bin`, with INPUTS.bin the bytes of one or more inputs. One line for each input and tensor:
 //! number of the input, number of the tensor, numbers in it, hash.
-//!
-//! `-- NET.tflite --rust LAYER` writes the network as Rust source instead, for `tests/firmware/int8`.
 
 use anyhow::{Context, Result};
 use decomcam::tflite::{File, Program};
@@ -10,12 +8,6 @@ use std::io::Write as _;
 
 fn main() -> Result<()> {
     let given: Vec<String> = std::env::args().skip(1).collect();
-    if let [net, option, layer] = &given[..]
-        && option == "--rust"
-    {
-        print!("{}", decomcam::tflite::tables::rust(&std::fs::read(net)?, layer)?);
-        return Ok(());
-    }
     let [net, inputs] = &given[..] else {
         anyhow::bail!("expected NET.tflite INPUTS.bin");
     };
