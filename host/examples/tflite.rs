@@ -1,6 +1,8 @@
 //! Runs `.tflite` networks in integers and writes the FNV-1a hash of every tensor, for `tests/tflite/compare.py`:
 //! `cargo run --release --example tflite -- NET.tflite INPUTS.bin`, with INPUTS.bin the bytes of one or more inputs. One line for each input and tensor:
 //! number of the input, number of the tensor, numbers in it, hash.
+//!
+//! `-- NET.tflite --time` prints the least time of 300 runs instead, in milliseconds, for `tests/tflite/speed.py`.
 
 use anyhow::{Context, Result};
 use decomcam::tflite::{File, Program};
@@ -8,6 +10,11 @@ use std::io::Write as _;
 
 fn main() -> Result<()> {
     let given: Vec<String> = std::env::args().skip(1).collect();
+    if let [net, option] = &given[..]
+        && option == "--time"
+    {
+        return time(net);
+    }
     let [net, inputs] = &given[..] else {
         anyhow::bail!("expected NET.tflite INPUTS.bin");
     };
@@ -29,5 +36,21 @@ fn main() -> Result<()> {
             writeln!(out, "{line}")?;
         }
     }
+    Ok(())
+}
+
+/// The least time of many runs.
+fn time(net: &str) -> Result<()> {
+    let bytes = std::fs::read(net)?;
+    let program = Program::of(&File::read(&bytes)?)?;
+    let (_, length) = program.place(program.input()).context("no input")?;
+    let input: Vec<i8> = (0..length).map(|at| ((at * 37) >> 3) as i8).collect();
+    let mut least = f64::INFINITY;
+    for _ in 0..300 {
+        let start = std::time::Instant::now();
+        program.run(&input, |_, _| ())?;
+        least = least.min(1e3 * start.elapsed().as_secs_f64());
+    }
+    println!("{least:.3}");
     Ok(())
 }
