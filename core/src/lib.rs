@@ -15,6 +15,7 @@
 //!
 //! [`head`] replaces gradients and masked photos where the network ends in average pooling and a linear layer: an explanation wholly on the device.
 //! [`cams`] holds the other methods' maps: Grad-CAM and its kin. [`affinity`] averages maps over positions with similar activations.
+//! [`sides`] turns components until little of them is on the side that is cut off.
 //! [`draw`] lays the saliency over rows of a picture, and [`frame`] packs an explanation into a few hundred bytes, to be sent.
 //! [`capsule`] records an explanation, so that another machine can compute it again and compare the bits.
 //! [`svd`] is the Jacobi SVD with which `decompose` ends, public on its own. [`sums`] are the sums of everything, for programs whose numbers must have the
@@ -76,6 +77,7 @@ pub mod mask;
 mod maths;
 mod quads;
 pub mod resample;
+pub mod sides;
 #[cfg(not(feature = "micromath"))]
 mod sqrt;
 pub mod sums;
