@@ -89,6 +89,9 @@ pub use decompose::{Components, Ossms, Parts, SignRule};
 pub use environment::environment_ok;
 pub use integrate::{ScoreFormula, Weighing};
 
+/// The text of `decomcam.h`, the interface in C: for programs that write firmware in C.
+pub const C_HEADER: &str = include_str!("../include/decomcam.h");
+
 /// Why a call was refused. Nothing has been written to the caller's outputs when a shape or size is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
