@@ -53,6 +53,7 @@ fn some_rows<const V: usize>(rows: &[f32], vectors: &[f32], length: usize, outpu
 
 /// R rows by V vectors, all sums in registers.
 #[inline(always)]
+#[allow(clippy::needless_range_loop, reason = "as numbers, r and v are unrolled")]
 fn block<const R: usize, const V: usize>(
     rows: &[f32],
     vectors: &[f32],
