@@ -69,10 +69,22 @@ impl<'a> Files<'a> {
     }
 }
 
+/// What temporary files are called, before the letters that tell them apart.
+const TEMPORARY: &str = ".decomcam-";
+
+/// Removes the temporary files that a program which was killed left in a directory. Nobody else may be writing there.
+pub(crate) fn remove_leftovers(directory: &Path) {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(TEMPORARY)) {
+        // What cannot be removed harms nobody.
+        let _ = std::fs::remove_file(entry.path());
+    }
+}
+
 /// A temporary file with the permissions of an ordinary new file. Temporary files are private otherwise.
 fn temporary(directory: &Path) -> anyhow::Result<tempfile::NamedTempFile> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".decomcam-");
+    builder.prefix(TEMPORARY);
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;

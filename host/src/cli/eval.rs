@@ -87,5 +87,6 @@ pub fn run(args: &EvalArgs) -> Result<()> {
     asked.options.check_used(&asked.methods)?;
     let needs_layer = asked.methods.iter().any(|method| method.needs_layer());
     let session = args.model.open(args.tuning.layer.as_deref(), needs_layer, args.quiet.quiet)?;
+    super::stop::say_how_to_go_on();
     print_outcome(&eval::evaluate(&session, &asked)?, args.quiet.quiet)
 }
