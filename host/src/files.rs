@@ -1,7 +1,7 @@
 //! Files that are written under temporary names and renamed together, and the formats that are written.
 
 use crate::error::Sorted as _;
-use crate::{Error, Result};
+use crate::{Error, Result, Size};
 use anyhow::{Context as _, ensure};
 use image::{ExtendedColorType, GrayImage, ImageEncoder as _, RgbImage, codecs::png};
 use npyz::WriterBuilder as _;
@@ -135,6 +135,28 @@ pub fn write_png(out: &mut dyn Write, picture: &RgbImage) -> Result<()> {
 /// [`Error::Output`].
 pub fn write_grey_png(out: &mut dyn Write, picture: &GrayImage) -> Result<()> {
     write_samples(out, picture.as_raw(), picture.dimensions(), ExtendedColorType::L8)
+}
+
+/// A function that takes the next rows of a grey picture.
+pub type PushRow<'a> = dyn FnMut(&[u8]) -> Result<()> + 'a;
+
+/// A grey picture of this size as PNG, its rows as `fill` gives them: none of them stays in memory.
+///
+/// # Errors
+/// [`Error::Output`], also when `fill` gives another number of rows; and those of `fill`.
+pub fn write_grey_rows(out: &mut dyn Write, size: Size, fill: impl FnOnce(&mut PushRow) -> Result<()>) -> Result<()> {
+    let mut encoder = ::png::Encoder::new(out, size.width as u32, size.height as u32);
+    encoder.set_color(::png::ColorType::Grayscale);
+    encoder.set_compression(::png::Compression::Fast);
+    encoder.set_filter(::png::Filter::Up);
+    let mut picture = encoder.write_header().or_else(refused_picture)?;
+    let mut rows = picture.stream_writer().or_else(refused_picture)?;
+    fill(&mut |row: &[u8]| rows.write_all(row).map_err(Into::into).kind(Error::Output))?;
+    rows.finish().or_else(refused_picture)
+}
+
+fn refused_picture<T>(error: ::png::EncodingError) -> Result<T> {
+    Err(error.into()).kind(Error::Output)
 }
 
 fn write_samples(

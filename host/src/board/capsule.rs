@@ -90,6 +90,21 @@ pub fn record(explanation: &Explanation, floats: bool) -> Result<Vec<u8>> {
     Ok(capsule)
 }
 
+/// What a capsule of an explanation holds, in a sentence.
+pub fn described(explanation: &Explanation, floats: bool) -> String {
+    let Some(parts) = &explanation.parts else { return "Recorded nothing: the method gives no parts.".into() };
+    let activations = &parts.layer.seen.activations;
+    let (layer, recipe) = (&explanation.request.layer, explanation.request.method.name());
+    let kind = if floats { "floats" } else { "the bytes of an int8 board" };
+    format!(
+        "Recorded: {} channels of layer {layer} at {} positions as {kind}, with the channel weights, and every stage of recipe {recipe} with {} of the channels and {} parts.",
+        activations.channels,
+        activations.size,
+        parts.selected,
+        parts.list.len()
+    )
+}
+
 /// The baseline's score, then the parts'; zeros for a closed form, which needs none.
 fn recorded_scores(parts: &Parts) -> Vec<f32> {
     if parts.recipe.is_closed_form() {

@@ -1,7 +1,7 @@
 //! `decomcam capture` and `decomcam replay`.
 
 use super::headings::OUTPUT;
-use super::output::{QuietArgs, print, usage};
+use super::output::{QuietArgs, print, usage, warn};
 use super::request::RequestArgs;
 use anyhow::{Result, ensure};
 use clap::Args;
@@ -9,6 +9,7 @@ use clap::error::ErrorKind;
 use decomcam::Photo;
 use decomcam::board::capsule;
 use decomcam::files::{self, Files};
+use decomcam::report::{Answer, Outputs};
 use std::path::{Path, PathBuf};
 
 /// What the end of `capture --help` shows.
@@ -60,14 +61,21 @@ pub fn run(args: &CaptureArgs) -> Result<()> {
     let photo = Photo::open(&args.photo)?;
     let session = args.request.open(options.method, args.quiet.quiet)?;
     let prompt = args.request.prompt(&session, &photo, &options)?;
-    let bytes = capsule::record(&session.explain(&photo, &prompt, &options)?, args.floats)?;
+    let explanation = session.explain(&photo, &prompt, &options)?;
+    let bytes = capsule::record(&explanation, args.floats)?;
     let mut files = Files::new(directory);
     files.add(name, |out| out.write_all(&bytes))?;
     files.publish()?;
     if args.quiet.quiet {
         return Ok(());
     }
-    print(&format!("wrote {} ({} bytes)\n", args.out.display(), bytes.len()))
+    let (model, outputs, timings) = (session.model(), Outputs::default(), session.loading());
+    let (photo, prompt, explanation) = (&photo, &prompt, &explanation);
+    let answer = Answer { model, photo, prompt, explanation, timings: &timings, outputs: &outputs };
+    let recorded = capsule::described(explanation, args.floats);
+    print(&format!("{}\n{recorded}\nwrote {} ({} bytes)\n", answer.sentence(), args.out.display(), bytes.len()))?;
+    warn(&explanation.warnings);
+    Ok(())
 }
 
 /// Arguments of `replay`.

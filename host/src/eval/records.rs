@@ -9,6 +9,7 @@ use crate::{Error, Result, Size};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 /// Everything that the numbers of a record depend on, beside its photo, category and method.
 #[derive(Debug, Serialize)]
@@ -140,6 +141,8 @@ pub(super) struct Records {
     journal: Journal,
     pub(super) settings: String,
     known: BTreeMap<Key, Known>,
+    /// What was appended since.
+    fresh: Mutex<BTreeMap<Key, Values>>,
 }
 
 impl Records {
@@ -156,12 +159,24 @@ impl Records {
             }
             Ok(())
         })?;
-        Ok(Self { journal, settings, known })
+        Ok(Self { journal, settings, known, fresh: Mutex::default() })
     }
 
     /// Appends a record in one write.
     pub(super) fn append(&self, record: &Record) -> Result<()> {
-        self.journal.append(record)
+        self.journal.append(record)?;
+        let key = (record.photo.clone(), record.category.clone(), record.method.clone());
+        let mut fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
+        fresh.entry(key).or_default().extend(record.metrics.clone());
+        Ok(())
+    }
+
+    /// One value of a map, whether it was measured before or now.
+    pub(super) fn value(&self, photo: &str, category: &str, method: Method, metric: &str) -> Option<MetricValue> {
+        let key = (photo.to_owned(), category.to_owned(), method.name().to_owned());
+        let fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = fresh.get(&key).and_then(|values| values.get(metric));
+        now.or_else(|| self.known.get(&key)?.values.get(metric)).cloned()
     }
 
     pub(super) fn get(&self, photo: &str, category: &str, method: Method) -> Option<&Known> {

@@ -284,6 +284,17 @@ pub fn explain(session: &Session, asked: &ManyOptions, ask: &Ask<'_>, tell: &Tel
     run.finish(&stale)
 }
 
+/// The photos that paths stand for, each with a directory of its own below `out`.
+///
+/// # Errors
+/// Photos that are not found, and a directory that is one of the photos.
+pub fn placed(photos: &[PathBuf], out: &Path) -> Result<Vec<(Source, PathBuf)>> {
+    let naming = Naming::new(out)?;
+    let sources = sources::sources(photos, Some(naming.root()))?;
+    let names = naming.names(&sources, &BTreeMap::new())?;
+    Ok(sources.into_iter().zip(names).map(|(source, name)| (source, naming.root().join(name))).collect())
+}
+
 /// A short hash of everything but the photo that an explanation depends on.
 fn settings(session: &Session, asked: &ManyOptions) -> Result<String> {
     let request = asked.options.resolve(&session.model().manifest)?;

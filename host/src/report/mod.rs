@@ -141,11 +141,9 @@ impl Answer<'_> {
                 }
             }
         }
-        let levels = self.levels()?;
-        files.add("heatmap.png", |out| files::write_grey_png(out, &levels))?;
-        let mask = self.mask(levels);
-        files.add("mask.png", |out| files::write_grey_png(out, &mask))?;
-        drop(mask);
+        let (levels, size) = (self.levels()?, self.photo.size());
+        files.add("heatmap.png", |out| files::write_grey_rows(out, size, |push| levels.rows(push)))?;
+        files.add("mask.png", |out| files::write_grey_rows(out, size, |push| levels.mask_rows(push)))?;
         names.extend(["heatmap.png", "mask.png"].map(str::to_owned));
         if let Some(arrays) = self.outputs.arrays {
             names.extend(self.add_arrays(&mut files, arrays)?);
