@@ -76,14 +76,13 @@ impl Run<'_> {
                 (picture, Tile { map, lines, ..Tile::default() })
             })
             .collect();
-        let row = |label: &str, tiles: &[(&'_ RgbImage, Tile<'_>)]| {
-            let lines = vec![label.to_owned(), format!("by {}", metric.name())];
-            // The tiles borrow what was drawn.
-            (lines, tiles.to_vec())
+        let (best, worst) = tiles.split_at(best);
+        let rows = [("Best", best), ("Worst", worst)].into_iter().filter(|(_, tiles)| !tiles.is_empty());
+        let label = |words: &str| vec![words.to_owned(), format!("by {}", metric.name())];
+        let row = |(words, tiles): (&str, &[_])| {
+            Row { label: Tile { lines: label(words), ..Tile::default() }, tiles: tiles.to_vec() }
         };
-        let (best, worst) = (row("Best", &tiles[..best]), row("Worst", &tiles[best..]));
-        let rows = [best, worst].into_iter().filter(|(_, tiles)| !tiles.is_empty());
-        let rows = rows.map(|(lines, tiles)| Row { label: Tile { lines, ..Tile::default() }, tiles }).collect();
+        let rows = rows.map(row).collect();
         let method = request.method.name();
         let picture = draw::rows(&Rows {
             title: &format!("Best and worst maps of {method}"),
@@ -117,7 +116,7 @@ impl Run<'_> {
 /// The page.
 pub(super) fn page(tables: &str, cases: Option<&Cases>, skipped: &[String]) -> Result<String> {
     let picture = cases
-        .map(|cases| {
+        .map(|cases| -> Result<String> {
             let mut bytes = Vec::new();
             files::write_png(&mut bytes, &cases.picture)?;
             Ok(format!("data:image/png;base64,{}", base64::engine::general_purpose::STANDARD.encode(bytes)))
