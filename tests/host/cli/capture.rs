@@ -21,7 +21,7 @@ fn what_is_captured_is_replayed_bit_by_bit() {
     let capsule = place.path().join("cat.capsule");
     let plain = ["--recipe", "exact", "--scales", "1", "--affinity", "off"];
     for more in [&["--floats"][..], &[], &["--recipe", "paper"], &plain, &["--layer", "block10", "--components", "4"]] {
-        capture(&capsule, more).ok();
+        capture(&capsule, more).ok().prints(&["\"a cat\"", "Recorded: ", " channels of layer "]);
         let said = replay(&capsule).ok();
         assert_eq!(said.stdout.matches(" equal\n").count(), 10, "{said}");
     }
