@@ -118,10 +118,7 @@ fn opened(path: &Path) -> anyhow::Result<File> {
 }
 
 /// Tells `learn` every line that is complete, without its break, and returns where the last of them ends.
-fn each_line(
-    file: &mut File,
-    mut learn: impl FnMut(&[u8], Range<u64>) -> anyhow::Result<()>,
-) -> anyhow::Result<u64> {
+fn each_line(file: &mut File, mut learn: impl FnMut(&[u8], Range<u64>) -> anyhow::Result<()>) -> anyhow::Result<u64> {
     let mut reader = BufReader::new(file);
     let (mut line, mut start) = (Vec::new(), 0);
     for number in 1.. {

@@ -91,7 +91,10 @@ pub fn run(args: &CompareArgs) -> Result<()> {
         return Ok(());
     }
     if args.place.like.is_some() {
-        return Err(usage(ErrorKind::ArgumentConflict, "--like is for one photo: it compares one photo with another; leave it out"));
+        return Err(usage(
+            ErrorKind::ArgumentConflict,
+            "--like is for one photo: it compares one photo with another; leave it out",
+        ));
     }
     let session = opened(args, &asked)?;
     let mut means = Means::default();

@@ -51,7 +51,7 @@ pub struct EvalArgs {
     /// Also measure whether the maps of the first N pairs change when the network's weights are shuffled, from the score downwards
     #[arg(long, value_name = "N", default_value_t = 0, hide_short_help = true, help_heading = METRICS)]
     pub randomise: usize,
-    /// Directory for results.json, .csv, .md and records.jsonl
+    /// Directory for report.html, results.json, .csv, .md and records.jsonl
     ///
     /// A run that was stopped goes on from the records in this directory.
     #[arg(short, long, value_name = "DIR", default_value = "evaluation", help_heading = OUTPUT)]

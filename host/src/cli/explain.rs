@@ -49,7 +49,7 @@ pub struct ExplainArgs {
     #[arg(value_name = "PHOTO", required_unless_present = "list")]
     pub photos: Vec<PathBuf>,
     /// Also explain the photos of this list, a path on each line; - reads the list from standard input
-    #[arg(long, value_name = "FILE", help_heading = WHAT, display_order = 0)]
+    #[arg(long, hide_short_help = true, value_name = "FILE", help_heading = WHAT, display_order = 0)]
     pub list: Option<PathBuf>,
     /// Name each part by that one of these texts whose score it raises most
     #[arg(long, value_name = "TEXT", num_args = 1.., help_heading = WHAT, display_order = 3)]
@@ -64,28 +64,28 @@ pub struct ExplainArgs {
     #[arg(short, long, value_name = "DIR", default_value = "explanation", help_heading = OUTPUT)]
     pub out: PathBuf,
     /// Print one line of JSON for each photo as soon as it is done
-    #[arg(long, help_heading = OUTPUT, conflicts_with_all = ["quiet", "verbose", "timings"])]
+    #[arg(long, hide_short_help = true, help_heading = OUTPUT, conflicts_with_all = ["quiet", "verbose", "timings"])]
     pub jsonl: bool,
     /// Also print the scores, the recipe and every number of every part
     #[arg(short, long, help_heading = OUTPUT, conflicts_with = "quiet")]
     pub verbose: bool,
     /// Also print the time of each stage
-    #[arg(long, help_heading = OUTPUT, conflicts_with = "quiet")]
+    #[arg(long, hide_short_help = true, help_heading = OUTPUT, conflicts_with = "quiet")]
     pub timings: bool,
     /// Leave out the check: hiding the brightest places of the map, and as much elsewhere (ten passes of the network)
     #[arg(long, help_heading = OUTPUT)]
     pub no_check: bool,
     /// Colours of the map: inferno, magma, plasma, viridis, cividis, grey [default: inferno; with --versus always blue and orange]
-    #[arg(long, value_name = "NAME", help_heading = OUTPUT, conflicts_with = "versus")]
+    #[arg(long, hide_short_help = true, value_name = "NAME", help_heading = OUTPUT, conflicts_with = "versus")]
     pub colormap: Option<ColourMap>,
     /// Opacity of the map at its strongest place, 0 to 1 [default: 0.6]
-    #[arg(long, value_name = "SHARE", help_heading = OUTPUT)]
+    #[arg(long, hide_short_help = true, value_name = "SHARE", help_heading = OUTPUT)]
     pub alpha: Option<f32>,
     /// From which share of its maximum on the map counts as high, in mask.png and in boxes
-    #[arg(long, value_name = "SHARE", help_heading = OUTPUT, default_value_t = 0.5)]
+    #[arg(long, hide_short_help = true, value_name = "SHARE", help_heading = OUTPUT, default_value_t = 0.5)]
     pub threshold: f32,
     /// Also write the maps as arrays for numpy: as they were computed (grid), at the size of the network's input, or at the photo's size
-    #[arg(long, value_enum, value_name = "SIZE", help_heading = OUTPUT)]
+    #[arg(long, hide_short_help = true, value_enum, value_name = "SIZE", help_heading = OUTPUT)]
     pub arrays: Option<ArraysArg>,
     /// How much is said.
     #[command(flatten)]

@@ -52,7 +52,8 @@ pub fn run(args: &ExplainArgs, photos: Vec<PathBuf>, options: Options, outputs: 
     let out = if args.out == Path::new("-") { None } else { Some(Naming::new(&args.out)?) };
     let lines = args.jsonl || out.is_none();
     let mut asked = ManyOptions::new(photos, out);
-    asked.question = format!("{:?}", (&args.request.text, &args.request.versus, &args.request.tuning.score, &args.place));
+    asked.question =
+        format!("{:?}", (&args.request.text, &args.request.versus, &args.request.tuning.score, &args.place));
     asked.options = options;
     asked.outputs = outputs;
     let bar = Bar::default();
@@ -73,7 +74,12 @@ pub fn run(args: &ExplainArgs, photos: Vec<PathBuf>, options: Options, outputs: 
     Ok(())
 }
 
-fn explained(args: &ExplainArgs, session: &Session, asked: &ManyOptions, (bar, lines): (&Bar, bool)) -> Result<Outcome> {
+fn explained(
+    args: &ExplainArgs,
+    session: &Session,
+    asked: &ManyOptions,
+    (bar, lines): (&Bar, bool),
+) -> Result<Outcome> {
     let ask = args.request.ask(session, &asked.options, Some(&args.place))?;
     let quiet = args.quiet.quiet;
     // The first failure of printing: a reader who went away ends the work.
@@ -86,12 +92,18 @@ fn explained(args: &ExplainArgs, session: &Session, asked: &ManyOptions, (bar, l
     let broken = || failure.lock().unwrap_or_else(PoisonError::into_inner).is_some();
     let tell = |event: Event<'_>| {
         bar.aside(|| match event {
-            Event::GoingOn { before, of } if !quiet => note(&format!("{before} of {of} photos were explained before: going on")),
+            Event::GoingOn { before, of } if !quiet => {
+                note(&format!("{before} of {of} photos were explained before: going on"))
+            }
             Event::Anew { before } if !quiet => {
-                note(&format!("{before} photos were explained with other options: what was written of them is replaced"));
+                note(&format!(
+                    "{before} photos were explained with other options: what was written of them is replaced"
+                ));
             }
             Event::Done { line, .. } if lines => printed(print_json_text(&format!("{line}\n"))),
-            Event::Done { path, sentence, before: false, .. } if !quiet => printed(print(&format!("{path}: {sentence}\n"))),
+            Event::Done { path, sentence, before: false, .. } if !quiet => {
+                printed(print(&format!("{path}: {sentence}\n")))
+            }
             Event::Failed { reason } => eprintln!("skipped: {}", super::output::harmless(reason)),
             _ => {}
         });

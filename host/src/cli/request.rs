@@ -15,7 +15,7 @@ pub struct TuningArgs {
     #[arg(long, value_name = "NAME", help_heading = METHOD)]
     pub layer: Option<String>,
     /// The score that is explained [default: the model's own]
-    #[arg(long, value_name = "NAME", help_heading = METHOD)]
+    #[arg(long, hide_short_help = true, value_name = "NAME", help_heading = METHOD)]
     pub score: Option<String>,
     /// Q, the number of parts [default: 10]
     #[arg(long, value_name = "Q", help_heading = METHOD)]
@@ -62,7 +62,7 @@ pub struct RequestArgs {
     #[arg(long, value_name = "TEXT", help_heading = WHAT, display_order = 2)]
     pub versus: Option<String>,
     /// Recipe: how parts are weighted [default: exact; for capture, aligned]
-    #[arg(long, value_enum, value_name = "NAME", help_heading = METHOD)]
+    #[arg(long, hide_short_help = true, value_enum, value_name = "NAME", help_heading = METHOD)]
     pub recipe: Option<RecipeArg>,
     /// The model and how it is run.
     #[command(flatten)]

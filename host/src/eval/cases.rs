@@ -51,12 +51,15 @@ impl Run<'_> {
     pub(super) fn cases(&self) -> Result<Option<Cases>> {
         let Some(metric) = BY.into_iter().find(|metric| self.metrics.contains(metric)) else { return Ok(None) };
         let Some(request) = self.requests.first() else { return Ok(None) };
-        let pairs = self.work.iter().flat_map(|work| work.pairs.iter().map(move |(category, _)| (work, category.as_str())));
+        let pairs =
+            self.work.iter().flat_map(|work| work.pairs.iter().map(move |(category, _)| (work, category.as_str())));
         let counted = pairs.filter(|(work, category)| self.counted(&work.photo, category));
         let mut cases: Vec<Case<'_>> = counted
-            .filter_map(|(work, category)| match self.records.value(&work.photo, category, request.method, metric.name())? {
-                MetricValue::Number(value) => Some(Case { work, category, value }),
-                MetricValue::Hits(_) | MetricValue::Undefined(()) => None,
+            .filter_map(|(work, category)| {
+                match self.records.value(&work.photo, category, request.method, metric.name())? {
+                    MetricValue::Number(value) => Some(Case { work, category, value }),
+                    MetricValue::Hits(_) | MetricValue::Undefined(()) => None,
+                }
             })
             .collect();
         let side = if metric.higher_is_better() { 1.0 } else { -1.0 };
@@ -72,15 +75,20 @@ impl Run<'_> {
             .iter()
             .zip(&shown)
             .map(|((picture, map), case)| {
-                let lines = vec![format!("{} {:.3}", metric.name(), case.value), case.category.to_owned(), case.work.photo.clone()];
+                let lines = vec![
+                    format!("{} {:.3}", metric.name(), case.value),
+                    case.category.to_owned(),
+                    case.work.photo.clone(),
+                ];
                 (picture, Tile { map, lines, ..Tile::default() })
             })
             .collect();
         let (best, worst) = tiles.split_at(best);
         let rows = [("Best", best), ("Worst", worst)].into_iter().filter(|(_, tiles)| !tiles.is_empty());
         let label = |words: &str| vec![words.to_owned(), format!("by {}", metric.name())];
-        let row = |(words, tiles): (&str, &[_])| {
-            Row { label: Tile { lines: label(words), ..Tile::default() }, tiles: tiles.to_vec() }
+        let row = |(words, tiles): (&str, &[_])| Row {
+            label: Tile { lines: label(words), ..Tile::default() },
+            tiles: tiles.to_vec(),
         };
         let rows = rows.map(row).collect();
         let method = request.method.name();
@@ -104,7 +112,8 @@ impl Run<'_> {
         let mut picture = draw::row_tile(&photo.pixels, seen);
         let tile = size_of(&picture);
         let map = Placement::new(map.size, framing, photo.size()).on_seen().on_copy(tile).saliency(&map.values)?;
-        let objects = case.work.pairs.iter().filter(|(category, _)| category == case.category).flat_map(|(_, objects)| objects);
+        let objects =
+            case.work.pairs.iter().filter(|(category, _)| category == case.category).flat_map(|(_, objects)| objects);
         let on_tile = Framing { top: seen.top as i64, left: seen.left as i64, size: seen.size };
         for bounds in Truth::new(objects, on_tile, photo.size(), tile).boxes {
             picture = draw::marked(&picture, bounds);

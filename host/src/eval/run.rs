@@ -129,7 +129,8 @@ impl<'a> Run<'a> {
     /// Tells what was done before and how long the rest will take, by the time of one pass of the network. Pairs whose mask is too small or too large are counted too.
     fn announce(&self) -> Result<()> {
         let Some(announce) = self.asked.announce else { return Ok(()) };
-        let pairs = || self.work.iter().flat_map(|work| work.pairs.iter().map(move |(category, _)| (&work.photo, category)));
+        let pairs =
+            || self.work.iter().flat_map(|work| work.pairs.iter().map(move |(category, _)| (&work.photo, category)));
         let done = pairs().filter(|(photo, category)| self.complete(photo, category).is_some()).count();
         let all = pairs().count();
         if done > 0 {
@@ -137,7 +138,9 @@ impl<'a> Run<'a> {
         }
         let pixels = self.session.view().size().area();
         let (mut for_maps, mut for_metrics) = (0, 0);
-        for ((photo, category), request) in pairs().flat_map(|pair| self.requests.iter().map(move |request| (pair, request))) {
+        for ((photo, category), request) in
+            pairs().flat_map(|pair| self.requests.iter().map(move |request| (pair, request)))
+        {
             let missing = self.missing(photo, category, request.method);
             for_maps += if missing.is_empty() { 0 } else { passes_of_map(request) };
             for_metrics += missing.into_iter().map(|metric| passes(metric, pixels, self.step)).sum::<usize>();
@@ -152,7 +155,11 @@ impl<'a> Run<'a> {
         let seconds = pass.as_secs_f64() * (for_maps + for_metrics) as f64 / self.workers as f64;
         if seconds >= ANNOUNCED {
             let less = if for_metrics > for_maps { "; a larger --step or fewer --metrics take less" } else { "" };
-            announce(&format!("this takes {}: up to {} passes of the network{less}", minutes(seconds), for_maps + for_metrics));
+            announce(&format!(
+                "this takes {}: up to {} passes of the network{less}",
+                minutes(seconds),
+                for_maps + for_metrics
+            ));
         }
         Ok(())
     }

@@ -259,8 +259,14 @@ pub fn explain(session: &Session, asked: &ManyOptions, ask: &Ask<'_>, tell: &Tel
             tell(Event::Anew { before: others });
         }
         // What an earlier run wrote among the photos is none of them.
-        let written: Vec<PathBuf> = before.values().flat_map(|before| &before.files).chain(&stale).map(|file| naming.root().join(file)).collect();
-        let written: std::collections::BTreeSet<PathBuf> = written.iter().filter_map(|file| file.canonicalize().ok()).collect();
+        let written: Vec<PathBuf> = before
+            .values()
+            .flat_map(|before| &before.files)
+            .chain(&stale)
+            .map(|file| naming.root().join(file))
+            .collect();
+        let written: std::collections::BTreeSet<PathBuf> =
+            written.iter().filter_map(|file| file.canonicalize().ok()).collect();
         sources.retain(|source| !source.found || !source.path.canonicalize().is_ok_and(|path| written.contains(&path)));
         journal = Some(opened);
     }

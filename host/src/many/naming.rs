@@ -59,7 +59,8 @@ impl Naming {
     /// [`Error::Options`] if a photo would be overwritten.
     pub(super) fn names(&self, sources: &[Source], earlier: &BTreeMap<String, String>) -> Result<Vec<String>> {
         let own = [super::JOURNAL, super::INDEX].map(str::to_owned);
-        let mut taken: BTreeSet<String> = own.into_iter().chain(earlier.values().map(|name| name.to_lowercase())).collect();
+        let mut taken: BTreeSet<String> =
+            own.into_iter().chain(earlier.values().map(|name| name.to_lowercase())).collect();
         let mut names = Vec::with_capacity(sources.len());
         let mut next = BTreeMap::<String, usize>::new();
         for source in sources {
@@ -86,7 +87,10 @@ impl Naming {
         for name in names {
             let target = self.root.join(name);
             if whole(&target).is_some_and(|target| photos.contains(&target)) {
-                bail!("--out: `{}` is one of the photos and would be overwritten; choose another directory, or a pattern such as {STEM}-map.png", target.display());
+                bail!(
+                    "--out: `{}` is one of the photos and would be overwritten; choose another directory, or a pattern such as {STEM}-map.png",
+                    target.display()
+                );
             }
         }
         Ok(())

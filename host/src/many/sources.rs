@@ -45,7 +45,11 @@ impl Source {
     /// # Errors
     /// [`Error::Photo`].
     pub fn open(&self) -> Result<Photo> {
-        if Self::is_standard_input(&self.path) { Photo::read("standard input", std::io::stdin().lock()) } else { Photo::open(&self.path) }
+        if Self::is_standard_input(&self.path) {
+            Photo::read("standard input", std::io::stdin().lock())
+        } else {
+            Photo::open(&self.path)
+        }
     }
 }
 
@@ -64,10 +68,15 @@ pub fn sources(given: &[PathBuf], out: Option<&Path>) -> Result<Vec<Source>> {
                 let before = all.len();
                 within(path, out.as_deref(), &mut all)?;
                 ensure!(all.len() > before, "`{}`: expected photos in this directory, found none", path.display());
-            } else if let Some(pattern) = path.to_str().filter(|text| text.contains(['*', '?', '[']) && !path.exists()) {
-                let matching = glob::glob(pattern).with_context(|| format!("`{pattern}`: expected a path or a pattern such as *.jpg"))?;
+            } else if let Some(pattern) = path.to_str().filter(|text| text.contains(['*', '?', '[']) && !path.exists())
+            {
+                let matching = glob::glob(pattern)
+                    .with_context(|| format!("`{pattern}`: expected a path or a pattern such as *.jpg"))?;
                 let matching = matching.collect::<Result<Vec<_>, _>>()?;
-                ensure!(!matching.is_empty(), "`{pattern}`: expected the path of a photo or a pattern that some match, found none");
+                ensure!(
+                    !matching.is_empty(),
+                    "`{pattern}`: expected the path of a photo or a pattern that some match, found none"
+                );
                 all.extend(matching.into_iter().filter(|path| path.is_file()).map(|path| Source { path, found: true }));
             } else {
                 all.push(Source::named(path));
@@ -91,7 +100,8 @@ pub fn list(name: &str, mut from: impl Read) -> Result<Vec<PathBuf>> {
         let text = String::from_utf8(bytes).context("expected text, a path on each line")?;
         let text = text.trim_start_matches('\u{feff}');
         let separator = if text.contains('\0') { '\0' } else { '\n' };
-        let paths = text.split(separator).map(|line| line.trim_end_matches('\r')).filter(|line| !line.trim().is_empty());
+        let paths =
+            text.split(separator).map(|line| line.trim_end_matches('\r')).filter(|line| !line.trim().is_empty());
         let paths: Vec<PathBuf> = paths.map(PathBuf::from).collect();
         if paths.is_empty() {
             bail!("expected the path of a photo on each line, found none");

@@ -25,7 +25,8 @@ const KINDS: &str = "a JPEG, PNG, WebP, BMP, GIF, TIFF or ICO image";
 
 /// Endings of files that may be photos, also of kinds that are refused with a sentence.
 pub(crate) const ENDINGS: [&str; 17] = [
-    "jpg", "jpeg", "jpe", "jfif", "png", "apng", "webp", "bmp", "dib", "gif", "tif", "tiff", "ico", "avif", "heic", "heif", "jxl",
+    "jpg", "jpeg", "jpe", "jfif", "png", "apng", "webp", "bmp", "dib", "gif", "tif", "tiff", "ico", "avif", "heic",
+    "heif", "jxl",
 ];
 
 /// Whether a file's name ends as photos' do.

@@ -2,11 +2,11 @@
 
 use super::Answer;
 use crate::Result;
+use crate::Size;
 use crate::draw::{self, Region};
 use crate::explain::Part;
 use crate::files::PushRow;
 use crate::photo::{Placement, Rect, Upsampling};
-use crate::Size;
 
 /// Boxes are found on a copy of the photo whose longer side has at most so many pixels.
 const LOOKED_AT: usize = 512;
@@ -41,7 +41,8 @@ impl Levels {
     /// Every row of the mask: white where the map is at or above the threshold; of a difference middle grey where it is at or below minus the threshold; black elsewhere.
     pub(super) fn mask_rows(&self, push: &mut PushRow) -> Result<()> {
         let marked = |level: u8| {
-            let share = if self.signed { (f32::from(level) - f32::from(MIDDLE)) / 127.0 } else { f32::from(level) / 255.0 };
+            let share =
+                if self.signed { (f32::from(level) - f32::from(MIDDLE)) / 127.0 } else { f32::from(level) / 255.0 };
             match share {
                 share if share >= self.threshold => 255,
                 share if share <= -self.threshold => MIDDLE,

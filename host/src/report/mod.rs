@@ -181,8 +181,11 @@ impl Answer<'_> {
             }
             "json" => files.add(&name, |out| files::write_json(out, &report))?,
             other => {
-                return Err(anyhow!("cannot write `{}`: expected the ending .png, .html or .json, found .{other}", path.display()))
-                    .kind(Error::Options);
+                return Err(anyhow!(
+                    "cannot write `{}`: expected the ending .png, .html or .json, found .{other}",
+                    path.display()
+                ))
+                .kind(Error::Options);
             }
         }
         files.publish()?;

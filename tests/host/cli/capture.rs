@@ -28,6 +28,22 @@ fn what_is_captured_is_replayed_bit_by_bit() {
 }
 
 #[test]
+fn a_replay_is_drawn() {
+    let place = TempDir::new().unwrap();
+    let capsule = place.path().join("cat.capsule");
+    capture(&capsule, &["--components", "3"]).ok();
+    let drawn = |out: &str, more: &[&str]| {
+        let out = place.path().join(out);
+        replay(&capsule).path("--out", &out).args(more).ok().prints(&["overlay.png", "parts.png"]);
+        image::open(out.join("overlay.png")).unwrap().into_rgb8()
+    };
+    let (plain, photo) = (drawn("plain", &[]), drawn("photo", &["--photo", cat().to_str().unwrap()]));
+    assert_eq!(photo.dimensions(), image::open(cat()).unwrap().into_rgb8().dimensions());
+    assert_ne!(plain.dimensions(), photo.dimensions());
+    replay(&capsule).args(["--photo", "x.png"]).misused(&["--out"]);
+}
+
+#[test]
 fn damaged_capsules_are_refused() {
     let place = TempDir::new().unwrap();
     let capsule = place.path().join("cat.capsule");
