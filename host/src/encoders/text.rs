@@ -304,6 +304,45 @@ fn holds(label: &str, words: &str) -> bool {
         .any(|(at, _)| !letter(label[..at].chars().next_back()) && !letter(label[at + words.len()..].chars().next()))
 }
 
+/// At most three names of classes, in quotation marks, that differ from a word by a slip of the pen: by one letter in four, the closest first.
+fn similar(labels: &[String], wanted: &str) -> Vec<String> {
+    let most = wanted.chars().count().div_ceil(4);
+    let synonyms = labels.iter().flat_map(|label| label.split(',')).map(str::trim);
+    let mut close: Vec<(usize, &str)> = synonyms
+        .flat_map(|name| {
+            [name]
+                .into_iter()
+                .chain(name.split_whitespace().filter(move |word| *word != name))
+                .map(move |word| (word, name))
+        })
+        .map(|(word, name)| (slips(&word.to_lowercase(), wanted), name))
+        .filter(|(slips, _)| *slips <= most)
+        .collect();
+    close.sort();
+    let mut names: Vec<String> = Vec::new();
+    for name in close.into_iter().map(|(_, name)| format!("\"{name}\"")) {
+        if !names.contains(&name) && names.len() < 3 {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// How many letters have to be changed, left out or put in to make one word the other (Levenshtein's distance).
+fn slips(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (at, a) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], at + 1);
+        for (place, b) in b.iter().enumerate() {
+            let changed = diagonal + usize::from(a != *b);
+            diagonal = row[place + 1];
+            row[place + 1] = changed.min(diagonal + 1).min(row[place] + 1);
+        }
+    }
+    row[b.len()]
+}
+
 /// The class of that number; or else those of that name or with that synonym; or else those whose names hold these words as whole words; or else those
 /// whose names hold these letters. Several classes are an error unless they are wanted.
 fn find_classes(labels: &[String], prompt: &str, several: Several) -> Result<Vec<usize>> {
@@ -322,7 +361,13 @@ fn find_classes(labels: &[String], prompt: &str, several: Several) -> Result<Vec
     match candidates[..] {
         [_] => Ok(candidates),
         [_, ..] if several == Several::Together => Ok(candidates),
-        [] => bail!("no class \"{prompt}\" among {} classes; give a part of its name, or its number", labels.len()),
+        [] => {
+            let meant = match &similar(labels, &wanted)[..] {
+                [] => String::new(),
+                similar => format!("; did you mean {}?", similar.join(", ")),
+            };
+            bail!("no class \"{prompt}\" among {} classes{meant}; give a part of its name, or its number", labels.len())
+        }
         _ => {
             let named: Vec<String> =
                 candidates.iter().take(5).map(|&index| format!("{index} ({})", labels[index])).collect();
@@ -397,6 +442,15 @@ impl TextVectors {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_slip_of_the_pen_is_answered_with_what_was_meant() {
+        let labels = ["tabby, tabby cat", "tiger cat", "Egyptian cat", "lynx"].map(str::to_owned);
+        let error = |prompt: &str| find_classes(&labels, prompt, Several::Refused).unwrap_err().to_string();
+        assert!(error("tabbi").contains("did you mean \"tabby\", \"tabby cat\"?"), "{}", error("tabbi"));
+        assert!(error("egiptian cat").contains("\"Egyptian cat\"") && !error("xylophone").contains("did you mean"));
+        assert_eq!((slips("", "abc"), slips("kitten", "sitting"), slips("abc", "abc")), (3, 3, 0));
+    }
 
     fn score(kind: ScoreKind) -> Score {
         let name = || "output".to_string();

@@ -8,6 +8,7 @@ mod bare;
 mod bundled;
 mod hub;
 mod known;
+mod labels;
 pub mod manifest;
 mod options;
 #[cfg(feature = "hub")]
