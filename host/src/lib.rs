@@ -40,7 +40,7 @@
 //! | [`pool`] | the photos of a category | the parts that they share |
 //! | [`dataset`] | annotations in many formats | objects on photos, and pairs of photo and category |
 //! | [`metrics`], [`stats`] | a map and a mask or a scorer; numbers | a number; means with intervals |
-//! | [`board`] | an explanation, or the size of a layer | a capsule that a board computes again, or the memory that it needs |
+//! | [`board`] | an explanation, the size of a layer, or a network | a capsule that a board computes again, the memory that it needs, or what firmware links |
 //!
 //! # The floors of the house
 //!

@@ -25,16 +25,24 @@ pub fn check(options: &Options) -> Result<()> {
     let scales = options.scales.unwrap_or(if exact { 2 } else { 1 });
     let affinity = options.affinity.unwrap_or(exact);
     options.check_unset(&["refine"], "a capsule, whose map is that of the decomposition")?;
-    one_pass(options.method, scales, affinity, options.channels).kind(Error::Options)
+    one_pass(options.method, scales, affinity, options.channels, options.one_sided.unwrap_or(false))
+        .kind(Error::Options)
 }
 
 /// Refuses everything but the decomposition of one pass of the network, with `exact` of all channels: that is what the core computes.
-fn one_pass(method: Method, scales: usize, affinity: bool, channels: Option<usize>) -> anyhow::Result<()> {
+fn one_pass(
+    method: Method,
+    scales: usize,
+    affinity: bool,
+    channels: Option<usize>,
+    one_sided: bool,
+) -> anyhow::Result<()> {
     ensure!(
         method.recipe().is_some(),
         "a capsule holds an explanation with parts; expected a recipe, found method {}",
         method.name()
     );
+    ensure!(!one_sided, "a capsule holds the components as the core decomposes them; leave out --one-sided on");
     let exact = method.recipe() == Some(Recipe::Exact);
     ensure!(
         scales == 1 && !affinity && !(exact && channels.is_some()),
@@ -57,7 +65,8 @@ pub fn usual_options() -> Options {
 /// An explanation that a capsule cannot hold, and a layer that the core cannot decompose after quantisation.
 pub fn record(explanation: &Explanation, floats: bool) -> Result<Vec<u8>> {
     let request = &explanation.request;
-    one_pass(request.method, request.scales, request.affinity, request.channels).kind(Error::Options)?;
+    one_pass(request.method, request.scales, request.affinity, request.channels, request.one_sided)
+        .kind(Error::Options)?;
     let parts = explanation.parts.as_ref().context("a capsule holds an explanation with parts").kind(Error::Options)?;
     let Parts { recipe, layer, channel_weights, .. } = parts;
     let activations = &layer.seen.activations;

@@ -6,6 +6,7 @@ mod capture;
 mod compare;
 mod eval;
 mod explain;
+mod firmware;
 mod headings;
 mod inspect;
 mod model;
@@ -124,6 +125,12 @@ enum Command {
     /// and compares them bit by bit.
     #[command(after_long_help = capture::EXAMPLES)]
     Capture(capture::CaptureArgs),
+    /// Write what firmware links so that a board explains a network by itself
+    ///
+    /// For a classifier that ends in an average over all places of a layer and one linear layer. The directory of --out receives that linear layer as constants
+    /// and one call, why(), in C and in Rust, a self-test with the bits that the desktop computed, and a README.md with the sizes.
+    #[command(after_long_help = firmware::EXAMPLES)]
+    Firmware(firmware::FirmwareArgs),
     /// Compute a capsule again and compare every stage bit by bit
     #[command(after_long_help = capture::REPLAY_EXAMPLES)]
     Replay(capture::ReplayArgs),
@@ -150,6 +157,7 @@ impl Cli {
             Command::Models(args) => models::run(args),
             Command::Bench(args) => bench::run(args),
             Command::Capture(args) => capture::run(args),
+            Command::Firmware(args) => firmware::run(args),
             Command::Replay(args) => capture::replay(args),
             Command::Show(args) => show::run(args),
             Command::Budget(args) => budget::run(args),

@@ -22,6 +22,10 @@ pub struct TuningArgs {
     /// Q, the number of parts [default: 10]
     #[arg(long, value_name = "Q", help_heading = METHOD)]
     pub components: Option<usize>,
+    /// Whether the parts of exact are turned, without changing their sum, until as little as possible of them is cut off: they overlap less, and each
+    /// fits one thing better [default: off]
+    #[arg(long, value_enum, value_name = "SWITCH", help_heading = METHOD)]
+    pub one_sided: Option<SwitchArg>,
     /// P, the number of channels that are used, those with the largest weights [default: all for exact and aligned, 500 for v25, else 100]
     #[arg(long, value_name = "P", help_heading = ADVANCED, hide_short_help = true)]
     pub channels: Option<usize>,
@@ -44,6 +48,7 @@ impl TuningArgs {
         options.scales = self.scales.map(usize::from);
         options.affinity = self.affinity.map(|switch| switch.0);
         options.refine = self.refine.map(|switch| switch.0);
+        options.one_sided = self.one_sided.map(|switch| switch.0);
         options.channels = self.channels;
         options.components = self.components;
         options.layer.clone_from(&self.layer);

@@ -119,8 +119,9 @@ fn settings(session: &Session, asked: &EvalOptions, annotations_sha256: Option<S
     let (model, view) = (session.model(), session.view());
     let explained = asked.score.as_ref().unwrap_or(&model.manifest.explain.explained);
     let explained = model.manifest.score(explained)?.name.clone();
-    let Options { channels, components, sign, integrate, scales, affinity, refine, rise_masks, seed, .. } =
-        asked.options;
+    let Options {
+        channels, components, sign, one_sided, integrate, scales, affinity, refine, rise_masks, seed, ..
+    } = asked.options;
     Ok(Settings {
         schema_version: crate::program::SCHEMA_VERSION,
         program: crate::program::PROGRAM,
@@ -140,6 +141,7 @@ fn settings(session: &Session, asked: &EvalOptions, annotations_sha256: Option<S
         channels,
         components,
         sign: sign.map(sign_name),
+        one_sided,
         integrate: integrate.map(Integrate::name),
         scales,
         affinity,

@@ -39,6 +39,8 @@ pub(super) struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) sign: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) one_sided: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) integrate: Option<&'static str>,
     pub(super) scales: Option<usize>,
     pub(super) affinity: Option<bool>,

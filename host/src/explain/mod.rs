@@ -89,6 +89,8 @@ pub struct Parts {
     pub named: bool,
     /// The rule that decided which side of each component is its OSSM.
     pub sign: SignRule,
+    /// Whether the parts are one-sided: no longer orthogonal maps, sorted by their lengths, which stand in the place of singular values.
+    pub one_sided: bool,
     /// P, the channels that were selected.
     pub selected: usize,
     /// w_c of every channel.
@@ -405,6 +407,7 @@ fn explained_parts(
         singular_values: decomposition.singular_values,
         named,
         sign: request.sign,
+        one_sided: request.one_sided,
         selected: decomposition.selected,
         channel_weights: decomposition.channel_weights,
         layer,

@@ -18,6 +18,9 @@ use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 
+/// The name under which a model made of a `.tflite` file holds that file.
+pub(super) const FLASHED: &str = "network.tflite";
+
 /// Opens a classifier's ONNX or `.tflite` file.
 pub(super) fn open(path: &Path, options: &ModelOptions) -> Result<Model> {
     let origin = path.display().to_string();
@@ -37,11 +40,12 @@ pub(super) fn open(path: &Path, options: &ModelOptions) -> Result<Model> {
     let (mut found, onnx, integers, description) = if is_tflite {
         let (found, integers, onnx) = tflite::inspect::inspect(&bytes, &look).with_context(|| origin.clone())?;
         let description = format!("an int8 network of TensorFlow Lite, SHA-256 {}", sha256_hex(&bytes));
-        (found.network, onnx, Some(Arc::new(integers)), description)
+        (found.network, onnx, Some((Arc::new(integers), bytes)), description)
     } else {
         let found = inspect::inspect(&bytes, &look).with_context(|| origin.clone())?;
         (found, bytes, None, "a network without a manifest".to_owned())
     };
+    let (integers, flashed) = integers.unzip();
     let embedding = if options.alike && look.output.is_none() { embedding_output(&found) } else { None };
     if embedding.is_some() && integers.is_none() {
         look.output = embedding.as_deref();
@@ -94,7 +98,11 @@ pub(super) fn open(path: &Path, options: &ModelOptions) -> Result<Model> {
             &folder,
         )?,
         manifest,
-        files: files.map(|(name, bytes)| (name.to_owned(), Cow::Owned(bytes))).into(),
+        files: files
+            .into_iter()
+            .chain(flashed.map(|bytes| (FLASHED, bytes)))
+            .map(|(name, bytes)| (name.to_owned(), Cow::Owned(bytes)))
+            .collect(),
         origin,
         folder: Some(folder),
         has_manifest: false,

@@ -258,6 +258,11 @@ impl Model {
         self.integers.as_ref()
     }
 
+    /// The bytes of the `.tflite` file that the model was made of, if it was.
+    pub fn flashed(&self) -> Option<&[u8]> {
+        self.files.get(bare::FLASHED).map(|bytes| &bytes[..])
+    }
+
     /// Where weights may lie that are in files of their own; none for models in the program.
     pub fn folder(&self) -> Option<&Path> {
         self.folder.as_deref()

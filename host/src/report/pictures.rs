@@ -101,7 +101,7 @@ impl Answer<'_> {
             map,
             lines,
             bar: told.share.filter(|_| strongest > 0.0).map(|share| share / strongest),
-            dimmed: told.part.weight <= 0.0,
+            dimmed: told.part.weight == 0.0,
         }
     }
 }

@@ -4,6 +4,7 @@ mod bench;
 mod budget;
 mod capture;
 mod explain;
+mod firmware;
 mod misuse;
 mod models;
 mod questions;

@@ -10,7 +10,7 @@ mod attention;
 mod blocked;
 mod branches;
 mod dialect;
-mod edit;
+pub(in crate::onnx) mod edit;
 mod functions;
 mod fused;
 mod inputs;
