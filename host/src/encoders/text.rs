@@ -5,7 +5,7 @@ use crate::error::Sorted as _;
 use crate::model::{AT_A_PLACE, Model, OF_A_PICTURE, Score, ScoreKind, TokenizerKind};
 use crate::onnx::guard::{contained, finite};
 use crate::onnx::quantised::{self, Form, Pairs, Wanted};
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use std::collections::{BTreeMap, HashMap};
 use tract_onnx::tract_hir::internal::*;
 
@@ -218,7 +218,10 @@ impl TextTower {
             #[cfg(feature = "tokenizers")]
             TokenizerKind::HuggingFace => {
                 let tokenizer = tokenizers::Tokenizer::from_bytes(vocabulary).map_err(|error| {
-                    anyhow!("{}: expected a tokenizer.json of Hugging Face's, found {error}", file(&text.vocabulary))
+                    anyhow::anyhow!(
+                        "{}: expected a tokenizer.json of Hugging Face's, found {error}",
+                        file(&text.vocabulary)
+                    )
                 })?;
                 Words::HuggingFace { tokenizer: Box::new(tokenizer), context: text.context, pad: text.pad }
             }
@@ -373,8 +376,9 @@ fn cut(
     );
     ensure!(prompt.chars().any(char::is_alphanumeric), "expected a prompt in words, found \"{prompt}\"");
     let sentence = template.replacen("{}", prompt, 1);
-    let encoding =
-        tokenizer.encode(sentence, true).map_err(|error| anyhow!("could not cut \"{prompt}\" into tokens: {error}"))?;
+    let encoding = tokenizer
+        .encode(sentence, true)
+        .map_err(|error| anyhow::anyhow!("could not cut \"{prompt}\" into tokens: {error}"))?;
     let mut ids: Vec<i64> = encoding.get_ids().iter().copied().map(i64::from).collect();
     if let Some(context) = context {
         ensure!(
