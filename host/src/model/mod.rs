@@ -10,6 +10,7 @@ mod hub;
 mod known;
 pub mod manifest;
 mod options;
+mod preparation;
 #[cfg(feature = "hub")]
 mod remote;
 
