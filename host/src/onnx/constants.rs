@@ -72,7 +72,7 @@ mod tests {
         let made = network.wire_node("made", math::mul(), &[a, b]).unwrap()[0];
         let once = network.wire_node("once", math::mul(), &[x, made]).unwrap()[0];
         let twice = network.wire_node("twice", math::mul(), &[once, made]).unwrap()[0];
-        network.set_output_outlets(&[twice]).unwrap();
+        network.outputs = vec![twice];
         network
     }
 

@@ -146,7 +146,7 @@ mod tests {
         let mut network = TypedModel::default();
         let x = network.add_source("x", f32::fact([4, 5])).unwrap();
         let doubled = network.wire_node("doubled", math::mul(), &[x, x]).unwrap();
-        network.set_output_outlets(&doubled).unwrap();
+        network.outputs = doubled.to_vec();
         let least = 2.0 * 20.0;
         let found = work(&network).unwrap();
         assert!((least..100.0 * least).contains(&found), "{found}");
@@ -158,7 +158,7 @@ mod tests {
         let x = network.add_source("x", f32::fact([1, 3, 1 << 14, 1 << 14])).unwrap();
         let doubled = network.wire_node("doubled", math::add(), &[x, x]).unwrap()[0];
         let score = network.wire_node("score", Reduce::new(tvec!(1, 2, 3), Reducer::Sum), &[doubled]).unwrap()[0];
-        network.set_output_outlets(&[score, doubled]).unwrap();
+        network.outputs = vec![score, doubled];
         let error = reach(network, &|maps| maps, 1 << 28, &Budget::of(0)).unwrap_err().to_string();
         assert!(error.contains("not checked"), "{error}");
     }
