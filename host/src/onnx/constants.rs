@@ -69,7 +69,12 @@ mod tests {
         let values: Vec<f32> = (0..length).map(|at| at as f32).collect();
         let a = network.add_const("a", Tensor::from_shape(&[length], &values).unwrap()).unwrap();
         let b = network.add_const("b", Tensor::from_shape(&[length], &vec![2f32; length]).unwrap()).unwrap();
-        let made = network.wire_node("made", math::mul(), &[a, b]).unwrap()[0];
+        // Wired the usual way, tract would compute it at once.
+        let made = network.add_node("made", math::mul(), tvec!(f32::fact([length]))).unwrap();
+        for (slot, constant) in [a, b].into_iter().enumerate() {
+            network.add_edge(constant, InletId::new(made, slot)).unwrap();
+        }
+        let made = OutletId::from(made);
         let once = network.wire_node("once", math::mul(), &[x, made]).unwrap()[0];
         let twice = network.wire_node("twice", math::mul(), &[once, made]).unwrap()[0];
         network.outputs = vec![twice];
