@@ -31,7 +31,7 @@ pub struct SessionOptions {
     pub size: Option<Size>,
     /// How photos of another shape are made to fit the input; the model's own way if not given.
     pub fit: Option<Fit>,
-    /// With [`Fit::Crop`]: how many pixels of the input are cut off the shorter side as well, both ends together; the model's own number if not given.
+    /// With [`Fit::Crop`] and [`Fit::Stretch`]: how many pixels of the input are cut off the shorter side as well, both ends together; the model's own number if not given.
     pub margin: Option<usize>,
     /// Number of worker threads; one for each core if not given.
     pub threads: Option<usize>,
