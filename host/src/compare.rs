@@ -261,7 +261,11 @@ impl Comparison {
         files.publish()
     }
 
-    fn picture(&self, photo: &Photo) -> Result<RgbImage> {
+    /// `comparison.png`: the photo under each map.
+    ///
+    /// # Errors
+    /// A map whose values are not finite.
+    pub fn picture(&self, photo: &Photo) -> Result<RgbImage> {
         let tile = draw::tile_size(photo.size());
         let on_tile = |map: &Map| {
             Placement::new(map.size, self.framing, photo.size())

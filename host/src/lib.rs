@@ -56,11 +56,12 @@
 //! | 3 | [`encoders`], [`score`] |
 //! | 2 | [`onnx`], [`tflite`], [`model`] |
 //! | 1 | [`photo`], [`draw`] |
-//! | 0 | [`error`], [`program`], [`size`], [`random`], [`hash`], [`stats`], [`progress`], [`timings`], [`workers`], [`files`], [`journal`] |
+//! | 0 | [`error`], [`program`], [`size`], [`random`], [`hash`], [`stats`], [`progress`], [`timings`], [`workers`], [`files`], [`journal`], `arithmetic` |
 //!
 //! The command line (`cli`, in the binary) stands on top: it turns arguments into options and prints what comes back. No room of the library knows how a
 //! command line is parsed.
 
+mod arithmetic;
 pub mod board;
 pub mod compare;
 pub mod dataset;

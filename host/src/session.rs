@@ -1,6 +1,7 @@
 //! An open model: the one place where networks are loaded, and the one door to everything else. Text and image towers are loaded when they are first needed,
 //! and only once.
 
+use crate::encoders::Reading;
 use crate::encoders::head::Head;
 use crate::encoders::image::ImageVectors;
 use crate::encoders::image::{ImageTower, Scorer, TowerKey};
@@ -30,7 +31,7 @@ pub struct SessionOptions {
     pub size: Option<Size>,
     /// How photos of another shape are made to fit the input; the model's own way if not given.
     pub fit: Option<Fit>,
-    /// With [`Fit::Crop`]: how many pixels of the input are cut off the shorter side as well, both ends together; the model's own number if not given.
+    /// With [`Fit::Crop`] and [`Fit::Stretch`]: how many pixels of the input are cut off the shorter side as well, both ends together; the model's own number if not given.
     pub margin: Option<usize>,
     /// Number of worker threads; one for each core if not given.
     pub threads: Option<usize>,
@@ -412,7 +413,18 @@ impl Session {
             let finer = finer.context("--scales: could not load the network at the larger size; take --scales 1");
             finer.kind(Error::Options).map(Some)
         };
-        let own = || Ok((self.tower(&key)?, self.head(&key, need)?));
+        let own = || {
+            // The head is made of what the tower has read.
+            let mut kept = None;
+            let tower = self.towers.get(&key, || {
+                self.timed("load image tower", || {
+                    let tower;
+                    (tower, kept) = ImageTower::load_and_keep(&self.model, &key)?;
+                    Ok(tower)
+                })
+            })?;
+            Ok((tower, self.head(&key, need, kept)?))
+        };
         let ((own, head), finer) = workers::both(self.threads, own, finer)?;
         Ok(Towers { own: Own::Layer(own), finer, head })
     }
@@ -425,11 +437,11 @@ impl Session {
         self.towers.get(key, || self.timed("load image tower", || ImageTower::load(&self.model, key)))
     }
 
-    fn head(&self, key: &TowerKey, need: Need) -> Result<Option<Arc<Head>>> {
+    fn head(&self, key: &TowerKey, need: Need, kept: Option<Reading>) -> Result<Option<Arc<Head>>> {
         if matches!(need, Need::No) {
             return Ok(None);
         }
-        let load = || self.timed("load the network from the layer on", || Head::load(&self.model, key));
+        let load = || self.timed("load the network from the layer on", || Head::load_from(kept, &self.model, key));
         let found = self.heads.get(key, || Ok(load().map(Arc::new).map_err(|error| error.to_string())))?;
         match (&*found, need) {
             (Ok(head), _) => Ok(Some(Arc::clone(head))),

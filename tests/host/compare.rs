@@ -39,7 +39,8 @@ fn several_photos_are_compared_and_their_means_told() {
     image::open(cat()).unwrap().fliph().save(at("photos/turned.png")).unwrap();
     std::fs::write(at("photos/damaged.png"), b"\x89PNG\r\n\x1a\n").unwrap();
     let compare = || decomcam(["compare", "-t", "a cat", "--size", "96", "--method", "grad-cam"]).within(place.path());
-    let said = compare().args(["photos", "-o", "all"]).said().exits_with(1).complains(&["damaged.png", "1 of 3 photos"]);
+    let said =
+        compare().args(["photos", "-o", "all"]).said().exits_with(1).complains(&["damaged.png", "1 of 3 photos"]);
     compare().args(["photos/turned.png", "-o", "alone"]).ok();
     let numbers = |out: &str| json(at(out).join("comparison.json"))["methods"][0]["deletion"].as_f64().unwrap();
     assert_eq!(numbers("all/turned"), numbers("alone"));

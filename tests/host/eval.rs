@@ -90,7 +90,11 @@ fn eval_writes_everything_and_goes_on_where_it_was_stopped() {
         let difference = results["differences"]["grad-cam"][metric]["mean"].as_f64().unwrap();
         assert!((difference - (mean("grad-cam") - mean("aligned"))).abs() < 1e-12, "{metric}");
     }
-    for (file, expected) in [("results.md", "| aligned | "), ("results.csv", "grad-cam,\"sofa\",pxap,"), ("report.html", "Best and worst maps of aligned")] {
+    for (file, expected) in [
+        ("results.md", "| aligned | "),
+        ("results.csv", "grad-cam,\"sofa\",pxap,"),
+        ("report.html", "Best and worst maps of aligned"),
+    ] {
         assert!(place.read(&format!("whole/{file}")).contains(expected), "{file}");
     }
 

@@ -7,7 +7,20 @@ use std::path::{Path, PathBuf};
 
 /// The rooms from the ground up. A room may use those of the floors below, and those on its own floor that stand before it.
 const FLOORS: [&[&str]; 8] = [
-    &["error", "program", "size", "random", "hash", "stats", "progress", "timings", "workers", "files", "journal"],
+    &[
+        "error",
+        "program",
+        "size",
+        "random",
+        "hash",
+        "stats",
+        "progress",
+        "timings",
+        "workers",
+        "files",
+        "journal",
+        "arithmetic",
+    ],
     &["photo", "draw"],
     &["onnx", "tflite", "model"],
     &["encoders", "score"],

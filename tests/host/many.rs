@@ -54,7 +54,10 @@ fn a_folder_is_explained_once_and_a_run_goes_on() {
     for line in &first {
         let folder = out.join(line["directory"].as_str().unwrap());
         let alone = json(folder.join("explanation.json"));
-        assert_eq!((&alone["scores"], &alone["photo"], &alone["files"]), (&line["scores"], &line["photo"], &line["files"]));
+        assert_eq!(
+            (&alone["scores"], &alone["photo"], &alone["files"]),
+            (&line["scores"], &line["photo"], &line["files"])
+        );
         for file in line["files"].as_array().unwrap() {
             assert!(folder.join(file.as_str().unwrap()).is_file(), "{file}");
         }
@@ -95,7 +98,8 @@ fn a_folder_is_explained_once_and_a_run_goes_on() {
 fn a_pattern_names_one_file_a_photo_and_never_overwrites() {
     let place = photos();
     let said = explain(&place, &["photos/cat.png", "photos/b/cat.png", "-o", "maps/{stem}.png"]).exits_with(0);
-    let names: BTreeSet<_> = fs::read_dir(place.path().join("maps")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let names: BTreeSet<_> =
+        fs::read_dir(place.path().join("maps")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["cat-2.png", "cat.png", "explanations.jsonl", "index.html"].map(Into::into).into(), "{said}");
     explain(&place, &["photos/cat.png", "-o", "photos/{stem}.png"]).exits_with(2).complains(&["would be overwritten"]);
     // Among the photos: what was written is no photo in the next run.
@@ -120,7 +124,8 @@ fn photos_come_from_standard_input_lists_and_patterns() {
         assert!(output.status.success(), "{args:?}");
         String::from_utf8(output.stdout).unwrap()
     };
-    let alone: Value = serde_json::from_str(&call(&["-"], &fs::read(place.path().join("photos/cat.png")).unwrap())).unwrap();
+    let alone: Value =
+        serde_json::from_str(&call(&["-"], &fs::read(place.path().join("photos/cat.png")).unwrap())).unwrap();
     assert_eq!(alone["photo"]["path"], "standard input");
     let listed = call(&["--list", "-"], b"photos/cat.png\nphotos/b/cat.png\n");
     assert_eq!(listed.lines().count(), 2);

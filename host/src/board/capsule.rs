@@ -150,11 +150,19 @@ pub type Replay = Vec<(Stage, Option<Difference>)>;
 /// # Errors
 /// A file that cannot be read, is no capsule, is of another version or damaged.
 pub fn replay(path: &Path) -> Result<Replay> {
-    let read = || {
-        let bytes = std::fs::read(path).context("expected a file that `decomcam capture` wrote")?;
-        computed_again(&bytes)
-    };
-    read().with_context(|| format!("cannot replay capsule `{}`", path.display())).kind(Error::Board)
+    let bytes = std::fs::read(path).context("expected a file that `decomcam capture` wrote");
+    bytes
+        .and_then(|bytes| computed_again(&bytes))
+        .with_context(|| format!("cannot replay capsule `{}`", path.display()))
+        .kind(Error::Board)
+}
+
+/// The same for a capsule that is in memory.
+///
+/// # Errors
+/// Bytes that are no capsule, are of another version or damaged.
+pub fn replay_bytes(bytes: &[u8]) -> Result<Replay> {
+    computed_again(bytes).context("cannot replay the capsule").kind(Error::Board)
 }
 
 /// Draws what a capsule holds, which is what a board computes whose replay is equal: `overlay.png`, the map on the photo, and `parts.png`, every part. `framing` gives the part of a

@@ -27,7 +27,7 @@ pub struct ModelArgs {
     /// How the photo is made to fit the input [default: the model's own]
     #[arg(long, value_enum, help_heading = MODEL)]
     pub fit: Option<FitArg>,
-    /// With --fit crop: pixels of the input that are cut off the shorter side as well, both ends together [default: the model's own]
+    /// With --fit crop and stretch: pixels of the input that are cut off the shorter side as well, both ends together [default: the model's own]
     #[arg(long, value_name = "PX", help_heading = ADVANCED, hide_short_help = true, value_parser = clap::value_parser!(u16).range(..=2048))]
     pub margin: Option<u16>,
     /// Round the activations of a quantised network as an integer device does, instead of only clamping them; slower

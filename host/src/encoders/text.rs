@@ -5,7 +5,7 @@ use crate::error::Sorted as _;
 use crate::model::{AT_A_PLACE, Model, OF_A_PICTURE, Score, ScoreKind, TokenizerKind};
 use crate::onnx::guard::{contained, finite};
 use crate::onnx::quantised::{self, Form, Pairs, Wanted};
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use std::collections::{BTreeMap, HashMap};
 use tract_onnx::tract_hir::internal::*;
 
@@ -143,13 +143,19 @@ enum Source {
 /// A way of cutting words into tokens.
 enum Words {
     Az(Tokenizer),
-    HuggingFace { tokenizer: Box<tokenizers::Tokenizer>, context: Option<usize>, pad: i64 },
+    #[cfg(feature = "tokenizers")]
+    HuggingFace {
+        tokenizer: Box<tokenizers::Tokenizer>,
+        context: Option<usize>,
+        pad: i64,
+    },
 }
 
 impl std::fmt::Debug for Words {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str(match self {
             Self::Az(_) => "Az",
+            #[cfg(feature = "tokenizers")]
             Self::HuggingFace { .. } => "HuggingFace",
         })
     }
@@ -204,9 +210,18 @@ impl TextTower {
             TokenizerKind::WordPieceAz => {
                 Words::Az(Tokenizer::new(vocabulary).with_context(|| file(&text.vocabulary))?)
             }
+            #[cfg(not(feature = "tokenizers"))]
+            TokenizerKind::HuggingFace => bail!(
+                "{}: this program was built without tokenizers of Hugging Face's; build it with the feature \"tokenizers\", or take another model",
+                file(&text.vocabulary)
+            ),
+            #[cfg(feature = "tokenizers")]
             TokenizerKind::HuggingFace => {
                 let tokenizer = tokenizers::Tokenizer::from_bytes(vocabulary).map_err(|error| {
-                    anyhow!("{}: expected a tokenizer.json of Hugging Face's, found {error}", file(&text.vocabulary))
+                    anyhow::anyhow!(
+                        "{}: expected a tokenizer.json of Hugging Face's, found {error}",
+                        file(&text.vocabulary)
+                    )
                 })?;
                 Words::HuggingFace { tokenizer: Box::new(tokenizer), context: text.context, pad: text.pad }
             }
@@ -383,31 +398,42 @@ fn find_classes(labels: &[String], prompt: &str, several: Several) -> Result<Vec
 
 impl Words {
     fn tokens(&self, template: &str, prompt: &str) -> Result<Tokens> {
-        let (tokenizer, context, pad) = match self {
-            Self::Az(tokenizer) => return tokenizer.tokens(template, prompt),
-            Self::HuggingFace { tokenizer, context, pad } => (tokenizer, *context, *pad),
-        };
-        let length = prompt.chars().count();
-        ensure!(
-            length <= LONGEST_PROMPT,
-            "the prompt has {length} characters; expected at most {LONGEST_PROMPT}: describe the object in a few words"
-        );
-        ensure!(prompt.chars().any(char::is_alphanumeric), "expected a prompt in words, found \"{prompt}\"");
-        let sentence = template.replacen("{}", prompt, 1);
-        let encoding = tokenizer
-            .encode(sentence, true)
-            .map_err(|error| anyhow!("could not cut \"{prompt}\" into tokens: {error}"))?;
-        let mut ids: Vec<i64> = encoding.get_ids().iter().copied().map(i64::from).collect();
-        if let Some(context) = context {
-            ensure!(
-                ids.len() <= context,
-                "the prompt \"{prompt}\" takes {} tokens; expected at most {context}: describe the object in a few words",
-                ids.len()
-            );
-            ids.resize(context, pad);
+        match self {
+            Self::Az(tokenizer) => tokenizer.tokens(template, prompt),
+            #[cfg(feature = "tokenizers")]
+            Self::HuggingFace { tokenizer, context, pad } => cut(tokenizer, (*context, *pad), template, prompt),
         }
-        Ok(Tokens { ids, unknown_words: Vec::new() })
     }
+}
+
+/// A prompt as a tokenizer of Hugging Face's cuts it, filled up to the length that the network wants, if it wants one.
+#[cfg(feature = "tokenizers")]
+fn cut(
+    tokenizer: &tokenizers::Tokenizer,
+    (context, pad): (Option<usize>, i64),
+    template: &str,
+    prompt: &str,
+) -> Result<Tokens> {
+    let length = prompt.chars().count();
+    ensure!(
+        length <= LONGEST_PROMPT,
+        "the prompt has {length} characters; expected at most {LONGEST_PROMPT}: describe the object in a few words"
+    );
+    ensure!(prompt.chars().any(char::is_alphanumeric), "expected a prompt in words, found \"{prompt}\"");
+    let sentence = template.replacen("{}", prompt, 1);
+    let encoding = tokenizer
+        .encode(sentence, true)
+        .map_err(|error| anyhow::anyhow!("could not cut \"{prompt}\" into tokens: {error}"))?;
+    let mut ids: Vec<i64> = encoding.get_ids().iter().copied().map(i64::from).collect();
+    if let Some(context) = context {
+        ensure!(
+            ids.len() <= context,
+            "the prompt \"{prompt}\" takes {} tokens; expected at most {context}: describe the object in a few words",
+            ids.len()
+        );
+        ids.resize(context, pad);
+    }
+    Ok(Tokens { ids, unknown_words: Vec::new() })
 }
 
 impl TextVectors {

@@ -5,7 +5,7 @@ use super::manifest::{
     ScoreKind,
 };
 use super::options::{ModelOptions, Preprocessing};
-use super::{Model, hub, labels};
+use super::{Model, labels, preparation};
 use crate::hash::sha256_hex;
 use crate::onnx::ends::{Answer, End, Squash};
 use crate::onnx::inspect::{self, FoundLayer, InspectOptions, Inspection};
@@ -35,7 +35,7 @@ pub(super) fn open(path: &Path, options: &ModelOptions) -> Result<Model> {
     let given = options.labels.as_deref().map(named).transpose()?;
     let classes = given.as_ref().map(|labels| String::from_utf8_lossy(labels).lines().count());
     // What the hub keeps beside a network.
-    let beside = hub::preparation_beside(path);
+    let beside = preparation::Preparation::beside(path);
     let size = options.size.or(beside.as_ref().and_then(|beside| beside.size));
     let mut look = InspectOptions { folder: Some(&folder), size, output: options.output.as_deref(), classes };
     let (mut found, onnx, integers, description) = if is_tflite {
@@ -64,15 +64,15 @@ pub(super) fn open(path: &Path, options: &ModelOptions) -> Result<Model> {
             _ => preprocessing(options, &found.picture)?,
         },
     };
-    let filter = beside.as_ref().filter(|_| !given).map(|beside| beside.filter).unwrap_or_default();
-    let channels = options.channels.or(beside.map(|beside| beside.channels)).unwrap_or_default();
-    let image = ImageSide {
-        channels,
-        filter,
-        readings: answer.readings(),
-        places: places(answer),
-        ..image_side(&found, layer, prepared, sha256_hex(&onnx))
+    let (filter, framed) = match beside.as_ref().filter(|_| !given) {
+        Some(beside) => (beside.filter, Some((beside.fit, beside.margin))),
+        None => (Filter::default(), None),
     };
+    let channels = options.channels.or(beside.map(|beside| beside.channels)).unwrap_or_default();
+    let side = image_side(&found, layer, prepared, sha256_hex(&onnx));
+    let (fit, margin) = framed.unwrap_or((side.fit, side.margin));
+    let image =
+        ImageSide { channels, filter, fit, margin, readings: answer.readings(), places: places(answer), ..side };
     let guide = image.finer_layer().map(|layer| layer.name.clone());
     let scores = scores(answer, options.alike);
     let explained = scores[0].name.clone();

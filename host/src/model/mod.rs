@@ -11,6 +11,7 @@ mod known;
 mod labels;
 pub mod manifest;
 mod options;
+mod preparation;
 #[cfg(feature = "hub")]
 mod remote;
 
