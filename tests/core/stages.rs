@@ -941,6 +941,11 @@ fn rows_with_a_gap_between_them() {
         assert_eq!(map[..], want);
         assert_eq!(maps.mean(channel).unwrap().to_bits(), sums::mean(&want).to_bits());
     }
+    // Rows as far apart as they are long, and columns further.
+    let count: [f32; 7] = std::array::from_fn(|k| k as f32);
+    let mut map = [0.0; 4];
+    Maps::f32(&count, Layout::strided([1, 2, 2], [7, 2, 4])).unwrap().read(0, &mut map).unwrap();
+    assert_eq!(map, [0.0, 4.0, 2.0, 6.0]);
 }
 
 /// The documented number of floats, also where there are exactly as many channels as positions.
