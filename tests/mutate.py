@@ -30,12 +30,16 @@ def call(*command, cwd=repository, **more):
     return subprocess.run(command, cwd=cwd, env=environment, check=True, text=True, capture_output=True, **more)
 
 
+# The commit that this run began with, whatever is committed meanwhile.
+commit = call("git", "rev-parse", "HEAD").stdout.strip()
+
+
 def fresh_copy():
-    """The last commit, of the core and what tests it."""
+    """The core and what tests it, as they were committed."""
     shutil.rmtree(copy, ignore_errors=True)
     copy.mkdir()
     paths = ["core", "tests/core", "tests/golden", "tests/cams", "tests/firmware", "Cargo.toml", "Cargo.lock"]
-    archive = subprocess.run(["git", "archive", "HEAD", *paths], cwd=repository, check=True, capture_output=True).stdout
+    archive = subprocess.run(["git", "archive", commit, *paths], cwd=repository, check=True, capture_output=True).stdout
     subprocess.run(["tar", "x", "-C", copy], input=archive, check=True)
     manifest = copy / "Cargo.toml"
     manifest.write_text(re.sub(r"members = \[[^\]]*\]", 'members = ["core"]', manifest.read_text()))

@@ -15,6 +15,7 @@
 //!
 //! [`head`] replaces gradients and masked photos where the network ends in average pooling and a linear layer: an explanation wholly on the device.
 //! [`cams`] holds the other methods' maps: Grad-CAM and its kin. [`affinity`] averages maps over positions with similar activations.
+//! [`sides`] turns components until little of them is on the side that is cut off.
 //! [`draw`] lays the saliency over rows of a picture, and [`frame`] packs an explanation into a few hundred bytes, to be sent.
 //! [`capsule`] records an explanation, so that another machine can compute it again and compare the bits.
 //! [`svd`] is the Jacobi SVD with which `decompose` ends, public on its own. [`sums`] are the sums of everything, for programs whose numbers must have the
@@ -76,6 +77,7 @@ pub mod mask;
 mod maths;
 mod quads;
 pub mod resample;
+pub mod sides;
 #[cfg(not(feature = "micromath"))]
 mod sqrt;
 pub mod sums;
@@ -86,6 +88,9 @@ pub use activations::{Layout, Maps, Quantisation};
 pub use decompose::{Components, Ossms, Parts, SignRule};
 pub use environment::environment_ok;
 pub use integrate::{ScoreFormula, Weighing};
+
+/// The text of `decomcam.h`, the interface in C: for programs that write firmware in C.
+pub const C_HEADER: &str = include_str!("../include/decomcam.h");
 
 /// Why a call was refused. Nothing has been written to the caller's outputs when a shape or size is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

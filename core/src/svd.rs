@@ -4,7 +4,7 @@
 //! keep their *relative* accuracy, which bidiagonalisation and Gram matrices lose, and the code is short enough for a microcontroller.
 //!
 //! # Reference
-//! Hestenes 1958; Rutishauser 1966, 10.1007/BF02165223 (the form of a rotation); de Rijk 1989 (pivoting); Drmac and Veselic 2008, 10.1137/050639193
+//! Hestenes 1958; Rutishauser 1966, 10.1007/BF02165223 (rotations by tangents of half the angle); de Rijk 1989 (pivoting); Drmac and Veselic 2008, 10.1137/050639193
 //! (tolerance, norm updates); LAPACK's DGESVJ.
 
 use crate::Error;
@@ -270,13 +270,7 @@ impl<'a> Columns<'a> {
             self.measure();
             for first in 0..count {
                 self.bring_longest(first, &mut follow)?;
-                for second in first + 1..count {
-                    let cosine = self.cosine(first, second)?;
-                    if cosine.abs() > NO_COSINE {
-                        self.turn(first, second, cosine, &mut sweep, &mut follow)?;
-                    }
-                    sweep.largest_cosine = maths::greater(cosine.abs(), sweep.largest_cosine);
-                }
+                self.turn_with_others(first, &mut sweep, &mut follow)?;
             }
             let Sweep { rotations, largest_cosine, largest_change, .. } = sweep;
             let converged = largest_cosine <= SETTLED * tolerance;
@@ -322,53 +316,27 @@ impl<'a> Columns<'a> {
         Some(())
     }
 
-    /// Cosine of the angle between two vectors; zero if either is negligible.
-    fn cosine(&mut self, first: usize, second: usize) -> Option<f32> {
-        let (a_length, b_length) = (*self.norms.get(first)?, *self.norms.get(second)?);
-        let (a, b) = pair(self.data, self.len, first, second)?;
-        let product = a_length * b_length;
-        // Below 2^-90 the terms of the plain product lose bits to underflow.
-        const SMALL: f32 = f32::from_bits((127 - 90) << 23);
-        if product > SMALL {
-            return Some(maths::dot(a, b) / product);
+    /// Turns a vector with each of those behind it.
+    fn turn_with_others(&mut self, first: usize, sweep: &mut Sweep, follow: &mut Follow) -> Option<()> {
+        let (_, rest) = self.data.split_at_mut_checked(first * self.len)?;
+        let (a, mut rest) = rest.split_at_mut_checked(self.len)?;
+        let (_, [a_length, others @ ..]) = self.norms.split_at_mut_checked(first)? else {
+            return None;
+        };
+        for (b_length, second) in others.iter_mut().zip(first + 1..) {
+            let (b, behind) = rest.split_at_mut_checked(self.len)?;
+            rest = behind;
+            if let Some((sine, half)) = turn(cosine(a, *a_length, b, *b_length), a_length, b_length, sweep) {
+                rotate(a, b, sine, half);
+                let (follow_a, follow_b) = pair(follow.0, follow.1, first, second)?;
+                rotate(follow_a, follow_b, sine, half);
+                for (length, vector) in [(&mut *a_length, &*a), (b_length, b)] {
+                    if *length == 0.0 {
+                        *length = norm(vector);
+                    }
+                }
+            }
         }
-        if a_length < NEGLIGIBLE || b_length < NEGLIGIBLE {
-            return Some(0.0);
-        }
-        let (a_unit, b_unit) = (maths::power_of_two_unit(a_length), maths::power_of_two_unit(b_length));
-        let product = (a_length * a_unit) * (b_length * b_unit);
-        Some(maths::dot_in_units(a, a_unit, b, b_unit) / product)
-    }
-
-    /// Turns two vectors with this cosine, if it matters, so that they become orthogonal and the longer one longer, and updates their lengths.
-    fn turn(&mut self, first: usize, second: usize, cosine: f32, sweep: &mut Sweep, follow: &mut Follow) -> Option<()> {
-        let (a_length, b_length) = (*self.norms.get(first)?, *self.norms.get(second)?);
-        let (longer, shorter, sign) = if b_length > a_length { (second, first, 1.0) } else { (first, second, -1.0) };
-        // In units of the longer one.
-        let unit = *self.norms.get(longer)?;
-        let ratio = *self.norms.get(shorter)? / unit;
-        let (difference, double) = ((1.0 - ratio) * (1.0 + ratio), 2.0 * cosine * ratio);
-        let root = maths::sqrt(difference * difference + double * double);
-        let sum = difference + root;
-        // Of the smaller of the two angles, from the longer to the shorter vector.
-        let tangent = double / sum;
-        let change = (tangent * cosine).abs();
-        if cosine.abs() <= sweep.tolerance && change <= NO_CHANGE {
-            return Some(());
-        }
-        sweep.rotations += 1;
-        sweep.largest_change = maths::greater(change, sweep.largest_change);
-        let c = maths::sqrt(sum / (2.0 * root));
-        let sine = sign * c * tangent;
-        let half = sine / (1.0 + c);
-        rotate(self.data, self.len, first, second, sine, half)?;
-        rotate(follow.0, follow.1, first, second, sine, half)?;
-        let (square, gain) = (ratio * ratio, 0.5 * double * tangent);
-        let left = square - gain;
-        *self.norms.get_mut(longer)? = unit * maths::sqrt(1.0 + gain);
-        // The difference cancels when little is left.
-        *self.norms.get_mut(shorter)? =
-            if left > 0.01 * square { unit * maths::sqrt(left) } else { self.measured(shorter)? };
         Some(())
     }
 
@@ -387,17 +355,68 @@ struct Sweep {
     largest_change: f32,
 }
 
-/// Vectors `first` < `second`: (a, b) becomes (c a - s b, s a + c b), with s the sine and c = 1 - half s for the tangent of half the angle: what is rounded before the last operation is
-/// small where the angle is, and lengths do not drift over the thousands of rotations of a sweep, as they do when a rounded c multiplies.
-#[inline(never)]
-fn rotate(data: &mut [f32], len: usize, first: usize, second: usize, sine: f32, half: f32) -> Option<()> {
-    let (a, b) = pair(data, len, first, second)?;
-    for (a, b) in a.iter_mut().zip(b) {
-        let (x, y) = (*a, *b);
-        *a = x - sine * (y + half * x);
-        *b = y + sine * (x - half * y);
+/// Cosine of the angle between two vectors of these lengths; zero if either is negligible.
+fn cosine(a: &[f32], a_length: f32, b: &[f32], b_length: f32) -> f32 {
+    let product = a_length * b_length;
+    // Below 2^-90 the terms of the plain product lose bits to underflow.
+    const SMALL: f32 = f32::from_bits((127 - 90) << 23);
+    if product > SMALL {
+        return maths::dot(a, b) / product;
     }
-    Some(())
+    if a_length < NEGLIGIBLE || b_length < NEGLIGIBLE {
+        return 0.0;
+    }
+    let (a_unit, b_unit) = (maths::power_of_two_unit(a_length), maths::power_of_two_unit(b_length));
+    let product = (a_length * a_unit) * (b_length * b_unit);
+    maths::dot_in_units(a, a_unit, b, b_unit) / product
+}
+
+/// Sine, and tangent of half, of the angle by which two vectors with this cosine and these lengths are to be turned, so that they become orthogonal and the
+/// longer one longer; none if it does not matter. The lengths become those that follow; zero where the vector must be measured.
+#[inline]
+fn turn(cosine: f32, a_length: &mut f32, b_length: &mut f32, sweep: &mut Sweep) -> Option<(f32, f32)> {
+    sweep.largest_cosine = maths::greater(cosine.abs(), sweep.largest_cosine);
+    if cosine.abs() <= NO_COSINE {
+        return None;
+    }
+    let (longer, shorter, sign) =
+        if *b_length > *a_length { (b_length, a_length, 1.0) } else { (a_length, b_length, -1.0) };
+    // In units of the longer one.
+    let unit = *longer;
+    let ratio = *shorter / unit;
+    let (difference, double) = ((1.0 - ratio) * (1.0 + ratio), 2.0 * cosine * ratio);
+    let root = maths::sqrt(difference * difference + double * double);
+    let sum = difference + root;
+    // Of the smaller of the two angles, from the longer to the shorter vector.
+    let tangent = double / sum;
+    let change = (tangent * cosine).abs();
+    if cosine.abs() <= sweep.tolerance && change <= NO_CHANGE {
+        return None;
+    }
+    sweep.rotations += 1;
+    sweep.largest_change = maths::greater(change, sweep.largest_change);
+    // 2 root c, with c the cosine of the angle, as sum = 2 root c^2: neither of the two quotients below waits for the other.
+    let scaled = maths::sqrt(2.0 * root * sum);
+    let (square, gain) = (ratio * ratio, 0.5 * double * tangent);
+    let left = square - gain;
+    *longer = unit * maths::sqrt(1.0 + gain);
+    // The difference cancels when little is left.
+    *shorter = if left > 0.01 * square { unit * maths::sqrt(left) } else { 0.0 };
+    let double = sign * double;
+    Some((double / scaled, double / (scaled + sum)))
+}
+
+/// (a, b) becomes (c a - s b, s a + c b), as three shears: by the tangent of half the angle, by the sine, and by that tangent again. Each has a determinant
+/// of one however its factor is rounded, so that lengths do not drift over the thousands of rotations of a sweep, as they do when a rounded c multiplies.
+/// The first vector, as a rule the longer one, is rounded once.
+#[inline(never)]
+fn rotate(a: &mut [f32], b: &mut [f32], sine: f32, half: f32) {
+    for (a, b) in a.iter_mut().zip(b) {
+        let y = *b + half * *a;
+        let x = *a - sine * y;
+        *a = x;
+        *b = y + half * x;
+    }
 }
 
 /// Vectors `first` < `second` change places. (`swap_with_slice` panics if the lengths differ.)

@@ -2,7 +2,7 @@
 //! `cargo run --release --example tflite -- NET.tflite INPUTS.bin`, with INPUTS.bin the bytes of one or more inputs. One line for each input and tensor:
 //! number of the input, number of the tensor, numbers in it, hash.
 //!
-//! `-- NET.tflite --rust LAYER` writes the network as Rust source instead, for `tests/firmware/int8`.
+//! `-- NET.tflite --time` prints the least time of 300 runs instead, in milliseconds, for `tests/tflite/speed.py`.
 
 use anyhow::{Context, Result};
 use decomcam::tflite::{File, Program};
@@ -10,11 +10,10 @@ use std::io::Write as _;
 
 fn main() -> Result<()> {
     let given: Vec<String> = std::env::args().skip(1).collect();
-    if let [net, option, layer] = &given[..]
-        && option == "--rust"
+    if let [net, option] = &given[..]
+        && option == "--time"
     {
-        print!("{}", decomcam::tflite::tables::rust(&std::fs::read(net)?, layer)?);
-        return Ok(());
+        return time(net);
     }
     let [net, inputs] = &given[..] else {
         anyhow::bail!("expected NET.tflite INPUTS.bin");
@@ -37,5 +36,21 @@ fn main() -> Result<()> {
             writeln!(out, "{line}")?;
         }
     }
+    Ok(())
+}
+
+/// The least time of many runs.
+fn time(net: &str) -> Result<()> {
+    let bytes = std::fs::read(net)?;
+    let program = Program::of(&File::read(&bytes)?)?;
+    let (_, length) = program.place(program.input()).context("no input")?;
+    let input: Vec<i8> = (0..length).map(|at| ((at * 37) >> 3) as i8).collect();
+    let mut least = f64::INFINITY;
+    for _ in 0..300 {
+        let start = std::time::Instant::now();
+        program.run(&input, |_, _| ())?;
+        least = least.min(1e3 * start.elapsed().as_secs_f64());
+    }
+    println!("{least:.3}");
     Ok(())
 }

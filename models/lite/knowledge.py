@@ -22,7 +22,7 @@ THINGS = (TOPS, ANIMAL, ARTIFACT, FOOD, OBJECT, PLANT)
 # evidence e scaled to a largest value of one (less than 1/32 counts as none) and p = softmax(logits). Below
 # the first the model does not see a thing that has classes, and from the second on it does; between them that is doubtful. Below the third it does not
 # see a thing that has no class. calibrate.py measures what they do.
-LEAST_SHARE, SURE_SHARE, LEAST_SHARE_WITHOUT_CLASS = 0.0002, 0.01, 0.1
+LEAST_SHARE, SURE_SHARE, LEAST_SHARE_WITHOUT_CLASS = 0.0001, 0.01, 0.1
 
 
 def spelt(lemma: str) -> str:

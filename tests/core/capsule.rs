@@ -1,8 +1,8 @@
 //! Capsules: what is recorded is replayed bit by bit, and nothing damaged is accepted.
 
-use decomcam_core::capsule::{Buffers, Capsule, Elements, Recording, Settings, Stage, workspace_len};
+use decomcam_core::capsule::{Buffers, Capsule, Elements, Recording, Settings, Stage, compute, workspace_len};
 use decomcam_core::resample::Tap;
-use decomcam_core::{Error, ScoreFormula, SignRule, Weighing};
+use decomcam_core::{Error, Maps, ScoreFormula, SignRule, Weighing};
 
 const SETTINGS: Settings = Settings {
     channels: 5,
@@ -141,6 +141,13 @@ fn damaged_capsules_are_refused() {
             }
         }
     }
+    // Channels, components and the size of the output, each beyond what the others allow, with a right checksum.
+    for (header, value) in [(7, 0), (7, 7), (8, 0), (8, 6), (11, 0), (12, 0), (11, 4097), (12, 4097)] {
+        let mut changed = capsule.clone();
+        changed[12 + 4 * header..16 + 4 * header].copy_from_slice(&u32::to_le_bytes(value));
+        mend(&mut changed);
+        assert_eq!(refused(&changed), Error::CapsuleDamaged, "word {header}: {value}");
+    }
     let mut longer = capsule.clone();
     longer.extend_from_slice(&[0; 4]);
     mend(&mut longer);
@@ -224,5 +231,26 @@ fn record_again() {
         let buffers = Buffers { workspace: &mut workspace, taps: &mut taps };
         recording.write::<100>(buffers, |part| recorded.extend_from_slice(part)).unwrap();
         std::fs::write(committed(name), recorded).unwrap();
+    }
+}
+
+/// As many components as there are, and no more; every stage has numbers.
+#[test]
+fn stages_of_every_number_of_components() {
+    let floats = values(72);
+    let maps = Maps::chw(&floats, 6, 3, 4).unwrap();
+    let weights = [0.5, -1.0, 2.0, 0.25, 1.0, 0.75];
+    for (components, want) in [(0, Err(Error::Components)), (1, Ok(())), (5, Ok(())), (6, Err(Error::Components))] {
+        let settings = Settings { components, ..SETTINGS };
+        let (mut workspace, mut taps) = (vec![0.0; workspace_len(3, 4, &settings)], [Tap::default(); 9]);
+        let buffers = Buffers { workspace: &mut workspace, taps: &mut taps };
+        let mut stages = Vec::new();
+        let scores = &[0.5; 7][..components + 1];
+        let done = compute::<8>(&maps, &weights, scores, &settings, buffers, |stage, numbers| {
+            assert!(!numbers.is_empty(), "{}", stage.name());
+            stages.push(stage);
+        });
+        assert_eq!(done, want, "{components}");
+        assert_eq!(stages == Stage::ALL, want.is_ok());
     }
 }

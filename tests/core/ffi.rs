@@ -469,6 +469,8 @@ fn sizes_that_do_not_fit_are_not_wrapped() {
     assert_eq!(decomcam_explain_workspace_len(9, usize::MAX, 4, 4), usize::MAX);
     assert_eq!(decomcam_mask_workspace_len(usize::MAX, 9, 4), usize::MAX);
     assert_eq!(decomcam_bicubic_scratch_len(usize::MAX), usize::MAX);
+    assert_eq!(decomcam_bicubic_scratch_len(1 << 16), usize::MAX);
+    assert_eq!(decomcam_bicubic_scratch_len((1 << 16) - 1), scratch_len((1 << 16) - 1));
     assert_eq!(decomcam_cam_scratch_len(usize::MAX / 2), usize::MAX);
     assert_eq!(decomcam_affinity_scratch_len(usize::MAX / 2 + 1), usize::MAX);
     assert_eq!(decomcam_components_max(0, 4), 0);
@@ -646,4 +648,85 @@ fn the_reference_for_c() {
     affinity::share(&matrix, &map, &mut shared).unwrap();
     report(&["shared"], &bytes_of(&shared));
     std::fs::write(concat!(env!("CARGO_TARGET_TMPDIR"), "/explanation.txt"), lines).unwrap();
+}
+
+/// A row of a resampled map, and a range: what no other test here asks of C.
+#[test]
+fn rows_and_ranges_have_the_bits_of_the_safe_functions() {
+    let map = Random(50).vec(6);
+    let (mut taps, mut safe_taps) = ([Tap::default(); 8], [Tap::default(); 8]);
+    let safe = Bicubic::new(2, 3, 9, &mut safe_taps).unwrap();
+    let (mut scratch, mut want) = ([0.0; scratch_len(3)], [0.0; 8]);
+    let (mut range, mut safe_range) = (decomcam_range_empty(), Range::EMPTY);
+    unsafe {
+        // A range that has seen nothing.
+        let mut nothing = [1.0, -2.0];
+        assert_eq!(decomcam_range_scale(&range, nothing.as_mut_ptr(), 2), Status::Ok);
+        assert_eq!(nothing, [0.0; 2]);
+        for (low, high) in [(f32::NAN, 1.0), (0.0, f32::INFINITY), (f32::NEG_INFINITY, 0.0)] {
+            let mut values = [1.0, 2.0];
+            assert_eq!(decomcam_range_scale(&CRange { low, high }, values.as_mut_ptr(), 2), Status::NonFinite);
+            assert_eq!(values, [1.0, 2.0]);
+        }
+        let mut bicubic = MaybeUninit::uninit();
+        assert_eq!(decomcam_bicubic_init(bicubic.as_mut_ptr(), 2, 3, 9, 8, taps.as_mut_ptr()), Status::Ok);
+        let bicubic = bicubic.assume_init();
+        for y in 0..9 {
+            let mut row = [0.0; 8];
+            let space = scratch.as_mut_ptr();
+            let status = decomcam_bicubic_row(&bicubic, map.as_ptr(), 6, y, space, scratch_len(3), row.as_mut_ptr(), 8);
+            assert_eq!(status, Status::Ok);
+            safe.row(&map, y, &mut scratch, &mut want).unwrap();
+            assert_eq!(bits(&row), bits(&want));
+            assert_eq!(decomcam_range_include(&mut range, row.as_ptr(), 8), Status::Ok);
+            safe_range.include(&want);
+        }
+        let mut scaled = want;
+        assert_eq!(decomcam_range_scale(&range, scaled.as_mut_ptr(), 8), Status::Ok);
+        safe_range.scale(&mut want);
+        assert_eq!(bits(&scaled), bits(&want));
+    }
+}
+
+/// Buffers that touch, but do not overlap, in either order; every channel asked for; no parts at all.
+#[test]
+fn what_is_just_possible_is_done() {
+    let small = Small::new();
+    let mut behind = [small.activations.clone(), vec![7.0; C]].concat();
+    let mut before = [vec![7.0; C], small.activations.clone()].concat();
+    let mut want = [0.0; C];
+    head::pool(&Maps::chw(&small.activations, C, 3, 4).unwrap(), &mut want).unwrap();
+    unsafe {
+        let place = behind.as_mut_ptr();
+        let maps = decomcam_maps_chw(F32, place.cast(), C * N, C, 3, 4);
+        assert_eq!(decomcam_pool(&maps, place.add(C * N), C), Status::Ok);
+        let place = before.as_mut_ptr();
+        let maps = decomcam_maps_chw(F32, place.add(C).cast(), C * N, C, 3, 4);
+        assert_eq!(decomcam_pool(&maps, place, C), Status::Ok);
+        assert_eq!(decomcam_pool(&maps, place.add(1), C), Status::Overlap);
+    }
+    assert_eq!((&behind[C * N..], &before[..C]), (&want[..], &want[..]));
+
+    let (maps, linear) = (small.maps(), small.head());
+    let len = decomcam_explain_workspace_len(N, C, C + 1, 3);
+    let mut workspace = vec![0.0; len];
+    let mut explain = |channels| {
+        let question = CQuestion { class_index: 2, versus: null(), channels, components: 3, sign: Sign::Score as u32 };
+        let mut got = MaybeUninit::uninit();
+        let status =
+            unsafe { decomcam_explain(&linear, &maps, &question, workspace.as_mut_ptr(), len, got.as_mut_ptr()) };
+        (status, got)
+    };
+    assert_eq!(explain(C + 1).0, Status::Channels);
+    let (status, got) = explain(C);
+    assert_eq!(status, Status::Ok);
+    let mut parts = unsafe { got.assume_init() }.parts;
+    parts.count = 0;
+    assert_eq!(unsafe { decomcam_rectify(&mut parts) }, Status::Shape);
+
+    let mut logits = [7.0; CLASSES + 1];
+    for (pooled, classes) in [(C - 1, CLASSES), (C, CLASSES - 1), (C, CLASSES + 1)] {
+        let status = unsafe { decomcam_head_logits(&linear, want.as_ptr(), pooled, logits.as_mut_ptr(), classes) };
+        assert_eq!((status, logits), (Status::Shape, [7.0; CLASSES + 1]));
+    }
 }

@@ -45,8 +45,9 @@ fn mend(frame: &mut [u8]) {
 
 #[test]
 fn what_is_written_is_read() {
-    for versus in [Some(242), None] {
-        let record = Record { versus, ..record() };
+    // One singular value more than parts tells the gap behind the last of them; a layer may have none.
+    for (versus, values) in [(Some(242), &[5.0, 2.0, 1.0][..]), (None, &[5.0, 2.0])] {
+        let record = Record { versus, singular_values: values, ..record() };
         let bytes = written(&record).unwrap();
         assert_eq!(Some(bytes.len()), len(2, 3, 2));
         assert_eq!(frame_len(&bytes[..HEADER_LEN]), Ok(bytes.len()));

@@ -104,7 +104,7 @@ fn call(random: &mut Random) {
     let mut out = vec![MARK; c.max(n).max(q)];
     let place = out.as_mut_ptr();
     unsafe {
-        match random.below(24) {
+        match random.below(25) {
             0 => judge("channel_weights", decomcam_channel_weights(&maps, place, c), &[&out]),
             1 => judge("pool", decomcam_pool(&maps, place, c), &[&out]),
             2 => {
@@ -193,6 +193,7 @@ fn call(random: &mut Random) {
                 judge("share", decomcam_share(matrix.as_ptr(), n * n, map.as_ptr(), place, n), &[&out]);
             }
             20 => overlapping(random, [n, q]),
+            21 => sizes(random),
             _ => {
                 let (mut columns, mut v) = (random.buffer(q * n), random.buffer(q * q));
                 let mut values = vec![MARK; q];
@@ -467,6 +468,25 @@ unsafe fn head(random: &mut Random, activations: &CMaps, [c, n, p, q]: [usize; 4
             frame(random, &found, &question, [activations.height, activations.width, q]);
         }
     }
+}
+
+/// Functions of numbers alone: any sizes are answered, and a size that is too large to exist is never answered by a small one.
+fn sizes(random: &mut Random) {
+    let mut any = || {
+        let bits = (u64::from(random.bits()) << 32 | u64::from(random.bits())) as usize;
+        bits.checked_shr(random.below(70) as u32).unwrap_or(0)
+    };
+    let (n, c, p, q) = (any(), any(), any(), any());
+    assert!(decomcam_workspace_len(n, p) >= n);
+    assert!(decomcam_explain_workspace_len(n, c, p, q) >= c.max(n));
+    assert!(decomcam_mask_workspace_len(n, c, q) >= c.max(n).max(q));
+    assert!(decomcam_bicubic_scratch_len(n) >= n && decomcam_overlay_workspace_len(n, c) >= c.max(n));
+    assert!(decomcam_cam_scratch_len(n) >= n && decomcam_affinity_scratch_len(n) >= n);
+    assert!(decomcam_components_max(n, p) <= n.min(p));
+    let len = decomcam_frame_len(n, c, q);
+    assert!(len == 0 || len > n.saturating_mul(c).saturating_mul(q));
+    assert!(!decomcam_status_name(n as i32).is_null());
+    assert!(decomcam_environment_ok() == 1 && decomcam_version() > 0);
 }
 
 /// One buffer for input and output, whole or in part.

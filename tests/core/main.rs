@@ -13,5 +13,6 @@ mod golden;
 #[cfg(feature = "capi")]
 mod hostile;
 mod scales;
+mod sides;
 mod stages;
 mod svd;

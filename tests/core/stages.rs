@@ -98,6 +98,10 @@ fn top_channels_by_signed_weight_then_index() {
     assert_eq!(channels::top::<64>(&weights, 8).unwrap_err(), Error::Channels);
     assert_eq!(channels::top::<64>(&weights, 0).unwrap_err(), Error::Channels);
     assert_eq!(channels::top::<4>(&[1.0, f32::NAN], 1).unwrap_err(), Error::NonFinite);
+    // As many channels as a `Channel` can name, the last of them the best.
+    let many: Vec<f32> = (0..1 << 16).map(|k| k as f32).collect();
+    assert_eq!(channels::top::<2>(&many, 2).unwrap(), [65_535, 65_534]);
+    assert_eq!(channels::top::<2>(&vec![0.0; (1 << 16) + 1], 2).unwrap_err(), Error::Channels);
 }
 
 /// The weighted, centred maps of `top`, in f64, positions by channel.
@@ -270,6 +274,13 @@ fn sign_rules() {
     assert!(component(&[-1.0, 1.0], SignRule::LargestLoading)[3] < -2.9);
     assert!(component(&[-1.0, 1.0], SignRule::Score)[3] < -2.9);
     assert!(component(&[1.0, 1.0], SignRule::Score)[3] > 2.9);
+    // Of entries of the same magnitude the first decides: two positions, centred.
+    let mut workspace = [0.0; decompose::workspace_len(2, 1)];
+    for values in [[1.0, 3.0], [3.0, 1.0]] {
+        let maps = Maps::chw(&values, 1, 1, 2).unwrap();
+        let parts = decompose::decompose(&maps, &[1.0], &[0], 1, SignRule::LargestEntry, &mut workspace).unwrap();
+        assert_eq!(parts.maps(), [1.0, -1.0]);
+    }
 }
 
 #[test]
@@ -349,11 +360,11 @@ fn min_max_and_blend() {
     let mut out = [9.0; 4];
     blend(&[0.9, 0.8, 0.7, 0.2], &[0.3, 0.9, 0.4, 0.6], &mask, &mut out);
     assert_eq!(out, [0.9 * (4.0 / 6.0), 0.8, 0.4, 0.3]);
-    let mut flat = [3.0; 2];
+    let mut flat = [3.0, 3.0, 4.0, 2.0];
     let mut one_value = Range::EMPTY;
-    one_value.include(&flat);
+    one_value.include(&flat[..2]);
     one_value.scale(&mut flat);
-    assert_eq!(flat, [0.0; 2]);
+    assert_eq!(flat, [0.0; 4]);
 }
 
 #[test]
@@ -366,6 +377,9 @@ fn score_weights_by_hand() {
     assert_eq!(of(ScoreFormula::Paper, &[0.5, 0.25, 0.75], 0.25), [0.5, 0.0, 1.0]);
     assert_eq!(of(ScoreFormula::Notebook, &[0.5, 0.255, 0.75], 0.25), [0.5, 0.0, 1.0]);
     assert_eq!(of(ScoreFormula::V25, &[0.5, 0.0005, 1.0], 0.25), [0.5, 0.0, 1.0]);
+    // A difference of exactly the threshold is not below it.
+    assert_eq!(of(ScoreFormula::Notebook, &[0.01, 1.0, 0.0], 0.0), [0.01, 1.0, 0.0]);
+    assert_eq!(of(ScoreFormula::V25, &[0.001, 1.0, 0.0], 0.0), [0.001, 1.0, 0.0]);
     let v1 = of(ScoreFormula::V1, &[1.0, 1.0, 1.0], 0.25);
     assert!(v1.iter().all(|w| (w - 0.25).abs() < 1e-6), "{v1:?}");
     // No positive difference, or all alike: nothing speaks for the score.
@@ -493,8 +507,15 @@ fn bad_views_are_refused() {
     }
     let short = Quantisation::PerChannel { scales: &[1.0], zero_points: &[0, 0] };
     assert_eq!(Maps::i8(&[0; 8], layout, short).unwrap_err(), Error::Shape);
+    for (scales, zero_points) in [(&[1.0; 3][..], &[][..]), (&[1.0; 3], &[0; 3]), (&[1.0; 2], &[0; 3])] {
+        let wrong = Quantisation::PerChannel { scales, zero_points };
+        assert_eq!(Maps::i8(&[0; 8], layout, wrong).unwrap_err(), Error::Shape);
+    }
     let bad = Quantisation::PerChannel { scales: &[1.0, f32::NAN], zero_points: &[0, 0] };
     assert_eq!(Maps::i8(&[0; 8], layout, bad).unwrap_err(), Error::Quantisation);
+    // One value in place of a row is no row; a column that is one wide needs no stride.
+    assert_eq!(Maps::f32(&[0.0; 8], Layout::strided([2, 2, 2], [4, 2, 0])).unwrap_err(), Error::Shape);
+    assert!(Maps::f32(&[0.0; 4], Layout::strided([2, 2, 1], [2, 1, 0])).is_ok());
 }
 
 #[test]
@@ -697,6 +718,9 @@ fn an_explanation_is_its_stages() {
     let question = head::Question { class: 2, versus: None, components: p, sign: SignRule::Score };
     let mut larger = vec![0.0; head::workspace_len(n, c, p, p)];
     assert_eq!(head::explain(&linear, &maps, &question, &mut selected, &mut larger).unwrap().ossms.count(), p);
+    // Every channel.
+    let (mut all, mut larger) = (vec![0; c], vec![0.0; head::workspace_len(n, c, c, p)]);
+    assert_eq!(head::explain(&linear, &maps, &question, &mut all, &mut larger).unwrap().channels.len(), c);
 
     let question = head::Question { class: 2, versus: Some(0), components: q, sign: SignRule::Score };
     workspace.fill(7.0);
@@ -902,5 +926,60 @@ fn one_value_is_that_of_the_copied_map() {
             assert_eq!(maps.read(c, &mut vec![0.0; h * w]), Err(Error::Shape));
             assert_eq!(maps.mean(c), Err(Error::Shape));
         }
+    }
+}
+
+/// A row of a larger tensor, read in place: rows lie further apart than they are long.
+#[test]
+fn rows_with_a_gap_between_them() {
+    let padded = Random(40).vec(2 * 3 * 7);
+    let maps = Maps::f32(&padded, Layout::strided([2, 3, 5], [21, 7, 1])).unwrap();
+    for channel in 0..2 {
+        let mut map = [0.0; 15];
+        maps.read(channel, &mut map).unwrap();
+        let want: Vec<f32> = (0..3).flat_map(|y| padded[channel * 21 + 7 * y..][..5].to_vec()).collect();
+        assert_eq!(map[..], want);
+        assert_eq!(maps.mean(channel).unwrap().to_bits(), sums::mean(&want).to_bits());
+    }
+    // Rows as far apart as they are long, and columns further.
+    let count: [f32; 7] = std::array::from_fn(|k| k as f32);
+    let mut map = [0.0; 4];
+    Maps::f32(&count, Layout::strided([1, 2, 2], [7, 2, 4])).unwrap().read(0, &mut map).unwrap();
+    assert_eq!(map, [0.0, 4.0, 2.0, 6.0]);
+}
+
+/// The documented number of floats, also where there are exactly as many channels as positions.
+#[test]
+fn the_workspace_is_the_documented_one() {
+    for (n, p) in [(2, 1), (5, 4), (5, 5), (5, 6), (9, 9), (49, 48), (49, 49), (49, 100)] {
+        let m = (n - 1_usize).next_multiple_of(4);
+        let r = if p >= n { m } else { p };
+        assert_eq!(decompose::workspace_len(n, p), (r + 36) * m + 3 * n, "{n}, {p}");
+    }
+}
+
+#[test]
+fn a_head_refuses_lengths_that_are_not_its_own() {
+    let weights = Random(41).vec(3 * 4);
+    let linear = head::LinearHead::new(Maps::chw(&weights, 3, 1, 4).unwrap(), None).unwrap();
+    for (pooled, classes) in [(4, 2), (4, 4), (3, 3), (5, 3)] {
+        let mut logits = vec![7.0; classes];
+        assert_eq!(linear.logits(&[1.0; 5][..pooled], &mut logits), Err(Error::Shape));
+        assert!(logits.iter().all(|logit| *logit == 7.0));
+    }
+    assert_eq!(linear.logit(0, &[1.0; 3]), Err(Error::Shape));
+    assert_eq!(linear.logit(0, &[1.0; 5]), Err(Error::Shape));
+    assert_eq!(linear.logit(3, &[1.0; 4]), Err(Error::Shape));
+}
+
+/// Values so large that a product with a tap might not be finite, though it is.
+#[test]
+fn large_maps_are_resampled() {
+    let mut taps = [Tap::default(); 7];
+    let bicubic = Bicubic::new(2, 3, 5, &mut taps).unwrap();
+    let (mut scratch, mut row) = ([0.0; scratch_len(3)], [0.0; 7]);
+    for y in 0..5 {
+        bicubic.row(&[1.5e38; 6], y, &mut scratch, &mut row).unwrap();
+        assert!(row.iter().all(|value| (value / 1.5e38 - 1.0).abs() < 1e-6), "{row:?}");
     }
 }

@@ -412,6 +412,7 @@ fn bad_input_is_refused_untouched() {
     assert_eq!(orthogonalise(&mut columns, 0, &mut [0.0; 2], None), Err(Error::Shape));
     assert_eq!(orthogonalise(&mut [], 2, &mut [], None), Err(Error::Shape));
     assert_eq!(orthogonalise(&mut columns, 2, &mut [0.0; 2], Some((&mut [0.0; 3], 2))), Err(Error::Shape));
+    assert_eq!(orthogonalise(&mut columns, 2, &mut [0.0; 2], Some((&mut [], 0))), Err(Error::Shape));
     assert_eq!(columns, [1.0; 4]);
 }
 

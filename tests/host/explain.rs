@@ -6,8 +6,8 @@ use decomcam::encoders::image::{Explained, ImageVectors, Seen};
 use decomcam::explain::{self, Layers};
 use decomcam::photo::Fit;
 use decomcam::session::Purpose;
-use decomcam::{Integrate, Method, Options, Photo, Question, Recipe, Session, SessionOptions, Size};
-use decomcam_core::{Maps, head};
+use decomcam::{Explanation, Integrate, Method, Options, Photo, Question, Recipe, Session, SessionOptions, Size};
+use decomcam_core::{Maps, SignRule, head};
 use serde::Deserialize;
 use std::sync::Arc;
 
@@ -184,8 +184,9 @@ fn features_agree_with_the_core() {
 fn an_explanation_s_parts_sum_to_its_map() {
     let (session, photo) = open(&SessionOptions::new().size(SIZE));
     let prompt = session.prompt("a cat").unwrap();
-    for refine in [true, false] {
-        let explanation = session.explain(&photo, &prompt, &Options::new().refine(refine)).unwrap();
+    for (refine, one_sided) in [(true, false), (false, false), (true, true), (false, true)] {
+        let options = Options::new().refine(refine).one_sided(one_sided);
+        let explanation = session.explain(&photo, &prompt, &options).unwrap();
         let parts = explanation.parts.as_ref().unwrap();
         let mut sum = vec![parts.mean; explanation.map.size.area()];
         for part in &parts.list {
@@ -201,6 +202,36 @@ fn an_explanation_s_parts_sum_to_its_map() {
             assert!((sum - value).abs() <= 1e-5 * largest, "{sum} {value}");
         }
     }
+}
+
+/// Less is cut off of one-sided parts, the map stays, and what would have no effect is refused.
+#[test]
+fn one_sided_parts_change_nothing_but_the_parts() {
+    let (session, photo) = open(&SessionOptions::new().size(SIZE));
+    let prompt = session.prompt("a cat").unwrap();
+    let explained = |one_sided| session.explain(&photo, &prompt, &Options::new().one_sided(one_sided)).unwrap();
+    let (plain, turned) = (explained(false), explained(true));
+    let largest = plain.map.values.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+    for (turned, plain) in turned.map.values.iter().zip(&plain.map.values) {
+        assert!((turned - plain).abs() <= 1e-5 * largest, "{turned} {plain}");
+    }
+    let cut_off = |explanation: &Explanation| -> f64 {
+        let components = explanation.parts.as_ref().unwrap().list.iter().map(|part| &part.component.values);
+        components.flatten().map(|value| f64::from(value.min(0.0)).powi(2)).sum()
+    };
+    assert!(cut_off(&turned) < 0.8 * cut_off(&plain), "{} {}", cut_off(&turned), cut_off(&plain));
+    let lengths: Vec<f32> =
+        turned.parts.as_ref().unwrap().list.iter().map(|part| part.component.singular_value).collect();
+    assert!(lengths.is_sorted_by(|a, b| a >= b), "{lengths:?}");
+    let refused = |options: Options, expected: &str| {
+        let text = session.explain(&photo, &prompt, &options).unwrap_err().to_string();
+        assert!(text.contains(expected), "{text}");
+    };
+    refused(
+        Options::new().method(Method::DecomCam(Recipe::Aligned)).one_sided(true),
+        "--one-sided has no effect with aligned",
+    );
+    refused(Options::new().sign(SignRule::Score).one_sided(true), "--sign has no effect with --one-sided on");
 }
 
 /// With all channels and all parts, the map of `exact` is Grad-CAM's on the same grid, before negative values are cut off. At one size and two, with and

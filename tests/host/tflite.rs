@@ -175,6 +175,47 @@ fn another_file_is_told_apart_in_one_sentence() {
     assert!(error.contains("with TFL3 at its bytes 4 to 7") && !error.contains('\n'), "{error}");
 }
 
+/// Every occurrence of some bytes becomes others.
+fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let mut changed = bytes.to_vec();
+    let mut count = 0;
+    for at in 0..=bytes.len() - from.len() {
+        if bytes[at..].starts_with(from) {
+            changed[at..at + to.len()].copy_from_slice(to);
+            count += 1;
+        }
+    }
+    assert!(count > 0, "nothing to change");
+    changed
+}
+
+#[test]
+fn impossible_shapes_scales_and_places_are_refused_in_one_sentence() {
+    let bytes = std::fs::read(root("tests/tflite/blocks.tflite")).unwrap();
+    let refused = |changed: &[u8], expected: &str| {
+        let error = program(changed).unwrap_err();
+        assert!(error.contains(expected) && !error.contains('\n'), "{expected}: {error}");
+    };
+    let file = File::read(&bytes).unwrap();
+    let words = |shape: &[usize]| shape.iter().flat_map(|length| (*length as i32).to_le_bytes()).collect::<Vec<u8>>();
+    let input = &file.tensors[file.inputs[0]];
+    for lengths in [[1, 1 << 30, 1 << 30, 3], [1, usize::MAX, 20, 3], [1, 0, 20, 3], [7, 24, 20, 3]] {
+        refused(&replaced(&bytes, &words(&input.shape), &words(&lengths)), "expected");
+    }
+    for scale in [0.0f32, -1.0, f32::NAN, f32::INFINITY] {
+        refused(&replaced(&bytes, &input.scales[0].to_le_bytes(), &scale.to_le_bytes()), "scale");
+    }
+    // Tensors and buffers that are not there, and the beginning of the file's tables beyond its end.
+    let mut changed = bytes.clone();
+    changed[..4].copy_from_slice(&u32::MAX.to_le_bytes());
+    refused(&changed, "damaged");
+    changed[..4].copy_from_slice(&(bytes.len() as u32).to_le_bytes());
+    refused(&changed, "damaged");
+    changed = bytes.clone();
+    changed[4..8].copy_from_slice(b"TFL2");
+    refused(&changed, "TFL3");
+}
+
 /// A tower of one of the networks beside the golden ones, for its suggested layer.
 fn tower(name: &str, layer: &str) -> (Model, ImageTower) {
     let path = root(&format!("tests/tflite/{name}.tflite"));

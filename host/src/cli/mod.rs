@@ -6,8 +6,11 @@ mod capture;
 mod compare;
 mod eval;
 mod explain;
+mod firmware;
 mod headings;
 mod inspect;
+mod manual;
+mod many;
 mod model;
 mod models;
 mod output;
@@ -17,6 +20,7 @@ mod rank;
 mod request;
 mod selection;
 mod show;
+mod stop;
 mod values;
 
 use anyhow::Result;
@@ -124,6 +128,12 @@ enum Command {
     /// and compares them bit by bit.
     #[command(after_long_help = capture::EXAMPLES)]
     Capture(capture::CaptureArgs),
+    /// Write what firmware links so that a board explains a network by itself
+    ///
+    /// For a classifier that ends in an average over all places of a layer and one linear layer. The directory of --out receives that linear layer as constants
+    /// and one call, why(), in C and in Rust, a self-test with the bits that the desktop computed, and a README.md with the sizes.
+    #[command(after_long_help = firmware::EXAMPLES)]
+    Firmware(firmware::FirmwareArgs),
     /// Compute a capsule again and compare every stage bit by bit
     #[command(after_long_help = capture::REPLAY_EXAMPLES)]
     Replay(capture::ReplayArgs),
@@ -135,6 +145,12 @@ enum Command {
     /// State the memory that an explanation needs on a board
     #[command(after_long_help = budget::EXAMPLES)]
     Budget(budget::BudgetArgs),
+    /// Print what makes a shell complete commands and options at the tab key
+    #[command(after_long_help = manual::COMPLETIONS_EXAMPLES)]
+    Completions(manual::CompletionsArgs),
+    /// Write manual pages, one for each command
+    #[command(after_long_help = manual::MAN_EXAMPLES)]
+    Man(manual::ManArgs),
 }
 
 impl Cli {
@@ -150,9 +166,12 @@ impl Cli {
             Command::Models(args) => models::run(args),
             Command::Bench(args) => bench::run(args),
             Command::Capture(args) => capture::run(args),
+            Command::Firmware(args) => firmware::run(args),
             Command::Replay(args) => capture::replay(args),
             Command::Show(args) => show::run(args),
             Command::Budget(args) => budget::run(args),
+            Command::Completions(args) => manual::completions(args),
+            Command::Man(args) => manual::man(args),
         }
     }
 }

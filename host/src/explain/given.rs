@@ -94,6 +94,7 @@ pub fn given_layer(layer: GivenLayer<'_>, options: &Options) -> Result<OfGivenLa
         channels: options.channels,
         components: options.components,
         sign: options.sign.unwrap_or(recipe.sign()),
+        one_sided: options.one_sided.unwrap_or(false),
     };
     let decomposition = parts::decompose(parts::channel_weights(&layer)?, &grid, rank)?;
     let integration = parts::integrate(recipe, &decomposition, None)?;

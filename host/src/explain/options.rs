@@ -35,6 +35,8 @@ pub struct Options {
     pub components: Option<usize>,
     /// Which side of each component is its OSSM.
     pub sign: Option<SignRule>,
+    /// Whether the parts are one-sided: turned until as little as possible of them is cut off. For `exact`.
+    pub one_sided: Option<bool>,
     /// Where contributions are measured.
     pub integrate: Option<Integrate>,
     /// Texts to name parts by: each part is named by the text whose score it raises most.
@@ -117,6 +119,11 @@ impl Options {
         Self { sign: Some(sign), ..self }
     }
 
+    /// Sets whether the parts are one-sided.
+    pub fn one_sided(self, one_sided: bool) -> Self {
+        Self { one_sided: Some(one_sided), ..self }
+    }
+
     /// Sets where contributions are measured.
     pub fn integrate(self, integrate: Integrate) -> Self {
         Self { integrate: Some(integrate), ..self }
@@ -153,6 +160,7 @@ impl Options {
         let parts: fn(Method) -> bool = |method| method.recipe().is_some();
         let layer: fn(Method) -> bool = Method::needs_layer;
         let grid: fn(Method) -> bool = Method::takes_grid;
+        let exact: fn(Method) -> bool = |method| method.recipe() == Some(Recipe::Exact);
         let rise: fn(Method) -> bool = |method| method == Method::Rise;
         [
             (self.layer.is_some(), "layer", layer, "it looks at no layer"),
@@ -162,6 +170,12 @@ impl Options {
             (self.channels.is_some(), "channels", parts, "it selects no channels"),
             (self.components.is_some(), "components", parts, PARTS),
             (self.sign.is_some(), "sign", parts, PARTS),
+            (
+                self.one_sided.is_some(),
+                "one-sided",
+                exact,
+                "only the parts of exact may be turned and still sum to the same map",
+            ),
             (self.integrate.is_some(), "integrate", parts, PARTS),
             (!self.names.is_empty(), "name-parts", parts, PARTS),
             (self.rise_masks.is_some(), "rise-masks", rise, "only rise draws masks"),
@@ -202,6 +216,7 @@ impl Options {
             channels: self.channels.filter(|_| parts),
             components: self.components.filter(|_| parts),
             sign: self.sign.filter(|_| parts),
+            one_sided: self.one_sided.filter(|_| method.recipe() == Some(Recipe::Exact)),
             integrate: self.integrate.filter(|_| parts),
             names: if parts { self.names.clone() } else { Vec::new() },
             upsampling: self.upsampling,
@@ -246,6 +261,10 @@ impl Options {
             "--refine on: model \"{}\" has no guide layer whose positions are finer than those of layer \"{layer}\"; leave it out",
             manifest.name
         );
+        ensure!(
+            !(self.one_sided == Some(true) && self.sign.is_some()),
+            "--sign has no effect with --one-sided on: each part shows its larger side; leave one of them out"
+        );
         Ok(Request {
             method: self.method,
             layer: layer.clone(),
@@ -255,6 +274,7 @@ impl Options {
             channels: self.channels,
             components: self.components,
             sign: self.sign.unwrap_or(recipe.unwrap_or_default().sign()),
+            one_sided: self.one_sided.unwrap_or(false),
             integrate: self.integrate,
             upsampling: self.upsampling,
             rise_masks: self.rise_masks.unwrap_or(RISE_MASKS),
@@ -284,6 +304,8 @@ pub struct Request {
     pub components: Option<usize>,
     /// Which side of each component is its OSSM.
     pub sign: SignRule,
+    /// Whether the parts are one-sided.
+    pub one_sided: bool,
     /// Where contributions are measured. If not given: in the layer for `exact` where nothing bypasses the layer, else in the photo.
     pub integrate: Option<Integrate>,
     /// How the finished map is upsampled to the photo.

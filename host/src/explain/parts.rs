@@ -7,7 +7,7 @@ use crate::error::Sorted as _;
 use crate::methods::{Map, Recipe};
 use crate::{Error, Result, Size};
 use anyhow::{Context as _, ensure};
-use decomcam_core::{Maps, SignRule, Weighing, channels, decompose, head, integrate};
+use decomcam_core::{Maps, SignRule, Weighing, channels, decompose, head, integrate, sides, sums};
 
 /// Most channels that P may select: the capacity of the core's selection here.
 pub const CHANNELS_MAX: usize = 4096;
@@ -18,17 +18,17 @@ const COMPONENTS: usize = 10;
 /// A component of the decomposition, and the OSSM that is its positive side.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Component {
-    /// (U s)_q, H x W of the grid.
+    /// (U s)_q, H x W of the grid; of one-sided parts, what became of them.
     pub values: Vec<f32>,
     /// max(0, values): the orthogonal sub-saliency map.
     pub ossm: Vec<f32>,
-    /// s_q.
+    /// s_q, the length of the values.
     pub singular_value: f32,
-    /// s_q^2 over the sum of all squares.
+    /// s_q^2 over the sum of all squares of singular values.
     pub explained_variance: f32,
-    /// (U s)_q' L over the largest of them: the contribution that the gradient predicts, without any forward pass.
+    /// The values' product with the first-order map L over the largest of these products: the contribution that the gradient predicts, without any forward pass.
     pub predicted: f32,
-    /// The closed form's weight: of `exact` u_q / s_q, of all other recipes max(0, predicted).
+    /// The closed form's weight: of `exact` (U s)_q' L / s_q^2, turned along where the parts are one-sided; of all other recipes max(0, predicted).
     pub closed_form: f32,
 }
 
@@ -39,12 +39,13 @@ pub(crate) struct Rank {
     pub(crate) channels: Option<usize>,
     pub(crate) components: Option<usize>,
     pub(crate) sign: SignRule,
+    pub(crate) one_sided: bool,
 }
 
 impl Rank {
     pub(crate) fn of(recipe: Recipe, request: &Request) -> Self {
-        let Request { channels, components, sign, .. } = *request;
-        Self { recipe, channels, components, sign }
+        let Request { channels, components, sign, one_sided, .. } = *request;
+        Self { recipe, channels, components, sign, one_sided }
     }
 }
 
@@ -116,17 +117,26 @@ pub(crate) fn decompose(channel_weights: Vec<f32>, grid: &Grid, rank: Rank) -> R
         Weighing::Exact => integrate::exact_weights(&parts, &mut closed_form)?,
         _ => integrate::aligned_weights(&parts, &mut closed_form)?,
     }
-    let signed: Vec<Vec<f32>> = parts.iter().map(<[f32]>::to_vec).collect();
-    let ossms = parts.rectify();
-    let share = |singular_value: f32| match ossms.norm() {
-        norm if norm > 0.0 => (singular_value / norm).powi(2),
-        _ => 0.0,
-    };
-    let numbers = ossms.singular_values().iter().zip(&predicted).zip(&closed_form);
-    let components = signed.into_iter().zip(ossms.iter()).zip(numbers);
-    let components = components.map(|((values, ossm), ((&singular_value, &predicted), &closed_form))| Component {
-        values,
-        ossm: ossm.to_vec(),
+    let norm = parts.norm();
+    let mut lengths = parts.singular_values().to_vec();
+    let mut signed = parts.maps().to_vec();
+    if rank.one_sided {
+        sides::one_sided(&mut signed, &mut closed_form)?;
+        let first_order = parts.centred_first_order();
+        let mut largest = 0.0_f32;
+        for ((map, length), predicted) in signed.chunks_exact(size.area()).zip(&mut lengths).zip(&mut predicted) {
+            (*length, *predicted) = (sums::dot(map, map).sqrt(), sums::dot(map, first_order));
+            largest = largest.max(predicted.abs());
+        }
+        predicted.iter_mut().filter(|_| largest > 0.0).for_each(|predicted| *predicted /= largest);
+    }
+    let share = |length: f32| if norm > 0.0 { (length / norm).powi(2) } else { 0.0 };
+    let numbers = lengths.iter().zip(&predicted).zip(&closed_form);
+    let components = signed.chunks_exact(size.area()).zip(numbers);
+    let components = components.map(|(values, ((&singular_value, &predicted), &closed_form))| Component {
+        values: values.to_vec(),
+        // As the core rectifies: a zero keeps its sign.
+        ossm: values.iter().map(|value| if *value < 0.0 { 0.0 } else { *value }).collect(),
         singular_value,
         explained_variance: share(singular_value),
         predicted,
@@ -139,7 +149,7 @@ pub(crate) fn decompose(channel_weights: Vec<f32>, grid: &Grid, rank: Rank) -> R
     Ok(Decomposition {
         size,
         components: components.collect(),
-        singular_values: ossms.singular_values().to_vec(),
+        singular_values: lengths,
         mean: head::first_order_mean(&maps, &selected_weights)?,
         channel_weights,
         selected,

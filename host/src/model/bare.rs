@@ -5,7 +5,7 @@ use super::manifest::{
     ScoreKind,
 };
 use super::options::{ModelOptions, Preprocessing};
-use super::{Model, preparation};
+use super::{Model, labels, preparation};
 use crate::hash::sha256_hex;
 use crate::onnx::ends::{Answer, End, Squash};
 use crate::onnx::inspect::{self, FoundLayer, InspectOptions, Inspection};
@@ -18,6 +18,9 @@ use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 
+/// The name under which a model made of a `.tflite` file holds that file.
+pub(super) const FLASHED: &str = "network.tflite";
+
 /// Opens a classifier's ONNX or `.tflite` file.
 pub(super) fn open(path: &Path, options: &ModelOptions) -> Result<Model> {
     let origin = path.display().to_string();
@@ -28,7 +31,8 @@ pub(super) fn open(path: &Path, options: &ModelOptions) -> Result<Model> {
         "{origin}: --faithful would have no effect: activations of a .tflite network always are the board's own integers; leave it out"
     );
     let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new(".")).to_owned();
-    let given = options.labels.as_deref().map(read).transpose()?;
+    let named = |path: &Path| labels::one_a_line(&read(path)?).with_context(|| path.display().to_string());
+    let given = options.labels.as_deref().map(named).transpose()?;
     let classes = given.as_ref().map(|labels| String::from_utf8_lossy(labels).lines().count());
     // What the hub keeps beside a network.
     let beside = preparation::Preparation::beside(path);
@@ -37,11 +41,12 @@ pub(super) fn open(path: &Path, options: &ModelOptions) -> Result<Model> {
     let (mut found, onnx, integers, description) = if is_tflite {
         let (found, integers, onnx) = tflite::inspect::inspect(&bytes, &look).with_context(|| origin.clone())?;
         let description = format!("an int8 network of TensorFlow Lite, SHA-256 {}", sha256_hex(&bytes));
-        (found.network, onnx, Some(Arc::new(integers)), description)
+        (found.network, onnx, Some((Arc::new(integers), bytes)), description)
     } else {
         let found = inspect::inspect(&bytes, &look).with_context(|| origin.clone())?;
         (found, bytes, None, "a network without a manifest".to_owned())
     };
+    let (integers, flashed) = integers.unzip();
     let embedding = if options.alike && look.output.is_none() { embedding_output(&found) } else { None };
     if embedding.is_some() && integers.is_none() {
         look.output = embedding.as_deref();
@@ -49,7 +54,7 @@ pub(super) fn open(path: &Path, options: &ModelOptions) -> Result<Model> {
     }
     let answer = found.class_answer(look.output, classes).with_context(|| origin.clone())?;
     let layer = default_layer(&found, options, &origin)?;
-    let labels = labels(options, given, answer, &origin)?;
+    let labels = class_names(options, given, answer, &origin)?;
     let name = path.file_stem().map_or_else(|| "model".to_owned(), |stem| stem.to_string_lossy().into_owned());
     let given = options.preset.is_some() || options.mean.is_some() || options.std.is_some();
     let prepared = match &beside {
@@ -94,7 +99,11 @@ pub(super) fn open(path: &Path, options: &ModelOptions) -> Result<Model> {
             &folder,
         )?,
         manifest,
-        files: files.map(|(name, bytes)| (name.to_owned(), Cow::Owned(bytes))).into(),
+        files: files
+            .into_iter()
+            .chain(flashed.map(|bytes| (FLASHED, bytes)))
+            .map(|(name, bytes)| (name.to_owned(), Cow::Owned(bytes)))
+            .collect(),
         origin,
         folder: Some(folder),
         has_manifest: false,
@@ -130,7 +139,7 @@ pub(super) fn default_layer<'f>(
 }
 
 /// The names of the classes, one a line: those of the file given, or numbers.
-fn labels(options: &ModelOptions, given: Option<Vec<u8>>, answer: &Answer, origin: &str) -> Result<Vec<u8>> {
+fn class_names(options: &ModelOptions, given: Option<Vec<u8>>, answer: &Answer, origin: &str) -> Result<Vec<u8>> {
     let classes = answer.classes_read().with_context(|| {
         format!("{origin}: expected an output of 1 x classes, found \"{}\" of {:?}", answer.end.output, answer.shape)
     })?;

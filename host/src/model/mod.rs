@@ -8,6 +8,7 @@ mod bare;
 mod bundled;
 mod hub;
 mod known;
+mod labels;
 pub mod manifest;
 mod options;
 mod preparation;
@@ -257,6 +258,11 @@ impl Model {
     /// What a board computes, of an int8 network of TensorFlow Lite.
     pub fn integers(&self) -> Option<&Arc<Integers>> {
         self.integers.as_ref()
+    }
+
+    /// The bytes of the `.tflite` file that the model was made of, if it was.
+    pub fn flashed(&self) -> Option<&[u8]> {
+        self.files.get(bare::FLASHED).map(|bytes| &bytes[..])
     }
 
     /// Where weights may lie that are in files of their own; none for models in the program.

@@ -6,6 +6,7 @@ pub mod evidence;
 pub mod exact;
 pub mod gradient;
 pub mod guard;
+pub mod head;
 pub mod inspect;
 pub mod kernels;
 pub mod layout;

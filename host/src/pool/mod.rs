@@ -98,7 +98,7 @@ struct Pooled {
 /// skipped and named.
 pub fn pool(session: &Session, asked: &PoolOptions) -> Result<Outcome> {
     asked.selection.check()?;
-    asked.options.check_unset(&["refine", "channels", "sign", "integrate", "rise-masks"], "pool")?;
+    asked.options.check_unset(&["refine", "channels", "sign", "one-sided", "integrate", "rise-masks"], "pool")?;
     files::prepare_directory(&asked.out)?;
     let listed = asked.selection.read()?;
     let pool = Pool::new(session, asked)?;

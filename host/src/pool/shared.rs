@@ -75,7 +75,13 @@ pub fn shared(photos: &[Vec<f32>], channels: usize, grid: Size, components: usiz
     let row = |channel: usize| photos.iter().flat_map(move |x| &x[channel * positions..(channel + 1) * positions]);
     let maps = (0..channels).flat_map(row).copied().collect();
     let stacked = Grid { size: Size::new(photos.len() * grid.height, grid.width), maps };
-    let rank = Rank { recipe: Recipe::Exact, channels: None, components: Some(components), sign: SignRule::Score };
+    let rank = Rank {
+        recipe: Recipe::Exact,
+        channels: None,
+        components: Some(components),
+        sign: SignRule::Score,
+        one_sided: false,
+    };
     let decomposed = parts::decompose(vec![1.0; channels], &stacked, rank)?;
     let first_orders: Vec<Vec<f32>> = photos.iter().map(|matrix| first_order(matrix, positions)).collect();
     let squares: f32 = first_orders.iter().map(|first_order| sums::dot(first_order, first_order)).sum();

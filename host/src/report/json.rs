@@ -99,6 +99,7 @@ struct DecompositionReport {
     /// P, the channels that were selected.
     channels: usize,
     sign: &'static str,
+    one_sided: bool,
     /// The mean of the first-order map, to which the weighted parts are added; zero for recipes that do not use it.
     mean: f32,
     /// Those of the parts, and the next one if it exists.
@@ -274,7 +275,8 @@ impl Answer<'_> {
             scales: e.request.scales,
             affinity: e.request.affinity,
             channels: parts.selected,
-            sign: sign_name(parts.sign),
+            sign: if parts.one_sided { "larger" } else { sign_name(parts.sign) },
+            one_sided: parts.one_sided,
             mean: parts.mean,
             singular_values: parts.singular_values.clone(),
             integrate: parts.integrate.name(),

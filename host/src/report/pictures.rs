@@ -30,7 +30,11 @@ impl Answer<'_> {
         })
     }
 
-    pub(super) fn overlay(&self) -> Result<RgbImage> {
+    /// `overlay.png`: the map on the photo.
+    ///
+    /// # Errors
+    /// A map whose values are not finite.
+    pub fn overlay(&self) -> Result<RgbImage> {
         let photo = draw::copy(&self.picture(), OVERLAY);
         let size = crate::photo::size_of(&photo);
         let style = self.style();
@@ -97,7 +101,7 @@ impl Answer<'_> {
             map,
             lines,
             bar: told.share.filter(|_| strongest > 0.0).map(|share| share / strongest),
-            dimmed: told.part.weight <= 0.0,
+            dimmed: told.part.weight == 0.0,
         }
     }
 }

@@ -27,7 +27,7 @@ impl Answer<'_> {
     }
 
     /// What the model says of the photo, and which parts that comes from.
-    pub(super) fn sentence(&self) -> String {
+    pub fn sentence(&self) -> String {
         let e = self.explanation;
         // Where the model does not see the thing, no part of the map speaks for it.
         if self.prompt.versus().is_none() && e.support.as_ref().is_some_and(|support| support.supported == Some(false))
@@ -155,8 +155,12 @@ impl Answer<'_> {
         let model = format!("model {model}, layer {} ({grid})", layer.name);
         match &e.parts {
             Some(parts) => {
-                let (sign, selected) = (sign_name(parts.sign), parts.selected);
-                format!("{model}, recipe {method}, {selected} of {} channels, sign by {sign}", layer.channels)
+                let sides = if parts.one_sided {
+                    "one-sided parts".into()
+                } else {
+                    format!("sign by {}", sign_name(parts.sign))
+                };
+                format!("{model}, recipe {method}, {} of {} channels, {sides}", parts.selected, layer.channels)
             }
             None => format!("{model}, method {method}: one map, without parts"),
         }

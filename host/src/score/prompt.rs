@@ -32,7 +32,7 @@ impl<'a> From<&'a str> for Question<'a> {
 }
 
 /// A question, encoded: a prompt, or one prompt against another, ready to be compared with photos.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Prompt {
     text: Encoded,
     versus: Option<Encoded>,
@@ -70,7 +70,7 @@ pub struct Likeness {
     pub sha256: String,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Encoded {
     typed: String,
     vectors: TextVectors,

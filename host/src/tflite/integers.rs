@@ -89,11 +89,16 @@ impl Integers {
         preparation(self.input)
     }
 
-    /// The tensors of these names for a picture of channels x height x width in real numbers: the numbers that their integers stand for.
+    /// Height, width and channels of the picture.
+    pub fn shape(&self) -> [usize; 3] {
+        self.shape
+    }
+
+    /// The integers, height x width x channels, of a picture of channels x height x width in real numbers; those of bytes without sign less 128.
     ///
     /// # Errors
-    /// A picture of another size, or a name that is not known.
-    pub fn compute(&self, picture: &[f32], names: &[String]) -> Result<Vec<Vec<f32>>> {
+    /// A picture of another size.
+    pub fn picture(&self, picture: &[f32]) -> Result<Vec<i8>> {
         let [height, width, channels] = self.shape;
         let area = height * width;
         ensure!(
@@ -103,7 +108,15 @@ impl Integers {
         );
         let integer =
             |at: usize| self.input.step_of(picture[at % channels * area + at / channels]).clamp(-128, 127) as i8;
-        let input: Vec<i8> = (0..picture.len()).map(integer).collect();
+        Ok((0..picture.len()).map(integer).collect())
+    }
+
+    /// The tensors of these names for a picture of channels x height x width in real numbers: the numbers that their integers stand for.
+    ///
+    /// # Errors
+    /// A picture of another size, or a name that is not known.
+    pub fn compute(&self, picture: &[f32], names: &[String]) -> Result<Vec<Vec<f32>>> {
+        let input = self.picture(picture)?;
         let wanted: Vec<&Named> = names
             .iter()
             .map(|name| self.tensor(name).with_context(|| format!("no tensor \"{name}\"")))

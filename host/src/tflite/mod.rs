@@ -7,12 +7,14 @@
 //! | [`arena`] | where each tensor lies |
 //! | [`float`] | the same network in real numbers, as ONNX, for gradients |
 //! | [`inspect`] | what is in it, in words |
+//! | [`head`] | the average and the linear layer at its end, for boards |
 //! | [`tables`] | the plan as Rust source, for boards |
 //! | [`integers`] | both together: what the rest of the program asks |
 
 pub mod arena;
 pub mod file;
 pub mod float;
+pub mod head;
 pub mod inspect;
 pub mod integers;
 pub mod names;

@@ -167,7 +167,11 @@ fn options_are_heeded() {
         |report: &Value| ["singular_value", "contribution", "weight"].map(|key| numbers(&report["parts"], key));
     let at = |report: &Value, path: &str| report.pointer(path).unwrap_or_else(|| panic!("{path}: {report}")).clone();
     type Case<'c> = (&'c [&'c str], &'c [(&'c str, Value)]);
-    let cases: [Case<'_>; 13] = [
+    let cases: [Case<'_>; 14] = [
+        (
+            &["--one-sided", "on"],
+            &[("/decomposition/one_sided", true.into()), ("/decomposition/sign", "larger".into())],
+        ),
         (&["--sign", "entry"], &[("/decomposition/sign", "entry".into())]),
         (&["--sign", "loading"], &[("/decomposition/sign", "loading".into())]),
         (&["--fit", "pad"], &[("/photo/seen/width", 451.into())]),

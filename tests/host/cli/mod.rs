@@ -4,6 +4,8 @@ mod bench;
 mod budget;
 mod capture;
 mod explain;
+mod firmware;
+mod manual;
 mod misuse;
 mod models;
 mod questions;

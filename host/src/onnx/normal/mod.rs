@@ -11,7 +11,7 @@ mod batch;
 mod blocked;
 mod branches;
 mod dialect;
-mod edit;
+pub(in crate::onnx) mod edit;
 mod functions;
 mod fused;
 mod inputs;

@@ -93,17 +93,19 @@ fn deepest(top: usize) -> usize {
 }
 
 /// A file on the machine that debugs or emulates.
-struct File(usize);
+pub struct File(usize);
 
 impl File {
-    fn create(name: &CStr) -> Self {
+    /// Makes it, empty.
+    pub fn create(name: &CStr) -> Self {
         const OPEN: usize = 0x01;
         const WRITE_BINARY: usize = 5;
         let address = name.as_ptr().expose_provenance();
         Self(call_with(OPEN, [address, WRITE_BINARY, name.count_bytes()]))
     }
 
-    fn write(&self, bytes: &[u8]) {
+    /// Adds bytes at its end; a machine that refuses ends the program.
+    pub fn write(&self, bytes: &[u8]) {
         const WRITE: usize = 0x05;
         let address = bytes.as_ptr().expose_provenance();
         if call_with(WRITE, [self.0, address, bytes.len()]) > 0 {
@@ -111,7 +113,8 @@ impl File {
         }
     }
 
-    fn close(&self) {
+    /// Ends it.
+    pub fn close(&self) {
         const CLOSE: usize = 0x02;
         call_with(CLOSE, [self.0, 0, 0]);
     }

@@ -1,29 +1,19 @@
-//! An int8 network and its explanation, wholly on the board: a picture in; features, answer, score and saliency out. The same on the desktop.
-#![cfg_attr(target_os = "none", no_std, no_main)]
+//! What `decomcam firmware --network` wrote, wholly on the board: its self-test, and two pictures of which features, answer, score and saliency come out. The same on
+//! the desktop and in WebAssembly.
+#![cfg_attr(any(target_os = "none", target_arch = "wasm32"), no_std, no_main)]
 
 use core::fmt::Write;
-use decomcam_core::{Layout, Maps, Quantisation, SignRule, channels::Channel, head};
-use decomcam_int8::Network;
 
-#[allow(clippy::excessive_precision, clippy::unreadable_literal)]
-mod network {
-    include!(concat!(env!("OUT_DIR"), "/network.rs"));
-}
-use network::*;
+include!(concat!(env!("OUT_DIR"), "/modules.rs"));
 
-const POSITIONS: usize = SHAPE[0] * SHAPE[1];
-const CHANNELS: usize = SHAPE[2];
-/// Channels that are decomposed, and parts that are kept.
-const TOP: usize = if CHANNELS < 64 { CHANNELS } else { 64 };
-const PARTS: usize = 4;
-const WORKSPACE: usize = head::workspace_len(POSITIONS, CHANNELS, TOP, PARTS);
+use network::{ARENA, INPUT, INPUT_LENGTH, OUTPUT, OUTPUT_LENGTH};
+use why::FEATURES;
 
 /// All that the network and its explanation need.
 struct Memory {
     arena: [i8; ARENA],
-    features: [i8; FEATURES_LENGTH],
-    top: [Channel; TOP],
-    workspace: [f32; WORKSPACE],
+    features: [i8; FEATURES],
+    why: why::Memory,
 }
 
 /// What came of a picture, as hashes of the bits.
@@ -40,26 +30,12 @@ fn hash(bytes: impl Iterator<Item = u8>) -> u64 {
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
 
-fn explain(network: &Network, memory: &mut Memory) -> Option<Answer> {
-    let Memory { arena, features, top, workspace } = memory;
-    network
-        .run_seeing(arena, |operator, arena| {
-            if operator == LAYER
-                && let Some(seen) = arena.get(FEATURES..FEATURES + FEATURES_LENGTH)
-            {
-                features.copy_from_slice(seen);
-            }
-        })
-        .ok()?;
-    let output = arena.get(OUTPUT..OUTPUT + CLASSES)?;
-    let class = (0..CLASSES).rev().max_by_key(|class| output.get(*class))?;
-    let quantisation = Quantisation::PerTensor { scale: SCALE, zero_point: ZERO };
-    let maps = Maps::i8(features, Layout::hwc(SHAPE[0], SHAPE[1], CHANNELS), quantisation).ok()?;
-    let per_class = Quantisation::PerChannel { scales: &HEAD_SCALES, zero_points: &[] };
-    let weights = Maps::i8(&HEAD_WEIGHTS, Layout::chw(HEAD_SCALES.len(), 1, CHANNELS), per_class).ok()?;
-    let head = head::LinearHead::new(weights, Some(&HEAD_BIAS)).ok()?;
-    let question = head::Question { class, versus: None, components: PARTS, sign: SignRule::Score };
-    let why = head::explain(&head, &maps, &question, top, workspace).ok()?;
+fn explain(memory: &mut Memory) -> Option<Answer> {
+    let Memory { arena, features, why: workspace } = memory;
+    network::run(arena, features).ok()?;
+    let class = network::predicted(arena);
+    let output = arena.get(OUTPUT..OUTPUT + OUTPUT_LENGTH)?;
+    let why = why::why(features, class, workspace).ok()?;
     Some(Answer {
         class,
         output: hash(output.iter().map(|q| *q as u8)),
@@ -79,29 +55,25 @@ fn fill(input: &mut [i8], picture: usize) {
     }
 }
 
-/// One line for each picture, the same on all machines, and its cost.
+/// The self-test, then one line for each picture, the same on all machines, and its cost.
 fn run(memory: &mut Memory, out: &mut impl Write, clock: fn() -> u64) -> Option<()> {
-    let network = Network::new(&OPERATORS, ARENA).ok()?;
+    let tested = self_test::self_test_of_network(&mut memory.arena, &mut memory.features, &mut memory.why);
+    writeln!(out, "self-test: {}", tested.err().unwrap_or("all bits are the desktop's")).ok()?;
+    tested.ok()?;
     for picture in 0..2 {
         fill(memory.arena.get_mut(INPUT..INPUT + INPUT_LENGTH)?, picture);
         let before = clock();
-        let answer = explain(&network, memory)?;
+        let answer = explain(memory)?;
         let instructions = clock().wrapping_sub(before);
         let Answer { class, output, features, score, saliency } = answer;
         writeln!(out, "picture {picture} class {class} output {output:016x} features {features:016x} score {score:08x} saliency {saliency:016x}").ok()?;
-        writeln!(
-            out,
-            "# {instructions} instructions, {} bytes of memory: {ARENA} of tensors, {} of the workspace",
-            size_of::<Memory>(),
-            4 * WORKSPACE
-        )
-        .ok()?;
+        let (all, workspace) = (size_of::<Memory>(), size_of::<why::Memory>());
+        writeln!(out, "# {instructions} instructions, {all} bytes of memory: {ARENA} of tensors, {workspace} of the explanation").ok()?;
     }
     Some(())
 }
 
-static mut MEMORY: Memory =
-    Memory { arena: [0; ARENA], features: [0; FEATURES_LENGTH], top: [0; TOP], workspace: [0.0; WORKSPACE] };
+static mut MEMORY: Memory = Memory { arena: [0; ARENA], features: [0; FEATURES], why: why::Memory::new() };
 
 #[cfg(target_os = "none")]
 mod target {
@@ -111,26 +83,45 @@ mod target {
     #[cfg_attr(target_arch = "riscv32", riscv_rt::entry)]
     fn main() -> ! {
         #[cfg(target_arch = "arm")]
-        // SAFETY: registers of the timer; nothing else uses it.
-        unsafe {
-            ((TIMER + 4) as *mut u32).write_volatile(u32::MAX);
-            ((TIMER + 8) as *mut u32).write_volatile(u32::MAX);
-            (TIMER as *mut u32).write_volatile(1);
-        }
+        start();
         // SAFETY: nothing else uses it.
         let memory = unsafe { &mut *(&raw mut super::MEMORY) };
         board::exit(super::run(memory, &mut board::Console, instructions).is_some())
     }
 
-    /// The first timer of Arm's Cortex-M System Design Kit, which counts down.
+    /// A timer that counts down: its address, and instructions a tick under `-icount shift=0`, where one takes a nanosecond. No instructions a tick: no timer.
     #[cfg(target_arch = "arm")]
-    const TIMER: usize = 0x4000_0000;
+    const TIMER: (usize, u64) = (number(env!("TIMER")), number(env!("TICK")) as u64);
 
-    /// Under `-icount shift=0` an instruction takes one nanosecond, and a tick is 40 of them.
+    #[cfg(target_arch = "arm")]
+    const fn number(text: &str) -> usize {
+        let (mut number, mut at) = (0, 0);
+        while at < text.len() {
+            number = 10 * number + (text.as_bytes()[at] - b'0') as usize;
+            at += 1;
+        }
+        number
+    }
+
+    #[cfg(target_arch = "arm")]
+    fn start() {
+        if TIMER.1 > 0 {
+            // SAFETY: registers of the timer; nothing else uses it.
+            unsafe {
+                ((TIMER.0 + 4) as *mut u32).write_volatile(u32::MAX);
+                ((TIMER.0 + 8) as *mut u32).write_volatile(u32::MAX);
+                (TIMER.0 as *mut u32).write_volatile(1);
+            }
+        }
+    }
+
     #[cfg(target_arch = "arm")]
     fn instructions() -> u64 {
+        if TIMER.1 == 0 {
+            return 0;
+        }
         // SAFETY: a register of the timer.
-        u64::from(u32::MAX - unsafe { ((TIMER + 4) as *const u32).read_volatile() }) * 40
+        u64::from(u32::MAX - unsafe { ((TIMER.0 + 4) as *const u32).read_volatile() }) * TIMER.1
     }
 
     /// The lower half of the cycle counter, which counts instructions under `-icount`: what is measured takes fewer than 2^32.
@@ -148,12 +139,46 @@ mod target {
     }
 }
 
-#[cfg(not(target_os = "none"))]
+#[cfg(target_arch = "wasm32")]
+mod target {
+    use core::fmt::Write;
+
+    #[link(wasm_import_module = "host")]
+    unsafe extern "C" {
+        /// Appends to `lines` (0).
+        fn append(file: u32, bytes: *const u8, len: usize);
+    }
+
+    struct Lines;
+
+    impl Write for Lines {
+        fn write_str(&mut self, text: &str) -> core::fmt::Result {
+            // SAFETY: reads the bytes.
+            unsafe { append(0, text.as_ptr(), text.len()) };
+            Ok(())
+        }
+    }
+
+    /// 0 on success.
+    #[unsafe(no_mangle)]
+    pub extern "C" fn run() -> u32 {
+        // SAFETY: nothing else uses it.
+        let memory = unsafe { &mut *(&raw mut super::MEMORY) };
+        super::run(memory, &mut Lines, || 0).is_none().into()
+    }
+
+    #[panic_handler]
+    fn panic(_: &core::panic::PanicInfo) -> ! {
+        core::arch::wasm32::unreachable()
+    }
+}
+
+#[cfg(not(any(target_os = "none", target_arch = "wasm32")))]
 fn main() {
     let mut text = String::new();
     // SAFETY: nothing else uses it.
     let memory = unsafe { &mut *(&raw mut MEMORY) };
     let done = run(memory, &mut text, || 0);
     print!("{text}");
-    assert!(done.is_some(), "refused");
+    assert!(done.is_some(), "the self-test or a picture failed");
 }
