@@ -376,6 +376,20 @@ impl<'a> Capsule<'a> {
         &self.settings
     }
 
+    /// The numbers of a stage as they were recorded: the bits of floats, channel indices, or the hash.
+    pub fn recorded(&self, stage: Stage) -> impl Iterator<Item = u32> + use<'a> {
+        let mut reader = Reader(self.stages);
+        let mut words: &[Word] = &[];
+        for candidate in Stage::ALL {
+            // Lengths were checked when the capsule was read.
+            words = reader.number().and_then(|len| reader.take(len as usize)).unwrap_or(&[]);
+            if candidate == stage {
+                break;
+            }
+        }
+        words.iter().map(|word| u32::from_le_bytes(*word))
+    }
+
     /// `f32`s of workspace that [`Capsule::replay`] needs.
     pub const fn workspace_len(&self) -> usize {
         let (height, width) = self.activations.size();

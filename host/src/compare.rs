@@ -17,7 +17,6 @@ use crate::{Error, Result, workers};
 use anyhow::Context as _;
 use image::RgbImage;
 use serde::Serialize;
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -83,6 +82,62 @@ struct MethodRow {
     average_drop: Option<f64>,
     /// Time from the decoded photo to the map, including the passes through the network.
     ms: f64,
+}
+
+/// What several photos say of each method: the means of the metrics, over the photos on which they are defined.
+#[derive(Clone, Debug, Default)]
+pub struct Means {
+    photos: usize,
+    /// In the order of the methods.
+    methods: Vec<Sums>,
+}
+
+/// The sums of a method.
+#[derive(Clone, Debug)]
+struct Sums {
+    method: &'static str,
+    /// Of each of [`METRICS`], and over how many photos.
+    metrics: [(f64, usize); METRICS.len()],
+    ms: f64,
+}
+
+impl Means {
+    /// Counts one more photo.
+    pub fn add(&mut self, comparison: &Comparison) {
+        self.photos += 1;
+        for row in &comparison.methods {
+            let at = self.methods.iter().position(|sums| sums.method == row.method).unwrap_or_else(|| {
+                self.methods.push(Sums { method: row.method, metrics: Default::default(), ms: 0.0 });
+                self.methods.len() - 1
+            });
+            let Sums { metrics, ms, .. } = &mut self.methods[at];
+            for ((sum, count), value) in metrics.iter_mut().zip([row.deletion, row.insertion, row.average_drop]) {
+                if let Some(value) = value {
+                    *sum += value;
+                    *count += 1;
+                }
+            }
+            *ms += row.ms;
+        }
+    }
+
+    /// What the terminal shows.
+    pub fn table(&self) -> String {
+        let photos = self.photos;
+        let mut text = format!("Means over {photos} {}\n\n{HEAD}", if photos == 1 { "photo" } else { "photos" });
+        for Sums { method, metrics, ms } in &self.methods {
+            let means = metrics.map(|(sum, count)| (count > 0).then(|| sum / count as f64));
+            text += &line(method, means, ms / photos.max(1) as f64);
+        }
+        text
+    }
+}
+
+const HEAD: &str = "method          deletion  insertion  average drop        time\n                   lower     higher         lower\n";
+
+fn line(method: &str, [deletion, insertion, average_drop]: [Option<f64>; METRICS.len()], ms: f64) -> String {
+    let (deletion, insertion, average_drop) = (number(deletion), number(insertion), number(average_drop));
+    format!("{method:<14}  {deletion:>8}  {insertion:>9}  {average_drop:>12}  {ms:>7.0} ms\n")
 }
 
 /// Compares methods on a photo.
@@ -182,18 +237,9 @@ impl Comparison {
             self.scores.reported.name,
             self.step
         );
-        text += "method          deletion  insertion  average drop        time\n";
-        text += "                   lower     higher         lower\n";
+        text += HEAD;
         for row in &self.methods {
-            let _ = writeln!(
-                text,
-                "{:<14}  {:>8}  {:>9}  {:>12}  {:>7.0} ms",
-                row.method,
-                number(row.deletion),
-                number(row.insertion),
-                number(row.average_drop),
-                row.ms
-            );
+            text += &line(row.method, [row.deletion, row.insertion, row.average_drop], row.ms);
         }
         text
     }
@@ -215,7 +261,11 @@ impl Comparison {
         files.publish()
     }
 
-    fn picture(&self, photo: &Photo) -> Result<RgbImage> {
+    /// `comparison.png`: the photo under each map.
+    ///
+    /// # Errors
+    /// A map whose values are not finite.
+    pub fn picture(&self, photo: &Photo) -> Result<RgbImage> {
         let tile = draw::tile_size(photo.size());
         let on_tile = |map: &Map| {
             Placement::new(map.size, self.framing, photo.size())

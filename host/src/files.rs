@@ -1,7 +1,7 @@
 //! Files that are written under temporary names and renamed together, and the formats that are written.
 
 use crate::error::Sorted as _;
-use crate::{Error, Result};
+use crate::{Error, Result, Size};
 use anyhow::{Context as _, ensure};
 use image::{ExtendedColorType, GrayImage, ImageEncoder as _, RgbImage, codecs::png};
 use npyz::WriterBuilder as _;
@@ -69,10 +69,22 @@ impl<'a> Files<'a> {
     }
 }
 
+/// What temporary files are called, before the letters that tell them apart.
+const TEMPORARY: &str = ".decomcam-";
+
+/// Removes the temporary files that a program which was killed left in a directory. Nobody else may be writing there.
+pub(crate) fn remove_leftovers(directory: &Path) {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(TEMPORARY)) {
+        // What cannot be removed harms nobody.
+        let _ = std::fs::remove_file(entry.path());
+    }
+}
+
 /// A temporary file with the permissions of an ordinary new file. Temporary files are private otherwise.
 fn temporary(directory: &Path) -> anyhow::Result<tempfile::NamedTempFile> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".decomcam-");
+    builder.prefix(TEMPORARY);
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
@@ -123,6 +135,28 @@ pub fn write_png(out: &mut dyn Write, picture: &RgbImage) -> Result<()> {
 /// [`Error::Output`].
 pub fn write_grey_png(out: &mut dyn Write, picture: &GrayImage) -> Result<()> {
     write_samples(out, picture.as_raw(), picture.dimensions(), ExtendedColorType::L8)
+}
+
+/// A function that takes the next rows of a grey picture.
+pub type PushRow<'a> = dyn FnMut(&[u8]) -> Result<()> + 'a;
+
+/// A grey picture of this size as PNG, its rows as `fill` gives them: none of them stays in memory.
+///
+/// # Errors
+/// [`Error::Output`], also when `fill` gives another number of rows; and those of `fill`.
+pub fn write_grey_rows(out: &mut dyn Write, size: Size, fill: impl FnOnce(&mut PushRow) -> Result<()>) -> Result<()> {
+    let mut encoder = ::png::Encoder::new(out, size.width as u32, size.height as u32);
+    encoder.set_color(::png::ColorType::Grayscale);
+    encoder.set_compression(::png::Compression::Fast);
+    encoder.set_filter(::png::Filter::Up);
+    let mut picture = encoder.write_header().or_else(refused_picture)?;
+    let mut rows = picture.stream_writer().or_else(refused_picture)?;
+    fill(&mut |row: &[u8]| rows.write_all(row).map_err(Into::into).kind(Error::Output))?;
+    rows.finish().or_else(refused_picture)
+}
+
+fn refused_picture<T>(error: ::png::EncodingError) -> Result<T> {
+    Err(error.into()).kind(Error::Output)
 }
 
 fn write_samples(

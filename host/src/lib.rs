@@ -34,6 +34,7 @@
 //! | [`explain`] | a photo, a prompt, options | the map of any method, of DecomCAM with its parts: the one pipeline |
 //! | [`methods`] | activations, gradients, a scorer | the names and formulas of recipes and of other methods |
 //! | [`report`] | an explanation | words, JSON, arrays and pictures |
+//! | [`many`] | photos without end | an explanation of each, a contact sheet of all; a run that was stopped goes on |
 //! | [`draw`] | maps and a photo | pictures; it does not know how a map came about |
 //! | [`compare`] | one photo, several methods | their maps side by side with what metrics say of each |
 //! | [`eval`] | annotated photos, methods, metrics | a table with intervals |
@@ -48,18 +49,19 @@
 //!
 //! | floor | rooms |
 //! |---|---|
-//! | 7 | [`eval`], [`compare`], [`pool`], [`report`] |
+//! | 7 | [`report`], [`many`], [`eval`], [`compare`], [`pool`] |
 //! | 6 | [`board`], [`dataset`] |
 //! | 5 | [`explain`], [`session`] |
 //! | 4 | [`metrics`], [`methods`] |
 //! | 3 | [`encoders`], [`score`] |
 //! | 2 | [`onnx`], [`tflite`], [`model`] |
 //! | 1 | [`photo`], [`draw`] |
-//! | 0 | [`error`], [`program`], [`size`], [`random`], [`hash`], [`stats`], [`progress`], [`timings`], [`workers`], [`files`] |
+//! | 0 | [`error`], [`program`], [`size`], [`random`], [`hash`], [`stats`], [`progress`], [`timings`], [`workers`], [`files`], [`journal`], `arithmetic` |
 //!
 //! The command line (`cli`, in the binary) stands on top: it turns arguments into options and prints what comes back. No room of the library knows how a
 //! command line is parsed.
 
+mod arithmetic;
 pub mod board;
 pub mod compare;
 pub mod dataset;
@@ -70,6 +72,8 @@ pub mod eval;
 pub mod explain;
 pub mod files;
 pub mod hash;
+pub mod journal;
+pub mod many;
 pub mod methods;
 pub mod metrics;
 pub mod model;

@@ -1,6 +1,7 @@
 //! An open model: the one place where networks are loaded, and the one door to everything else. Text and image towers are loaded when they are first needed,
 //! and only once.
 
+use crate::encoders::Reading;
 use crate::encoders::head::Head;
 use crate::encoders::image::ImageVectors;
 use crate::encoders::image::{ImageTower, Scorer, TowerKey};
@@ -30,7 +31,7 @@ pub struct SessionOptions {
     pub size: Option<Size>,
     /// How photos of another shape are made to fit the input; the model's own way if not given.
     pub fit: Option<Fit>,
-    /// With [`Fit::Crop`]: how many pixels of the input are cut off the shorter side as well, both ends together; the model's own number if not given.
+    /// With [`Fit::Crop`] and [`Fit::Stretch`]: how many pixels of the input are cut off the shorter side as well, both ends together; the model's own number if not given.
     pub margin: Option<usize>,
     /// Number of worker threads; one for each core if not given.
     pub threads: Option<usize>,
@@ -244,8 +245,7 @@ impl Session {
 
     fn encoded(&self, question: Question<'_>, several: Several) -> Result<Prompt> {
         let text = self.text.get(&(), || self.timed("load text tower", || TextTower::load(&self.model)))?;
-        let knowledge = self.knowledge.get(&(), || Ok(Knowledge::of(&self.model)?.map(Arc::new)))?;
-        Prompt::new(&self.model.manifest, &text, (*knowledge).clone(), question, several)
+        Prompt::new(&self.model.manifest, &text, (*self.knowledge()?).clone(), question, several)
     }
 
     /// Encodes a question about one place of a photo: a pixel or a region of a segmentation, a box of a detector. A question with an empty text is about the class
@@ -330,16 +330,54 @@ impl Session {
         score::predicted_class(&vectors, self.model.manifest.score(score)?)
     }
 
-    /// The likeliest classes of a photo, at most [`score::SHOWN`]; none unless the model is a classifier.
+    /// Whether the model says by itself what it sees: it is a classifier, or knows which classes its image tower tells apart.
     ///
     /// # Errors
-    /// A network that fails.
-    pub fn likeliest_classes(&self, photo: &Photo) -> Result<Option<Vec<Class>>> {
-        if self.model.manifest.classes.is_none() {
-            return Ok(None);
+    /// [`Error::Options`] that asks for a text if it does not, and lists of classes that cannot be read.
+    pub fn check_predicts(&self) -> Result<()> {
+        if self.model.manifest.classes.is_some() || self.knowledge()?.is_some() {
+            return Ok(());
         }
-        let first = self.prompt("0")?;
-        Ok(first.standing(&self.scorer()?.vectors(&self.input(photo))?)?.map(|standing| standing.top))
+        let why = anyhow!(
+            "--text is required: model \"{}\" has no list of classes from which to take what it sees, so say what to look for, such as --text \"a cat\"",
+            self.model.manifest.name
+        );
+        Err(why).kind(Error::Options)
+    }
+
+    /// What the model sees in a photo, as the text of a question: the number of the class that a classifier predicts, or the name of the likeliest class that a
+    /// dual encoder knows. It is the first of [`Session::likeliest_classes`].
+    ///
+    /// # Errors
+    /// Those of [`Session::check_predicts`], a network that fails, or an unknown layer or score.
+    pub fn predicted(&self, photo: &Photo, options: &Options, score: Option<&str>) -> Result<String> {
+        self.check_predicts()?;
+        match &*self.knowledge()? {
+            Some(knowledge) => {
+                let score = score.unwrap_or(&self.model.manifest.explain.explained);
+                let (_, vectors) = self.seen(photo, options, score, "predict the class")?;
+                let first = knowledge.likeliest(&vectors)?.into_iter().next();
+                Ok(first.context("the network has no class").kind(Error::Model)?.name)
+            }
+            None => Ok(self.predicted_class(photo, options, score)?.to_string()),
+        }
+    }
+
+    /// The likeliest classes of a photo, at most [`score::SHOWN`]: of a classifier, or of a dual encoder that knows its classes.
+    ///
+    /// # Errors
+    /// Those of [`Session::check_predicts`], and a network that fails.
+    pub fn likeliest_classes(&self, photo: &Photo) -> Result<Vec<Class>> {
+        self.check_predicts()?;
+        let vectors = self.scorer()?.vectors(&self.input(photo))?;
+        match &*self.knowledge()? {
+            Some(knowledge) => knowledge.likeliest(&vectors),
+            None => Ok(self.prompt("0")?.standing(&vectors)?.map(|standing| standing.top).unwrap_or_default()),
+        }
+    }
+
+    fn knowledge(&self) -> Result<Arc<Option<Arc<Knowledge>>>> {
+        self.knowledge.get(&(), || Ok(Knowledge::of(&self.model)?.map(Arc::new)))
     }
 
     /// The network's input for a photo.
@@ -375,7 +413,18 @@ impl Session {
             let finer = finer.context("--scales: could not load the network at the larger size; take --scales 1");
             finer.kind(Error::Options).map(Some)
         };
-        let own = || Ok((self.tower(&key)?, self.head(&key, need)?));
+        let own = || {
+            // The head is made of what the tower has read.
+            let mut kept = None;
+            let tower = self.towers.get(&key, || {
+                self.timed("load image tower", || {
+                    let tower;
+                    (tower, kept) = ImageTower::load_and_keep(&self.model, &key)?;
+                    Ok(tower)
+                })
+            })?;
+            Ok((tower, self.head(&key, need, kept)?))
+        };
         let ((own, head), finer) = workers::both(self.threads, own, finer)?;
         Ok(Towers { own: Own::Layer(own), finer, head })
     }
@@ -388,11 +437,11 @@ impl Session {
         self.towers.get(key, || self.timed("load image tower", || ImageTower::load(&self.model, key)))
     }
 
-    fn head(&self, key: &TowerKey, need: Need) -> Result<Option<Arc<Head>>> {
+    fn head(&self, key: &TowerKey, need: Need, kept: Option<Reading>) -> Result<Option<Arc<Head>>> {
         if matches!(need, Need::No) {
             return Ok(None);
         }
-        let load = || self.timed("load the network from the layer on", || Head::load(&self.model, key));
+        let load = || self.timed("load the network from the layer on", || Head::load_from(kept, &self.model, key));
         let found = self.heads.get(key, || Ok(load().map(Arc::new).map_err(|error| error.to_string())))?;
         match (&*found, need) {
             (Ok(head), _) => Ok(Some(Arc::clone(head))),
@@ -411,6 +460,20 @@ impl Session {
     /// # Errors
     /// Options that are out of range or have no effect, a network that fails, or [`Error::Cancelled`].
     pub fn explain(&self, photo: &Photo, prompt: &Prompt, options: &Options) -> Result<Explanation> {
+        self.explain_on(photo, prompt, options, (self.threads, self.watch()))
+    }
+
+    /// The same on so many threads, for photos that are explained beside others, and telling this callback of its passes instead of the session's.
+    ///
+    /// # Errors
+    /// Those of [`Session::explain`].
+    pub fn explain_on(
+        &self,
+        photo: &Photo,
+        prompt: &Prompt,
+        options: &Options,
+        (threads, watch): (usize, &Watch<'_>),
+    ) -> Result<Explanation> {
         let request = options.resolve(&self.model.manifest)?;
         let score = &prompt.explained().name;
         let name = |text: &String| self.prompt(Question { text, versus: None, score: Some(score) });
@@ -418,8 +481,8 @@ impl Session {
         let purpose = if names.is_empty() { Purpose::Explanation } else { Purpose::FromLayer };
         let towers = self.towers(std::slice::from_ref(&request), score, purpose)?;
         let mut timings = Timings::default();
-        let look = timings.measure("prepare", || self.look(&towers, prompt, photo, self.threads));
-        let mut explanation = explain::explain(&look, &request, &names, self.watch())?;
+        let look = timings.measure("prepare", || self.look(&towers, prompt, photo, threads));
+        let mut explanation = explain::explain(&look, &request, &names, watch)?;
         timings.append(&explanation.timings);
         explanation.timings = timings;
         Ok(explanation)

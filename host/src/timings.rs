@@ -1,6 +1,7 @@
 //! The time that each stage takes.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use web_time::Instant;
 
 /// Time by stage, in the order in which the stages were run. For a stage on several threads the times of all threads are added up.
 #[derive(Clone, Debug, Default)]

@@ -66,7 +66,12 @@ def export(model: nn.Module, kind: str, ids: torch.Tensor, pixels: torch.Tensor,
 
 def converted(source: Path, target: Path, form: str) -> None:
     if form == "fp16":
-        onnx.save(float16.convert_float_to_float16(onnx.load(source), keep_io_types=True, disable_shape_infer=True), target)
+        model = float16.convert_float_to_float16(onnx.load(source), keep_io_types=True, disable_shape_infer=True)
+        outputs = {output.name for output in model.graph.output}
+        for node in model.graph.node:  # transformers casts to the type of its weights, which the converter leaves as it was
+            if node.op_type == "Cast" and node.output[0] not in outputs and node.attribute[0].i == onnx.TensorProto.FLOAT:
+                node.attribute[0].i = onnx.TensorProto.FLOAT16
+        onnx.save(model, target)
     elif form == "int8":
         quantize_dynamic(source, target, weight_type=QuantType.QInt8, extra_options={"EnableSubgraph": True})
     else:

@@ -93,6 +93,18 @@ def fused_matmul_both(w):
     return lambda g, x: g.FusedMatMul(x, x, transA=1, alpha=0.5, **MS), lambda x: 0.5 * x.transpose(1, 2) @ x
 
 
+@case(shape=(1, 5, 2, 4))
+def fused_matmul_of_moved_batches(w):
+    """Attention of torch's MultiheadAttention at the extended level: tokens x heads x width, both with their first axis moved inwards."""
+    m = w(5, 1, 2, 4)
+    k = m.permute(1, 2, 0, 3)
+    moved = lambda x: x.permute(1, 2, 0, 3)
+    return (
+        lambda g, x: g.FusedMatMul(g.Transpose(x, perm=[1, 0, 2, 3]), m, transBatchA=1, transBatchB=1, transB=1, alpha=0.5, **MS),
+        lambda x: 0.5 * moved(x.permute(1, 0, 2, 3)) @ k.transpose(-1, -2),
+    )
+
+
 @case(shape=TOKENS)
 def gelu_of_two_kinds(w):
     b = w(8)
@@ -237,6 +249,19 @@ def rotary_embedding_of_runtime_behind_an_offset(w):
         lambda g, x: g.RotaryEmbedding(x, torch.tensor([2]), cos, sin, interleaved=1, **MS),
         lambda x: turned(heads(x, 2), cos[2:7], sin[2:7], True).transpose(1, 2).flatten(2),
     )
+
+
+@case(shape=TOKENS, opset=18)
+def zeros_without_a_value(w):
+    """torch's current exporter makes the mask of shifted windows so: zeros, into which numbers are written."""
+    at, ones, m = torch.tensor([[1], [3]]), torch.ones(2, 8), w(8, 8)
+
+    def nodes(g, x):
+        zeros = g.ConstantOfShape(np.array([5, 8], np.int64))
+        mask = g.ScatterND(zeros, np.array([[1], [3]], np.int64), np.ones((2, 8), np.float32), reduction="none")
+        return g.MatMul(g.Softmax(g.Add(x, mask), axis=1), m)
+
+    return nodes, lambda x: torch.softmax(x + torch.zeros(5, 8).index_put((at[:, 0],), ones), 1) @ m
 
 
 @case(opset=9)
@@ -430,6 +455,24 @@ def quantised_qlinear(w):
         b = pair(F.conv2d(a, codes * s, bias * float(np.float32(0.02)) * scales, padding=1), 0.03, 120)
         d = pair(pair(a + b, 0.04, 125).mean((2, 3)), 0.01, 130)
         return pair(d @ (m * float(np.float32(0.005))), 0.01, 128)
+
+    return nodes, network
+
+
+@case(error=6e-2)
+def quantised_channels_last(w):
+    """What ONNX Runtime makes of a convolution on integers at its highest level; and integers that are resized."""
+    codes, scales = torch.round(w(4, 4, 3, 3, low=-127, high=127)), w(4, low=0.002, high=0.004)
+
+    def nodes(g, x):
+        a = g.Transpose(q(g, x, 0.02, 128), perm=[0, 2, 3, 1])
+        b = g.QLinearConv(a, 0.02, u8(128), codes.to(torch.int8), scales, torch.zeros(4, dtype=torch.int8), 0.03, u8(120), pads=[1, 1, 1, 1], channels_last=1, **MS)
+        c = g.Resize(g.Transpose(b, perm=[0, 3, 1, 2]), "", torch.tensor([1.0, 1, 2, 2]), mode="nearest", nearest_mode="floor", coordinate_transformation_mode="asymmetric")
+        return g.DequantizeLinear(c, 0.03, u8(120))
+
+    def network(x):
+        a = pair(x, 0.02, 128)
+        return F.interpolate(pair(F.conv2d(a, codes * scales.reshape(-1, 1, 1, 1), padding=1), 0.03, 120), scale_factor=2)
 
     return nodes, network
 

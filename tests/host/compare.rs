@@ -29,6 +29,25 @@ fn compare_draws_and_tabulates() {
     assert_eq!(rows.as_array().map(Vec::len), Some(2));
 }
 
+/// Of several photos each is compared as it is alone, and the means are over all; a damaged one is named.
+#[test]
+fn several_photos_are_compared_and_their_means_told() {
+    let place = TempDir::new().unwrap();
+    let at = |name: &str| place.path().join(name);
+    std::fs::create_dir(at("photos")).unwrap();
+    image::open(cat()).unwrap().save(at("photos/cat.png")).unwrap();
+    image::open(cat()).unwrap().fliph().save(at("photos/turned.png")).unwrap();
+    std::fs::write(at("photos/damaged.png"), b"\x89PNG\r\n\x1a\n").unwrap();
+    let compare = || decomcam(["compare", "-t", "a cat", "--size", "96", "--method", "grad-cam"]).within(place.path());
+    let said =
+        compare().args(["photos", "-o", "all"]).said().exits_with(1).complains(&["damaged.png", "1 of 3 photos"]);
+    compare().args(["photos/turned.png", "-o", "alone"]).ok();
+    let numbers = |out: &str| json(at(out).join("comparison.json"))["methods"][0]["deletion"].as_f64().unwrap();
+    assert_eq!(numbers("all/turned"), numbers("alone"));
+    let mean = (numbers("all/turned") + numbers("all/cat")) / 2.0;
+    said.prints(&["Means over 2 photos", &format!("grad-cam        {mean:>8.3}")]);
+}
+
 /// Every number of the table is that of the map which `explain` gives of the same part of the photo, at one size and at two.
 #[test]
 fn every_number_is_of_explain_s_map() {

@@ -90,7 +90,11 @@ fn eval_writes_everything_and_goes_on_where_it_was_stopped() {
         let difference = results["differences"]["grad-cam"][metric]["mean"].as_f64().unwrap();
         assert!((difference - (mean("grad-cam") - mean("aligned"))).abs() < 1e-12, "{metric}");
     }
-    for (file, expected) in [("results.md", "| aligned | "), ("results.csv", "grad-cam,\"sofa\",pxap,")] {
+    for (file, expected) in [
+        ("results.md", "| aligned | "),
+        ("results.csv", "grad-cam,\"sofa\",pxap,"),
+        ("report.html", "Best and worst maps of aligned"),
+    ] {
         assert!(place.read(&format!("whole/{file}")).contains(expected), "{file}");
     }
 
@@ -122,12 +126,14 @@ fn eval_writes_everything_and_goes_on_where_it_was_stopped() {
     let before = fs::read_to_string(&records).unwrap();
     assert_eq!(before.lines().count(), 2);
     fs::write(&records, &before[..before.len() - 20]).unwrap();
-    place.eval("parts", &[&all[..], &["--threads", "1"]].concat()).exits_with(0);
+    let said = place.eval("parts", &[&all[..], &["--threads", "1"]].concat()).exits_with(0);
+    assert!(!said.stderr.contains("were done before"), "a pair is done once all its numbers are there: {said}");
     let files = |out: &str| ["results.json", "results.md", "results.csv"].map(|f| place.read(&format!("{out}/{f}")));
     assert_eq!(files("parts"), files("whole"));
     let after = fs::read_to_string(&records).unwrap();
     assert!(after.starts_with(before.lines().next().unwrap()) && after.lines().count() == 1 + 6);
-    place.eval("parts", &all).exits_with(0);
+    let said = place.eval("parts", &all).exits_with(0);
+    assert!(said.stderr.contains("2 of 2 pairs of a photo and a category were done before: going on"), "{said}");
     assert_eq!(fs::read_to_string(&records).unwrap(), after);
     assert_eq!(files("parts"), files("whole"));
     // Other settings do not take these records for theirs.

@@ -7,18 +7,32 @@ use std::path::{Path, PathBuf};
 
 /// The rooms from the ground up. A room may use those of the floors below, and those on its own floor that stand before it.
 const FLOORS: [&[&str]; 8] = [
-    &["error", "program", "size", "random", "hash", "stats", "progress", "timings", "workers", "files"],
+    &[
+        "error",
+        "program",
+        "size",
+        "random",
+        "hash",
+        "stats",
+        "progress",
+        "timings",
+        "workers",
+        "files",
+        "journal",
+        "arithmetic",
+    ],
     &["photo", "draw"],
     &["onnx", "tflite", "model"],
     &["encoders", "score"],
     &["metrics", "methods"],
     &["explain", "session"],
     &["board", "dataset"],
-    &["eval", "compare", "pool", "report"],
+    &["report", "many", "eval", "compare", "pool"],
 ];
 
 /// What only the command may know.
-const OF_THE_COMMAND: [&str; 5] = ["anstream", "anstyle", "clap", "indicatif", "mimalloc"];
+const OF_THE_COMMAND: [&str; 8] =
+    ["anstream", "anstyle", "clap", "clap_complete", "clap_mangen", "indicatif", "mimalloc", "signal_hook"];
 
 fn source() -> PathBuf {
     root("host/src")

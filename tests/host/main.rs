@@ -25,6 +25,8 @@ mod eval;
 #[cfg(all(feature = "cli", feature = "hub", unix))]
 mod hub;
 #[cfg(feature = "cli")]
+mod many;
+#[cfg(feature = "cli")]
 mod pool;
 #[cfg(feature = "cli")]
 mod report;

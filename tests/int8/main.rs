@@ -169,6 +169,14 @@ fn a_plan_that_does_not_fit_together_is_refused() {
             align_corners: false,
             half_pixels: false,
         }),
+        // 5 x 1024 / 1035 is rounded up, so that the last place is 1034 x 5 / 1024 = 5.05.
+        Work::Bilinear(Bilinear {
+            batch: 1,
+            input: [5, 1, 1],
+            output: [1035, 1],
+            align_corners: false,
+            half_pixels: false,
+        }),
         Work::Softmax(Softmax { rows: 1, length: 2, multiplier: Multiplier { value: 1 << 30, shift: -1 }, least: 0 }),
         Work::Fill { length: usize::MAX, value: 0 },
     ] {

@@ -91,6 +91,12 @@ impl Bilinear {
         // 1024 times a place fits 32 bits.
         let small = [height, width, rows, columns].iter().all(|side| *side < 1 << 20);
         (small && !(self.align_corners && self.half_pixels)).then_some(())?;
+        // As the scale is rounded, the last places of a large output may lie behind the picture, where the reference reads what is not the picture's.
+        let inside = |length: usize, output: usize| {
+            self.between(output.checked_sub(1)?, length, output).filter(|last| last.low < length).map(drop)
+        };
+        inside(height, rows)?;
+        inside(width, columns)?;
         let input = volume(&[self.batch, height, width, channels])?;
         Some(([input, 0], volume(&[self.batch, rows, columns, channels])?))
     }

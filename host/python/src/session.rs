@@ -214,8 +214,7 @@ impl Explanation {
     ) -> decomcam::Result<Self> {
         let text = match text {
             Some(text) => text,
-            None if session.model().manifest.classes.is_some() => session.predicted_class(&photo, options, score)?.to_string(),
-            None => String::new(),
+            None => session.predicted(&photo, options, score)?,
         };
         let prompt = session.prompt(Question { text: &text, versus, score })?;
         let explanation = session.explain(&photo, &prompt, options)?;

@@ -56,6 +56,44 @@ impl Budget {
         4 * decompose::workspace_len(self.positions, self.top)
     }
 
+    /// What an explanation needs at once: workspace, selection, channel weights in RAM, the map, and one row of it upsampled to 224 pixels. The
+    /// activations are the network's, and not counted.
+    pub fn ram_bytes(&self) -> usize {
+        self.workspace_bytes() + self.selection_bytes() + 4 * self.channels + 4 * self.positions + self.row_bytes()
+    }
+
+    /// Code of the explanation on each board, as it was measured.
+    pub fn flash_bytes() -> Vec<(&'static str, usize)> {
+        let of = |board: &str| {
+            let mut rows = BOARDS.lines().filter_map(Measured::read).filter(|row| row.board == board);
+            rows.next().and_then(|row| row.flash_bytes.parse().ok())
+        };
+        BOARD_NAMES.iter().filter_map(|(board, name)| Some((*name, of(board)?))).collect()
+    }
+
+    fn selection_bytes(&self) -> usize {
+        (size_of::<f32>() + size_of::<f32>() + size_of::<Channel>()) * self.top
+    }
+
+    fn row_bytes(&self) -> usize {
+        size_of::<resample::Tap>() * 224 + 4 * (224 + resample::scratch_len(self.positions))
+    }
+
+    /// One total of RAM and of flash, and whether it fits into this much RAM if that was asked.
+    pub fn total(&self, ram: Option<usize>) -> String {
+        let needed = self.ram_bytes();
+        let fits = ram.map_or_else(String::new, |ram| match needed <= ram {
+            true => format!(": fits into {ram} bytes, {} to spare", ram - needed),
+            false => format!(": does not fit into {ram} bytes, {} too many; a smaller --top or an earlier pooling of the layer takes less", needed - ram),
+        });
+        let flash: Vec<usize> = Self::flash_bytes().into_iter().map(|(_, bytes)| bytes).collect();
+        let flash = match (flash.iter().min(), flash.iter().max()) {
+            (Some(least), Some(most)) => format!("{least} to {most} bytes of code, by the board"),
+            _ => "not measured".into(),
+        };
+        format!("RAM in all    {needed} bytes beside the network's own{fits}\nflash in all  {flash}\n\n")
+    }
+
     /// The budget in words.
     pub fn table(&self) -> String {
         let Self { positions, channels, top, components } = *self;
@@ -66,11 +104,10 @@ impl Budget {
         line(&format!("decomposition, {positions} positions, P {top}, Q {components}"), self.workspace_bytes());
         line("  of these the components stay until the saliency is made", 4 * components * positions);
         line("  the same with every channel selected", 4 * decompose::workspace_len(positions, channels));
-        line("selection of the top channels (on the stack of `top::<P>`)", 8 * top + 2 * top);
+        line("selection of the top channels (on the stack of `top::<P>`)", self.selection_bytes());
         line("channel weights, if they are not in flash already", 4 * channels);
         line("saliency at the layer's size", 4 * positions);
-        let tap = size_of::<resample::Tap>();
-        line("upsampling to 224 x 224, row by row", tap * 224 + 4 * (224 + resample::scratch_len(positions)));
+        line("upsampling to 224 x 224, row by row", self.row_bytes());
         let _ = writeln!(
             text,
             "\nThe core uses no heap. The workspace does not grow with the number of channels, because channels are read one after the other. A channel index takes {} bytes.",

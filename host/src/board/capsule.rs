@@ -1,15 +1,19 @@
 //! Capsules on the desktop: records an explanation, and computes a recording again.
 
+use super::frame::plain_photo;
+use crate::draw::{self, Sheet, Style, Tile};
 use crate::encoders::activations::Steps;
 use crate::error::Sorted as _;
 use crate::explain::{CHANNELS_MAX, Explanation, Options, Parts};
+use crate::files::{self, Files};
 use crate::methods::{Method, Recipe};
-use crate::{Error, Result};
+use crate::photo::{Framing, Photo, Placement};
+use crate::{Error, Result, Size};
 use anyhow::{Context as _, ensure};
 use decomcam_core::capsule::{self, Buffers, Capsule, Difference, Elements, Recording, Settings, Stage};
 use decomcam_core::resample::Tap;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Height and width of the upsampled saliency whose hash a capsule holds.
 pub const OUT_SIDE: usize = 56;
@@ -99,6 +103,21 @@ pub fn record(explanation: &Explanation, floats: bool) -> Result<Vec<u8>> {
     Ok(capsule)
 }
 
+/// What a capsule of an explanation holds, in a sentence.
+pub fn described(explanation: &Explanation, floats: bool) -> String {
+    let Some(parts) = &explanation.parts else { return "Recorded nothing: the method gives no parts.".into() };
+    let activations = &parts.layer.seen.activations;
+    let (layer, recipe) = (&explanation.request.layer, explanation.request.method.name());
+    let kind = if floats { "floats" } else { "the bytes of an int8 board" };
+    format!(
+        "Recorded: {} channels of layer {layer} at {} positions as {kind}, with the channel weights, and every stage of recipe {recipe} with {} of the channels and {} parts.",
+        activations.channels,
+        activations.size,
+        parts.selected,
+        parts.list.len()
+    )
+}
+
 /// The baseline's score, then the parts'; zeros for a closed form, which needs none.
 fn recorded_scores(parts: &Parts) -> Vec<f32> {
     if parts.recipe.is_closed_form() {
@@ -131,11 +150,81 @@ pub type Replay = Vec<(Stage, Option<Difference>)>;
 /// # Errors
 /// A file that cannot be read, is no capsule, is of another version or damaged.
 pub fn replay(path: &Path) -> Result<Replay> {
-    let read = || {
-        let bytes = std::fs::read(path).context("expected a file that `decomcam capture` wrote")?;
-        computed_again(&bytes)
+    let bytes = std::fs::read(path).context("expected a file that `decomcam capture` wrote");
+    bytes
+        .and_then(|bytes| computed_again(&bytes))
+        .with_context(|| format!("cannot replay capsule `{}`", path.display()))
+        .kind(Error::Board)
+}
+
+/// The same for a capsule that is in memory.
+///
+/// # Errors
+/// Bytes that are no capsule, are of another version or damaged.
+pub fn replay_bytes(bytes: &[u8]) -> Result<Replay> {
+    computed_again(bytes).context("cannot replay the capsule").kind(Error::Board)
+}
+
+/// Draws what a capsule holds, which is what a board computes whose replay is equal: `overlay.png`, the map on the photo, and `parts.png`, every part. `framing` gives the part of a
+/// photo of this size that was seen. Without a photo the maps are drawn on a plain one.
+///
+/// # Errors
+/// Those of [`replay`], and a directory that cannot be written to.
+pub fn draw(
+    path: &Path,
+    photo: Option<&Photo>,
+    framing: impl Fn(Size) -> Framing,
+    directory: &Path,
+) -> Result<Vec<PathBuf>> {
+    let read = || std::fs::read(path).context("expected a file that `decomcam capture` wrote");
+    let bytes = read().with_context(|| format!("cannot draw capsule `{}`", path.display())).kind(Error::Board)?;
+    let capsule = Capsule::parse(&bytes)?;
+    let (height, width) = capsule.activations().size();
+    let map = Size::new(height, width);
+    let floats = |stage: Stage| capsule.recorded(stage).map(f32::from_bits).collect::<Vec<f32>>();
+    let (saliency, ossms) = (floats(Stage::Saliency), floats(Stage::Ossms));
+    let (contributions, weights) = (floats(Stage::Contributions), floats(Stage::Weights));
+    let plain;
+    let photo = match photo {
+        Some(photo) => photo,
+        None => {
+            plain = plain_photo(map);
+            &plain
+        }
     };
-    read().with_context(|| format!("cannot replay capsule `{}`", path.display())).kind(Error::Board)
+    let placement = Placement::new(map, framing(photo.size()), photo.size());
+    let style = Style::default();
+    let overlay = draw::overlay(&photo.pixels, &placement.saliency(&saliency)?, placement.seen(), &style)?;
+    let tile = placement.on_copy(draw::tile_size(photo.size()));
+    let maps: Vec<Vec<f32>> =
+        ossms.chunks_exact(map.area().max(1)).map(|ossm| tile.saliency(ossm)).collect::<Result<_>>()?;
+    let strongest = contributions.iter().map(|value| value.abs()).fold(0.0, f32::max);
+    let mut parts: Vec<(usize, Tile<'_>)> = maps
+        .iter()
+        .zip(contributions.iter().zip(&weights))
+        .enumerate()
+        .map(|(q, (map, (contribution, weight)))| {
+            let lines = vec![format!("#{}  {contribution:+.3}", q + 1), format!("weight {weight:.2}")];
+            let bar = (strongest > 0.0).then(|| contribution / strongest);
+            (q, Tile { map, lines, bar, dimmed: *weight <= 0.0 })
+        })
+        .collect();
+    parts.sort_by(|(a, _), (b, _)| contributions[*b].total_cmp(&contributions[*a]));
+    let whole = tile.saliency(&saliency)?;
+    let sheet = draw::sheet(&Sheet {
+        photo: &photo.pixels,
+        seen: placement.seen(),
+        title: "What a board computes from this capsule",
+        subtitle: vec![format!("{map} positions; contributions are to first order, on the features")],
+        saliency: Tile { map: &whole, lines: vec!["Saliency".into()], ..Tile::default() },
+        parts: parts.into_iter().map(|(_, tile)| tile).collect(),
+        style: &style,
+        notes: Vec::new(),
+    })?;
+    let mut files = Files::new(directory);
+    files.add("overlay.png", |out| files::write_png(out, &overlay))?;
+    files.add("parts.png", |out| files::write_png(out, &sheet))?;
+    files.publish()
 }
 
 fn computed_again(bytes: &[u8]) -> anyhow::Result<Replay> {

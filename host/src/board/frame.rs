@@ -85,7 +85,7 @@ impl Sent {
         let photo = match photo {
             Some(photo) => photo,
             None => {
-                plain = plain_photo(&frame);
+                plain = plain_photo(Size::new(frame.height(), frame.width()));
                 &plain
             }
         };
@@ -123,11 +123,11 @@ fn header(stream: &mut dyn Read) -> anyhow::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A grey picture of the shape of the frame's maps.
-fn plain_photo(frame: &Frame<'_>) -> Photo {
-    let longer = frame.height().max(frame.width());
+/// A grey picture of the shape of maps of this size.
+pub(super) fn plain_photo(map: Size) -> Photo {
+    let longer = map.height.max(map.width).max(1);
     let scaled = |side: usize| (PLAIN_SIDE as usize * side).div_ceil(longer) as u32;
-    let pixels = image::RgbImage::from_pixel(scaled(frame.width()), scaled(frame.height()), image::Rgb([128; 3]));
+    let pixels = image::RgbImage::from_pixel(scaled(map.width), scaled(map.height), image::Rgb([128; 3]));
     Photo::from_pixels("no photo", pixels)
 }
 

@@ -1,14 +1,17 @@
 //! `decomcam capture` and `decomcam replay`.
 
 use super::headings::OUTPUT;
-use super::output::{QuietArgs, print, usage};
+use super::output::{QuietArgs, print, usage, warn, wrote};
 use super::request::RequestArgs;
+use super::values::FitArg;
 use anyhow::{Result, ensure};
 use clap::Args;
 use clap::error::ErrorKind;
-use decomcam::Photo;
 use decomcam::board::capsule;
 use decomcam::files::{self, Files};
+use decomcam::photo::{Fit, Framing};
+use decomcam::report::{Answer, Outputs};
+use decomcam::{Photo, Size};
 use std::path::{Path, PathBuf};
 
 /// What the end of `capture --help` shows.
@@ -23,7 +26,9 @@ Examples:
 pub const REPLAY_EXAMPLES: &str = "\
 Examples:
   decomcam replay cat.capsule
-      One line for each stage; the exit code is 1 if a stage differs.";
+      One line for each stage; the exit code is 1 if a stage differs.
+  decomcam replay cat.capsule -o replayed --photo photo.jpg
+      Also draws the map and its parts on the photo, as a board computes them.";
 
 /// Arguments of `capture`.
 #[derive(Debug, Args)]
@@ -60,14 +65,21 @@ pub fn run(args: &CaptureArgs) -> Result<()> {
     let photo = Photo::open(&args.photo)?;
     let session = args.request.open(options.method, args.quiet.quiet)?;
     let prompt = args.request.prompt(&session, &photo, &options)?;
-    let bytes = capsule::record(&session.explain(&photo, &prompt, &options)?, args.floats)?;
+    let explanation = session.explain(&photo, &prompt, &options)?;
+    let bytes = capsule::record(&explanation, args.floats)?;
     let mut files = Files::new(directory);
     files.add(name, |out| out.write_all(&bytes))?;
     files.publish()?;
     if args.quiet.quiet {
         return Ok(());
     }
-    print(&format!("wrote {} ({} bytes)\n", args.out.display(), bytes.len()))
+    let (model, outputs, timings) = (session.model(), Outputs::default(), session.loading());
+    let (photo, prompt, explanation) = (&photo, &prompt, &explanation);
+    let answer = Answer { model, photo, prompt, explanation, timings: &timings, outputs: &outputs };
+    let recorded = capsule::described(explanation, args.floats);
+    print(&format!("{}\n{recorded}\nwrote {} ({} bytes)\n", answer.sentence(), args.out.display(), bytes.len()))?;
+    warn(&explanation.warnings);
+    Ok(())
 }
 
 /// Arguments of `replay`.
@@ -75,12 +87,31 @@ pub fn run(args: &CaptureArgs) -> Result<()> {
 pub struct ReplayArgs {
     /// A file that `decomcam capture` wrote
     pub capsule: PathBuf,
+    /// Also draw the map and its parts into this directory
+    #[arg(short, long, value_name = "DIR", help_heading = OUTPUT)]
+    pub out: Option<PathBuf>,
+    /// The photo to draw them on [default: a plain grey one]
+    #[arg(long, requires = "out", help_heading = OUTPUT)]
+    pub photo: Option<PathBuf>,
+    /// How the photo was made to fit the network [default: crop]
+    #[arg(long, value_enum, requires = "photo", help_heading = OUTPUT)]
+    pub fit: Option<FitArg>,
 }
 
 /// Computes a recording again.
 pub fn replay(args: &ReplayArgs) -> Result<()> {
     let stages = capsule::replay(&args.capsule)?;
     print(&capsule::table(&stages))?;
+    if let Some(out) = &args.out {
+        files::prepare_directory(out)?;
+        let photo = args.photo.as_ref().map(Photo::open).transpose()?;
+        let fit = args.fit.map_or(Fit::Crop, |fit| fit.0);
+        let framing = |size: Size| match &photo {
+            Some(_) => Framing::new(fit, size, Size::square(96), 0),
+            None => Framing::whole(size),
+        };
+        print(&("\n".to_owned() + &wrote(&capsule::draw(&args.capsule, photo.as_ref(), framing, out)?)))?;
+    }
     let differing = stages.iter().filter(|(_, difference)| difference.is_some()).count();
     ensure!(
         differing == 0,

@@ -5,26 +5,29 @@ use super::model::ModelArgs;
 use super::output::{QuietArgs, print, usage, warn, wrote};
 use super::place::PlaceArgs;
 use super::request::{MethodsArgs, RandomArgs, TuningArgs};
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::Args;
 use clap::error::ErrorKind;
-use decomcam::compare::{self, CompareOptions};
-use decomcam::{Method, Photo, files};
-use std::path::PathBuf;
+use decomcam::compare::{self, CompareOptions, Comparison, Means};
+use decomcam::{Method, Photo, Session, files, many};
+use std::path::{Path, PathBuf};
 
 /// What the end of `compare --help` shows.
 pub const EXAMPLES: &str = "\
 Examples:
   decomcam compare photo.jpg -t \"a cat\"
       The default recipe beside the methods that need one pass of the network.
+  decomcam compare photos -t \"a cat\"
+      The same for each photo of a directory, and the means over all.
   decomcam compare photo.jpg -t \"a cat\" --method exact,grad-cam,score-cam
       These three; score-cam needs a pass for each channel and takes minutes.";
 
 /// Arguments of `compare`.
 #[derive(Debug, Args)]
 pub struct CompareArgs {
-    /// The photo: JPEG, PNG, WebP, BMP, GIF, TIFF or ICO
-    pub photo: PathBuf,
+    /// Photos: JPEG, PNG, WebP, BMP, GIF, TIFF or ICO; also directories and patterns such as "*.jpg"
+    #[arg(value_name = "PHOTO", required = true)]
+    pub photos: Vec<PathBuf>,
     /// Words such as "a cat", or a class of a classifier
     ///
     /// A class is given by its name or its number.
@@ -39,7 +42,7 @@ pub struct CompareArgs {
     /// Pixels that deletion and insertion change at each step [default: a 32nd of the input]
     #[arg(long, value_name = "PIXELS", help_heading = METRICS, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     pub step: Option<usize>,
-    /// Directory for comparison.png and comparison.json
+    /// Directory for comparison.png and comparison.json; of several photos each gets a directory in it
     #[arg(short, long, value_name = "DIR", default_value = "comparison", help_heading = OUTPUT)]
     pub out: PathBuf,
     /// How much is said.
@@ -73,10 +76,67 @@ pub fn run(args: &CompareArgs) -> Result<()> {
         ));
     }
     files::prepare_directory(&args.out)?;
-    let photo = Photo::open(&args.photo)?;
+    let photos = many::placed(&args.photos, &args.out)?;
+    if let ([photo], [given]) = (&photos[..], &args.photos[..])
+        && photo.0.path == *given
+    {
+        let photo = photo.0.open()?;
+        let session = opened(args, &asked)?;
+        let (comparison, files) = compared(args, &session, &asked, &photo, &args.out)?;
+        if args.quiet.quiet {
+            return Ok(());
+        }
+        print(&(comparison.table() + "\n" + &wrote(&files)))?;
+        warn(comparison.warnings());
+        return Ok(());
+    }
+    if args.place.like.is_some() {
+        return Err(usage(
+            ErrorKind::ArgumentConflict,
+            "--like is for one photo: it compares one photo with another; leave it out",
+        ));
+    }
+    let session = opened(args, &asked)?;
+    let mut means = Means::default();
+    let mut failed = 0;
+    for (source, out) in &photos {
+        let done = source.open().map_err(anyhow::Error::from).and_then(|photo| {
+            files::prepare_directory(out)?;
+            compared(args, &session, &asked, &photo, out)
+        });
+        match done {
+            Ok((comparison, _)) => {
+                means.add(&comparison);
+                if !args.quiet.quiet {
+                    print(&format!("{}: wrote {}\n", source.path.display(), out.display()))?;
+                }
+            }
+            Err(error) => {
+                failed += 1;
+                eprintln!("skipped: {}", super::output::harmless(&format!("{error:#}")));
+            }
+        }
+    }
+    if !args.quiet.quiet {
+        print(&("\n".to_owned() + &means.table()))?;
+    }
+    ensure!(failed == 0, "{failed} of {} photos could not be compared; they are named above", photos.len());
+    Ok(())
+}
+
+fn opened(args: &CompareArgs, asked: &CompareOptions) -> Result<Session> {
     let needs_layer = asked.methods.iter().any(|method| method.needs_layer());
-    let layer = args.tuning.layer.as_deref();
-    let session = args.model.open_for(layer, needs_layer, args.place.like.is_some(), args.quiet.quiet)?;
+    args.model.open_for(args.tuning.layer.as_deref(), needs_layer, args.place.like.is_some(), args.quiet.quiet)
+}
+
+/// Compares the methods on one photo, and writes what came of it.
+fn compared(
+    args: &CompareArgs,
+    session: &Session,
+    asked: &CompareOptions,
+    photo: &Photo,
+    out: &Path,
+) -> Result<(Comparison, Vec<PathBuf>)> {
     let score = args.tuning.score.as_deref();
     // The place is found with the layer that the methods share.
     let method = asked.methods.iter().copied().find(|method| method.needs_layer()).unwrap_or(Method::Uniform);
@@ -85,16 +145,13 @@ pub fn run(args: &CompareArgs) -> Result<()> {
         Some(other) => session.prompt_like(&Photo::open(other)?, score, &options)?.side(args.place.side()),
         None => {
             let question = (args.text.as_deref(), args.versus.as_deref(), score);
-            args.place.prompt(&session, &photo, &options, question, || Ok(String::new()))?
+            args.place.prompt(session, photo, &options, question, || Ok(String::new()))?
         }
     };
-    session.forget_text();
-    let comparison = compare::compare(&session, &photo, &prompt, &asked)?;
-    let files = comparison.write(&photo, &args.out)?;
-    if args.quiet.quiet {
-        return Ok(());
+    if args.photos.len() == 1 {
+        session.forget_text();
     }
-    print(&(comparison.table() + "\n" + &wrote(&files)))?;
-    warn(comparison.warnings());
-    Ok(())
+    let comparison = compare::compare(session, photo, &prompt, asked)?;
+    let files = comparison.write(photo, out)?;
+    Ok((comparison, files))
 }

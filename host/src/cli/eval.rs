@@ -51,7 +51,7 @@ pub struct EvalArgs {
     /// Also measure whether the maps of the first N pairs change when the network's weights are shuffled, from the score downwards
     #[arg(long, value_name = "N", default_value_t = 0, hide_short_help = true, help_heading = METRICS)]
     pub randomise: usize,
-    /// Directory for results.json, .csv, .md and records.jsonl
+    /// Directory for report.html, results.json, .csv, .md and records.jsonl
     ///
     /// A run that was stopped goes on from the records in this directory.
     #[arg(short, long, value_name = "DIR", default_value = "evaluation", help_heading = OUTPUT)]
@@ -87,5 +87,6 @@ pub fn run(args: &EvalArgs) -> Result<()> {
     asked.options.check_used(&asked.methods)?;
     let needs_layer = asked.methods.iter().any(|method| method.needs_layer());
     let session = args.model.open(args.tuning.layer.as_deref(), needs_layer, args.quiet.quiet)?;
+    super::stop::say_how_to_go_on();
     print_outcome(&eval::evaluate(&session, &asked)?, args.quiet.quiet)
 }

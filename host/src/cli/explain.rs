@@ -9,6 +9,7 @@ use anyhow::Result;
 use clap::Args;
 use clap::error::ErrorKind;
 use decomcam::draw::ColourMap;
+use decomcam::many::Source;
 use decomcam::report::{Alike, Answer, Outputs, timing_table};
 use decomcam::timings::Timings;
 use decomcam::{Options, Photo, Session, files};
@@ -28,6 +29,10 @@ Examples:
       The map of another method.
   decomcam explain photo.jpg -m resnet50.onnx --labels labels.txt
       Why the class that a classifier predicts? With --class tabby: why that class?
+  decomcam explain photos -t \"a cat\" -o maps
+      Every photo of a directory; maps/index.html shows all. The same command goes on where it was stopped.
+  decomcam explain *.jpg -m resnet50.onnx -o 'maps/{stem}.png' --jsonl > maps.jsonl
+      One picture a photo, and one line of JSON.
   decomcam explain photo.jpg --like other.jpg
       What makes the two photos alike? Writes explanation/alike.png and the rest.
   decomcam explain street.jpg -m yolov8n.onnx --class 0 --box 2
@@ -38,37 +43,49 @@ Examples:
 /// Arguments of `explain`.
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
-    /// The photo: JPEG, PNG, WebP, BMP, GIF, TIFF or ICO
-    pub photo: PathBuf,
+    /// Photos (JPEG, PNG, WebP, BMP, GIF, TIFF, ICO), directories of photos, patterns such as "*.jpg", or - for standard input
+    ///
+    /// Of a directory everything below it that is a photo is explained.
+    #[arg(value_name = "PHOTO", required_unless_present = "list")]
+    pub photos: Vec<PathBuf>,
+    /// Also explain the photos of this list, a path on each line; - reads the list from standard input
+    #[arg(long, hide_short_help = true, value_name = "FILE", help_heading = WHAT, display_order = 0)]
+    pub list: Option<PathBuf>,
     /// Name each part by that one of these texts whose score it raises most
     #[arg(long, value_name = "TEXT", num_args = 1.., help_heading = WHAT, display_order = 3)]
     pub name_parts: Vec<String>,
     /// A recipe, or another method, which gives no parts [default: exact]
     #[arg(long, value_name = "NAME", conflicts_with = "recipe", help_heading = METHOD)]
     pub method: Option<MethodArg>,
-    /// Directory for pictures, maps and report; - prints the report as JSON
+    /// Directory for pictures, maps and report; - prints the numbers as JSON
+    ///
+    /// Of several photos each gets a directory in it, and index.html shows all. A pattern such as maps/{stem}.png writes one file a photo: the map on the
+    /// photo (.png), the page (.html) or the numbers (.json).
     #[arg(short, long, value_name = "DIR", default_value = "explanation", help_heading = OUTPUT)]
     pub out: PathBuf,
+    /// Print one line of JSON for each photo as soon as it is done
+    #[arg(long, hide_short_help = true, help_heading = OUTPUT, conflicts_with_all = ["quiet", "verbose", "timings"])]
+    pub jsonl: bool,
     /// Also print the scores, the recipe and every number of every part
     #[arg(short, long, help_heading = OUTPUT, conflicts_with = "quiet")]
     pub verbose: bool,
     /// Also print the time of each stage
-    #[arg(long, help_heading = OUTPUT, conflicts_with = "quiet")]
+    #[arg(long, hide_short_help = true, help_heading = OUTPUT, conflicts_with = "quiet")]
     pub timings: bool,
     /// Leave out the check: hiding the brightest places of the map, and as much elsewhere (ten passes of the network)
     #[arg(long, help_heading = OUTPUT)]
     pub no_check: bool,
     /// Colours of the map: inferno, magma, plasma, viridis, cividis, grey [default: inferno; with --versus always blue and orange]
-    #[arg(long, value_name = "NAME", help_heading = OUTPUT, conflicts_with = "versus")]
+    #[arg(long, hide_short_help = true, value_name = "NAME", help_heading = OUTPUT, conflicts_with = "versus")]
     pub colormap: Option<ColourMap>,
     /// Opacity of the map at its strongest place, 0 to 1 [default: 0.6]
-    #[arg(long, value_name = "SHARE", help_heading = OUTPUT)]
+    #[arg(long, hide_short_help = true, value_name = "SHARE", help_heading = OUTPUT)]
     pub alpha: Option<f32>,
     /// From which share of its maximum on the map counts as high, in mask.png and in boxes
-    #[arg(long, value_name = "SHARE", help_heading = OUTPUT, default_value_t = 0.5)]
+    #[arg(long, hide_short_help = true, value_name = "SHARE", help_heading = OUTPUT, default_value_t = 0.5)]
     pub threshold: f32,
     /// Also write the maps as arrays for numpy: as they were computed (grid), at the size of the network's input, or at the photo's size
-    #[arg(long, value_enum, value_name = "SIZE", help_heading = OUTPUT)]
+    #[arg(long, hide_short_help = true, value_enum, value_name = "SIZE", help_heading = OUTPUT)]
     pub arrays: Option<ArraysArg>,
     /// How much is said.
     #[command(flatten)]
@@ -131,6 +148,10 @@ pub fn run(args: &ExplainArgs) -> Result<()> {
     options.unchecked = args.no_check;
     options.check_used(&[options.method])?;
     let outputs = args.outputs()?;
+    if let Some(photos) = super::many::photos(args)? {
+        return super::many::run(args, photos, options, outputs);
+    }
+    let [path] = &args.photos[..] else { return Ok(()) };
     let json_only = args.out == Path::new("-");
     if json_only && args.timings {
         return Err(usage(
@@ -142,12 +163,12 @@ pub fn run(args: &ExplainArgs) -> Result<()> {
         files::prepare_directory(&args.out)?;
     }
     let mut timings = Timings::default();
-    let photo = timings.measure("read photo", || Photo::open(&args.photo))?;
+    let photo = timings.measure("read photo", || Source::named(path).open())?;
     let session = args.request.open_for(options.method, args.place.like.is_some(), args.quiet.quiet)?;
     if let Some(other) = &args.place.like {
         return alike(args, &session, (&options, &outputs), [&photo, &Photo::open(other)?]);
     }
-    let prompt = args.request.prompt_at(&session, &photo, &options, &args.place)?;
+    let prompt = args.request.ask(&session, &options, Some(&args.place))?(&photo)?;
     let explanation = session.explain(&photo, &prompt, &options)?;
     timings.append(&session.loading());
     timings.append(&explanation.timings);

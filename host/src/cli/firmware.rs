@@ -67,7 +67,7 @@ pub fn run(args: &FirmwareArgs) -> Result<()> {
     let model = ModelArgs {
         model: args.model.clone(),
         size: args.size,
-        fit: args.fit.clone(),
+        fit: args.fit,
         margin: args.margin,
         faithful: false,
         threads: None,

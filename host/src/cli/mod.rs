@@ -9,6 +9,8 @@ mod explain;
 mod firmware;
 mod headings;
 mod inspect;
+mod manual;
+mod many;
 mod model;
 mod models;
 mod output;
@@ -18,6 +20,7 @@ mod rank;
 mod request;
 mod selection;
 mod show;
+mod stop;
 mod values;
 
 use anyhow::Result;
@@ -142,6 +145,12 @@ enum Command {
     /// State the memory that an explanation needs on a board
     #[command(after_long_help = budget::EXAMPLES)]
     Budget(budget::BudgetArgs),
+    /// Print what makes a shell complete commands and options at the tab key
+    #[command(after_long_help = manual::COMPLETIONS_EXAMPLES)]
+    Completions(manual::CompletionsArgs),
+    /// Write manual pages, one for each command
+    #[command(after_long_help = manual::MAN_EXAMPLES)]
+    Man(manual::ManArgs),
 }
 
 impl Cli {
@@ -161,6 +170,8 @@ impl Cli {
             Command::Replay(args) => capture::replay(args),
             Command::Show(args) => show::run(args),
             Command::Budget(args) => budget::run(args),
+            Command::Completions(args) => manual::completions(args),
+            Command::Man(args) => manual::man(args),
         }
     }
 }

@@ -22,12 +22,12 @@ pub struct ModelArgs {
     /// Height and width of the network's input [default: the model's own]
     ///
     /// One number for a square, or height x width, such as 240x320.
-    #[arg(long, value_name = "PX|HxW", help_heading = MODEL, value_parser = size)]
+    #[arg(long, hide_short_help = true, value_name = "PX|HxW", help_heading = MODEL, value_parser = size)]
     pub size: Option<Size>,
     /// How the photo is made to fit the input [default: the model's own]
     #[arg(long, value_enum, help_heading = MODEL)]
     pub fit: Option<FitArg>,
-    /// With --fit crop: pixels of the input that are cut off the shorter side as well, both ends together [default: the model's own]
+    /// With --fit crop and stretch: pixels of the input that are cut off the shorter side as well, both ends together [default: the model's own]
     #[arg(long, value_name = "PX", help_heading = ADVANCED, hide_short_help = true, value_parser = clap::value_parser!(u16).range(..=2048))]
     pub margin: Option<u16>,
     /// Round the activations of a quantised network as an integer device does, instead of only clamping them; slower
@@ -45,11 +45,11 @@ pub struct ModelArgs {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = ONNX)]
 pub struct OnnxArgs {
-    /// A file with the name of one class on each line [default: numbers]
+    /// A file with the names of the classes, one on each line, or as JSON [default: numbers]
     #[arg(long, value_name = "FILE")]
     pub labels: Option<PathBuf>,
     /// How the network wants its colours [default: imagenet]
-    #[arg(long, value_enum, value_name = "NAME")]
+    #[arg(long, hide_short_help = true, value_enum, value_name = "NAME")]
     pub preset: Option<PresetArg>,
     /// Mean of red, green and blue on a scale of 0 to 1, such as 0.485,0.456,0.406 [default: the preset's]
     #[arg(long, value_name = "R,G,B", hide_short_help = true, value_delimiter = ',', num_args = 1..=3)]

@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How much a command says.
 #[derive(Clone, Copy, Debug, Args)]
@@ -40,6 +40,11 @@ pub fn warn(warnings: &[String]) {
     warnings.iter().for_each(|warning| told("warning", AnsiColor::Yellow, warning));
 }
 
+/// Says something that is no warning.
+pub fn note(message: &str) {
+    told("note", AnsiColor::Green, message);
+}
+
 /// Says what went wrong.
 pub fn complain(error: &anyhow::Error) {
     told("error", AnsiColor::Red, &format!("{error:#}"));
@@ -59,8 +64,12 @@ pub fn print(text: &str) -> Result<()> {
 
 /// Prints a value as indented JSON.
 pub fn print_json(value: &impl serde::Serialize) -> Result<()> {
+    print_json_text(&(serde_json::to_string_pretty(value)? + "\n"))
+}
+
+/// Prints JSON.
+pub fn print_json_text(text: &str) -> Result<()> {
     // JSON escapes the old control characters itself; the newer ones are escaped here, so nothing is lost.
-    let text = serde_json::to_string_pretty(value)? + "\n";
     let escaped = |letter: char| match letter {
         '\u{7f}'..='\u{9f}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
             format!("\\u{:04x}", u32::from(letter))
@@ -75,27 +84,51 @@ pub fn wrote(files: &[PathBuf]) -> String {
     files.iter().map(|file| format!("wrote {}\n", file.display())).collect()
 }
 
+/// A progress bar, drawn on a terminal only, which lines can be printed above.
+#[derive(Clone, Default)]
+pub struct Bar(Arc<Mutex<Option<(&'static str, ProgressBar)>>>);
+
+impl Bar {
+    fn current(&self) -> MutexGuard<'_, Option<(&'static str, ProgressBar)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A callback that draws it.
+    pub fn watch(&self) -> impl Fn(Progress) -> ControlFlow<()> + Send + Sync + use<> {
+        let bar = self.clone();
+        move |step: Progress| {
+            let mut current = bar.current();
+            let bar = match &*current {
+                Some((counted, bar)) if *counted == step.counted => bar.clone(),
+                _ => {
+                    let bar = ProgressBar::new(step.total as u64).with_style(style(step.counted));
+                    *current = Some((step.counted, bar.clone()));
+                    bar
+                }
+            };
+            bar.set_length(step.total as u64);
+            bar.set_position(step.done as u64);
+            if step.done >= step.total {
+                bar.finish_and_clear();
+                *current = None;
+            }
+            ControlFlow::Continue(())
+        }
+    }
+
+    /// Prints something while the bar is away; two threads do so one after the other.
+    pub fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
+        let current = self.current();
+        match &*current {
+            Some((_, bar)) => bar.suspend(print),
+            None => print(),
+        }
+    }
+}
+
 /// A callback that draws a progress bar, on a terminal only.
 pub fn progress_bar() -> impl Fn(Progress) -> ControlFlow<()> + Send + Sync {
-    let current: Mutex<Option<(&'static str, ProgressBar)>> = Mutex::new(None);
-    move |step: Progress| {
-        let mut current = current.lock().unwrap_or_else(PoisonError::into_inner);
-        let bar = match &*current {
-            Some((counted, bar)) if *counted == step.counted => bar.clone(),
-            _ => {
-                let bar = ProgressBar::new(step.total as u64).with_style(style(step.counted));
-                *current = Some((step.counted, bar.clone()));
-                bar
-            }
-        };
-        bar.set_length(step.total as u64);
-        bar.set_position(step.done as u64);
-        if step.done >= step.total {
-            bar.finish_and_clear();
-            *current = None;
-        }
-        ControlFlow::Continue(())
-    }
+    Bar::default().watch()
 }
 
 fn style(counted: &str) -> ProgressStyle {

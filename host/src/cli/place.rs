@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 #[command(next_help_heading = WHAT)]
 pub struct PlaceArgs {
     /// Explain what speaks for the score, or what speaks against it [default: for]
-    #[arg(long, value_enum, value_name = "SIDE", display_order = 4)]
+    #[arg(long, hide_short_help = true, value_enum, value_name = "SIDE", display_order = 4)]
     pub side: Option<SideArg>,
     /// How like this photo is it? Explains the cosine of the two embeddings, in both photos
     ///
@@ -28,13 +28,13 @@ pub struct PlaceArgs {
     #[arg(long, value_name = "ROW,COLUMN", display_order = 6, value_parser = pixel, conflicts_with_all = ["within", "box"])]
     pub at: Option<[usize; 2]>,
     /// Of a segmentation: the mean over a region: a picture of the photo's size, bright inside, or top,left,height,width in pixels
-    #[arg(long, value_name = "MASK|T,L,H,W", display_order = 7, conflicts_with = "box")]
+    #[arg(long, hide_short_help = true, value_name = "MASK|T,L,H,W", display_order = 7, conflicts_with = "box")]
     pub within: Option<String>,
     /// Of a detector: the n-th best box of the class, after suppression of those that overlap [default: 1]
     #[arg(long = "box", id = "box", value_name = "N", display_order = 8, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     pub number: Option<usize>,
     /// Of a detector: which number of the box is explained [default: class]
-    #[arg(long, value_enum, value_name = "NUMBER", display_order = 9)]
+    #[arg(long, hide_short_help = true, value_enum, value_name = "NUMBER", display_order = 9)]
     pub ask: Option<AskArg>,
     /// Of a detector: boxes that overlap by more, as intersection over union, are one object's [default: 0.5]
     #[arg(long, value_name = "SHARE", display_order = 10, hide_short_help = true)]

@@ -2,16 +2,17 @@
 
 use super::headings::{OUTPUT, WHAT};
 use super::model::ModelArgs;
-use super::output::{print, print_json, usage, warn};
+use super::output::{print, print_json, warn};
 use anyhow::Result;
 use clap::Args;
-use clap::error::ErrorKind;
 use decomcam::{Photo, Prompt, report};
 use std::path::PathBuf;
 
 /// What the end of `rank --help` shows.
 pub const EXAMPLES: &str = "\
 Examples:
+  decomcam rank photo.jpg
+      What the model sees: its likeliest classes.
   decomcam rank photo.jpg -t \"a cat\" -t \"a dog\" -t \"a sofa\"
       The texts with their scores, the best first.
   decomcam rank photo.jpg -t \"a cat\" -t \"a dog\" --json
@@ -24,7 +25,7 @@ pub struct RankArgs {
     pub photo: PathBuf,
     /// A text to score; give this option several times
     ///
-    /// Without any, a classifier's likeliest classes are shown.
+    /// Without any, the likeliest classes are shown, of a classifier or a model that knows its classes, such as lite.
     #[arg(short, long, help_heading = WHAT)]
     pub text: Vec<String>,
     /// Print JSON
@@ -41,12 +42,6 @@ pub fn run(args: &RankArgs) -> Result<()> {
     let session = args.model.open(None, false, false)?;
     if args.text.is_empty() {
         let classes = session.likeliest_classes(&photo)?;
-        let Some(classes) = classes else {
-            return Err(usage(
-                ErrorKind::MissingRequiredArgument,
-                "--text is required: say what to look for, such as --text \"a cat\" --text \"a dog\"; this model has no list of classes",
-            ));
-        };
         return if args.json { print_json(&classes) } else { print(&report::classes(&classes)) };
     }
     let prompts = args.text.iter().map(|text| session.prompt(text.as_str()));

@@ -2,12 +2,10 @@
 
 use super::headings::{ADVANCED, METHOD, WHAT};
 use super::model::ModelArgs;
-use super::output::usage;
 use super::place::PlaceArgs;
 use super::values::{IntegrateArg, MethodArg, RecipeArg, SignArg, SwitchArg};
 use anyhow::Result;
 use clap::Args;
-use clap::error::ErrorKind;
 use decomcam::{Method, Options, Photo, Prompt, Question, Session};
 
 /// What is decomposed, and how far.
@@ -17,7 +15,7 @@ pub struct TuningArgs {
     #[arg(long, value_name = "NAME", help_heading = METHOD)]
     pub layer: Option<String>,
     /// The score that is explained [default: the model's own]
-    #[arg(long, value_name = "NAME", help_heading = METHOD)]
+    #[arg(long, hide_short_help = true, value_name = "NAME", help_heading = METHOD)]
     pub score: Option<String>,
     /// Q, the number of parts [default: 10]
     #[arg(long, value_name = "Q", help_heading = METHOD)]
@@ -61,14 +59,15 @@ impl TuningArgs {
 pub struct RequestArgs {
     /// Words such as "a cat", or a class of a classifier
     ///
-    /// A class is given by its name or its number. If nothing is given, the class that the classifier predicts is explained.
+    /// A class is given by its name or its number. If nothing is given, what the model sees is explained: the likeliest class of a classifier, or of a model that knows
+    /// its classes, such as lite.
     #[arg(short, long, visible_alias = "class", help_heading = WHAT, display_order = 1)]
     pub text: Option<String>,
     /// Explain the score of --text less that of this text
     #[arg(long, value_name = "TEXT", help_heading = WHAT, display_order = 2)]
     pub versus: Option<String>,
     /// Recipe: how parts are weighted [default: exact; for capture, aligned]
-    #[arg(long, value_enum, value_name = "NAME", help_heading = METHOD)]
+    #[arg(long, hide_short_help = true, value_enum, value_name = "NAME", help_heading = METHOD)]
     pub recipe: Option<RecipeArg>,
     /// The model and how it is run.
     #[command(flatten)]
@@ -105,43 +104,47 @@ impl RequestArgs {
         self.model.open_for(self.tuning.layer.as_deref(), method.needs_layer(), alike, quiet)
     }
 
-    /// What is asked, encoded: the text, or of a classifier the predicted class.
+    /// What is asked of a photo, encoded: the text, or what the model sees.
     pub fn prompt(&self, session: &Session, photo: &Photo, options: &Options) -> Result<Prompt> {
-        let prompt = match &self.text {
-            Some(text) => self.question(session, text)?,
-            None => self.question(session, &self.predicted(session, photo, options)?)?,
+        Ok(self.ask(session, options, None)?(photo)?)
+    }
+
+    /// What gives the prompt of each photo: the text, which is encoded once, a place that is asked about, or what the model sees.
+    pub fn ask<'a>(
+        &'a self,
+        session: &'a Session,
+        options: &'a Options,
+        place: Option<&PlaceArgs>,
+    ) -> Result<impl Fn(&Photo) -> decomcam::Result<Prompt> + Sync + use<'a>> {
+        let side = place.map(PlaceArgs::side).unwrap_or_default();
+        let (versus, score) = (self.versus.as_deref(), self.tuning.score.as_deref());
+        // A score that was named is asked as it is.
+        let place = place.map(|place| place.place(session)).transpose()?.flatten().filter(|_| score.is_none());
+        let fixed = match (&self.text, &place) {
+            (Some(text), None) => Some(session.prompt(Question { text, versus, score })?),
+            (None, None) => {
+                session.check_predicts()?;
+                None
+            }
+            _ => None,
         };
-        self.encoded(session, prompt, options)
-    }
-
-    /// The same, or a place that is asked about.
-    pub fn prompt_at(&self, session: &Session, photo: &Photo, options: &Options, place: &PlaceArgs) -> Result<Prompt> {
-        let asked = (self.text.as_deref(), self.versus.as_deref(), self.tuning.score.as_deref());
-        let prompt = place.prompt(session, photo, options, asked, || self.predicted(session, photo, options))?;
-        self.encoded(session, prompt, options)
-    }
-
-    fn question(&self, session: &Session, text: &str) -> Result<Prompt> {
-        let score = self.tuning.score.as_deref();
-        Ok(session.prompt(Question { text, versus: self.versus.as_deref(), score })?)
-    }
-
-    fn encoded(&self, session: &Session, prompt: Prompt, options: &Options) -> Result<Prompt> {
-        if options.names.is_empty() {
+        if fixed.is_some() && options.names.is_empty() {
             session.forget_text();
         }
-        Ok(prompt)
-    }
-
-    /// The class that a classifier predicts.
-    fn predicted(&self, session: &Session, photo: &Photo, options: &Options) -> Result<String> {
-        if session.model().manifest.classes.is_none() {
-            return Err(usage(
-                ErrorKind::MissingRequiredArgument,
-                "--text is required: say what to explain, such as --text \"a cat\"",
-            ));
-        }
-        Ok(session.predicted_class(photo, options, self.tuning.score.as_deref())?.to_string())
+        Ok(move |photo: &Photo| {
+            let prompt = match (&fixed, &place) {
+                (Some(prompt), _) => prompt.clone(),
+                (None, Some(place)) => {
+                    let text = self.text.as_deref().unwrap_or_default();
+                    session.prompt_at(photo, Question { text, versus, score }, place, options)?
+                }
+                (None, None) => {
+                    let text = session.predicted(photo, options, score)?;
+                    session.prompt(Question { text: &text, versus, score })?
+                }
+            };
+            Ok(prompt.side(side))
+        })
     }
 }
 

@@ -1,14 +1,11 @@
 //! Which file is meant by a photo's name in annotations.
 
 use crate::error::Sorted as _;
+use crate::photo::ENDINGS;
 use crate::{Error, Result};
 use anyhow::{Context as _, bail};
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-
-/// Endings of files that may be photos.
-const ENDINGS: [&str; 14] =
-    ["jpg", "jpeg", "jpe", "jfif", "png", "apng", "webp", "bmp", "dib", "gif", "tif", "tiff", "ico", "avif"];
+use std::path::PathBuf;
 
 /// The photos of a directory and of the directories within it, to be found by the names that annotations have for them.
 #[derive(Clone, Debug)]
@@ -135,12 +132,6 @@ fn without_ending(name: &str) -> &str {
         Some((stem, ending)) if ENDINGS.contains(&ending) && !stem.is_empty() => stem,
         _ => name,
     }
-}
-
-/// Whether a file's name ends as photos' do.
-pub(super) fn is_named_as_photo(path: &Path) -> bool {
-    let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
-    ending(&name).is_some_and(|ending| ENDINGS.contains(&ending))
 }
 
 #[cfg(test)]

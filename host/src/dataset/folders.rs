@@ -1,9 +1,9 @@
 //! Labels by folder.
 
-use super::find::is_named_as_photo;
 use super::listed::Gathered;
 use super::{Listed, Object, files_in};
 use crate::error::Sorted as _;
+use crate::photo::is_named_as_photo;
 use crate::{Error, Result};
 use anyhow::ensure;
 use std::path::Path;

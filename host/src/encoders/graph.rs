@@ -81,7 +81,8 @@ impl TypedOp for Target {
 }
 
 /// The network as it is read for a tower.
-pub(super) struct Reading {
+#[derive(Clone)]
+pub(crate) struct Reading {
     /// A graph of floats, shuffled as asked; its outputs are the wanted ones, then the layer, then the guide.
     pub(super) network: TypedModel,
     pub(super) shapes: Vec<Vec<usize>>,
@@ -173,16 +174,20 @@ impl Wiring {
         Ok(found.refusal(&self.layer.name, &|name| model.manifest.layer(name).is_ok()))
     }
 
-    /// The network from the layer on.
-    pub(super) fn head(&self, model: &Model) -> Result<(Arc<TypedRunnableModel>, Place)> {
-        let Reading { network, place, .. } = self.read(model, false)?;
+    /// The network from the layer on. If a tower with the same wiring has kept what it read, that need not be read again.
+    pub(super) fn head(&self, model: &Model, kept: Option<Reading>) -> Result<(Arc<TypedRunnableModel>, Place)> {
+        let reading = kept.map_or_else(|| self.read(model, false), Ok)?;
+        let Reading { network, place, .. } = reading;
         let mut head = after(network, self.outputs.len())?;
         kernels::optimise(&mut head)?;
         Ok((SimplePlan::new(head)?, place))
     }
 
-    pub(super) fn plans(&self, model: &Model) -> Result<Plans> {
-        let Reading { mut network, shapes, place, guide_place } = self.read(model, true)?;
+    /// The plans, and what a head can be made of ([`Wiring::head`]): none of an int8 network of TensorFlow Lite, whose layer the integers compute.
+    pub(super) fn plans(&self, model: &Model) -> Result<(Plans, Option<Reading>)> {
+        let reading = self.read(model, true)?;
+        let kept = model.integers().is_none().then(|| reading.clone());
+        let Reading { mut network, shapes, place, guide_place } = reading;
         let layer = network.outputs[self.outputs.len()];
         let scored = self.scored(&network)?;
         let target_len = match network.outlet_fact(scored)?.shape.as_concrete() {
@@ -215,7 +220,7 @@ impl Wiring {
             network.compact()?;
             SimplePlan::new(network)
         });
-        Ok(Plans {
+        let plans = Plans {
             vectors,
             see,
             explain,
@@ -225,7 +230,8 @@ impl Wiring {
             steps,
             place,
             guide_place,
-        })
+        };
+        Ok((plans, kept))
     }
 }
 

@@ -3,7 +3,7 @@
 //! One optimised graph serves all. Its nodes for the gradient are simply not run when less is wanted, and the weights exist once in memory.
 
 use super::activations::{Activations, maps};
-use super::graph::{Place, Plans, Target, Wiring, image_outputs, outputs_alone};
+use super::graph::{Place, Plans, Reading, Target, Wiring, image_outputs, outputs_alone};
 use crate::error::Sorted as _;
 use crate::model::{Layer, Model, Score};
 use crate::onnx::guard::{contained, ensure_finite, finite};
@@ -156,6 +156,11 @@ impl ImageTower {
     /// An unknown layer or score (the message lists those there are), a size the tower cannot take, a file that is no such network, or a layer
     /// whose gradient cannot be computed.
     pub fn load(model: &Model, key: &TowerKey) -> Result<Self> {
+        Ok(Self::load_and_keep(model, key)?.0)
+    }
+
+    /// The tower, and what it was made of, for [`Head::load_from`](super::head::Head::load_from).
+    pub(crate) fn load_and_keep(model: &Model, key: &TowerKey) -> Result<(Self, Option<Reading>)> {
         let wiring = Wiring::new(model, key)?;
         let plans = contained(|| wiring.plans(model)).map_err(|error| {
             // An operator without a rule is told in the file's own words, with a way out.
@@ -167,10 +172,12 @@ impl ImageTower {
                 wiring.origin
             ))
         });
-        let Plans { vectors, see, explain, straight, target_len, shapes, steps, place, guide_place } =
-            plans.kind(Error::Model)?;
+        let (plans, kept) = plans.kind(Error::Model)?;
+        let Plans { vectors, see, explain, straight, target_len, shapes, steps, place, guide_place } = plans;
         let passes = AtomicUsize::new(0);
-        Ok(Self { vectors, see, explain, straight, target_len, shapes, steps, place, guide_place, wiring, passes })
+        let tower =
+            Self { vectors, see, explain, straight, target_len, shapes, steps, place, guide_place, wiring, passes };
+        Ok((tower, kept))
     }
 
     /// How many weight tensors a [`Shuffle`] of this tower can shuffle. Reads the network again.

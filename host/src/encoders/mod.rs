@@ -6,3 +6,5 @@ pub mod head;
 pub mod image;
 mod integers;
 pub mod text;
+
+pub(crate) use graph::Reading;

@@ -5,7 +5,7 @@ use crate::error::Sorted as _;
 use crate::model::{AT_A_PLACE, Model, OF_A_PICTURE, Score, ScoreKind, TokenizerKind};
 use crate::onnx::guard::{contained, finite};
 use crate::onnx::quantised::{self, Form, Pairs, Wanted};
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use std::collections::{BTreeMap, HashMap};
 use tract_onnx::tract_hir::internal::*;
 
@@ -143,13 +143,19 @@ enum Source {
 /// A way of cutting words into tokens.
 enum Words {
     Az(Tokenizer),
-    HuggingFace { tokenizer: Box<tokenizers::Tokenizer>, context: Option<usize>, pad: i64 },
+    #[cfg(feature = "tokenizers")]
+    HuggingFace {
+        tokenizer: Box<tokenizers::Tokenizer>,
+        context: Option<usize>,
+        pad: i64,
+    },
 }
 
 impl std::fmt::Debug for Words {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str(match self {
             Self::Az(_) => "Az",
+            #[cfg(feature = "tokenizers")]
             Self::HuggingFace { .. } => "HuggingFace",
         })
     }
@@ -204,9 +210,18 @@ impl TextTower {
             TokenizerKind::WordPieceAz => {
                 Words::Az(Tokenizer::new(vocabulary).with_context(|| file(&text.vocabulary))?)
             }
+            #[cfg(not(feature = "tokenizers"))]
+            TokenizerKind::HuggingFace => bail!(
+                "{}: this program was built without tokenizers of Hugging Face's; build it with the feature \"tokenizers\", or take another model",
+                file(&text.vocabulary)
+            ),
+            #[cfg(feature = "tokenizers")]
             TokenizerKind::HuggingFace => {
                 let tokenizer = tokenizers::Tokenizer::from_bytes(vocabulary).map_err(|error| {
-                    anyhow!("{}: expected a tokenizer.json of Hugging Face's, found {error}", file(&text.vocabulary))
+                    anyhow::anyhow!(
+                        "{}: expected a tokenizer.json of Hugging Face's, found {error}",
+                        file(&text.vocabulary)
+                    )
                 })?;
                 Words::HuggingFace { tokenizer: Box::new(tokenizer), context: text.context, pad: text.pad }
             }
@@ -304,6 +319,45 @@ fn holds(label: &str, words: &str) -> bool {
         .any(|(at, _)| !letter(label[..at].chars().next_back()) && !letter(label[at + words.len()..].chars().next()))
 }
 
+/// At most three names of classes, in quotation marks, that differ from a word by a slip of the pen: by one letter in four, the closest first.
+fn similar(labels: &[String], wanted: &str) -> Vec<String> {
+    let most = wanted.chars().count().div_ceil(4);
+    let synonyms = labels.iter().flat_map(|label| label.split(',')).map(str::trim);
+    let mut close: Vec<(usize, &str)> = synonyms
+        .flat_map(|name| {
+            [name]
+                .into_iter()
+                .chain(name.split_whitespace().filter(move |word| *word != name))
+                .map(move |word| (word, name))
+        })
+        .map(|(word, name)| (slips(&word.to_lowercase(), wanted), name))
+        .filter(|(slips, _)| *slips <= most)
+        .collect();
+    close.sort();
+    let mut names: Vec<String> = Vec::new();
+    for name in close.into_iter().map(|(_, name)| format!("\"{name}\"")) {
+        if !names.contains(&name) && names.len() < 3 {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// How many letters have to be changed, left out or put in to make one word the other (Levenshtein's distance).
+fn slips(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (at, a) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], at + 1);
+        for (place, b) in b.iter().enumerate() {
+            let changed = diagonal + usize::from(a != *b);
+            diagonal = row[place + 1];
+            row[place + 1] = changed.min(diagonal + 1).min(row[place] + 1);
+        }
+    }
+    row[b.len()]
+}
+
 /// The class of that number; or else those of that name or with that synonym; or else those whose names hold these words as whole words; or else those
 /// whose names hold these letters. Several classes are an error unless they are wanted.
 fn find_classes(labels: &[String], prompt: &str, several: Several) -> Result<Vec<usize>> {
@@ -322,7 +376,13 @@ fn find_classes(labels: &[String], prompt: &str, several: Several) -> Result<Vec
     match candidates[..] {
         [_] => Ok(candidates),
         [_, ..] if several == Several::Together => Ok(candidates),
-        [] => bail!("no class \"{prompt}\" among {} classes; give a part of its name, or its number", labels.len()),
+        [] => {
+            let meant = match &similar(labels, &wanted)[..] {
+                [] => String::new(),
+                similar => format!("; did you mean {}?", similar.join(", ")),
+            };
+            bail!("no class \"{prompt}\" among {} classes{meant}; give a part of its name, or its number", labels.len())
+        }
         _ => {
             let named: Vec<String> =
                 candidates.iter().take(5).map(|&index| format!("{index} ({})", labels[index])).collect();
@@ -338,31 +398,42 @@ fn find_classes(labels: &[String], prompt: &str, several: Several) -> Result<Vec
 
 impl Words {
     fn tokens(&self, template: &str, prompt: &str) -> Result<Tokens> {
-        let (tokenizer, context, pad) = match self {
-            Self::Az(tokenizer) => return tokenizer.tokens(template, prompt),
-            Self::HuggingFace { tokenizer, context, pad } => (tokenizer, *context, *pad),
-        };
-        let length = prompt.chars().count();
-        ensure!(
-            length <= LONGEST_PROMPT,
-            "the prompt has {length} characters; expected at most {LONGEST_PROMPT}: describe the object in a few words"
-        );
-        ensure!(prompt.chars().any(char::is_alphanumeric), "expected a prompt in words, found \"{prompt}\"");
-        let sentence = template.replacen("{}", prompt, 1);
-        let encoding = tokenizer
-            .encode(sentence, true)
-            .map_err(|error| anyhow!("could not cut \"{prompt}\" into tokens: {error}"))?;
-        let mut ids: Vec<i64> = encoding.get_ids().iter().copied().map(i64::from).collect();
-        if let Some(context) = context {
-            ensure!(
-                ids.len() <= context,
-                "the prompt \"{prompt}\" takes {} tokens; expected at most {context}: describe the object in a few words",
-                ids.len()
-            );
-            ids.resize(context, pad);
+        match self {
+            Self::Az(tokenizer) => tokenizer.tokens(template, prompt),
+            #[cfg(feature = "tokenizers")]
+            Self::HuggingFace { tokenizer, context, pad } => cut(tokenizer, (*context, *pad), template, prompt),
         }
-        Ok(Tokens { ids, unknown_words: Vec::new() })
     }
+}
+
+/// A prompt as a tokenizer of Hugging Face's cuts it, filled up to the length that the network wants, if it wants one.
+#[cfg(feature = "tokenizers")]
+fn cut(
+    tokenizer: &tokenizers::Tokenizer,
+    (context, pad): (Option<usize>, i64),
+    template: &str,
+    prompt: &str,
+) -> Result<Tokens> {
+    let length = prompt.chars().count();
+    ensure!(
+        length <= LONGEST_PROMPT,
+        "the prompt has {length} characters; expected at most {LONGEST_PROMPT}: describe the object in a few words"
+    );
+    ensure!(prompt.chars().any(char::is_alphanumeric), "expected a prompt in words, found \"{prompt}\"");
+    let sentence = template.replacen("{}", prompt, 1);
+    let encoding = tokenizer
+        .encode(sentence, true)
+        .map_err(|error| anyhow::anyhow!("could not cut \"{prompt}\" into tokens: {error}"))?;
+    let mut ids: Vec<i64> = encoding.get_ids().iter().copied().map(i64::from).collect();
+    if let Some(context) = context {
+        ensure!(
+            ids.len() <= context,
+            "the prompt \"{prompt}\" takes {} tokens; expected at most {context}: describe the object in a few words",
+            ids.len()
+        );
+        ids.resize(context, pad);
+    }
+    Ok(Tokens { ids, unknown_words: Vec::new() })
 }
 
 impl TextVectors {
@@ -397,6 +468,15 @@ impl TextVectors {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_slip_of_the_pen_is_answered_with_what_was_meant() {
+        let labels = ["tabby, tabby cat", "tiger cat", "Egyptian cat", "lynx"].map(str::to_owned);
+        let error = |prompt: &str| find_classes(&labels, prompt, Several::Refused).unwrap_err().to_string();
+        assert!(error("tabbi").contains("did you mean \"tabby\", \"tabby cat\"?"), "{}", error("tabbi"));
+        assert!(error("egiptian cat").contains("\"Egyptian cat\"") && !error("xylophone").contains("did you mean"));
+        assert_eq!((slips("", "abc"), slips("kitten", "sitting"), slips("abc", "abc")), (3, 3, 0));
+    }
 
     fn score(kind: ScoreKind) -> Score {
         let name = || "output".to_string();

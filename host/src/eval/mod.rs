@@ -4,6 +4,7 @@
 //! therefore goes on where it was, and a run that asks for more metrics or methods computes only those. The tables are made from the records as the
 //! file holds them, so a run that was interrupted writes the same bytes as one that was not.
 
+mod cases;
 mod measure;
 mod parts;
 mod randomise;
@@ -77,7 +78,7 @@ impl EvalOptions {
     }
 }
 
-/// Evaluates methods on annotated photos and writes `results.json`, `results.csv` and `results.md` beside `records.jsonl`.
+/// Evaluates methods on annotated photos and writes `results.json`, `results.csv`, `results.md` and `report.html` beside `records.jsonl`.
 ///
 /// # Errors
 /// Only what prevents every number: annotations that cannot be read, a directory that cannot be written to, no pair left. Bad photos and annotations are
@@ -100,6 +101,7 @@ pub fn evaluate(session: &Session, asked: &EvalOptions) -> Result<Outcome> {
     run.measure()?;
     let stages = if asked.randomise > 0 { run.randomise()? } else { Vec::new() };
     let parts = if asked.parts { run.parts()? } else { Default::default() };
+    let cases = run.cases()?;
     let findings = run.into_findings(stages, parts);
     some_pair(&findings.tally, &asked.selection).kind(Error::Dataset)?;
 
@@ -110,8 +112,10 @@ pub fn evaluate(session: &Session, asked: &EvalOptions) -> Result<Outcome> {
     files.add("results.csv", |out| out.write_all(results.csv().as_bytes()))?;
     files.add("results.md", |out| out.write_all(results.markdown().as_bytes()))?;
     files.add("results.json", |out| files::write_json(out, &results))?;
+    let skipped: Vec<String> = results.skipped.iter().map(Skipped::line).collect();
+    let page = cases::page(&results.text(), cases.as_ref(), &skipped)?;
+    files.add("report.html", |out| out.write_all(page.as_bytes()))?;
     let files = files.publish()?;
-    let skipped = results.skipped.iter().map(Skipped::line).collect();
     Ok(Outcome { text: results.text(), skipped, skipped_in: "results.json", files })
 }
 

@@ -2,14 +2,12 @@
 
 use crate::error::Sorted as _;
 use crate::hash::sha256_hex;
+use crate::journal::Journal;
 use crate::methods::Method;
 use crate::score::{Support, Verdict, Words};
 use crate::{Error, Result, Size};
-use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -142,83 +140,48 @@ pub(super) struct Known {
 
 /// The records of these settings, and the file that new ones are appended to.
 pub(super) struct Records {
-    file: Mutex<File>,
+    journal: Journal,
     pub(super) settings: String,
     known: BTreeMap<Key, Known>,
+    /// What was appended since.
+    fresh: Mutex<BTreeMap<Key, Values>>,
 }
 
 impl Records {
     /// Opens or creates the file, cuts off a last line that was not finished, and reads the rest.
     pub(super) fn open(path: &Path, settings: String) -> Result<Self> {
-        let opened = || {
-            let (file, text) = whole_lines(path)?;
-            let mut records = Self { file: Mutex::new(file), settings, known: BTreeMap::new() };
-            for (number, line) in text.split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !line.is_empty()) {
-                let record = serde_json::from_slice(line).with_context(|| {
-                    format!("line {}: expected a record; delete the file to start anew", number + 1)
-                })?;
-                records.learn(record);
+        let mut known = BTreeMap::<Key, Known>::new();
+        let journal = Journal::open(path, |line, _| {
+            let record: Record = serde_json::from_slice(line)?;
+            if record.settings == settings {
+                let known = known.entry((record.photo, record.category, record.method)).or_default();
+                known.mask = record.mask;
+                known.knows = record.knows.or(known.knows);
+                known.values.extend(record.metrics);
             }
-            Ok(records)
-        };
-        let result: anyhow::Result<Self> = opened();
-        result.with_context(|| format!("records `{}`", path.display())).kind(Error::Output)
-    }
-
-    fn learn(&mut self, record: Record) {
-        if record.settings == self.settings {
-            let known = self.known.entry((record.photo, record.category, record.method)).or_default();
-            known.mask = record.mask;
-            known.knows = record.knows.or(known.knows);
-            known.values.extend(record.metrics);
-        }
+            Ok(())
+        })?;
+        Ok(Self { journal, settings, known, fresh: Mutex::default() })
     }
 
     /// Appends a record in one write.
     pub(super) fn append(&self, record: &Record) -> Result<()> {
-        let write = || {
-            let line = serde_json::to_string(record)? + "\n";
-            let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-            file.write_all(line.as_bytes()).context("records: cannot be written; is there space on the disk?")
-        };
-        write().kind(Error::Output)
+        self.journal.append(record)?;
+        let key = (record.photo.clone(), record.category.clone(), record.method.clone());
+        let mut fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
+        fresh.entry(key).or_default().extend(record.metrics.clone());
+        Ok(())
+    }
+
+    /// One value of a map, whether it was measured before or now.
+    pub(super) fn value(&self, photo: &str, category: &str, method: Method, metric: &str) -> Option<MetricValue> {
+        let key = (photo.to_owned(), category.to_owned(), method.name().to_owned());
+        let fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = fresh.get(&key).and_then(|values| values.get(metric));
+        now.or_else(|| self.known.get(&key)?.values.get(metric)).cloned()
     }
 
     pub(super) fn get(&self, photo: &str, category: &str, method: Method) -> Option<&Known> {
         self.known.get(&(photo.to_owned(), category.to_owned(), method.name().to_owned()))
     }
-}
-
-/// Unlocked by name: a program that another thread starts holds the open file, and with it the lock, for the moment until it runs.
-impl Drop for Records {
-    fn drop(&mut self) {
-        let file = self.file.get_mut().unwrap_or_else(PoisonError::into_inner);
-        // A lock that cannot be taken off goes with the file.
-        let _ = file.unlock();
-    }
-}
-
-/// The file, locked and positioned after its last whole line, and its whole lines.
-fn whole_lines(path: &Path) -> anyhow::Result<(File, Vec<u8>)> {
-    let mut file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .open(path)
-        .context("cannot be opened; choose another --out")?;
-    match file.try_lock() {
-        Err(TryLockError::WouldBlock) => bail!("another run is writing it; choose another --out"),
-        // On file systems without locks nothing prevents two runs at once.
-        Ok(()) | Err(TryLockError::Error(_)) => {}
-    }
-    let mut text = Vec::new();
-    file.read_to_end(&mut text)?;
-    let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-    if whole < text.len() {
-        file.set_len(whole as u64)?;
-        text.truncate(whole);
-    }
-    file.seek(SeekFrom::Start(whole as u64))?;
-    Ok((file, text))
 }

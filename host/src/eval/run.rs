@@ -46,6 +46,9 @@ fn used(requests: &[Request]) -> BTreeMap<&'static str, Used> {
 /// From how many seconds on the time is announced.
 const ANNOUNCED: f64 = 20.0;
 
+/// Channels of a layer, for methods that take a pass for each of them: so many as that of `lite` has.
+const CHANNELS: usize = 1280;
+
 /// How many passes of the network a metric of one map needs.
 fn passes(metric: Metric, pixels: usize, step: usize) -> usize {
     match metric {
@@ -53,6 +56,18 @@ fn passes(metric: Metric, pixels: usize, step: usize) -> usize {
         Metric::AverageDrop | Metric::AverageIncrease => 1,
         Metric::Road => metrics::ROAD_PASSES,
         _ => 0,
+    }
+}
+
+/// About how many passes of the network a map takes; a gradient counts as two, and a pass at twice the size as four.
+fn passes_of_map(request: &Request) -> usize {
+    let with_gradient = 3;
+    match request.method {
+        Method::Uniform => 0,
+        Method::Rise => request.rise_masks,
+        Method::ScoreCam | Method::AblationCam => CHANNELS,
+        Method::GScoreCam => CHANNELS / 10,
+        _ => with_gradient + if request.scales > 1 { 4 } else { 0 },
     }
 }
 
@@ -111,28 +126,39 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Tells how long metrics that run the network will take, by the time of one pass. Pairs whose mask is too small or too large are counted too.
+    /// Tells what was done before and how long the rest will take, by the time of one pass of the network. Pairs whose mask is too small or too large are counted too.
     fn announce(&self) -> Result<()> {
         let Some(announce) = self.asked.announce else { return Ok(()) };
+        let pairs =
+            || self.work.iter().flat_map(|work| work.pairs.iter().map(move |(category, _)| (&work.photo, category)));
+        let done = pairs().filter(|(photo, category)| self.complete(photo, category).is_some()).count();
+        let all = pairs().count();
+        if done > 0 {
+            announce(&format!("{done} of {all} pairs of a photo and a category were done before: going on"));
+        }
         let pixels = self.session.view().size().area();
-        let of_pair = |work: &Work, category: &str| -> usize {
-            let missing = self.requests.iter().flat_map(|request| self.missing(&work.photo, category, request.method));
-            missing.map(|metric| passes(metric, pixels, self.step)).sum()
-        };
-        let of_work = |work: &Work| work.pairs.iter().map(|(category, _)| of_pair(work, category)).sum::<usize>();
-        let passes: usize = self.work.iter().map(of_work).sum();
-        let input = vec![0.0; 3 * pixels];
-        if passes == 0 {
+        let (mut for_maps, mut for_metrics) = (0, 0);
+        for ((photo, category), request) in
+            pairs().flat_map(|pair| self.requests.iter().map(move |request| (pair, request)))
+        {
+            let missing = self.missing(photo, category, request.method);
+            for_maps += if missing.is_empty() { 0 } else { passes_of_map(request) };
+            for_metrics += missing.into_iter().map(|metric| passes(metric, pixels, self.step)).sum::<usize>();
+        }
+        if for_maps + for_metrics == 0 {
             return Ok(());
         }
+        let input = vec![0.0; 3 * pixels];
         self.towers.own.vectors(&input)?;
         let (answer, pass) = timed(|| self.towers.own.vectors(&input));
         answer?;
-        let seconds = pass.as_secs_f64() * passes as f64 / self.workers as f64;
+        let seconds = pass.as_secs_f64() * (for_maps + for_metrics) as f64 / self.workers as f64;
         if seconds >= ANNOUNCED {
+            let less = if for_metrics > for_maps { "; a larger --step or fewer --metrics take less" } else { "" };
             announce(&format!(
-                "faithfulness needs up to {passes} passes of the network, {}; a larger --step or fewer --metrics take less",
-                minutes(seconds)
+                "this takes {}: up to {} passes of the network{less}",
+                minutes(seconds),
+                for_maps + for_metrics
             ));
         }
         Ok(())

@@ -7,7 +7,7 @@ use crate::error::Sorted as _;
 use crate::photo::{Framing, Photo, Planes, Rect};
 use crate::score::Prompt;
 use crate::{Error, Result, Size, workers};
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use std::sync::{Arc, OnceLock, mpsc};
 
 /// The network at its own size.
@@ -54,7 +54,7 @@ impl Own {
     pub fn tower(&self) -> Result<&ImageTower> {
         match self {
             Self::Layer(tower) => Ok(tower),
-            Self::Outputs(_) => Err(anyhow::anyhow!("the network was loaded without a layer")).kind(Error::Explanation),
+            Self::Outputs(_) => Err(anyhow!("the network was loaded without a layer")).kind(Error::Explanation),
         }
     }
 
@@ -202,7 +202,7 @@ impl<'a> Look<'a> {
         let seen = self.at_one_size.get().or_else(|| self.at_two_sizes.get().map(|(own, _)| own));
         match seen {
             Some(explained) => Ok(&explained.seen.vectors),
-            None => found(&self.vectors, || self.towers.own.vectors(&self.input)),
+            None => found(&self.vectors, || workers::shared(self.threads, || self.towers.own.vectors(&self.input))),
         }
     }
 
@@ -216,29 +216,31 @@ impl<'a> Look<'a> {
         }
         let (own, finer) = found(&self.at_two_sizes, || {
             if !self.prompt.depends_on_photo() {
-                let (own, finer) = workers::both(self.threads, || self.layer(), || self.finer())?;
+                let (own, finer) = workers::together(self.threads, || self.layer(), || self.finer())?;
                 return Ok((Arc::clone(own), finer));
-            }
-            let tower = self.towers.own.tower()?;
-            let explain = |finer: &dyn Fn() -> Result<ImageVectors>| {
-                tower.explain_by(&self.input, |own| self.prompt.target(&[own, &finer()?]))
-            };
-            if self.threads < 2 {
-                let finer = self.finer()?;
-                return Ok((Arc::new(explain(&|| Ok(finer.vectors.clone()))?), finer));
             }
             // The pass with the gradient waits in its middle for the other size.
             let (tell, told) = mpsc::channel();
+            let explain = move || {
+                self.towers.own.tower()?.explain_by(&self.input, |own| {
+                    let finer = workers::wait(|| match told.try_recv() {
+                        Ok(vectors) => Some(Ok(vectors)),
+                        Err(mpsc::TryRecvError::Empty) => None,
+                        Err(mpsc::TryRecvError::Disconnected) => {
+                            let failed = anyhow!("the pass at the larger size failed");
+                            Some(Err(failed).kind(Error::Explanation))
+                        }
+                    });
+                    self.prompt.target(&[own, &finer?])
+                })
+            };
             let see = move || {
                 let finer = self.finer()?;
                 // Nobody listens any more if the other pass has failed.
                 tell.send(finer.vectors.clone()).ok();
                 Ok(finer)
             };
-            let explain = &explain;
-            let explain =
-                move || explain(&|| told.recv().context("the pass at the larger size failed").kind(Error::Explanation));
-            let (finer, own) = workers::both(self.threads, see, explain)?;
+            let (own, finer) = workers::together(self.threads, explain, see)?;
             Ok((Arc::new(own), finer))
         })?;
         Ok(Layers { own, finer: Some(finer) })
@@ -251,11 +253,13 @@ impl<'a> Look<'a> {
     pub fn layer(&self) -> Result<&Arc<Explained>> {
         found(&self.at_one_size, || {
             let tower = self.towers.own.tower()?;
-            let explained = if self.prompt.depends_on_photo() {
-                tower.explain_by(&self.input, |own| self.prompt.target(&[own]))
-            } else {
-                tower.explain(&self.input, self.prompt.evidence())
-            };
+            let explained = workers::shared(self.threads, || {
+                if self.prompt.depends_on_photo() {
+                    tower.explain_by(&self.input, |own| self.prompt.target(&[own]))
+                } else {
+                    tower.explain(&self.input, self.prompt.evidence())
+                }
+            });
             Ok(Arc::new(explained?))
         })
     }

@@ -6,6 +6,7 @@
 //! | [`view`] | a photo | the part of it that the network sees, as its input |
 //! | [`options`] | what the caller chose | a request, in which every choice is made |
 //! | [`look`] | the input, the prompt | activations and gradients at one size or at two; each pass is run once |
+//! | `affinity` | activations | which positions are similar, as the core computes it |
 //! | `grid` | activations | the maps that are decomposed |
 //! | [`parts`] | maps, channel weights | components, their weights, the map that they sum to |
 //! | [`masks`] | OSSMs | the measured contribution of each |
@@ -14,6 +15,7 @@
 //! | [`given_layer`] | activations and gradients that another program computed | the map and its parts |
 //! | `names`, `warnings` | parts | their names, and warnings about what could mislead a reader |
 
+mod affinity;
 pub mod check;
 mod given;
 pub(crate) mod grid;
@@ -268,7 +270,7 @@ fn refinement(look: &Look<'_>, request: &Request, timings: &mut Timings) -> Resu
         return Ok(None);
     }
     let layers = look.layers(request.scales)?;
-    timings.measure("refine", || Refinement::new(layers))
+    timings.measure("refine", || Refinement::new(layers, look.threads()))
 }
 
 /// The decomposition of activations and gradients that were computed before, of one size or of two.
@@ -334,7 +336,7 @@ fn decomposed(
     let layers = || timed(|| look.layers(request.scales));
     let ((layers, passing), blurred) = match place {
         Some(Integrate::Photo) => {
-            workers::both(look.threads(), || Ok(layers()), || Ok(Some(Blurred::new(look, recipe)?)))?
+            workers::together(look.threads(), || Ok(layers()), || Ok(Some(Blurred::new(look, recipe)?)))?
         }
         Some(Integrate::Features) | None => (layers(), None),
     };

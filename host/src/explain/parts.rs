@@ -135,7 +135,8 @@ pub(crate) fn decompose(channel_weights: Vec<f32>, grid: &Grid, rank: Rank) -> R
     let components = signed.chunks_exact(size.area()).zip(numbers);
     let components = components.map(|(values, ((&singular_value, &predicted), &closed_form))| Component {
         values: values.to_vec(),
-        ossm: values.iter().map(|value| value.max(0.0)).collect(),
+        // As the core rectifies: a zero keeps its sign.
+        ossm: values.iter().map(|value| if *value < 0.0 { 0.0 } else { *value }).collect(),
         singular_value,
         explained_variance: share(singular_value),
         predicted,

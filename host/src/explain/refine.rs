@@ -1,13 +1,13 @@
 //! Refinement: a finished map, upsampled to the finer grid of the guide layer and averaged over near positions with similar activations there.
 
+use super::affinity;
 use super::look::Layers;
 use crate::encoders::activations::Activations;
 use crate::error::Sorted as _;
 use crate::methods::Map;
 use crate::photo::Placement;
-use crate::{Error, Result, Size};
+use crate::{Error, Result, Size, workers};
 use anyhow::Context as _;
-use decomcam_core::{Maps, affinity};
 
 /// Standard deviation of the distance between positions that are averaged, in positions of the guide.
 const SIGMA: f32 = 3.0;
@@ -16,7 +16,7 @@ const SIGMA: f32 = 3.0;
 const POSITIONS_MAX: usize = 4096;
 
 /// m -> G up(m), with up the bicubic upsampling to the guide's grid and G the doubly stochastic local affinity of the guide's positions
-/// ([`affinity::local_affinity`]). It is linear, so that refined parts sum to the refined map.
+/// ([`decomcam_core::affinity::local_affinity`]). It is linear, so that refined parts sum to the refined map.
 #[derive(Clone, Debug)]
 pub struct Refinement {
     size: Size,
@@ -28,18 +28,15 @@ impl Refinement {
     ///
     /// # Errors
     /// A network that was loaded without a guide, and activations that are not finite.
-    pub(crate) fn new(layers: Layers<'_>) -> Result<Option<Self>> {
+    pub(crate) fn new(layers: Layers<'_>, threads: usize) -> Result<Option<Self>> {
         let guide = layers.finer.map_or(&layers.own.seen, |finer| finer).guide.as_ref();
         let guide = guide.context("the network was loaded without a guide layer").kind(Error::Explanation)?;
-        let Activations { channels, size, values, .. } = guide;
+        let Activations { size, values, .. } = guide;
         if size.area() > POSITIONS_MAX {
             return Ok(None);
         }
-        let maps = Maps::chw(values, *channels, size.height, size.width)?;
-        let mut matrix = vec![0.0; size.area() * size.area()];
-        let mut scratch = vec![0.0; affinity::local_scratch_len(size.height, size.width)];
-        let made = affinity::local_affinity(&maps, SIGMA, &mut matrix, &mut scratch);
-        made.context("the activations of the guide layer").kind(Error::Explanation)?;
+        let made = workers::shared(threads, || affinity::local(values, *size, SIGMA));
+        let matrix = made.context("the activations of the guide layer").kind(Error::Explanation)?;
         Ok(Some(Self { size: *size, matrix }))
     }
 
@@ -50,7 +47,7 @@ impl Refinement {
     pub fn apply(&self, map: &[f32], size: Size) -> Result<Map> {
         let upsampled = Placement::whole(size, self.size).upsampled(map)?;
         let mut values = vec![0.0; self.size.area()];
-        affinity::share(&self.matrix, &upsampled, &mut values)?;
+        decomcam_core::affinity::share(&self.matrix, &upsampled, &mut values)?;
         Ok(Map { values, size: self.size })
     }
 }

@@ -19,7 +19,7 @@ pub struct View {
 }
 
 impl View {
-    /// The size of the input, the fit, and with [`Fit::Crop`] how many pixels of the input are cut off the shorter side as well, both ends together. What is
+    /// The size of the input, the fit, and with [`Fit::Crop`] and [`Fit::Stretch`] how many pixels of the input are cut off the shorter side as well, both ends together. What is
     /// not given is the model's own choice.
     ///
     /// # Errors
@@ -32,6 +32,7 @@ impl View {
         let shorter = |size: Size| size.height.min(size.width);
         let own_margin = (image.margin * shorter(size)).div_ceil(shorter(image.size));
         let fit = fit.unwrap_or(image.fit);
+        let own_margin = if fit == Fit::Crop || fit == image.fit { own_margin } else { 0 };
         margin_is_cropped(fit, margin).kind(Error::Options)?;
         Ok(Self {
             size,
@@ -54,7 +55,7 @@ impl View {
         self.fit
     }
 
-    /// How many pixels of the input [`Fit::Crop`] cuts off the shorter side, both ends together.
+    /// How many pixels of the input are cut off the shorter side, both ends together.
     pub fn margin(&self) -> usize {
         self.margin
     }
@@ -82,8 +83,8 @@ impl View {
 
 fn margin_is_cropped(fit: Fit, margin: Option<usize>) -> anyhow::Result<()> {
     ensure!(
-        margin.is_none() || fit == Fit::Crop,
-        "--margin has no effect with --fit {fit}: it is what crop cuts off; leave it out"
+        margin.is_none() || fit != Fit::Pad,
+        "--margin has no effect with --fit {fit}: it is what crop and stretch cut off; leave it out"
     );
     Ok(())
 }

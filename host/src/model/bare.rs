@@ -5,7 +5,7 @@ use super::manifest::{
     ScoreKind,
 };
 use super::options::{ModelOptions, Preprocessing};
-use super::{Model, hub};
+use super::{Model, labels, preparation};
 use crate::hash::sha256_hex;
 use crate::onnx::ends::{Answer, End, Squash};
 use crate::onnx::inspect::{self, FoundLayer, InspectOptions, Inspection};
@@ -31,10 +31,11 @@ pub(super) fn open(path: &Path, options: &ModelOptions) -> Result<Model> {
         "{origin}: --faithful would have no effect: activations of a .tflite network always are the board's own integers; leave it out"
     );
     let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new(".")).to_owned();
-    let given = options.labels.as_deref().map(read).transpose()?;
+    let named = |path: &Path| labels::one_a_line(&read(path)?).with_context(|| path.display().to_string());
+    let given = options.labels.as_deref().map(named).transpose()?;
     let classes = given.as_ref().map(|labels| String::from_utf8_lossy(labels).lines().count());
     // What the hub keeps beside a network.
-    let beside = hub::preparation_beside(path);
+    let beside = preparation::Preparation::beside(path);
     let size = options.size.or(beside.as_ref().and_then(|beside| beside.size));
     let mut look = InspectOptions { folder: Some(&folder), size, output: options.output.as_deref(), classes };
     let (mut found, onnx, integers, description) = if is_tflite {
@@ -53,7 +54,7 @@ pub(super) fn open(path: &Path, options: &ModelOptions) -> Result<Model> {
     }
     let answer = found.class_answer(look.output, classes).with_context(|| origin.clone())?;
     let layer = default_layer(&found, options, &origin)?;
-    let labels = labels(options, given, answer, &origin)?;
+    let labels = class_names(options, given, answer, &origin)?;
     let name = path.file_stem().map_or_else(|| "model".to_owned(), |stem| stem.to_string_lossy().into_owned());
     let given = options.preset.is_some() || options.mean.is_some() || options.std.is_some();
     let prepared = match &beside {
@@ -63,15 +64,15 @@ pub(super) fn open(path: &Path, options: &ModelOptions) -> Result<Model> {
             _ => preprocessing(options, &found.picture)?,
         },
     };
-    let filter = beside.as_ref().filter(|_| !given).map(|beside| beside.filter).unwrap_or_default();
-    let channels = options.channels.or(beside.map(|beside| beside.channels)).unwrap_or_default();
-    let image = ImageSide {
-        channels,
-        filter,
-        readings: answer.readings(),
-        places: places(answer),
-        ..image_side(&found, layer, prepared, sha256_hex(&onnx))
+    let (filter, framed) = match beside.as_ref().filter(|_| !given) {
+        Some(beside) => (beside.filter, Some((beside.fit, beside.margin))),
+        None => (Filter::default(), None),
     };
+    let channels = options.channels.or(beside.map(|beside| beside.channels)).unwrap_or_default();
+    let side = image_side(&found, layer, prepared, sha256_hex(&onnx));
+    let (fit, margin) = framed.unwrap_or((side.fit, side.margin));
+    let image =
+        ImageSide { channels, filter, fit, margin, readings: answer.readings(), places: places(answer), ..side };
     let guide = image.finer_layer().map(|layer| layer.name.clone());
     let scores = scores(answer, options.alike);
     let explained = scores[0].name.clone();
@@ -138,7 +139,7 @@ pub(super) fn default_layer<'f>(
 }
 
 /// The names of the classes, one a line: those of the file given, or numbers.
-fn labels(options: &ModelOptions, given: Option<Vec<u8>>, answer: &Answer, origin: &str) -> Result<Vec<u8>> {
+fn class_names(options: &ModelOptions, given: Option<Vec<u8>>, answer: &Answer, origin: &str) -> Result<Vec<u8>> {
     let classes = answer.classes_read().with_context(|| {
         format!("{origin}: expected an output of 1 x classes, found \"{}\" of {:?}", answer.end.output, answer.shape)
     })?;

@@ -2,15 +2,12 @@
 
 use super::Model;
 use super::bare::{NOTHING, default_layer, image_side, places, read, scores};
-use super::manifest::{
-    ChannelOrder, ClassSide, Explain, ImageSide, Manifest, SCHEMA, Score, ScoreKind, TextSide, TokenizerKind,
-};
+use super::manifest::{ClassSide, Explain, ImageSide, Manifest, SCHEMA, Score, ScoreKind, TextSide, TokenizerKind};
 use super::options::{ModelOptions, Preprocessing};
-use crate::Size;
+use super::preparation::Preparation;
 use crate::hash::sha256_hex;
 use crate::onnx::inspect::{self, InspectOptions, Inspection};
 use crate::onnx::quantised::Pairs;
-use crate::photo::{Filter, Fit};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -119,15 +116,6 @@ fn json(folder: &Path, name: &str) -> Result<Value> {
     serde_json::from_slice(&text).with_context(|| format!("{}: expected JSON; fetch the file again", path.display()))
 }
 
-/// How a network beside a `preprocessor_config.json` wants its pictures.
-pub(super) fn preparation_beside(network: &Path) -> Option<Preparation> {
-    let folder = network.parent()?;
-    let above = folder.parent().filter(|_| folder.ends_with("onnx"));
-    let found = [Some(folder), above].into_iter().flatten().map(|folder| folder.join("preprocessor_config.json"));
-    let path = found.into_iter().find(|path| path.is_file())?;
-    Some(Preparation::of(&serde_json::from_slice(&std::fs::read(path).ok()?).ok()?))
-}
-
 /// A folder's own words.
 struct Folder {
     path: PathBuf,
@@ -137,81 +125,13 @@ struct Folder {
     known: Option<Known>,
 }
 
-/// How a picture becomes the network's input.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Preparation {
-    /// If it says one.
-    pub(super) size: Option<Size>,
-    pub(super) fit: Fit,
-    /// Pixels cut off the shorter side.
-    pub(super) margin: usize,
-    pub(super) filter: Filter,
-    pub(super) mean: [f32; 3],
-    pub(super) std: [f32; 3],
-    pub(super) channels: ChannelOrder,
-}
-
-impl Preparation {
-    /// Reads a `preprocessor_config.json`; missing fields get the defaults of transformers.
-    fn of(config: &Value) -> Self {
-        let length = |value: &Value| value.as_u64().map(|length| length as usize);
-        let sides = |value: &Value| {
-            let both =
-                length(&value["height"]).zip(length(&value["width"])).map(|(height, width)| Size::new(height, width));
-            both.or(length(value).map(Size::square))
-        };
-        let flag = |name: &str, default: bool| config[name].as_bool().unwrap_or(default);
-        let shortest = length(&config["size"]["shortest_edge"]).or(length(&config["size"]));
-        let crop = sides(&config["crop_size"]).filter(|_| flag("do_center_crop", true));
-        let whole = sides(&config["size"]).filter(|_| config["size"].is_object());
-        let size = crop.or(whole).or(shortest.map(Size::square));
-        let resized = shortest.or(whole.map(|size| size.height.min(size.width)));
-        let margin = match (crop, resized) {
-            (Some(crop), Some(resized)) => resized.saturating_sub(crop.height.min(crop.width)),
-            _ => 0,
-        };
-        let three = |name: &str, default: f32| -> [f32; 3] {
-            let given = config[name].as_array().filter(|given| given.len() == 3);
-            std::array::from_fn(|at| given.and_then(|given| given[at].as_f64()).map_or(default, |level| level as f32))
-        };
-        let factor =
-            config["rescale_factor"].as_f64().filter(|_| flag("do_rescale", true)).unwrap_or(1.0 / 255.0) as f32;
-        let normalised = flag("do_normalize", config["image_mean"].is_array());
-        let (mean, std) =
-            if normalised { (three("image_mean", 0.5), three("image_std", 0.5)) } else { ([0.0; 3], [1.0; 3]) };
-        let filter = config["resample"].as_u64().and_then(Filter::of_pillow).unwrap_or_else(|| usual_filter(config));
-        Self {
-            size,
-            fit: if crop.is_none() && whole.is_some() { Fit::Stretch } else { Fit::Crop },
-            margin,
-            filter,
-            mean: mean.map(|level| level / factor),
-            std: std.map(|level| level / factor),
-            channels: if flag("do_flip_channel_order", false) { ChannelOrder::Bgr } else { ChannelOrder::Rgb },
-        }
-    }
-}
-
-/// The filter of a `preprocessor_config.json` that names none: the default of its class in transformers.
-fn usual_filter(config: &Value) -> Filter {
-    const BILINEAR: [&str; 7] = ["ViT", "MobileNet", "MobileViT", "ConvNext", "Segformer", "Detr", "Yolos"];
-    let named = ["image_processor_type", "feature_extractor_type"].iter().find_map(|key| config[key].as_str());
-    let is = |family: &&str| named.is_some_and(|name| name.starts_with(family));
-    if is(&"EfficientNet") {
-        Filter::Nearest
-    } else if BILINEAR.iter().any(is) {
-        Filter::Bilinear
-    } else {
-        Filter::Bicubic
-    }
-}
-
 impl Folder {
     fn read(path: &Path, known: Option<Known>, wanted: Option<&str>) -> Result<Self> {
+        let config = json(path, "config.json")?;
         Ok(Self {
             path: path.to_owned(),
-            config: json(path, "config.json")?,
-            preparation: Preparation::of(&json(path, "preprocessor_config.json")?),
+            preparation: Preparation::of(&json(path, "preprocessor_config.json")?, config["model_type"].as_str()),
+            config,
             precision: precision(wanted)?,
             known,
         })
@@ -432,38 +352,4 @@ fn embedding(onnx: &[u8], names: &[&str]) -> Result<String> {
 
 fn guide_of(image: &ImageSide) -> Option<String> {
     image.finer_layer().map(|layer| layer.name.clone())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn preparation(json: &str) -> Preparation {
-        Preparation::of(&serde_json::from_str(json).unwrap())
-    }
-
-    #[test]
-    fn clip_crops_and_siglip_stretches() {
-        let clip = preparation(
-            r#"{"crop_size": 224, "do_center_crop": true, "size": {"shortest_edge": 256}, "image_mean": [0.5, 0.4, 0.3],
-                "image_std": [0.2, 0.2, 0.2], "rescale_factor": 0.00392156862745098, "resample": 3}"#,
-        );
-        assert_eq!(
-            (clip.size, clip.fit, clip.margin, clip.filter),
-            (Some(Size::square(224)), Fit::Crop, 32, Filter::Bicubic)
-        );
-        assert!((clip.mean[1] - 102.0).abs() < 1e-3 && (clip.std[0] - 51.0).abs() < 1e-3);
-        let siglip = preparation(
-            r#"{"do_center_crop": false, "size": {"height": 256, "width": 192}, "resample": 2, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}"#,
-        );
-        assert_eq!(
-            (siglip.size, siglip.fit, siglip.filter),
-            (Some(Size::new(256, 192)), Fit::Stretch, Filter::Bilinear)
-        );
-        let mobile = preparation(
-            r#"{"size": {"shortest_edge": 288}, "crop_size": {"height": 256, "width": 256}, "do_flip_channel_order": true}"#,
-        );
-        assert_eq!((mobile.channels, mobile.margin, mobile.mean), (ChannelOrder::Bgr, 32, [0.0; 3]));
-        assert!(mobile.std.iter().all(|std| (std - 255.0).abs() < 1e-3));
-    }
 }

@@ -74,7 +74,7 @@ pub struct ImageSide {
     /// How a picture of another shape is made to fit.
     #[serde(serialize_with = "fit_name")]
     pub fit: Fit,
-    /// With [`Fit::Crop`]: pixels cut off in total along the shorter side after resizing it to `size + margin`.
+    /// With [`Fit::Crop`] and [`Fit::Stretch`]: pixels cut off in total along the shorter side after resizing it to `size + margin`.
     pub margin: usize,
     /// Resampling filter.
     pub filter: Filter,

@@ -8,8 +8,10 @@ mod bare;
 mod bundled;
 mod hub;
 mod known;
+mod labels;
 pub mod manifest;
 mod options;
+mod preparation;
 #[cfg(feature = "hub")]
 mod remote;
 

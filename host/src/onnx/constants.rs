@@ -56,3 +56,43 @@ pub fn fold(network: &mut TypedModel) -> TractResult<bool> {
 fn volume(fact: &TypedFact) -> Option<usize> {
     fact.shape.as_concrete()?.iter().try_fold(1usize, |volume, length| volume.checked_mul(*length))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tract_onnx::tract_core::ops::math;
+
+    /// y = x * (a * b), read twice, with a and b constants.
+    fn network(length: usize) -> TypedModel {
+        let mut network = TypedModel::default();
+        let x = network.add_source("x", f32::fact([length])).unwrap();
+        let values: Vec<f32> = (0..length).map(|at| at as f32).collect();
+        let a = network.add_const("a", Tensor::from_shape(&[length], &values).unwrap()).unwrap();
+        let b = network.add_const("b", Tensor::from_shape(&[length], &vec![2f32; length]).unwrap()).unwrap();
+        // Wired the usual way, tract would compute it at once.
+        let made = network.add_node("made", math::mul(), tvec!(f32::fact([length]))).unwrap();
+        for (slot, constant) in [a, b].into_iter().enumerate() {
+            network.add_edge(constant, InletId::new(made, slot)).unwrap();
+        }
+        let made = OutletId::from(made);
+        let once = network.wire_node("once", math::mul(), &[x, made]).unwrap()[0];
+        let twice = network.wire_node("twice", math::mul(), &[once, made]).unwrap()[0];
+        network.outputs = vec![twice];
+        network
+    }
+
+    #[test]
+    fn what_follows_from_constants_is_a_constant_and_gives_the_same() {
+        let length = 5;
+        let mut folded = network(length);
+        assert!(fold(&mut folded).unwrap());
+        for name in ["once", "twice"] {
+            let node = folded.node_by_name(name).unwrap();
+            assert!(folded.outlet_fact(node.inputs[1]).unwrap().konst.is_some(), "{name}");
+        }
+        assert!(!fold(&mut folded).unwrap(), "a second time there is nothing left");
+        let x = Tensor::from_shape(&[length], &vec![1f32; length]).unwrap();
+        let run = |network: TypedModel| SimplePlan::new(network).unwrap().run(tvec!(x.clone().into())).unwrap();
+        assert_eq!(run(folded)[0], run(network(length))[0]);
+    }
+}

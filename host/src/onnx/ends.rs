@@ -39,6 +39,9 @@ pub struct End {
     /// What the last matrix turns into the explained tensor: the features of a classifier.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub features: Option<String>,
+    /// Whether the output is a vector that is divided by its length, as those are that are compared by their cosine.
+    #[serde(skip)]
+    pub unit_length: bool,
 }
 
 impl End {
@@ -52,6 +55,7 @@ impl End {
             explained: output.into(),
             squash: None,
             features: None,
+            unit_length: has_unit_length(output, &producers),
         };
         let mut at = output;
         for _ in 0..FARTHEST {
@@ -82,6 +86,45 @@ impl End {
         end.features = features(&end.explained, &producers);
         end
     }
+}
+
+/// Whether a tensor is divided by its own length.
+fn has_unit_length(tensor: &str, producers: &HashMap<&str, &pb::NodeProto>) -> bool {
+    let mut at = tensor;
+    for _ in 0..FARTHEST {
+        let Some(node) = producers.get(at) else { return false };
+        let (Some(first), second) = (node.input.first(), node.input.get(1)) else { return false };
+        match node.op_type.as_str() {
+            "Identity" | "Cast" | "Dropout" | "Reshape" | "Squeeze" | "Unsqueeze" | "Flatten" => at = first,
+            "LpNormalization" => return true,
+            "Div" => return second.is_some_and(|length| is_length_of(length, first, producers)),
+            _ => return false,
+        }
+    }
+    false
+}
+
+/// Whether a number is the length of a vector, or a little more so that it is not zero.
+fn is_length_of(number: &str, vector: &str, producers: &HashMap<&str, &pb::NodeProto>) -> bool {
+    let mut at = number;
+    for _ in 0..FARTHEST {
+        let Some(node) = producers.get(at) else { return false };
+        let Some(first) = node.input.first() else { return false };
+        match node.op_type.as_str() {
+            "ReduceL2" => return first == vector,
+            "ReduceSumSquare" => return first == vector,
+            "ReduceSum" => {
+                let squared = producers.get(first.as_str());
+                return squared.is_some_and(|node| {
+                    matches!(node.op_type.as_str(), "Mul" | "Pow") && node.input.first().is_some_and(|of| of == vector)
+                });
+            }
+            "Clip" | "Max" | "Add" | "Expand" | "Unsqueeze" | "Sqrt" | "Pow" | "Abs" | "Reshape" | "Identity"
+            | "Cast" => at = first,
+            _ => return false,
+        }
+    }
+    false
 }
 
 /// What the matrix before a tensor multiplies, if there is one with nothing but a bias and changes of shape behind it.
@@ -182,7 +225,7 @@ impl Answer {
 
     /// Whether it is a vector that stands for the picture, not a row of scores.
     pub fn is_embedding(&self) -> bool {
-        self.is_called(&["embed", "pooler", "hidden_state", "feature", "latent"])
+        self.end.unit_length || self.is_called(&["embed", "pooler", "hidden_state", "feature", "latent"])
     }
 }
 

@@ -124,3 +124,42 @@ fn random_picture(network: &TypedModel) -> Result<Tensor> {
     let values: Vec<f32> = (0..shape.iter().product()).map(|_| (4.0 * random.uniform() - 2.0) as f32).collect();
     Tensor::from_shape(shape, &values)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_budget_is_spent_and_grows_with_the_weights() {
+        let budget = Budget::of(0);
+        budget.spend(0.6 * Budget::LEAST).unwrap();
+        let error = budget.spend(0.6 * Budget::LEAST).unwrap_err().to_string();
+        assert!(error.starts_with("not checked, because"), "{error}");
+        budget.spend(0.3 * Budget::LEAST).unwrap();
+        let weights = 10_000_000;
+        Budget::of(weights).spend(Budget::PER_WEIGHT * weights as f64).unwrap();
+        assert!(Budget::of(weights).spend(1.01 * Budget::PER_WEIGHT * weights as f64).is_err());
+    }
+
+    #[test]
+    fn work_counts_products_and_numbers() {
+        let mut network = TypedModel::default();
+        let x = network.add_source("x", f32::fact([4, 5])).unwrap();
+        let doubled = network.wire_node("doubled", math::mul(), &[x, x]).unwrap();
+        network.outputs = doubled.to_vec();
+        let least = 2.0 * 20.0;
+        let found = work(&network).unwrap();
+        assert!((least..100.0 * least).contains(&found), "{found}");
+    }
+
+    #[test]
+    fn a_network_beyond_the_budget_is_not_run() {
+        let mut network = TypedModel::default();
+        let x = network.add_source("x", f32::fact([1, 3, 1 << 16, 1 << 16])).unwrap();
+        let doubled = network.wire_node("doubled", math::add(), &[x, x]).unwrap()[0];
+        let score = network.wire_node("score", Reduce::new(tvec!(1, 2, 3), Reducer::Sum), &[doubled]).unwrap()[0];
+        network.outputs = vec![score, doubled];
+        let error = reach(network, &|maps| maps, 1 << 32, &Budget::of(0)).unwrap_err().to_string();
+        assert!(error.contains("not checked"), "{error}");
+    }
+}

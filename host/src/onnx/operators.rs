@@ -1,6 +1,6 @@
 //! Operators that no ONNX file has: what [`super::normal`] writes where ONNX has no words for it.
 
-use super::normal::{DYNAMIC, SWAP, UPSAMPLE, WIDE};
+use super::normal::{DYNAMIC, INWARDS, SWAP, UPSAMPLE, WIDE};
 use super::quantised::Rounding;
 use anyhow::Context;
 use tract_onnx::model::{Onnx, ParsingContext};
@@ -13,7 +13,8 @@ type Built = TractResult<(Box<dyn InferenceOp>, Vec<String>)>;
 /// tract's ONNX, and the operators of ours.
 pub fn framework() -> Onnx {
     let mut framework = tract_onnx::onnx().with_ignore_value_info(true);
-    framework.op_register.insert(SWAP, |_, _| Ok((expand(SwapLast), vec![])));
+    framework.op_register.insert(SWAP, |_, _| Ok((expand(Move::Last), vec![])));
+    framework.op_register.insert(INWARDS, |_, _| Ok((expand(Move::FirstInwards), vec![])));
     framework.op_register.insert(DYNAMIC, |_, _| Ok((expand(RoundDynamically), vec![])));
     framework.op_register.insert(WIDE, wide);
     framework.op_register.insert(UPSAMPLE, upsample);
@@ -33,13 +34,27 @@ fn wide(_: &ParsingContext, node: &NodeProto) -> Built {
     Ok((expand(Round(rounding)), vec![]))
 }
 
-/// The last two axes change places.
-#[derive(Debug, Clone)]
-struct SwapLast;
+/// An axis moves to the place before the last, whatever their number.
+#[derive(Debug, Clone, Copy)]
+enum Move {
+    /// The last one: the last two change places.
+    Last,
+    /// The first one.
+    FirstInwards,
+}
 
-impl Expansion for SwapLast {
+impl Move {
+    fn from(self, rank: usize) -> usize {
+        match self {
+            Self::Last => rank - 1,
+            Self::FirstInwards => 0,
+        }
+    }
+}
+
+impl Expansion for Move {
     fn name(&self) -> StaticName {
-        "SwapLast".into()
+        "Move".into()
     }
 
     fn rules<'r, 'p: 'r, 's: 'r>(
@@ -55,8 +70,9 @@ impl Expansion for SwapLast {
         solver.given(&inputs[0].shape, move |solver, shape| {
             let mut shape = shape;
             ensure!(shape.len() >= 2, "expected two axes or more, found {shape:?}");
-            let last = shape.len() - 1;
-            shape.swap(last, last - 1);
+            let rank = shape.len();
+            let moved = shape.remove(self.from(rank));
+            shape.insert(rank - 2, moved);
             solver.equals(&outputs[0].shape, shape)
         })
     }
@@ -64,7 +80,7 @@ impl Expansion for SwapLast {
     fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let rank = model.outlet_fact(inputs[0])?.rank();
         ensure!(rank >= 2, "expected two axes or more");
-        model.wire_node(prefix, AxisOp::Move(rank - 1, rank - 2), inputs)
+        model.wire_node(prefix, AxisOp::Move(self.from(rank), rank - 2), inputs)
     }
 }
 

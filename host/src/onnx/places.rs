@@ -14,7 +14,7 @@ use tract_onnx::tract_core::ops::cnn::{Conv, Deconv, MaxPool, PoolSpec, SumPool}
 use tract_onnx::tract_core::ops::nn::DataFormat;
 use tract_onnx::tract_hir::internal::*;
 
-/// Indices along an axis that are followed one by one: far more than pictures have pixels that networks merge into one axis.
+/// Indices along an axis that are followed one by one: as many as a picture of 512 x 512 has pixels. Longer axes, as group normalisation merges them, are followed as sums of [`Steps`].
 const LONGEST_AXIS: usize = 1 << 18;
 /// Indices that are followed in all, where axes are merged, split or chosen from: a bound for damaged files.
 const MOST_FOLLOWED: usize = 1 << 25;
@@ -31,6 +31,8 @@ enum Along {
     Mixed,
     /// These places.
     Places(Arc<Vec<Place>>),
+    /// More places than are listed, where they are regular.
+    Long(Steps),
 }
 
 impl Along {
@@ -294,8 +296,15 @@ fn regrouped(along: &[Along], from: &[usize], to: &[usize]) -> Vec<Along> {
     if along.iter().all(|along| *along == Along::Elsewhere) {
         return lost(false);
     }
-    let count: usize = from.iter().product();
-    if along.contains(&Along::Mixed) || count > LONGEST_AXIS || count != to.iter().product::<usize>() {
+    let count = |lengths: &[usize]| lengths.iter().try_fold(1usize, |count, length| count.checked_mul(*length));
+    let Some(count) = count(from).filter(|from| Some(*from) == count(to)) else { return lost(true) };
+    if along.contains(&Along::Mixed) {
+        return lost(true);
+    }
+    if let Some(steps) = Steps::merged(along, from) {
+        return steps.split(to).unwrap_or_else(|| lost(true));
+    }
+    if count > LONGEST_AXIS {
         return lost(true);
     }
     let mut merged: Vec<Place> = vec![Some([0, 0])];
@@ -318,6 +327,115 @@ fn regrouped(along: &[Along], from: &[usize], to: &[usize]) -> Vec<Along> {
         }
     }
     result
+}
+
+/// Places that are a first one and a sum of steps: one for each digit of the index, which is read as a number with digits of these lengths, the largest first. A step of zero is that
+/// of channels. Rows x columns in one axis are two digits; so are 16 channels x rows x columns, which are three.
+#[derive(Debug, Clone, PartialEq)]
+struct Steps {
+    first: [i32; 2],
+    digits: Vec<(usize, [i32; 2])>,
+}
+
+impl Steps {
+    /// Of several axes that become one, unless one of them is irregular, as tokens with a class token among them are.
+    fn merged(along: &[Along], lengths: &[usize]) -> Option<Self> {
+        let mut merged = Self { first: [0, 0], digits: Vec::new() };
+        for (along, &length) in along.iter().zip(lengths) {
+            let steps = match along {
+                Along::Elsewhere => Self { first: [0, 0], digits: vec![(length, [0, 0])] },
+                Along::Places(places) => Self::of(places)?,
+                Along::Long(steps) => steps.clone(),
+                Along::Mixed => return None,
+            };
+            merged.first = [merged.first[0] + steps.first[0], merged.first[1] + steps.first[1]];
+            merged.digits.extend(steps.digits);
+        }
+        Some(merged)
+    }
+
+    /// The regularity in a list of places, if there is one.
+    fn of(places: &[Place]) -> Option<Self> {
+        let mut left: Vec<[i32; 2]> = places.iter().copied().collect::<Option<_>>()?;
+        let first = *left.first()?;
+        let mut digits = Vec::new();
+        let minus = |a: [i32; 2], b: [i32; 2]| [a[0] - b[0], a[1] - b[1]];
+        while left.len() > 1 {
+            let step = minus(left[1], left[0]);
+            let length = 1 + left.windows(2).take_while(|pair| minus(pair[1], pair[0]) == step).count();
+            if !left.len().is_multiple_of(length) {
+                return None;
+            }
+            let regular = |chunk: &[[i32; 2]]| chunk.windows(2).all(|pair| minus(pair[1], pair[0]) == step);
+            if !left.chunks_exact(length).all(regular) {
+                return None;
+            }
+            digits.insert(0, (length, step));
+            left = left.into_iter().step_by(length).collect();
+        }
+        Some(Self { first, digits })
+    }
+
+    /// The axes of these lengths that one axis comes apart into.
+    fn split(mut self, lengths: &[usize]) -> Option<Vec<Along>> {
+        let mut result = Vec::new();
+        for &length in lengths.iter().rev() {
+            let mut own = Vec::new();
+            let mut wanted = length;
+            while wanted > 1 {
+                let (digit, step) = self.digits.pop()?;
+                if digit > 0 && wanted.is_multiple_of(digit) {
+                    own.insert(0, (digit, step));
+                    wanted /= digit;
+                } else if digit.is_multiple_of(wanted) {
+                    let above = [step[0].checked_mul(wanted as i32)?, step[1].checked_mul(wanted as i32)?];
+                    self.digits.push((digit / wanted, above));
+                    own.insert(0, (wanted, step));
+                    wanted = 1;
+                } else {
+                    return None;
+                }
+            }
+            // The first place is counted once, with the innermost axis.
+            let first = if result.is_empty() { self.first } else { [0, 0] };
+            result.insert(0, Self { first, digits: own }.along());
+        }
+        Some(result)
+    }
+
+    fn along(self) -> Along {
+        if self.digits.iter().all(|(_, step)| *step == [0, 0]) {
+            return Along::Elsewhere;
+        }
+        if self.digits.iter().map(|(length, _)| length).product::<usize>() > LONGEST_AXIS {
+            return Along::Long(self.simplified());
+        }
+        let mut places = vec![self.first];
+        for (length, step) in &self.digits {
+            let next = |place: &[i32; 2]| {
+                let [row, column] = *place;
+                (0..*length as i32)
+                    .map(move |index| [row + index * step[0], column + index * step[1]])
+                    .collect::<Vec<_>>()
+            };
+            places = places.iter().flat_map(next).collect();
+        }
+        along_of(places.into_iter().map(Some).collect())
+    }
+
+    /// With as few digits as there can be, so that equal ones are equal.
+    fn simplified(self) -> Self {
+        let mut digits: Vec<(usize, [i32; 2])> = Vec::new();
+        for (length, step) in self.digits.into_iter().filter(|(length, _)| *length != 1) {
+            match digits.last_mut() {
+                Some((above, large)) if *large == [step[0] * length as i32, step[1] * length as i32] => {
+                    (*above, *large) = (*above * length, step);
+                }
+                _ => digits.push((length, step)),
+            }
+        }
+        Self { first: self.first, digits }
+    }
 }
 
 fn along_of(places: Vec<Place>) -> Along {
@@ -384,9 +502,13 @@ fn resized(along: &[Along], from: &[usize], to: &[usize]) -> Option<Vec<Along>> 
 /// Some of the indices along an axis.
 fn select(along: &[Along], axis: usize, chosen: &dyn Fn(&[Place]) -> Vec<Place>) -> Option<Vec<Along>> {
     let mut along = along.to_vec();
-    if let Along::Places(places) = &along[axis] {
-        let chosen = chosen(places);
-        along[axis] = if chosen.len() > 1 { Along::Places(Arc::new(chosen)) } else { Along::Elsewhere };
+    match &along[axis] {
+        Along::Places(places) => {
+            let chosen = chosen(places);
+            along[axis] = if chosen.len() > 1 { Along::Places(Arc::new(chosen)) } else { Along::Elsewhere };
+        }
+        Along::Long(_) => along[axis] = Along::Mixed,
+        Along::Elsewhere | Along::Mixed => (),
     }
     Some(along)
 }
@@ -405,6 +527,9 @@ fn strided(
     // Which indices are taken follows from running the operator on the indices themselves, axis by axis.
     let mut result = along.clone();
     for axis in 0..out.len() {
+        if matches!(along[axis], Along::Long(_)) {
+            result[axis] = Along::Mixed;
+        }
         let Along::Places(places) = &along[axis] else { continue };
         let mut shape = vec![1; axis];
         shape.push(from[axis]);
@@ -446,7 +571,7 @@ fn joined(
     }
     let Some(mut result) = result else { return Ok(None) };
     let axes = || inputs.iter().copied().flatten().map(|along| &along[axis]);
-    result[axis] = if axes().any(|along| *along == Along::Mixed) {
+    result[axis] = if axes().any(|along| matches!(along, Along::Mixed | Along::Long(_))) {
         Along::Mixed
     } else if axes().all(|along| *along == Along::Elsewhere) {
         Along::Elsewhere
@@ -520,8 +645,8 @@ fn merged(a: &Along, b: &Along) -> Along {
         (a, b) if a == b => a.clone(),
         (Along::Places(x), Along::Places(y)) if x.len() == y.len() && same_order(x, y) => a.clone(),
         // What shifted windows compute is not followed, but it is added to what is: the sum has its places.
-        (Along::Places(_), Along::Mixed) => a.clone(),
-        (Along::Mixed, Along::Places(_)) => b.clone(),
+        (Along::Places(_) | Along::Long(_), Along::Mixed) => a.clone(),
+        (Along::Mixed, Along::Places(_) | Along::Long(_)) => b.clone(),
         _ => Along::Mixed,
     }
 }
@@ -558,6 +683,28 @@ mod tests {
         assert_eq!(reshaped(&tokens, &[8, 12], &[8, 3, 4]), picture);
         let cut = reshaped(&tokens, &[8, 12], &[8, 2, 6]);
         assert_eq!(cut[1..], [Along::Mixed, Along::Mixed]);
+    }
+
+    #[test]
+    fn groups_of_channels_and_places_merge_and_come_apart_again_however_many_they_are() {
+        let (height, width) = (56, 56);
+        let picture = [Along::Elsewhere, rows(height), columns(width)];
+        for channels in [256, 1 << 14] {
+            let group = channels / 32 * height * width;
+            let merged = reshaped(&picture, &[channels, height, width], &[32, group]);
+            assert_eq!(merged[0], Along::Elsewhere);
+            assert_eq!(matches!(merged[1], Along::Long(_)), group > LONGEST_AXIS);
+            assert_eq!(reshaped(&merged, &[32, group], &[channels, height, width]), picture);
+            assert_eq!(reshaped(&merged, &[32, group], &[32, channels / 32, height, width])[2..], picture[1..]);
+            // Cut in another place, the picture's rows are lost.
+            assert!(reshaped(&merged, &[32, group], &[channels, width * 2, height / 2])[1..] != picture[1..]);
+        }
+        let mut tokens = places(&reshaped(&picture[1..], &[height, width], &[height * width])[0]);
+        assert_eq!(Steps::of(&tokens).map(|steps| steps.digits), Some(vec![(height, [1, 0]), (width, [0, 1])]));
+        tokens.rotate_left(1);
+        assert_eq!(Steps::of(&tokens), None);
+        tokens[3] = None;
+        assert_eq!(Steps::of(&tokens), None);
     }
 
     #[test]

@@ -23,6 +23,18 @@ pub const MAX_FILE_BYTES: u64 = 1 << 30;
 pub(super) const MAX_DECODER_BYTES: u64 = 2 * 8 * MAX_PIXELS as u64;
 const KINDS: &str = "a JPEG, PNG, WebP, BMP, GIF, TIFF or ICO image";
 
+/// Endings of files that may be photos, also of kinds that are refused with a sentence.
+pub(crate) const ENDINGS: [&str; 17] = [
+    "jpg", "jpeg", "jpe", "jfif", "png", "apng", "webp", "bmp", "dib", "gif", "tif", "tiff", "ico", "avif", "heic",
+    "heif", "jxl",
+];
+
+/// Whether a file's name ends as photos' do.
+pub(crate) fn is_named_as_photo(path: &Path) -> bool {
+    let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
+    ending.is_some_and(|ending| ENDINGS.contains(&&*ending))
+}
+
 impl Photo {
     /// Reads a JPEG, PNG, WebP, BMP, GIF, TIFF or ICO file.
     ///
@@ -44,6 +56,21 @@ impl Photo {
         Self::from_bytes(name, &bytes)
     }
 
+    /// Reads everything that comes, such as standard input, and decodes it as [`Photo::open`] does. `name` is what messages call it.
+    ///
+    /// # Errors
+    /// [`Error::Photo`], as [`Photo::open`].
+    pub fn read(name: impl Into<String>, from: impl io::Read) -> crate::Result<Self> {
+        let name = name.into();
+        let bytes = named(&name, all(from).map_err(unreadable).and_then(not_too_long))?;
+        Self::from_bytes(name, &bytes)
+    }
+
+    /// Whether a file that begins with these bytes, some sixteen, is of a kind that is read.
+    pub fn is_begun_by(bytes: &[u8]) -> bool {
+        image::guess_format(bytes).is_ok_and(|format| kind(format).is_some())
+    }
+
     /// Decodes the bytes of a file, as [`Photo::open`] does. `name` is what messages call it.
     ///
     /// # Errors
@@ -59,24 +86,34 @@ fn named<T>(name: &str, found: Result<T, String>) -> crate::Result<T> {
     found.map_err(|reason| anyhow!("cannot read photo `{name}`: {reason}")).kind(Error::Photo)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let unreadable = |error: io::Error| match error.kind() {
+fn unreadable(error: io::Error) -> String {
+    match error.kind() {
         io::ErrorKind::NotFound => format!("expected {KINDS}, found no such file; check the path"),
         _ => {
             format!("expected {KINDS}, found a file that cannot be read ({error}); check its permissions and its disk")
         }
-    };
-    if fs::metadata(path).map_err(unreadable)?.is_dir() {
-        return Err(format!("expected {KINDS}, found a directory; name one file in it"));
     }
-    // Reading stops by itself, because a pipe or a device tells no length in advance.
+}
+
+/// Everything, or one byte more than is accepted: a pipe or a device tells no length in advance.
+fn all(from: impl io::Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let mut file = File::open(path).map_err(unreadable)?.take(MAX_FILE_BYTES + 1);
-    file.read_to_end(&mut bytes).map_err(unreadable)?;
+    from.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn not_too_long(bytes: Vec<u8>) -> Result<Vec<u8>, String> {
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(format!("expected at most {MAX_FILE_BYTES} bytes, found more; scale the photo down first"));
     }
     Ok(bytes)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    if fs::metadata(path).map_err(unreadable)?.is_dir() {
+        return Err(format!("expected {KINDS}, found a directory; name one file in it"));
+    }
+    File::open(path).and_then(all).map_err(unreadable).and_then(not_too_long)
 }
 
 /// Why bytes do not become a photo.
@@ -119,17 +156,24 @@ impl Refusal {
     }
 }
 
+/// The name of a format that is read.
+fn kind(format: ImageFormat) -> Option<&'static str> {
+    match format {
+        ImageFormat::Jpeg => Some("JPEG"),
+        ImageFormat::Png => Some("PNG"),
+        ImageFormat::WebP => Some("WebP"),
+        ImageFormat::Bmp => Some("BMP"),
+        ImageFormat::Gif => Some("GIF"),
+        ImageFormat::Tiff => Some("TIFF"),
+        ImageFormat::Ico => Some("ICO"),
+        _ => None,
+    }
+}
+
 fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
     let guessed = image::guess_format(bytes).ok();
-    let (format, kind) = match guessed {
-        Some(format @ ImageFormat::Jpeg) => (format, "JPEG"),
-        Some(format @ ImageFormat::Png) => (format, "PNG"),
-        Some(format @ ImageFormat::WebP) => (format, "WebP"),
-        Some(format @ ImageFormat::Bmp) => (format, "BMP"),
-        Some(format @ ImageFormat::Gif) => (format, "GIF"),
-        Some(format @ ImageFormat::Tiff) => (format, "TIFF"),
-        Some(format @ ImageFormat::Ico) => (format, "ICO"),
-        other => return Err(not_a_photo(bytes, other)),
+    let Some((format, kind)) = guessed.and_then(|format| Some((format, kind(format)?))) else {
+        return Err(not_a_photo(bytes, guessed));
     };
     if format == ImageFormat::Jpeg && jpeg::is_arithmetic(bytes) {
         return Err(format!(

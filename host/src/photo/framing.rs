@@ -15,7 +15,7 @@ pub enum Fit {
     Crop,
     /// Fill up with a plain colour; nothing is distorted, everything is seen, smaller.
     Pad,
-    /// Take the whole photo, distorted.
+    /// Take the photo as it is, distorted.
     Stretch,
 }
 
@@ -68,8 +68,9 @@ impl Framing {
     /// Crop: the centred rectangle of round(`input` * u), u = min over both sides of `photo` / (`input` + `margin`). For a
     /// square this is round(size / (size + margin) * shorter side): what torchvision's `Resize(size + margin)`,
     /// `CenterCrop(size)` sees, but for torchvision's rounding of the offset (less than one pixel of the input). Pad: the
-    /// centred rectangle of round(`input` * u), u = max over both sides of `photo` / `input`. Stretch: the whole photo.
-    /// Only Crop has a use for `margin` (pixels of the input). An odd remainder leaves the extra row or column of the photo at the
+    /// centred rectangle of round(`input` * u), u = max over both sides of `photo` / `input`. Stretch: the centred rectangle of
+    /// round(`photo` * `input` / (`input` + `margin`)) along each side, the whole photo without a margin. Pad has no use for
+    /// `margin` (pixels of the input). An odd remainder leaves the extra row or column of the photo at the
     /// bottom or right.
     pub fn new(fit: Fit, photo: Size, input: Size, margin: usize) -> Self {
         let units = |margin: usize| {
@@ -91,7 +92,13 @@ impl Framing {
                 let size = scaled(rows.max(columns));
                 Size::new(size.height.max(photo.height), size.width.max(photo.width))
             }
-            Fit::Stretch => photo,
+            Fit::Stretch => {
+                let kept = |photo: usize, input: usize| {
+                    let share = input as f64 / (input + margin).max(1) as f64;
+                    ((photo as f64 * share).round() as usize).clamp(1.min(photo), photo)
+                };
+                Size::new(kept(photo.height, input.height), kept(photo.width, input.width))
+            }
         };
         let start = |photo: usize, side: usize| (photo as i64 - side as i64).div_euclid(2);
         Self { top: start(photo.height, size.height), left: start(photo.width, size.width), size }

@@ -2,19 +2,72 @@
 
 use super::Answer;
 use crate::Result;
+use crate::Size;
 use crate::draw::{self, Region};
-use crate::error::Sorted as _;
 use crate::explain::Part;
+use crate::files::PushRow;
 use crate::photo::{Placement, Rect, Upsampling};
-use crate::{Error, Size};
-use anyhow::Context as _;
-use image::GrayImage;
 
 /// Boxes are found on a copy of the photo whose longer side has at most so many pixels.
 const LOOKED_AT: usize = 512;
 
 /// The grey level of zero in the heat map of a difference.
 const MIDDLE: u8 = 128;
+
+/// A map as grey levels at the photo's size.
+pub(super) struct Levels {
+    placement: Placement,
+    values: Vec<f32>,
+    signed: bool,
+    /// The range of the map over what the model saw.
+    low: f32,
+    high: f32,
+    threshold: f32,
+}
+
+impl Levels {
+    /// Every row in turn.
+    pub(super) fn rows(&self, push: &mut PushRow) -> Result<()> {
+        let (seen, none) = (self.placement.seen(), if self.signed { MIDDLE } else { 0 });
+        let mut levels = vec![none; self.placement.picture().width];
+        self.placement.rows(&self.values, |y, row| {
+            for (x, (level, value)) in levels.iter_mut().zip(row).enumerate() {
+                *level = if seen.contains(y, x) { self.level(*value) } else { none };
+            }
+            push(&levels)
+        })
+    }
+
+    /// Every row of the mask: white where the map is at or above the threshold; of a difference middle grey where it is at or below minus the threshold; black elsewhere.
+    pub(super) fn mask_rows(&self, push: &mut PushRow) -> Result<()> {
+        let marked = |level: u8| {
+            let share =
+                if self.signed { (f32::from(level) - f32::from(MIDDLE)) / 127.0 } else { f32::from(level) / 255.0 };
+            match share {
+                share if share >= self.threshold => 255,
+                share if share <= -self.threshold => MIDDLE,
+                _ => 0,
+            }
+        };
+        let mut mask = Vec::new();
+        self.rows(&mut |levels| {
+            mask.clear();
+            mask.extend(levels.iter().map(|level| marked(*level)));
+            push(&mask)
+        })
+    }
+
+    fn level(&self, value: f32) -> u8 {
+        let Self { low, high, .. } = *self;
+        // A float-to-integer cast saturates and takes NaN to zero.
+        if self.signed {
+            let largest = high.max(-low);
+            let share = if largest > 0.0 { value / largest } else { 0.0 };
+            return (f32::from(MIDDLE) + 127.0 * share + 0.5) as u8;
+        }
+        if high > low { (255.0 * (value.max(0.0) - low) / (high - low) + 0.5) as u8 } else { 0 }
+    }
+}
 
 impl Answer<'_> {
     /// Whether the map has two sides: one for the text, one for the text that it is held against.
@@ -53,10 +106,10 @@ impl Answer<'_> {
     }
 
     /// The map at the photo's size as grey levels: black is none of the map's maximum, white all of it. Of a difference middle grey is zero and black speaks for the
-    /// other text. It is computed row by row, so that a large photo takes one byte a pixel.
-    pub(super) fn levels(&self) -> Result<GrayImage> {
+    /// other text. It is computed row by row, so that no map of the photo's size is held.
+    pub(super) fn levels(&self) -> Result<Levels> {
         let (placement, values) = (self.explanation.placement(self.photo), self.values());
-        let (size, seen, signed) = (self.photo.size(), placement.seen(), self.is_signed());
+        let (seen, signed) = (placement.seen(), self.is_signed());
         let shown = |value: f32| if signed { value } else { value.max(0.0) };
         let (mut low, mut high) = (f32::INFINITY, f32::NEG_INFINITY);
         placement.rows(&values, |y, row| {
@@ -67,43 +120,7 @@ impl Answer<'_> {
             }
             Ok(())
         })?;
-        let level = |value: f32| -> u8 {
-            // A float-to-integer cast saturates and takes NaN to zero.
-            if signed {
-                let largest = high.max(-low);
-                let share = if largest > 0.0 { value / largest } else { 0.0 };
-                return (f32::from(MIDDLE) + 127.0 * share + 0.5) as u8;
-            }
-            if high > low { (255.0 * (shown(value) - low) / (high - low) + 0.5) as u8 } else { 0 }
-        };
-        let mut levels = Vec::with_capacity(size.area());
-        placement.rows(&values, |y, row| {
-            let inside = |x: usize| seen.contains(y, x);
-            levels.extend(row.iter().enumerate().map(|(x, value)| match inside(x) {
-                true => level(*value),
-                false if signed => MIDDLE,
-                false => 0,
-            }));
-            Ok(())
-        })?;
-        let picture = GrayImage::from_raw(size.width as u32, size.height as u32, levels);
-        picture.context("a heat map of another size than the photo").kind(Error::Output)
-    }
-
-    /// White where the map is at or above the threshold; of a difference middle grey where it is at or below minus the threshold; black elsewhere.
-    pub(super) fn mask(&self, mut levels: GrayImage) -> GrayImage {
-        let threshold = self.outputs.threshold;
-        let signed = self.is_signed();
-        for level in levels.iter_mut() {
-            let share =
-                if signed { (f32::from(*level) - f32::from(MIDDLE)) / 127.0 } else { f32::from(*level) / 255.0 };
-            *level = match share {
-                share if share >= threshold => 255,
-                share if share <= -threshold => MIDDLE,
-                _ => 0,
-            };
-        }
-        levels
+        Ok(Levels { placement, values, signed, low, high, threshold: self.outputs.threshold })
     }
 
     /// Boxes around the places where the map is at or above the threshold, in pixels of the photo; and of a difference those where it is at or below minus the

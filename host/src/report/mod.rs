@@ -25,6 +25,7 @@ pub use models::{describe, list};
 pub use words::{classes, ranking, timing_table};
 
 use crate::draw::{self, Style};
+use crate::error::Sorted as _;
 use crate::explain::{Explanation, Part};
 use crate::files::{self, Files};
 use crate::methods::Recipe;
@@ -32,7 +33,8 @@ use crate::model::Model;
 use crate::photo::{Photo, Placement};
 use crate::score::Prompt;
 use crate::timings::Timings;
-use crate::{Result, Size};
+use crate::{Error, Result, Size};
+use anyhow::anyhow;
 use image::RgbImage;
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -114,6 +116,14 @@ impl Answer<'_> {
     /// # Errors
     /// A directory that cannot be written to; no file appears then.
     pub fn write(&self, directory: &Path) -> Result<Vec<PathBuf>> {
+        Ok(self.write_and_report(directory)?.0)
+    }
+
+    /// The same, and what `explanation.json` holds.
+    ///
+    /// # Errors
+    /// Those of [`Answer::write`].
+    pub fn write_and_report(&self, directory: &Path) -> Result<(Vec<PathBuf>, ExplanationReport)> {
         let before = written_before(directory);
         let mut files = Files::new(directory);
         let mut names: Vec<String> = Vec::new();
@@ -131,11 +141,9 @@ impl Answer<'_> {
                 }
             }
         }
-        let levels = self.levels()?;
-        files.add("heatmap.png", |out| files::write_grey_png(out, &levels))?;
-        let mask = self.mask(levels);
-        files.add("mask.png", |out| files::write_grey_png(out, &mask))?;
-        drop(mask);
+        let (levels, size) = (self.levels()?, self.photo.size());
+        files.add("heatmap.png", |out| files::write_grey_rows(out, size, |push| levels.rows(push)))?;
+        files.add("mask.png", |out| files::write_grey_rows(out, size, |push| levels.mask_rows(push)))?;
         names.extend(["heatmap.png", "mask.png"].map(str::to_owned));
         if let Some(arrays) = self.outputs.arrays {
             names.extend(self.add_arrays(&mut files, arrays)?);
@@ -150,7 +158,38 @@ impl Answer<'_> {
             // A file that is gone, or that somebody holds, is no failure of this explanation.
             let _ = std::fs::remove_file(directory.join(stale));
         }
-        Ok(written)
+        Ok((written, report))
+    }
+
+    /// Writes one file alone, by its ending: the map on the photo (`.png`), the page for the browser (`.html`) or the numbers (`.json`). Returns what the numbers are.
+    ///
+    /// # Errors
+    /// A directory that cannot be written to, and another ending; no file appears then.
+    pub fn write_one(&self, path: &Path) -> Result<ExplanationReport> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let report = self.report(std::slice::from_ref(&name))?;
+        let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default();
+        let mut files = Files::new(path.parent().unwrap_or(Path::new("")));
+        match &*ending {
+            "png" => {
+                let overlay = self.overlay()?;
+                files.add(&name, |out| files::write_png(out, &overlay))?;
+            }
+            "html" => {
+                let page = self.page()?;
+                files.add(&name, |out| out.write_all(page.as_bytes()))?;
+            }
+            "json" => files.add(&name, |out| files::write_json(out, &report))?,
+            other => {
+                return Err(anyhow!(
+                    "cannot write `{}`: expected the ending .png, .html or .json, found .{other}",
+                    path.display()
+                ))
+                .kind(Error::Options);
+            }
+        }
+        files.publish()?;
+        Ok(report)
     }
 
     /// The photo, with the rectangle that was asked about.

@@ -1,13 +1,14 @@
 "use strict";
-// Maps are grey pictures: of a map with two sides middle grey is nothing, else black is. Here they get their colours, opacity and threshold.
-(() => {
-  const canvas = document.querySelector(".map");
+// Makes the report that is within `root` alive. Maps are grey pictures: of a map with two sides middle grey is nothing, else black is. Here they get their
+// colours, opacity and threshold.
+const enliven = (root) => {
+  const canvas = root.querySelector(".map");
   const signed = canvas.dataset.signed === "yes";
   const colours = canvas.dataset.colours.match(/../g).map((digits) => parseInt(digits, 16));
-  const opacity = document.getElementById("opacity");
-  const threshold = document.getElementById("threshold");
-  const showing = document.querySelector(".showing");
-  const parts = [...document.querySelectorAll(".part")];
+  const opacity = root.querySelector("#opacity");
+  const threshold = root.querySelector("#threshold");
+  const showing = root.querySelector(".showing");
+  const parts = [...root.querySelectorAll(".part")];
   const greys = new Map();
   let pinned = null;
   let wanted = null;
@@ -54,13 +55,13 @@
     const { data, width, height } = await grey(chosen);
     if (((wanted ?? pinned) ?? canvas).dataset.grey !== chosen) return;
     paint(canvas, data, width, height, 4);
-    paint(document.querySelector(".ramp"), Uint8Array.from({ length: 256 }, (_, level) => level), 256, 1, 1);
+    paint(root.querySelector(".ramp"), Uint8Array.from({ length: 256 }, (_, level) => level), 256, 1, 1);
     showing.textContent = source ? `Shown: ${source.dataset.called}` : "Shown: the whole map";
   };
 
   for (const slider of [opacity, threshold]) {
     slider.addEventListener("input", () => {
-      document.querySelector(`output[for=${slider.id}]`).textContent = `${slider.value}%`;
+      root.querySelector(`output[for=${slider.id}]`).textContent = `${slider.value}%`;
       draw();
     });
   }
@@ -75,9 +76,11 @@
       draw();
     });
   }
-  document.addEventListener("keydown", (event) => {
+  const release = (event) => {
     if (event.key === "Escape" && pinned) pinned.click();
-  });
-  addEventListener("beforeprint", () => { for (const more of document.querySelectorAll("details")) more.open = true; });
+    if (!canvas.isConnected) document.removeEventListener("keydown", release);
+  };
+  document.addEventListener("keydown", release);
   draw();
-})();
+};
+addEventListener("beforeprint", () => { for (const more of document.querySelectorAll("details")) more.open = true; });

@@ -42,8 +42,11 @@ struct PartOnPage {
 }
 
 impl Answer<'_> {
-    /// The page.
-    pub(super) fn page(&self) -> Result<String> {
+    /// `report.html`.
+    ///
+    /// # Errors
+    /// A map whose values are not finite.
+    pub fn page(&self) -> Result<String> {
         let e = self.explanation;
         let mut environment = Environment::new();
         let template = |environment: &mut Environment<'static>| -> Result<(), minijinja::Error> {

@@ -30,7 +30,11 @@ impl Answer<'_> {
         })
     }
 
-    pub(super) fn overlay(&self) -> Result<RgbImage> {
+    /// `overlay.png`: the map on the photo.
+    ///
+    /// # Errors
+    /// A map whose values are not finite.
+    pub fn overlay(&self) -> Result<RgbImage> {
         let photo = draw::copy(&self.picture(), OVERLAY);
         let size = crate::photo::size_of(&photo);
         let style = self.style();

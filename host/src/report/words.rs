@@ -27,7 +27,7 @@ impl Answer<'_> {
     }
 
     /// What the model says of the photo, and which parts that comes from.
-    pub(super) fn sentence(&self) -> String {
+    pub fn sentence(&self) -> String {
         let e = self.explanation;
         // Where the model does not see the thing, no part of the map speaks for it.
         if self.prompt.versus().is_none() && e.support.as_ref().is_some_and(|support| support.supported == Some(false))

@@ -32,7 +32,7 @@ impl<'a> From<&'a str> for Question<'a> {
 }
 
 /// A question, encoded: a prompt, or one prompt against another, ready to be compared with photos.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Prompt {
     text: Encoded,
     versus: Option<Encoded>,
@@ -70,7 +70,7 @@ pub struct Likeness {
     pub sha256: String,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Encoded {
     typed: String,
     vectors: TextVectors,
@@ -180,7 +180,9 @@ impl Prompt {
     ) -> Result<Self> {
         let scores: Vec<&Score> = manifest.scores.iter().filter(|score| score.text == AT_A_PLACE).collect();
         let of = |tensor: &str| scores.iter().find(|score| score.image == tensor).copied().cloned();
-        let scores = of(&seen.places.reported).zip(of(&seen.places.explained));
+        // Where nothing but a clamp or a rounding lies between the two, there is one score.
+        let explained = of(&seen.places.explained);
+        let scores = of(&seen.places.reported).or_else(|| explained.clone()).zip(explained);
         let (reported, explained) = scores.context("the model has no scores at places").kind(Error::Model)?;
         let name = if question.text.is_empty() { seen.predicted(place)?.to_string() } else { question.text.to_owned() };
         let class_of = |typed: &str| -> Result<(usize, String)> {

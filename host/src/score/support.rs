@@ -1,7 +1,7 @@
 //! Whether a model sees in a photo what a prompt asks for: the prompt's place among everything that the model knows.
 
 use super::knowledge::{Knowledge, KnownWords, Limits, Words};
-use super::{Prompt, kept};
+use super::{Class, Prompt, kept};
 use crate::encoders::image::ImageVectors;
 use crate::error::Sorted as _;
 use crate::{Error, Result};
@@ -101,7 +101,7 @@ impl Support {
             Verdict::NotSeen | Verdict::UnknownWords => Some(false),
             Verdict::Doubtful => None,
         };
-        let first_name = |c: usize| names[c].split(',').next().unwrap_or_default().trim().to_owned();
+        let first_name = |c: usize| first_name(&names[c]);
         let largest = |values: &dyn Fn(usize) -> f64, among: &[usize]| {
             let mut order = among.to_vec();
             order.sort_by(|&a, &b| values(b).total_cmp(&values(a)));
@@ -168,6 +168,31 @@ fn softmax(logits: &[f32]) -> Vec<f64> {
     let odds: Vec<f64> = logits.iter().map(|l| f64::from(l - high).exp()).collect();
     let total: f64 = odds.iter().sum();
     odds.into_iter().map(|odds| odds / total).collect()
+}
+
+impl Knowledge {
+    /// The classes with the largest shares of a photo, at most [`super::SHOWN`], each by its first name.
+    ///
+    /// # Errors
+    /// Image vectors of another model, or a list of classes that does not fit the network.
+    pub fn likeliest(&self, vectors: &ImageVectors) -> Result<Vec<Class>> {
+        let logits = self.score.vector(vectors)?;
+        let (names, shares) = (self.names(logits.len())?, softmax(logits));
+        let class = |number: usize| Class {
+            number,
+            name: first_name(&names[number]),
+            logit: logits[number],
+            probability: Some(shares[number]),
+        };
+        let mut order: Vec<usize> = (0..logits.len()).collect();
+        order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]));
+        Ok(order.into_iter().take(super::SHOWN).map(class).collect())
+    }
+}
+
+/// The first of a class's names.
+fn first_name(names: &str) -> String {
+    names.split(',').next().unwrap_or_default().trim().to_owned()
 }
 
 impl Prompt {

@@ -16,6 +16,18 @@ fn budget_states_memory() {
         assert!(words.contains(wanted), "{wanted}: {words}");
     }
     assert!(!words.contains(" - "), "{words}");
+    // One total, of a model's layer as of its numbers, and whether it fits.
+    let totals = |more: &[&str]| budget(more).args(["--json"]).said();
+    let own = totals(&["--model", "lite"]).exits_with(0).json();
+    assert_eq!(own, totals(&["--positions", "49", "--channels", "1280"]).json());
+    let needed = own["ram_bytes"].as_u64().unwrap();
+    assert!(needed > own["workspace_bytes"].as_u64().unwrap() && own["fits"].is_null(), "{own}");
+    assert!(own["flash_bytes"]["Cortex-M4F"].as_u64().unwrap() > 1000, "{own}");
+    assert_eq!(totals(&["--ram", &needed.to_string()]).exits_with(0).json()["fits"], true);
+    let short = totals(&["--ram", &(needed - 1).to_string()]).exits_with(1);
+    assert!(short.stderr.contains("does not fit") && short.json()["fits"] == false, "{short}");
+    budget(&["--ram", "64K"]).ok().prints(&["fits into 65536 bytes"]);
+    budget(&["--ram", "64 apples"]).misused(&["expected bytes"]);
     budget(&["--top", "2000"]).misused(&["1 to 1280"]);
     budget(&["--components", "49"]).misused(&["1 to 48"]);
 }

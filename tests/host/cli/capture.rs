@@ -21,10 +21,26 @@ fn what_is_captured_is_replayed_bit_by_bit() {
     let capsule = place.path().join("cat.capsule");
     let plain = ["--recipe", "exact", "--scales", "1", "--affinity", "off"];
     for more in [&["--floats"][..], &[], &["--recipe", "paper"], &plain, &["--layer", "block10", "--components", "4"]] {
-        capture(&capsule, more).ok();
+        capture(&capsule, more).ok().prints(&["\"a cat\"", "Recorded: ", " channels of layer "]);
         let said = replay(&capsule).ok();
         assert_eq!(said.stdout.matches(" equal\n").count(), 10, "{said}");
     }
+}
+
+#[test]
+fn a_replay_is_drawn() {
+    let place = TempDir::new().unwrap();
+    let capsule = place.path().join("cat.capsule");
+    capture(&capsule, &["--components", "3"]).ok();
+    let drawn = |out: &str, more: &[&str]| {
+        let out = place.path().join(out);
+        replay(&capsule).path("--out", &out).args(more).ok().prints(&["overlay.png", "parts.png"]);
+        image::open(out.join("overlay.png")).unwrap().into_rgb8()
+    };
+    let (plain, photo) = (drawn("plain", &[]), drawn("photo", &["--photo", cat().to_str().unwrap()]));
+    assert_eq!(photo.dimensions(), image::open(cat()).unwrap().into_rgb8().dimensions());
+    assert_ne!(plain.dimensions(), photo.dimensions());
+    replay(&capsule).args(["--photo", "x.png"]).misused(&["--out"]);
 }
 
 #[test]

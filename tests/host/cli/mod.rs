@@ -5,6 +5,7 @@ mod budget;
 mod capture;
 mod explain;
 mod firmware;
+mod manual;
 mod misuse;
 mod models;
 mod questions;

@@ -21,10 +21,17 @@ fn rank_sorts_texts() {
     assert_eq!(texts, expected, "{table}");
 }
 
-/// Without texts a classifier's likeliest classes are shown; another model has no list of classes.
+/// Without texts the likeliest classes are shown, of a classifier and of a model that knows its classes; the first is what is explained without a text.
 #[test]
 fn rank_without_texts_shows_classes() {
-    decomcam(["rank"]).arg(cat()).misused(&["--text is required"]);
+    let classes = decomcam(["rank", "--json"]).arg(cat()).ok().json();
+    let first = classes[0]["name"].as_str().unwrap();
+    assert_eq!(classes.as_array().map(Vec::len), Some(5), "{classes}");
+    let shares = numbers(&classes, "probability");
+    assert!(shares.is_sorted_by(|a, b| a >= b) && shares.iter().sum::<f64>() <= 1.0, "{classes}");
+    let why = decomcam(["explain", "-o", "-", "--no-check"]).arg(cat()).ok().json();
+    assert_eq!(why["text"].as_str(), Some(first), "{why}");
+    assert_eq!(why["support"]["sees"][0]["name"].as_str(), Some(first), "{why}");
     // A network that ends in a sigmoid: the five likeliest classes.
     let network = root("tests/dialects/half_precision.onnx");
     let ranked = || decomcam(["rank"]).arg(cat()).path("--model", &network);

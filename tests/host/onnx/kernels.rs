@@ -2,6 +2,7 @@
 
 use crate::common::random::{self, Random};
 use decomcam::onnx::kernels::{Kernels, optimise_with};
+use decomcam::workers;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::{AxesMapping, OutletId, TVec};
 use tract_onnx::tract_core::ops::cnn::{Conv, Deconv, KernelFormat, PaddingSpec, PoolSpec};
@@ -323,6 +324,47 @@ fn pointwise_convolutions_are_those_of_a_plain_loop() {
             .collect();
         assert_near(&name, &ours[0], &expected, depth + 3);
         assert_near(&format!("tract: {name}"), &tracts[0], &expected, depth + 3);
+    }
+}
+
+/// Layers that are large enough to be shared, by up to more threads than there are blocks of channels.
+#[test]
+fn no_bit_depends_on_the_number_of_threads() {
+    let mut random = Random::new(9);
+    let shape = [2, 6, 60, 61];
+    let mut model = TypedModel::default();
+    let source = model.add_source("x", f32::fact(shape)).unwrap();
+    let case = Case {
+        batch: 2,
+        channels: 6,
+        multiplier: 2,
+        input: [60, 61],
+        kernel: [5, 5],
+        stride: [1, 1],
+        dilation: [1, 1],
+        before: [2, 2],
+        after: [2, 2],
+    };
+    let w = model.add_const("w", tensor(&mut random, &[12, 1, 5, 5])).unwrap();
+    let b = model.add_const("b", tensor(&mut random, &[12])).unwrap();
+    let conv = Conv { pool_spec: case.pool(12), kernel_fmt: KernelFormat::OIHW, group: 6, q_params: None };
+    let planes = model.wire_node("conv", conv, &[source, w, b]).unwrap()[0];
+    let w = model.add_const("v", tensor(&mut random, &[26, 12])).unwrap();
+    let axes = AxesMapping::from_strs(&["nihw", "oi"], &["nohw"]).unwrap();
+    let product = model.wire_node("product", EinSum::new(axes, f32::datum_type()), &[planes, w]).unwrap()[0];
+    model.outputs = vec![planes, product];
+    optimise_with(&mut model, Kernels::Ours).unwrap();
+    let plan = model.into_runnable().unwrap();
+    let x = tensor(&mut random, &shape);
+    let run = |threads: usize| -> Vec<Vec<f32>> {
+        workers::shared(threads, || {
+            let outputs = plan.run(tvec!(x.clone().into())).unwrap();
+            outputs.iter().map(|output| floats(output)).collect()
+        })
+    };
+    let alone = run(1);
+    for threads in [2, 3, 5, 8] {
+        assert!(run(threads) == alone, "{threads} threads");
     }
 }
 

@@ -69,7 +69,7 @@ impl Ending {
                 let own = manifest.image.layers.iter().map(|layer| &layer.name);
                 let mut own = own.filter(|name| integers.tensor(name).is_some_and(|named| named.tensor == tensor));
                 let name = own.next().cloned().unwrap_or_else(|| file.tensors[tensor].short_name().to_owned());
-                is_asked_for(layer, &[name.clone()])?;
+                is_asked_for(layer, std::slice::from_ref(&name))?;
                 let numbers = Numbers::Bytes { weights, scales, features };
                 Ok(Self { layer: name, tensor: Some(tensor), shape, channels_last: true, numbers, bias, names })
             }

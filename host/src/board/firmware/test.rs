@@ -47,7 +47,8 @@ struct Seen {
     class: usize,
     features: Features,
     picture: Option<Vec<i8>>,
-    saliency: Option<Vec<f32>>,
+    /// The map of the desktop's own explanation, then its OSSMs.
+    desktop: Option<Vec<f32>>,
 }
 
 impl Recorded {
@@ -67,7 +68,7 @@ impl Recorded {
     }
 
     fn explained(seen: Seen, what: String, ending: &Ending, sizes: &Sizes) -> anyhow::Result<Self> {
-        let Seen { class, features, picture, saliency: desktop } = seen;
+        let Seen { class, features, picture, desktop } = seen;
         let [height, width, channels] = ending.shape;
         let layout = if ending.channels_last {
             Layout::hwc(height, width, channels)
@@ -94,7 +95,7 @@ impl Recorded {
             .context("the features cannot be explained")?;
         let same = match &desktop {
             None => "Give --photo to record a photo of your own.".to_owned(),
-            Some(desktop) => compared(desktop, why.saliency),
+            Some(desktop) => compared(desktop, &[why.saliency, why.ossms.maps()].concat()),
         };
         let capsule = recorded(&features, ending, &head, class, sizes)?;
         let Explanation { score, measured, saliency, ossms, .. } = why;
@@ -136,19 +137,19 @@ impl Recorded {
     }
 }
 
-/// How the board's saliency compares with the map of `decomcam explain`.
+/// How the board's saliency and OSSMs compare with those of `decomcam explain`.
 fn compared(desktop: &[f32], board: &[f32]) -> String {
     let differing = desktop.iter().zip(board).filter(|(a, b)| a.to_bits() != b.to_bits()).count();
     if differing == 0 {
         return format!(
-            "The board's saliency has the bits of the map of `decomcam explain`, at all {} places.",
+            "The board's saliency and parts have the bits of `decomcam explain`, all {} numbers.",
             board.len()
         );
     }
     let largest = board.iter().fold(0f32, |largest, value| largest.max(value.abs()));
     let off = desktop.iter().zip(board).fold(0f32, |off, (a, b)| off.max((a - b).abs()));
     format!(
-        "The board's saliency differs from the map of `decomcam explain` by {:.1e} of its maximum at most: there the gradient is computed by the whole network.",
+        "The board's saliency and parts differ from those of `decomcam explain` by {:.1e} of the largest number at most: there the gradient is computed by the whole network.",
         if largest > 0.0 { off / largest } else { off }
     )
 }
@@ -189,7 +190,9 @@ fn of_photo(session: &Session, photo: &Photo, ending: &Ending, sizes: &Sizes) ->
         }
         (_, _, features) => (features, None),
     };
-    Ok(Seen { class, features, picture, saliency: Some(explanation.map.values.clone()) })
+    let ossms = parts.list.iter().map(|part| &part.component.ossm[..]);
+    let desktop = [&explanation.map.values[..]].into_iter().chain(ossms).collect::<Vec<_>>().concat();
+    Ok(Seen { class, features, picture, desktop: Some(desktop) })
 }
 
 /// The integers of the picture, and the features that they give: those that the explanation saw. A grey level that lies between two integers may be rounded otherwise
@@ -266,7 +269,7 @@ fn of_noise(session: &Session, ending: &Ending) -> anyhow::Result<Seen> {
         }
         _ => (Features::Floats((0..count).map(|_| f32::from(next().unsigned_abs()) / 128.0).collect()), None),
     };
-    Ok(Seen { class: 0, features, picture, saliency: None })
+    Ok(Seen { class: 0, features, picture, desktop: None })
 }
 
 /// The capsule of the explanation.

@@ -1,9 +1,10 @@
 //! Depthwise convolutions, each channel by a small kernel of its own, as an operator of tract's graph; and the way back through one.
 
 use super::planes::{Geometry, Planes};
-use super::processor::{best, unwritten};
-use super::{Following, finite_numbers};
-use anyhow::{Context, ensure};
+use super::{Following, by_picture, constant, finite_numbers};
+use crate::arithmetic::processor::best;
+use crate::workers;
+use anyhow::ensure;
 use std::cell::RefCell;
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::cnn::{Conv, Deconv, KernelFormat, PoolSpec};
@@ -140,8 +141,8 @@ fn operator(
         geometry: geometry(pair(&shape[shape.len() - 2..])),
         channels,
         multiplier: outputs / channels,
-        kernel: tensor1(&kernel).into_arc_tensor(),
-        bias: tensor1(&bias).into_arc_tensor(),
+        kernel: constant(&kernel),
+        bias: constant(&bias),
         low: f32::NEG_INFINITY,
         high: f32::INFINITY,
         shape: shape.into(),
@@ -164,32 +165,32 @@ impl EvalOp for Depthwise {
     op_out_of_plan!();
 
     fn eval(&self, _context: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        let input = inputs.first().context("no input")?.try_as_plain_ram()?;
         let (kernel, bias) = (self.kernel.try_as_plain_ram()?, self.bias.try_as_plain_ram()?);
         let (kernel, bias) = (kernel.as_slice::<f32>()?, bias.as_slice::<f32>()?);
         let [input_area, output_area] =
             [self.geometry.input, self.geometry.output].map(|[height, width]| height * width);
-        let mut output = unwritten(&self.shape)?;
         let taps = kernel.len() / bias.len();
-        let group = self.multiplier;
-        let mut to = output.try_as_plain_ram_mut()?;
-        let pictures = input.as_slice::<f32>()?.chunks_exact(self.channels * input_area);
-        for (input, output) in pictures.zip(to.as_slice_mut::<f32>()?.chunks_exact_mut(bias.len() * output_area)) {
-            SCRATCH.with_borrow_mut(|scratch| {
-                best(Planes {
-                    geometry: &self.geometry,
-                    multiplier: group,
-                    kernel: &kernel[..bias.len() * taps],
-                    bias,
-                    low: self.low,
-                    high: self.high,
-                    input,
-                    output,
-                    scratch,
+        // Two portions for each thread: one that is held up has less to catch up with.
+        let planes = workers::portion(bias.len(), self.multiplier, 2, kernel.len() * output_area);
+        by_picture(&inputs, self.channels * input_area, &self.shape, bias.len() * output_area, |_, input, output| {
+            workers::portions(output, planes * output_area, |at, output| {
+                let (first, count) = (at * planes, output.len() / output_area);
+                SCRATCH.with_borrow_mut(|scratch| {
+                    best(Planes {
+                        geometry: &self.geometry,
+                        multiplier: self.multiplier,
+                        kernel: &kernel[first * taps..][..count * taps],
+                        bias: &bias[first..][..count],
+                        low: self.low,
+                        high: self.high,
+                        input: &input[first / self.multiplier * input_area..],
+                        output,
+                        scratch,
+                    });
                 });
-            });
-        }
-        Ok(tvec!(output.into_tvalue()))
+                Ok(())
+            })
+        })
     }
 }
 

@@ -6,10 +6,9 @@
 mod depthwise;
 mod planes;
 mod pointwise;
-mod processor;
-mod products;
 
-use std::sync::OnceLock;
+use anyhow::Context;
+use std::sync::{Mutex, OnceLock, PoisonError, Weak};
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
 
@@ -113,6 +112,54 @@ fn finite_numbers(model: &TypedModel, tensor: OutletId) -> Option<Vec<f32>> {
     let plain = constant.try_as_plain_ram().ok()?;
     let numbers = plain.as_slice::<f32>().ok()?;
     numbers.iter().all(|number| number.is_finite()).then(|| numbers.to_vec())
+}
+
+/// A tensor of these numbers: the one that another graph has already, such as that of the same network at another size, if it is bit for bit the same.
+fn constant(numbers: &[f32]) -> Arc<Tensor> {
+    static KNOWN: Mutex<Vec<Weak<Tensor>>> = Mutex::new(Vec::new());
+    let same = |tensor: &Tensor| {
+        let plain = tensor.try_as_plain_ram().ok()?;
+        let others = plain.as_slice::<f32>().ok()?;
+        let equal =
+            others.len() == numbers.len() && others.iter().zip(numbers).all(|(a, b)| a.to_bits() == b.to_bits());
+        equal.then_some(())
+    };
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    known.retain(|tensor| tensor.strong_count() > 0);
+    if let Some(tensor) = known.iter().filter_map(Weak::upgrade).find(|tensor| same(tensor).is_some()) {
+        return tensor;
+    }
+    let tensor = tensor1(numbers).into_arc_tensor();
+    known.push(Arc::downgrade(&tensor));
+    tensor
+}
+
+/// The output of an operator of our own: `compute` makes each picture of it from the number of the picture and the same picture of the input.
+fn by_picture(
+    inputs: &TVec<TValue>,
+    input_length: usize,
+    shape: &[usize],
+    output_length: usize,
+    compute: impl Fn(usize, &[f32], &mut [f32]) -> TractResult<()>,
+) -> TractResult<TVec<TValue>> {
+    let input = inputs.first().context("no input")?.try_as_plain_ram()?;
+    let pictures = input.as_slice::<f32>()?.chunks_exact(input_length);
+    let mut output = unwritten(shape)?;
+    let mut to = output.try_as_plain_ram_mut()?;
+    for (at, (input, output)) in pictures.zip(to.as_slice_mut::<f32>()?.chunks_exact_mut(output_length)).enumerate() {
+        compute(at, input, output)?;
+    }
+    Ok(tvec!(output.into_tvalue()))
+}
+
+/// A tensor of floats for a kernel that writes every number of it. Zeros written first would cost a kernel up to half of its time.
+#[allow(
+    unsafe_code,
+    reason = "tract has no safe way to a tensor that is not filled first, and its own operators take this one"
+)]
+fn unwritten(shape: &[usize]) -> TractResult<Tensor> {
+    // SAFETY: every bit pattern is a float, and the kernels write all numbers before any is read; a test holds each kernel to that.
+    unsafe { Tensor::uninitialized::<f32>(shape) }
 }
 
 /// The weights of an operator of our own.

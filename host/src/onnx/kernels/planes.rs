@@ -6,7 +6,8 @@
 //! Every output is its bias plus the products in the order of the kernel's taps, without fused multiply-add: the numbers of a plain loop, bit for bit, but
 //! that a tap on the padding adds zero instead of nothing.
 
-use super::processor::Work;
+use crate::arithmetic;
+use crate::arithmetic::processor::Work;
 
 /// What is done to each plane. All pairs are height and width.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -325,7 +326,7 @@ fn vector(source: &[f32], at: usize) -> [f32; LANES] {
 
 #[inline(always)]
 fn clamped(values: [f32; LANES], low: f32, high: f32) -> [f32; LANES] {
-    values.map(|value| value.max(low).min(high))
+    values.map(|value| arithmetic::clamped(value, low, high))
 }
 
 /// As much of the vector as the row is wide.

@@ -1,9 +1,10 @@
 //! 1x1 convolutions, each output channel a weighted sum of the input's, as an operator of tract's graph; and the way back through one.
 
-use super::processor::{best, is_fused, unwritten};
-use super::products::{Product, packed};
-use super::{Following, finite_numbers, only_reader};
-use anyhow::{Context, ensure};
+use super::{Following, by_picture, constant, finite_numbers, only_reader};
+use crate::arithmetic::processor::{best, is_fused};
+use crate::arithmetic::products::{BLOCK, Product, packed};
+use crate::workers;
+use anyhow::ensure;
 use std::cell::RefCell;
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
@@ -75,8 +76,8 @@ pub(super) fn replace(model: &mut TypedModel, id: usize) -> TractResult<bool> {
         rows,
         depth,
         columns,
-        weights: tensor1(&weights).into_arc_tensor(),
-        bias: tensor1(&bias).into_arc_tensor(),
+        weights: constant(&weights),
+        bias: constant(&bias),
         low,
         high,
         shape: shape.into(),
@@ -166,33 +167,34 @@ impl EvalOp for Pointwise {
     op_out_of_plan!();
 
     fn eval(&self, _context: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        let input = inputs.first().context("no input")?.try_as_plain_ram()?;
         let residual = inputs.get(1).map(|residual| residual.try_as_plain_ram()).transpose()?;
         let residual = residual.as_ref().map(|residual| residual.as_slice::<f32>()).transpose()?;
         let (weights, bias) = (self.weights.try_as_plain_ram()?, self.bias.try_as_plain_ram()?);
         let (weights, bias) = (weights.as_slice::<f32>()?, bias.as_slice::<f32>()?);
-        let mut output = unwritten(&self.shape)?;
-        let mut to = output.try_as_plain_ram_mut()?;
-        let pictures = input.as_slice::<f32>()?.chunks_exact(self.depth * self.columns);
         let area = self.rows * self.columns;
-        for (at, (input, output)) in pictures.zip(to.as_slice_mut::<f32>()?.chunks_exact_mut(area)).enumerate() {
-            let residual = residual.map(|residual| &residual[at * area..][..area]);
-            SCRATCH.with_borrow_mut(|scratch| {
-                best(Product {
-                    rows: self.rows,
-                    columns: self.columns,
-                    weights,
-                    bias,
-                    residual,
-                    low: self.low,
-                    high: self.high,
-                    input,
-                    output,
-                    scratch,
+        // One portion for each thread: each copies the whole input.
+        let rows = workers::portion(self.rows, BLOCK, 1, area * self.depth);
+        by_picture(&inputs, self.depth * self.columns, &self.shape, area, |picture, input, output| {
+            workers::portions(output, rows * self.columns, |at, output| {
+                let (first, count) = (at * rows, output.len() / self.columns);
+                let residual = residual.map(|residual| &residual[picture * area + first * self.columns..]);
+                SCRATCH.with_borrow_mut(|scratch| {
+                    best(Product {
+                        rows: count,
+                        columns: self.columns,
+                        weights: &weights[first * self.depth..][..count.next_multiple_of(BLOCK) * self.depth],
+                        bias: &bias[first..],
+                        residual,
+                        low: self.low,
+                        high: self.high,
+                        input,
+                        output,
+                        scratch,
+                    });
                 });
-            });
-        }
-        Ok(tvec!(output.into_tvalue()))
+                Ok(())
+            })
+        })
     }
 }
 

@@ -71,17 +71,20 @@ fn gemm(node: &NodeProto, emit: &mut Emit) -> Result<bool> {
 /// The operator of ours that swaps the last two axes, whatever their number.
 pub const SWAP: &str = "DecomcamSwapLast";
 
+/// The operator of ours that moves the first axis to the place before the last, whatever their number.
+pub const INWARDS: &str = "DecomcamFirstInwards";
+
 fn matmul(node: &NodeProto, emit: &mut Emit) -> Result<bool> {
-    if node.int("transBatchA", 0) + node.int("transBatchB", 0) != 0 {
-        bail!(
-            "a batch axis that is moved (transBatch) is not supported; use the original file, or save it at the basic level"
-        );
-    }
-    let side = |at: usize, name: &str, emit: &mut Emit| -> Result<String> {
-        let tensor = node.needed(at)?;
-        Ok(if node.int(name, 0) == 1 { emit.op(SWAP, &[tensor], vec![]) } else { tensor.to_owned() })
+    let side = |at: usize, batch: &str, name: &str, emit: &mut Emit| -> Result<String> {
+        let mut tensor = node.needed(at)?.to_owned();
+        for (name, operator) in [(batch, INWARDS), (name, SWAP)] {
+            if node.int(name, 0) == 1 {
+                tensor = emit.op(operator, &[&tensor], vec![]);
+            }
+        }
+        Ok(tensor)
     };
-    let (a, b) = (side(0, "transA", emit)?, side(1, "transB", emit)?);
+    let (a, b) = (side(0, "transBatchA", "transA", emit)?, side(1, "transBatchB", "transB", emit)?);
     let alpha = node.float("alpha", 1.0);
     if alpha == 1.0 {
         emit.op_to("MatMul", &[&a, &b], vec![], node.out()?);

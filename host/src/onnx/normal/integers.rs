@@ -10,7 +10,7 @@ use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{GraphProto, NodeProto};
 
 /// Operators that move integers, which work as well on the numbers that they stand for.
-const MOVES: [&str; 14] = [
+const MOVES: [&str; 15] = [
     "Reshape",
     "Transpose",
     "Squeeze",
@@ -25,6 +25,7 @@ const MOVES: [&str; 14] = [
     "Split",
     "DepthToSpace",
     "SpaceToDepth",
+    "Resize",
 ];
 
 /// Scale and zero point of a tensor of integers, by name; no zero point is zero.
@@ -325,14 +326,22 @@ fn quantised_operator(
     let input = |at: usize, emit: &mut Emit| input(node, [at, at + 1, at + 2], None, meanings, emit);
     let found = match node.op_type.as_str() {
         "QLinearConv" => {
-            let picture = input(0, emit)?;
+            let mut picture = input(0, emit)?;
+            let is_last = node.int("channels_last", 0) == 1;
+            if is_last {
+                picture = emit.transpose(&picture, &[0, 3, 1, 2]);
+            }
             let weights = real(node.needed(3)?, node.needed(4)?, node.given(5), Some(0), emit);
             let mut inputs = vec![picture, weights];
             if let Some(bias) = node.given(8) {
                 inputs.push(real_bias(bias, node.needed(1)?, node.needed(4)?, constants, emit)?);
             }
             let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
-            (emit.op("Conv", &inputs, node.attributes_but(&["channels_last"])), meaning(6)?)
+            let mut number = emit.op("Conv", &inputs, node.attributes_but(&["channels_last"]));
+            if is_last {
+                number = emit.transpose(&number, &[0, 2, 3, 1]);
+            }
+            (number, meaning(6)?)
         }
         "QLinearMatMul" => (scaled_product(node, [0, 1, 2], [3, 4, 5], meanings, emit)?, meaning(6)?),
         "QGemm" => (gemm(node, constants, emit, meanings)?, meaning(7)?),
@@ -358,10 +367,17 @@ fn quantised_operator(
         | "QLinearLeakyRelu"
         | "QLinearSoftmax"
         | "QLinearReduceMean" => {
-            ensure!(node.int("channels_last", 0) == 0, "channels in the last place are not supported");
-            let number = input(0, emit)?;
+            let is_last = node.int("channels_last", 0) == 1;
+            let mut number = input(0, emit)?;
+            if is_last {
+                number = emit.transpose(&number, &[0, 3, 1, 2]);
+            }
             let attributes = node.attributes_but(&["channels_last", "opset"]);
-            (emit.op(&node.op_type["QLinear".len()..], &[&number], attributes), meaning(3)?)
+            number = emit.op(&node.op_type["QLinear".len()..], &[&number], attributes);
+            if is_last {
+                number = emit.transpose(&number, &[0, 2, 3, 1]);
+            }
+            (number, meaning(3)?)
         }
         _ => return Ok(None),
     };

@@ -7,6 +7,7 @@
 //! Tensors that are made on the way have names that begin with [`MADE`]; all others keep theirs.
 
 mod attention;
+mod batch;
 mod blocked;
 mod branches;
 mod dialect;
@@ -22,7 +23,7 @@ mod readings;
 
 pub use dialect::UPSAMPLE;
 pub use edit::REFUSED;
-pub use fused::SWAP;
+pub use fused::{INWARDS, SWAP};
 pub use inputs::Constant;
 pub use integers::{DYNAMIC, WIDE};
 pub use numbers::inside as data_file;
@@ -66,6 +67,7 @@ impl Normal {
         functions::inline(graph, &functions)?;
         branches::choose(graph)?;
         numbers::widen(graph)?;
+        batch::free(graph);
         blocked::dequantise(graph)?;
         fused::expand(graph, opset)?;
         integers::make_pairs(graph, opset)?;

@@ -5,8 +5,9 @@ use anyhow::{Context, Result, ensure};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
+use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
-use tract_onnx::pb::{GraphProto, NodeProto, TensorProto, type_proto};
+use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto, type_proto};
 
 /// Reads data that lie beside the file into the graph.
 pub fn load(graph: &mut GraphProto, folder: Option<&Path>) -> Result<()> {
@@ -84,6 +85,16 @@ fn widen_node(node: &mut NodeProto) -> Result<()> {
         if is_cast && matches!(attribute.name.as_str(), "to" | "dtype") && is_other_float(attribute.i as i32) {
             attribute.i = i64::from(DataType::Float as i32);
         }
+    }
+    // ONNX's default is a zero of 32 bits, tract's one of 64.
+    if node.op_type == "ConstantOfShape" && node.attribute.is_empty() {
+        let zero = edit::floats(&[1], &[0.0]);
+        node.attribute.push(AttributeProto {
+            name: "value".to_owned(),
+            r#type: AttributeType::Tensor as i32,
+            t: Some(zero),
+            ..Default::default()
+        });
     }
     // A cast between numbers of 32 bits changes nothing, but what tract makes of one has no other use.
     if node.op_type == "Cast" && node.int("to", 0) == i64::from(DataType::Float as i32) {

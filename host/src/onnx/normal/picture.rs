@@ -83,7 +83,11 @@ impl Picture {
         let found: Vec<Self> = graph.input.iter().filter_map(|input| Self::from(graph, input)).collect();
         match &found[..] {
             [picture] => Ok(picture.clone()),
-            [] => bail!("expected an input of a picture, 1 x 3 x height x width or the like; found {}", listed(graph)),
+            [] => bail!(
+                "expected an input of a picture, 1 x 3 x height x width or the like; found {}. Networks of videos, sounds, volumes or texts cannot be explained: \
+                 give one that takes a picture",
+                listed(graph)
+            ),
             several => {
                 let named = |picture: &&Self| {
                     let name = picture.name.to_lowercase();
@@ -92,7 +96,11 @@ impl Picture {
                 let mut named = several.iter().filter(named);
                 match (named.next(), named.next()) {
                     (Some(picture), None) => Ok(picture.clone()),
-                    _ => bail!("expected one input of a picture, found {}", listed(graph)),
+                    _ => bail!(
+                        "expected one input of a picture, found {}. To compare two photos, export the part that both go through, with one input, and give the other \
+                         photo with --like; or make the other inputs constants",
+                        listed(graph)
+                    ),
                 }
             }
         }

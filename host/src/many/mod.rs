@@ -1,0 +1,451 @@
+//! Many photos, each explained by [`Session::explain_on`]: the model is loaded once, each core has a photo of its own, and nothing of a photo stays in memory once it is done.
+//!
+//! | room | what |
+//! |---|---|
+//! | [`sources`] | paths, folders, patterns and lists become photos |
+//! | [`naming`] | where the files of each photo go; no two photos share a name |
+//! | `contact` | `index.html`: all photos on one page |
+//!
+//! What is said of each photo is appended to `explanations.jsonl` as soon as its files are complete. A run that was stopped at any moment therefore goes on where it was: a
+//! photo whose line is there, with the same settings, the same bytes of the photo and all its files, is done; every other one is explained. At the end
+//! the lines are put into the order of the photos.
+
+mod contact;
+pub mod naming;
+pub mod sources;
+
+pub use naming::{Kind, Naming};
+pub use sources::{Source, list};
+
+use crate::error::Sorted as _;
+use crate::files::{self, Files};
+use crate::hash::sha256_hex;
+use crate::journal::Journal;
+use crate::program::PROGRAM;
+use crate::progress::{Steps, Watch};
+use crate::report::{Answer, ExplanationReport, Outputs};
+use crate::score::Prompt;
+use crate::timings::Timings;
+use crate::{Error, Options, Photo, Result, Session, workers};
+use contact::Card;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::ops::{ControlFlow, Range};
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// The file with a line for each photo.
+pub const JOURNAL: &str = "explanations.jsonl";
+/// The page with all photos.
+pub const INDEX: &str = "index.html";
+
+/// Which photos are explained, and how.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ManyOptions {
+    /// Photos, folders and patterns.
+    pub photos: Vec<PathBuf>,
+    /// Where the files go; none if nothing is written.
+    pub out: Option<Naming>,
+    /// How each photo is explained.
+    pub options: Options,
+    /// What is written of each, and how it is drawn.
+    pub outputs: Outputs,
+    /// Everything else that prompts depend on but the photo: a run goes on only where this was the same.
+    pub question: String,
+}
+
+impl ManyOptions {
+    /// Photos whose files go to `out`, with every other choice left as it is usual.
+    pub fn new(photos: Vec<PathBuf>, out: Option<Naming>) -> Self {
+        Self { photos, out, options: Options::new(), outputs: Outputs::default(), question: String::new() }
+    }
+}
+
+/// What the caller is told while the work goes on, from any thread.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// Of these photos so many may have been explained before.
+    GoingOn {
+        /// Photos that have a line already.
+        before: usize,
+        /// All photos.
+        of: usize,
+    },
+    /// The directory holds photos that were explained with other settings: they are explained anew.
+    Anew {
+        /// How many.
+        before: usize,
+    },
+    /// A photo is done, now or in an earlier run.
+    Done {
+        /// Its path.
+        path: &'a str,
+        /// What was found, in words.
+        sentence: &'a str,
+        /// Its line: JSON.
+        line: &'a str,
+        /// Whether that was in an earlier run.
+        before: bool,
+    },
+    /// A photo failed; the others go on.
+    Failed {
+        /// Why, with its path.
+        reason: &'a str,
+    },
+}
+
+/// How a run over many photos ended.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Outcome {
+    /// Photos that this run explained.
+    pub explained: usize,
+    /// Photos that an earlier run had explained.
+    pub before: usize,
+    /// Photos that failed.
+    pub failed: usize,
+    /// Of the photos that were explained now or before: how many were checked, and how many maps passed.
+    pub checked: usize,
+    /// Maps that passed their check.
+    pub passed: usize,
+    /// Each warning of this run once, with how many photos it is of and the first of them.
+    pub warnings: Vec<(String, usize, String)>,
+    /// The files with all photos.
+    pub files: Vec<PathBuf>,
+}
+
+/// What gives the prompt of a photo.
+pub type Ask<'a> = dyn Fn(&Photo) -> Result<Prompt> + Sync + 'a;
+
+/// What is told of events.
+pub type Tell<'a> = dyn Fn(Event<'_>) + Sync + 'a;
+
+/// Different warnings that an outcome names at most.
+const WARNINGS: usize = 50;
+
+/// A line of the journal.
+#[derive(Serialize)]
+struct Line<'a> {
+    settings: &'a str,
+    /// Where the files are, below the directory of the journal.
+    directory: &'a str,
+    #[serde(flatten)]
+    report: &'a ExplanationReport,
+}
+
+/// What is read again of a line.
+#[derive(Deserialize)]
+struct Read {
+    settings: String,
+    directory: String,
+    files: Vec<String>,
+    sentence: String,
+    photo: ReadPhoto,
+    scores: ReadScores,
+    classes: Option<ReadClasses>,
+    check: Option<ReadCheck>,
+    warnings: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct ReadPhoto {
+    path: String,
+    sha256: String,
+}
+
+#[derive(Deserialize)]
+struct ReadScores {
+    reported: ReadScore,
+}
+
+#[derive(Deserialize)]
+struct ReadScore {
+    name: String,
+    value: f32,
+}
+
+#[derive(Deserialize)]
+struct ReadClasses {
+    explained: ReadClass,
+}
+
+#[derive(Deserialize)]
+struct ReadClass {
+    probability: Option<f64>,
+}
+
+#[derive(Deserialize)]
+struct ReadCheck {
+    passed: bool,
+    lost: Option<f32>,
+}
+
+impl Read {
+    /// The files, relative to the directory of the journal. A path that leads out of that directory is none of ours.
+    fn files(&self) -> Vec<PathBuf> {
+        let below = |path: &Path| path.components().all(|part| matches!(part, Component::Normal(_)));
+        let paths = self.files.iter().map(|file| Path::new(&self.directory).join(file));
+        paths.filter(|path| below(path)).collect()
+    }
+
+    /// The name that [`Naming`] gave the photo.
+    fn name(&self, kind: Kind) -> String {
+        match (kind, self.files.first()) {
+            (Kind::Folder, _) | (_, None) => self.directory.clone(),
+            (_, Some(file)) if self.directory.is_empty() => file.clone(),
+            (_, Some(file)) => format!("{}/{file}", self.directory),
+        }
+    }
+}
+
+/// A photo that an earlier run explained.
+struct Before {
+    sha256: String,
+    files: Vec<PathBuf>,
+    line: Range<u64>,
+}
+
+struct Run<'a> {
+    session: &'a Session,
+    asked: &'a ManyOptions,
+    ask: &'a Ask<'a>,
+    tell: &'a Tell<'a>,
+    sources: Vec<Source>,
+    /// Of each source the name of its folder or file, if files are written.
+    names: Vec<String>,
+    /// By path.
+    before: BTreeMap<String, Before>,
+    journal: Option<Journal>,
+    settings: String,
+    threads_each: usize,
+    outcome: Mutex<Outcome>,
+}
+
+/// Explains every photo, writes the files of each, and what is said of all: `explanations.jsonl` and `index.html`.
+///
+/// # Errors
+/// What concerns all photos: none found, a directory that cannot be written to, a model that cannot be loaded, [`Error::Cancelled`]. A photo that cannot be read or explained is told of
+/// and counted, and the others go on.
+pub fn explain(session: &Session, asked: &ManyOptions, ask: &Ask<'_>, tell: &Tell<'_>) -> Result<Outcome> {
+    let root = asked.out.as_ref().map(Naming::root);
+    let mut sources = sources::sources(&asked.photos, root)?;
+    let settings = settings(session, asked)?;
+    let mut before = BTreeMap::new();
+    let mut earlier = BTreeMap::new();
+    let mut stale = Vec::new();
+    let mut journal = None;
+    if let Some(naming) = &asked.out {
+        files::prepare_directory(naming.root())?;
+        files::remove_leftovers(naming.root());
+        let mut others = 0;
+        let opened = Journal::open(&naming.root().join(JOURNAL), |line, at| {
+            let read: Read = serde_json::from_slice(line)?;
+            if read.settings == settings {
+                earlier.insert(read.photo.path.clone(), read.name(naming.kind()));
+                let files = read.files();
+                before.insert(read.photo.path, Before { sha256: read.photo.sha256, files, line: at });
+            } else {
+                others += 1;
+                stale.extend(read.files());
+            }
+            Ok(())
+        })?;
+        if others > 0 {
+            opened.clear()?;
+            before.clear();
+            earlier.clear();
+            tell(Event::Anew { before: others });
+        }
+        // What an earlier run wrote among the photos is none of them.
+        let written: Vec<PathBuf> = before
+            .values()
+            .flat_map(|before| &before.files)
+            .chain(&stale)
+            .map(|file| naming.root().join(file))
+            .collect();
+        let written: std::collections::BTreeSet<PathBuf> =
+            written.iter().filter_map(|file| file.canonicalize().ok()).collect();
+        sources.retain(|source| !source.found || !source.path.canonicalize().is_ok_and(|path| written.contains(&path)));
+        journal = Some(opened);
+    }
+    let names = match &asked.out {
+        Some(naming) => naming.names(&sources, &earlier)?,
+        None => vec![String::new(); sources.len()],
+    };
+    let known = sources.iter().filter(|source| before.contains_key(&source.path.display().to_string())).count();
+    if known > 0 {
+        tell(Event::GoingOn { before: known, of: sources.len() });
+    }
+    let workers = session.threads().clamp(1, sources.len().max(1));
+    let threads_each = session.threads().div_ceil(workers);
+    let outcome = Mutex::default();
+    let run = Run { session, asked, ask, tell, sources, names, before, journal, settings, threads_each, outcome };
+    let steps = Steps::new(session.watch(), "photos", run.sources.len())?;
+    workers::each(run.sources.len(), workers, |at| {
+        run.photo(at)?;
+        steps.advance(1)
+    })?;
+    run.finish(&stale)
+}
+
+/// The photos that paths stand for, each with a directory of its own below `out`.
+///
+/// # Errors
+/// Photos that are not found, and a directory that is one of the photos.
+pub fn placed(photos: &[PathBuf], out: &Path) -> Result<Vec<(Source, PathBuf)>> {
+    let naming = Naming::new(out)?;
+    let sources = sources::sources(photos, Some(naming.root()))?;
+    let names = naming.names(&sources, &BTreeMap::new())?;
+    Ok(sources.into_iter().zip(names).map(|(source, name)| (source, naming.root().join(name))).collect())
+}
+
+/// A short hash of everything but the photo that an explanation depends on.
+fn settings(session: &Session, asked: &ManyOptions) -> Result<String> {
+    let request = asked.options.resolve(&session.model().manifest)?;
+    let Outputs { style, threshold, arrays, command: _ } = &asked.outputs;
+    let kind = asked.out.as_ref().map(Naming::kind);
+    let (model, faithful) = (session.model().sha256(), session.model().pairs());
+    let text = format!(
+        "{PROGRAM} {model} {faithful:?} {:?} {request:?} {:?} {} {style:?} {threshold} {arrays:?} {kind:?}",
+        session.view(),
+        asked.options.names,
+        asked.question
+    );
+    Ok(sha256_hex(text.as_bytes())[..16].to_owned())
+}
+
+impl Run<'_> {
+    /// One photo. Errors are those that end the run.
+    fn photo(&self, at: usize) -> Result<()> {
+        let source = &self.sources[at];
+        let path = source.path.display().to_string();
+        if let Some(before) = self.before.get(&path)
+            && self.is_done(source, before)
+        {
+            self.counted(|outcome| outcome.before += 1);
+            if let Some(journal) = &self.journal {
+                let line = journal.line(before.line.clone())?;
+                (self.tell)(Event::Done { path: &path, sentence: "", line: &line, before: true });
+            }
+            return Ok(());
+        }
+        match self.explained(source, &self.names[at]) {
+            Ok(()) => Ok(()),
+            Err(error @ (Error::Output(_) | Error::Model(_) | Error::Cancelled)) => Err(error),
+            Err(error) => {
+                let reason = match &error {
+                    Error::Photo(_) => error.to_string(),
+                    _ => format!("photo `{path}`: {error}"),
+                };
+                self.counted(|outcome| outcome.failed += 1);
+                (self.tell)(Event::Failed { reason: &reason });
+                Ok(())
+            }
+        }
+    }
+
+    fn counted<T>(&self, count: impl FnOnce(&mut Outcome) -> T) -> T {
+        count(&mut self.outcome.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn is_done(&self, source: &Source, before: &Before) -> bool {
+        let Some(naming) = &self.asked.out else { return false };
+        !Source::is_standard_input(&source.path)
+            && before.files.iter().all(|file| naming.root().join(file).is_file())
+            && std::fs::read(&source.path).is_ok_and(|bytes| sha256_hex(&bytes) == before.sha256)
+    }
+
+    fn explained(&self, source: &Source, name: &str) -> Result<()> {
+        let mut timings = Timings::default();
+        let photo = timings.measure("read photo", || source.open())?;
+        let prompt = (self.ask)(&photo)?;
+        let quiet: &Watch<'_> = &|_| ControlFlow::Continue(());
+        let explanation = self.session.explain_on(&photo, &prompt, &self.asked.options, (self.threads_each, quiet))?;
+        timings.append(&explanation.timings);
+        let answer = Answer {
+            model: self.session.model(),
+            photo: &photo,
+            prompt: &prompt,
+            explanation: &explanation,
+            timings: &timings,
+            outputs: &self.asked.outputs,
+        };
+        let (report, directory) = self.written(&answer, name)?;
+        let line = Line { settings: &self.settings, directory: &directory, report: &report };
+        if let Some(journal) = &self.journal {
+            journal.append(&line)?;
+        }
+        self.counted(|outcome| {
+            outcome.explained += 1;
+            if let Some(check) = &explanation.check {
+                outcome.checked += 1;
+                outcome.passed += usize::from(check.passed());
+            }
+            for warning in &explanation.warnings {
+                match outcome.warnings.iter().position(|(known, ..)| known == warning) {
+                    Some(at) => outcome.warnings[at].1 += 1,
+                    None if outcome.warnings.len() < WARNINGS => {
+                        outcome.warnings.push((warning.clone(), 1, photo.name.clone()));
+                    }
+                    None => {}
+                }
+            }
+        });
+        let line = serde_json::to_string(&line).map_err(Into::into).kind(Error::Output)?;
+        (self.tell)(Event::Done { path: &photo.name, sentence: &answer.sentence(), line: &line, before: false });
+        Ok(())
+    }
+
+    /// Writes the files of a photo. Returns what is said of it, and the directory of the files below that of all.
+    fn written(&self, answer: &Answer<'_>, name: &str) -> Result<(ExplanationReport, String)> {
+        let Some(naming) = &self.asked.out else { return Ok((answer.report(&[])?, String::new())) };
+        let target = naming.root().join(name);
+        if naming.kind() == Kind::Folder {
+            files::prepare_directory(&target)?;
+            files::remove_leftovers(&target);
+            return Ok((answer.write_and_report(&target)?.1, name.to_owned()));
+        }
+        let directory = Path::new(name).parent().unwrap_or(Path::new(""));
+        files::prepare_directory(&naming.root().join(directory))?;
+        Ok((answer.write_one(&target)?, directory.display().to_string()))
+    }
+
+    /// Sorts the lines, removes what other settings left, and writes the page.
+    fn finish(self, stale: &[PathBuf]) -> Result<Outcome> {
+        let Self { asked, journal, sources, outcome, settings, .. } = self;
+        let mut outcome = outcome.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let Some(naming) = &asked.out else { return Ok(outcome) };
+        drop(journal);
+        let mut cards = BTreeMap::new();
+        let path = naming.root().join(JOURNAL);
+        let journal = Journal::open(&path, |line, at| {
+            let read: Read = serde_json::from_slice(line)?;
+            if read.settings == settings {
+                cards.insert(read.photo.path.clone(), (at, Card::new(read, naming.kind())));
+            }
+            Ok(())
+        })?;
+        // In the order of the photos; then those of earlier runs that were not asked for now.
+        let now = sources.iter().filter_map(|source| cards.remove(&source.path.display().to_string()));
+        let mut sorted: Vec<(Range<u64>, Card)> = now.collect();
+        sorted.extend(cards.into_values());
+        let (lines, cards): (Vec<Range<u64>>, Vec<Card>) = sorted.into_iter().unzip();
+        journal.into_sorted(&lines)?;
+        for file in stale.iter().filter(|file| !cards.iter().any(|card| card.files.contains(file))) {
+            let file = naming.root().join(file);
+            // A file that is gone, or that somebody holds, is no failure of this run; a folder goes if nothing is left in it.
+            let _ = std::fs::remove_file(&file);
+            let _ = file.parent().filter(|folder| *folder != naming.root()).map(std::fs::remove_dir);
+        }
+        outcome.checked = cards.iter().filter(|card| card.passed.is_some()).count();
+        outcome.passed = cards.iter().filter(|card| card.passed == Some(true)).count();
+        let page = contact::page(&cards)?;
+        let mut files = Files::new(naming.root());
+        files.add(INDEX, |out| out.write_all(page.as_bytes()))?;
+        outcome.files = files.publish()?;
+        outcome.files.push(path);
+        Ok(outcome)
+    }
+}

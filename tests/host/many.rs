@@ -1,0 +1,136 @@
+//! Many photos in one run: where their files go, what is left out, what goes on after a stop.
+
+use crate::common::run::{Said, decomcam};
+use crate::common::{cat, json};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// A folder with photos of one stem, a damaged one, one without an ending, and what is no photo.
+fn photos() -> TempDir {
+    let place = tempfile::tempdir().unwrap();
+    let at = |name: &str| place.path().join("photos").join(name);
+    fs::create_dir_all(at("b")).unwrap();
+    let picture = image::open(cat()).unwrap().thumbnail(96, 96);
+    picture.save(at("cat.png")).unwrap();
+    picture.fliph().save(at("b/cat.png")).unwrap();
+    fs::copy(at("cat.png"), at("nameless")).unwrap();
+    fs::write(at("damaged.jpg"), b"\xff\xd8\xff\xe0 nothing").unwrap();
+    fs::write(at("notes.txt"), b"no photo").unwrap();
+    place
+}
+
+fn explain(place: &TempDir, more: &[&str]) -> Said {
+    let fast = ["explain", "--method", "grad-cam", "--no-check", "-t", "a cat"];
+    decomcam(fast).args(more).within(place.path()).said()
+}
+
+fn lines(path: &Path) -> Vec<Value> {
+    fs::read_to_string(path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn paths(lines: &[Value]) -> Vec<&str> {
+    lines.iter().map(|line| line["photo"]["path"].as_str().unwrap()).collect()
+}
+
+/// Every file below a folder.
+fn files(folder: &Path) -> BTreeSet<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { BTreeSet::from([path]) }).collect()
+}
+
+#[test]
+fn a_folder_is_explained_once_and_a_run_goes_on() {
+    let place = photos();
+    let out = place.path().join("maps");
+    let journal = out.join("explanations.jsonl");
+    let said = explain(&place, &["photos", "-o", "maps"]).exits_with(1);
+    assert!(said.stderr.contains("damaged.jpg") && said.stderr.contains("1 of 4 photos"), "{said}");
+    assert!(!said.stderr.contains("notes.txt") && said.stdout.contains("Explained 3 photos."), "{said}");
+    let first = lines(&journal);
+    assert_eq!(paths(&first), ["photos/b/cat.png", "photos/cat.png", "photos/nameless"]);
+    for line in &first {
+        let folder = out.join(line["directory"].as_str().unwrap());
+        let alone = json(folder.join("explanation.json"));
+        assert_eq!(
+            (&alone["scores"], &alone["photo"], &alone["files"]),
+            (&line["scores"], &line["photo"], &line["files"])
+        );
+        for file in line["files"].as_array().unwrap() {
+            assert!(folder.join(file.as_str().unwrap()).is_file(), "{file}");
+        }
+    }
+    let page = fs::read_to_string(out.join("index.html")).unwrap();
+    assert!(page.contains("3 photos explained") && page.contains("src=\"cat-2/overlay.png\""), "{page}");
+
+    // Killed while the last line was written, with a file half written: nothing is lost, nothing repeated.
+    let all = files(&out);
+    let text = fs::read_to_string(&journal).unwrap();
+    fs::write(&journal, &text[..text.len() - 40]).unwrap();
+    fs::write(out.join("nameless/.decomcam-x"), b"half").unwrap();
+    let said = explain(&place, &["photos", "-o", "maps"]).exits_with(1);
+    assert!(said.stderr.contains("2 of 4 photos were explained before"), "{said}");
+    assert!(said.stdout.contains("Explained 1 photo, 2 more before."), "{said}");
+    assert_eq!(paths(&lines(&journal)), paths(&first));
+    assert_eq!(files(&out), all);
+
+    // A photo that changed, and one whose files are gone, are explained anew; JSON lines are of all photos, each once.
+    fs::copy(place.path().join("photos/b/cat.png"), place.path().join("photos/cat.png")).unwrap();
+    fs::remove_dir_all(out.join("nameless")).unwrap();
+    let said = explain(&place, &["photos", "-o", "maps", "--jsonl"]).exits_with(1);
+    let printed: Vec<Value> = said.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(paths(&printed).into_iter().collect::<BTreeSet<_>>(), paths(&first).into_iter().collect());
+    let last = lines(&journal);
+    assert_eq!(paths(&last), paths(&first));
+    assert_eq!(last[1]["photo"]["sha256"], last[0]["photo"]["sha256"]);
+    assert_ne!(last[1]["photo"]["sha256"], first[1]["photo"]["sha256"]);
+
+    // Other options replace everything that was written with the first ones.
+    let said = explain(&place, &["photos/cat.png", "photos/nameless", "-o", "maps", "--versus", "a dog"]).exits_with(0);
+    assert!(said.stderr.contains("3 photos were explained with other options"), "{said}");
+    assert_eq!(paths(&lines(&journal)), ["photos/cat.png", "photos/nameless"]);
+    assert!(!out.join("cat-2").exists() && out.join("cat/overlay.png").exists());
+}
+
+#[test]
+fn a_pattern_names_one_file_a_photo_and_never_overwrites() {
+    let place = photos();
+    let said = explain(&place, &["photos/cat.png", "photos/b/cat.png", "-o", "maps/{stem}.png"]).exits_with(0);
+    let names: BTreeSet<_> =
+        fs::read_dir(place.path().join("maps")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["cat-2.png", "cat.png", "explanations.jsonl", "index.html"].map(Into::into).into(), "{said}");
+    explain(&place, &["photos/cat.png", "-o", "photos/{stem}.png"]).exits_with(2).complains(&["would be overwritten"]);
+    // Among the photos: what was written is no photo in the next run.
+    fs::remove_file(place.path().join("photos/damaged.jpg")).unwrap();
+    for _ in 0..2 {
+        explain(&place, &["photos", "-o", "photos/{stem}-map.png"]).exits_with(0);
+        assert_eq!(lines(&place.path().join("photos/explanations.jsonl")).len(), 3);
+    }
+}
+
+#[test]
+fn photos_come_from_standard_input_lists_and_patterns() {
+    let place = photos();
+    let call = |args: &[&str], input: &[u8]| {
+        use std::io::Write as _;
+        use std::process::Stdio;
+        let fast = ["explain", "--method", "grad-cam", "--no-check", "-t", "a cat", "-o", "-"];
+        let mut command = decomcam(fast).args(args).within(place.path()).command();
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{args:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let alone: Value =
+        serde_json::from_str(&call(&["-"], &fs::read(place.path().join("photos/cat.png")).unwrap())).unwrap();
+    assert_eq!(alone["photo"]["path"], "standard input");
+    let listed = call(&["--list", "-"], b"photos/cat.png\nphotos/b/cat.png\n");
+    assert_eq!(listed.lines().count(), 2);
+    let matching = call(&["photos/*.png"], b"");
+    let line: Value = serde_json::from_str(&matching).unwrap();
+    assert_eq!((&line["photo"]["path"], &line["scores"]), (&"photos/cat.png".into(), &alone["scores"]));
+    assert!(!place.path().join("explanation").exists(), "nothing is written");
+}
