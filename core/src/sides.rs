@@ -141,11 +141,11 @@ fn sort(maps: &mut [f32], weights: &mut [f32], n: usize) {
         let lengths = maps.chunks_exact(n).map(|map| maths::dot(map, map)).enumerate();
         let (longest, _) = lengths.fold((0, -1.0), |best, new| if new.1 > best.1 { new } else { best });
         let Some((first, after)) = maps.split_at_mut_checked(n) else { return };
-        if let Some(place) = longest.checked_sub(1) {
-            if let (Some(other), Some(weight)) = (after.chunks_exact_mut(n).nth(place), heavier.get_mut(place)) {
-                first.swap_with_slice(other);
-                core::mem::swap(first_weight, weight);
-            }
+        if let Some(place) = longest.checked_sub(1)
+            && let (Some(other), Some(weight)) = (after.chunks_exact_mut(n).nth(place), heavier.get_mut(place))
+        {
+            first.swap_with_slice(other);
+            core::mem::swap(first_weight, weight);
         }
         (maps, weights) = (after, heavier);
     }

@@ -469,19 +469,19 @@ fn singular_vectors_of_subnormal_matrices_are_orthonormal() {
 }
 
 /// Clusters of singular values that agree but for their last digits: within what LAPACK leaves, in units of sqrt(n) 2^-23 (sgesdd 0.74, sgejsv 0.69,
-/// `tests/bench/lapack.py`). They were off by 2 when pairs were turned only above sqrt(n) 2^-23. The numbers of rotations are those of the last sweep.
+/// `tests/bench/lapack.py`). They are off by 1.5 where pairs are turned only above sqrt(n) 2^-23. The numbers of rotations are those of the last sweep.
 #[test]
 fn clusters_are_turned_to_the_end() {
     let mut random = Random(11);
     let mut rotations = 0;
-    for n in [8, 16, 32, 64] {
+    for n in [8, 8, 16, 16, 16, 32, 32, 32, 64] {
         let values: Vec<f64> = (0..n).rev().map(|k| 1.0 + k as f64 * f64::from(f32::EPSILON)).collect();
         let matrix = Matrix::with_singular_values(n, n, &values, &mut random);
         let solved = solve(&matrix);
         // The entries are rounded, by a matrix of norm 2 sqrt(n) 2^-24 / sqrt(12) at random: a fifth of the unit.
         let unit = (n as f64).sqrt() * f64::from(f32::EPSILON);
         let worst = solved.values.iter().zip(&values).fold(0.0_f64, |worst, (got, want)| worst.max((got - want).abs()));
-        assert!(worst <= unit, "{n}: {} units", worst / unit);
+        assert!(worst <= 0.75 * unit, "{n}: {} units", worst / unit);
         assert!(solved.convergence.rotations as usize <= n * (n - 1) / 2);
         rotations += solved.convergence.rotations;
     }
