@@ -88,8 +88,17 @@ struct MethodRow {
 #[derive(Clone, Debug, Default)]
 pub struct Means {
     photos: usize,
-    /// By method, in their order: sums and counts of [`METRICS`], and the time in milliseconds.
-    methods: Vec<(&'static str, [(f64, usize); METRICS.len()], f64)>,
+    /// In the order of the methods.
+    methods: Vec<Sums>,
+}
+
+/// The sums of a method.
+#[derive(Clone, Debug)]
+struct Sums {
+    method: &'static str,
+    /// Of each of [`METRICS`], and over how many photos.
+    metrics: [(f64, usize); METRICS.len()],
+    ms: f64,
 }
 
 impl Means {
@@ -97,11 +106,11 @@ impl Means {
     pub fn add(&mut self, comparison: &Comparison) {
         self.photos += 1;
         for row in &comparison.methods {
-            let at = self.methods.iter().position(|(method, ..)| *method == row.method).unwrap_or_else(|| {
-                self.methods.push((row.method, Default::default(), 0.0));
+            let at = self.methods.iter().position(|sums| sums.method == row.method).unwrap_or_else(|| {
+                self.methods.push(Sums { method: row.method, metrics: Default::default(), ms: 0.0 });
                 self.methods.len() - 1
             });
-            let (_, metrics, ms) = &mut self.methods[at];
+            let Sums { metrics, ms, .. } = &mut self.methods[at];
             for ((sum, count), value) in metrics.iter_mut().zip([row.deletion, row.insertion, row.average_drop]) {
                 if let Some(value) = value {
                     *sum += value;
@@ -116,7 +125,7 @@ impl Means {
     pub fn table(&self) -> String {
         let photos = self.photos;
         let mut text = format!("Means over {photos} {}\n\n{HEAD}", if photos == 1 { "photo" } else { "photos" });
-        for (method, metrics, ms) in &self.methods {
+        for Sums { method, metrics, ms } in &self.methods {
             let means = metrics.map(|(sum, count)| (count > 0).then(|| sum / count as f64));
             text += &line(method, means, ms / photos.max(1) as f64);
         }

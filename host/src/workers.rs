@@ -198,7 +198,7 @@ mod tests {
     fn the_first_may_wait_for_the_second() {
         let meet = |threads: usize| {
             let (tell, told) = std::sync::mpsc::channel();
-            let waited = together(threads, || Ok(wait(|| told.try_recv().ok())), || Ok(tell.send(5).is_ok()));
+            let waited = together(threads, move || Ok(wait(|| told.try_recv().ok())), || Ok(tell.send(5).is_ok()));
             waited.unwrap()
         };
         for threads in [1, 2, 3] {

@@ -151,6 +151,11 @@ fn what_does_not_fit_is_refused_before_the_first_byte() {
     assert_eq!(refused(Record { score: f32::NAN, ..record() }), Error::NonFinite);
     assert_eq!(refused(Record { measured: &[1.0, f32::INFINITY], ..record() }), Error::NonFinite);
     assert_eq!((len(0, 1, 1), len(1, 1, 0), len(1 << 10, 1 << 10, 1), len(7, 7, 257)), (None, None, None, None));
+    // The largest of each that there is, and one more.
+    for (height, width, parts) in [(1 << 8, 1 << 8, 1), (0xffff, 1, 1), (1, 0xffff, 1), (1, 1, 256)] {
+        assert_eq!(len(height, width, parts), Some(24 + 4 + height * width + parts * (20 + height * width) + 4));
+    }
+    assert_eq!((len(1 << 16, 1, 1), len(1, 1 << 16, 1), len(1, 1, 257)), (None, None, None));
     // A sink that fails ends it, with its own error.
     let mut left = 3;
     let result = record().write(|_| {

@@ -56,7 +56,8 @@ pub fn man(args: &ManArgs) -> Result<()> {
     all.build();
     let commands = std::iter::once(&all).chain(all.get_subcommands());
     for command in commands {
-        let page = Man::new(command.clone());
+        // Pages have every option with its words, also those that the short help leaves out.
+        let page = Man::new(command.clone().mut_args(|arg| arg.hide_short_help(false)));
         files.add(&page.get_filename(), |mut out| page.render(&mut out))?;
     }
     print(&wrote(&files.publish()?))

@@ -70,7 +70,8 @@ impl Run<'_> {
         if shown.is_empty() {
             return Ok(None);
         }
-        let drawn = workers::each(shown.len(), self.workers, |at| self.drawn(shown[at]))?;
+        // Of a photo that has gone since it was measured the caption alone is drawn.
+        let drawn = workers::each(shown.len(), self.workers, |at| Ok(self.drawn(shown[at]).unwrap_or_default()))?;
         let tiles: Vec<(&RgbImage, Tile<'_>)> = drawn
             .iter()
             .zip(&shown)

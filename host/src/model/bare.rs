@@ -176,7 +176,9 @@ fn embedding_output(found: &Inspection) -> Option<String> {
 
 /// Where the numbers of every place are, if there are many.
 pub(super) fn places(answer: &Answer) -> Option<Places> {
-    let End { explained, reported, .. } = answer.end.clone();
+    let End { explained, reported, squash, .. } = answer.end.clone();
+    // Where nothing but a clamp or a rounding lies between the two, one tensor is both.
+    let reported = if squash.is_some() { reported } else { explained.clone() };
     Some(Places { reading: answer.reading?, explained, reported, boxes: answer.boxes.clone() })
 }
 

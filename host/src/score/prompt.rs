@@ -180,9 +180,7 @@ impl Prompt {
     ) -> Result<Self> {
         let scores: Vec<&Score> = manifest.scores.iter().filter(|score| score.text == AT_A_PLACE).collect();
         let of = |tensor: &str| scores.iter().find(|score| score.image == tensor).copied().cloned();
-        // Where nothing but a clamp or a rounding lies between the two, there is one score.
-        let explained = of(&seen.places.explained);
-        let scores = of(&seen.places.reported).or_else(|| explained.clone()).zip(explained);
+        let scores = of(&seen.places.reported).zip(of(&seen.places.explained));
         let (reported, explained) = scores.context("the model has no scores at places").kind(Error::Model)?;
         let name = if question.text.is_empty() { seen.predicted(place)?.to_string() } else { question.text.to_owned() };
         let class_of = |typed: &str| -> Result<(usize, String)> {

@@ -14,7 +14,7 @@ fn shells_and_man_know_every_command() {
     let pages = place.path().join("man1");
     decomcam(["man"]).arg(&pages).ok().prints(&["decomcam.1", "decomcam-explain.1"]);
     let page = fs::read_to_string(pages.join("decomcam-explain.1")).unwrap();
-    for wanted in [".TH decomcam-explain", "name\\-parts", "Advanced", "integrate"] {
+    for wanted in [".TH decomcam-explain", "name\\-parts", ".SH ADVANCED", "by hiding everything but one part"] {
         assert!(page.contains(wanted), "{wanted}: {page}");
     }
 }
