@@ -563,7 +563,9 @@ fn framings_are_centred() {
     assert_eq!(framing(Fit::Crop, (1, 9000), (224, 224), 32), (0, 4499, 1, 1));
     assert_eq!(framing(Fit::Pad, (300, 451), (224, 224), 32), (-76, 0, 451, 451));
     assert_eq!(framing(Fit::Pad, (300, 451), (336, 448), 0), (-19, 0, 338, 451));
-    assert_eq!(framing(Fit::Stretch, (300, 451), (224, 224), 32), (0, 0, 300, 451));
+    assert_eq!(framing(Fit::Stretch, (300, 451), (224, 224), 0), (0, 0, 300, 451));
+    // Stretched to 256 x 256, of which the centre is kept: 224 / 256 of either side.
+    assert_eq!(framing(Fit::Stretch, (300, 451), (224, 224), 32), (18, 28, 263, 395));
 
     let seen = |top, left, height, width| {
         let seen = Framing { top, left, size: Size { height, width } }.seen(Size::new(300, 451));

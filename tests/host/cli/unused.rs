@@ -108,10 +108,8 @@ fn what_nothing_is_drawn_with_and_what_is_not_printed() {
     explain("exact").args(["--timings", "--out", "-"]).misused(&["--timings has no effect with --out -"]);
 }
 
-/// A margin is what cropping cuts off.
+/// Padding shows the whole photo, so nothing is left to cut off.
 #[test]
-fn a_margin_needs_a_crop() {
-    for fit in ["pad", "stretch"] {
-        explain("exact").args(["--out", "-", "--fit", fit, "--margin", "8"]).misused(&["--margin", fit, "crop"]);
-    }
+fn a_margin_has_no_place_beside_padding() {
+    explain("exact").args(["--out", "-", "--fit", "pad", "--margin", "8"]).misused(&["--margin", "pad"]);
 }
