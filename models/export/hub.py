@@ -1,9 +1,9 @@
 """Dual encoders of true size in the layout of Hugging Face's hub, and whether they are explained as they are: `python hub.py OUT --program target/release/decomcam`.
 
 CLIP ViT-B/32 and SigLIP base-patch16-224 of transformers with random weights (seed 0), exported as Optimum does (opset 14, open batch, height, width and length): the two towers, and
-one file of both; in f32, f16 (onnxconverter-common), int8 (ONNX Runtime's dynamic quantisation) and q4 (ONNX Runtime's MatMulNBits, blocks of 32). The tokenizer is a small one of
+one file of both; in f32, f16 (ONNX Runtime's converter), int8 (ONNX Runtime's dynamic quantisation) and q4 (ONNX Runtime's MatMulNBits, blocks of 32). The tokenizer is a small one of
 whole words. Each folder is explained by one command; the cosine that it reports is held to transformers' in f32, and for the others to what ONNX Runtime gives for the same files.
-Prints a table. Needs transformers 4, torch, onnx, onnxruntime, onnxconverter-common, and 4 GB of disk; folders are removed again unless --keep.
+Prints a table. Needs transformers 4, torch, onnx, onnxruntime, and 4 GB of disk; folders are removed again unless --keep.
 """
 
 import argparse
@@ -18,9 +18,9 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
-from onnxconverter_common import float16
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+from onnxruntime.transformers.float16 import convert_float_to_float16
 from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import nn
@@ -66,11 +66,7 @@ def export(model: nn.Module, kind: str, ids: torch.Tensor, pixels: torch.Tensor,
 
 def converted(source: Path, target: Path, form: str) -> None:
     if form == "fp16":
-        model = float16.convert_float_to_float16(onnx.load(source), keep_io_types=True, disable_shape_infer=True)
-        outputs = {output.name for output in model.graph.output}
-        for node in model.graph.node:  # transformers casts to the type of its weights, which the converter leaves as it was
-            if node.op_type == "Cast" and node.output[0] not in outputs and node.attribute[0].i == onnx.TensorProto.FLOAT:
-                node.attribute[0].i = onnx.TensorProto.FLOAT16
+        model = convert_float_to_float16(onnx.load(source), keep_io_types=True, disable_shape_infer=True)
         onnx.save(model, target)
     elif form == "int8":
         quantize_dynamic(source, target, weight_type=QuantType.QInt8, extra_options={"EnableSubgraph": True})

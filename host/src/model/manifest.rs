@@ -513,7 +513,10 @@ impl Manifest {
     pub fn files(&self) -> Vec<(String, String)> {
         let mut files = vec![(self.image.file.clone(), self.image.sha256.clone())];
         if let Some(text) = &self.text {
-            files.push((text.file.clone(), text.sha256.clone()));
+            // Both towers may be in one file.
+            if (&text.file, &text.sha256) != (&self.image.file, &self.image.sha256) {
+                files.push((text.file.clone(), text.sha256.clone()));
+            }
             files.push((text.vocabulary.clone(), text.vocabulary_sha256.clone()));
         }
         if let Some(classes) = &self.classes {
@@ -584,4 +587,22 @@ fn distinct<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<()> 
         ensure!(seen.insert(name), "{what}: expected each name once, found \"{name}\" twice");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Optimum exports both towers of a dual encoder into one file.
+    #[test]
+    fn both_towers_may_be_in_one_file() {
+        let lite = include_str!("../../../models/lite/model.toml");
+        let apart = Manifest::parse(lite).unwrap();
+        let text = apart.text.as_ref().unwrap();
+        let shared = lite.replace(&text.file, &apart.image.file);
+        let refused = Manifest::parse(&shared).unwrap_err();
+        assert!(format!("{refused:#}").contains("expected each name once, found \"image.onnx\" twice"), "{refused:#}");
+        let together = Manifest::parse(&shared.replace(&text.sha256, &apart.image.sha256)).unwrap();
+        assert_eq!(together.files().len(), apart.files().len() - 1);
+    }
 }

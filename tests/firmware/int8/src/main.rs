@@ -68,7 +68,11 @@ fn run(memory: &mut Memory, out: &mut impl Write, clock: fn() -> u64) -> Option<
         let Answer { class, output, features, score, saliency } = answer;
         writeln!(out, "picture {picture} class {class} output {output:016x} features {features:016x} score {score:08x} saliency {saliency:016x}").ok()?;
         let (all, workspace) = (size_of::<Memory>(), size_of::<why::Memory>());
-        writeln!(out, "# {instructions} instructions, {all} bytes of memory: {ARENA} of tensors, {workspace} of the explanation").ok()?;
+        writeln!(
+            out,
+            "# {instructions} instructions, {all} bytes of memory: {ARENA} of tensors, {workspace} of the explanation"
+        )
+        .ok()?;
     }
     Some(())
 }
