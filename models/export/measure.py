@@ -1,7 +1,7 @@
 """What exported models cost in decomcam, beside ONNX Runtime in the same run: a Markdown table on standard output.
 
     cargo build --release -p decomcam --bins --example check_export
-    python measure.py NAME... [--models DIR] [--program ../../target/release]
+    python measure.py NAME... [--forms f32] [--models DIR] [--program ../../target/release]
 
 DIR/NAME-f32 and DIR/NAME-int8 are folders that `clip.py` or `classifier.py` wrote. One thread for passes, two for explanations.
 """
@@ -59,11 +59,14 @@ def main() -> None:
     parser.add_argument("names", nargs="+")
     parser.add_argument("--models", type=Path, default=Path("."))
     parser.add_argument("--program", type=Path, default=Path(__file__).parents[2] / "target/release")
+    parser.add_argument("--forms", nargs="+", default=["f32", "int8"], help="which of the folders [default: f32 int8]")
     args = parser.parse_args()
     print("| model | form | forward | ONNX Runtime | with gradient | explanation | bar | load | memory | gradient to torch |")
     print("|---|---|---|---|---|---|---|---|---|---|")
     for name in args.names:
         for form, flags in (("f32", ()), ("int8", ()), ("int8", ("--faithful",))):
+            if form not in args.forms:
+                continue
             folder = args.models / f"{name}-{form}"
             run = passes(args.program, folder, *flags)
             other = onnx_runtime_ms(folder)
