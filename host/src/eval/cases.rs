@@ -15,6 +15,7 @@ use crate::{Error, Result, workers};
 use base64::Engine as _;
 use image::RgbImage;
 use minijinja::{Environment, context};
+use serde::Serialize;
 
 /// So many of the best and of the worst are shown.
 const SHOWN: usize = 6;
@@ -123,6 +124,30 @@ impl Run<'_> {
     }
 }
 
+/// A paragraph, or a table, of the results' Markdown.
+#[derive(Debug, PartialEq, Serialize)]
+struct Block<'t> {
+    text: &'t str,
+    /// Cells, row by row, headings first; none in a paragraph. Bold is left to the page.
+    table: Vec<Vec<&'t str>>,
+}
+
+impl<'t> Block<'t> {
+    fn new(text: &'t str) -> Self {
+        let rows = text.lines().filter(|line| line.starts_with('|') && !line.starts_with("|---"));
+        Self { text, table: rows.map(cells).collect() }
+    }
+}
+
+fn cells(row: &str) -> Vec<&str> {
+    row.trim_matches('|').split('|').map(|cell| cell.trim().trim_matches('*')).collect()
+}
+
+/// Paragraphs and tables, in order.
+fn blocks(markdown: &str) -> Vec<Block<'_>> {
+    markdown.split("\n\n").map(str::trim).filter(|text| !text.is_empty()).map(Block::new).collect()
+}
+
 /// The page.
 pub(super) fn page(tables: &str, cases: Option<&Cases>, skipped: &[String]) -> Result<String> {
     let picture = cases
@@ -139,7 +164,20 @@ pub(super) fn page(tables: &str, cases: Option<&Cases>, skipped: &[String]) -> R
         let (method, metric) = (cases.map(|cases| cases.method), cases.map(|cases| cases.metric.name()));
         environment
             .get_template("report.html")?
-            .render(context! { tables, picture, method, metric, skipped, program => PROGRAM })
+            .render(context! { blocks => blocks(tables), picture, method, metric, skipped, program => PROGRAM })
     };
     render().map_err(|error: minijinja::Error| error.into()).kind(Error::Output)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_are_told_from_paragraphs() {
+        let found = blocks("two pairs\n\n| method | pxap |\n|---|---|\n| exact | **0.5** |\n\nnot counted: 1\n");
+        let text: Vec<&str> = found.iter().filter(|block| block.table.is_empty()).map(|block| block.text).collect();
+        assert_eq!(text, ["two pairs", "not counted: 1"]);
+        assert_eq!(found[1].table, [["method", "pxap"], ["exact", "0.5"]]);
+    }
 }
