@@ -167,3 +167,14 @@ fn imports_are_read() {
     let expected = ["Error", "Result", "Size", "explain", "files", "workers"];
     assert_eq!(names_of_the_crate(code).into_iter().collect::<Vec<_>>(), expected);
 }
+
+/// The Python package compiles the files of the command as well, with dependencies of its own.
+#[test]
+fn the_python_package_has_what_the_command_needs() {
+    let manifest = fs::read_to_string(root("host/python/Cargo.toml")).unwrap();
+    // Its allocator is Python's.
+    for needed in OF_THE_COMMAND.iter().filter(|name| **name != "mimalloc") {
+        let (name, dashed) = (format!("\n{needed} = "), format!("\n{} = ", needed.replace('_', "-")));
+        assert!(manifest.contains(&name) || manifest.contains(&dashed), "host/python/Cargo.toml lacks {needed}");
+    }
+}
