@@ -144,7 +144,7 @@ fn sort(maps: &mut [f32], weights: &mut [f32], n: usize) {
         if let Some(place) = longest.checked_sub(1)
             && let (Some(other), Some(weight)) = (after.chunks_exact_mut(n).nth(place), heavier.get_mut(place))
         {
-            first.swap_with_slice(other);
+            first.iter_mut().zip(other).for_each(|(a, b)| core::mem::swap(a, b));
             core::mem::swap(first_weight, weight);
         }
         (maps, weights) = (after, heavier);
