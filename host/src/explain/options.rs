@@ -191,10 +191,18 @@ impl Options {
     /// [`Error::Options`], naming the option and the reason.
     pub fn check_used(&self, methods: &[Method]) -> Result<()> {
         let unused = self.given().into_iter().find(|(_, takes, _)| !methods.iter().any(|method| takes(*method)));
-        let Some((name, _, why)) = unused else { return Ok(()) };
+        let Some((name, _, why)) = unused else { return self.check_sides().kind(Error::Options) };
         let methods: Vec<&str> = methods.iter().map(|method| method.name()).collect();
         Err(anyhow::anyhow!("--{name} has no effect with {}: {why}; leave it out", methods.join(", ")))
             .kind(Error::Options)
+    }
+
+    fn check_sides(&self) -> anyhow::Result<()> {
+        ensure!(
+            !(self.one_sided == Some(true) && self.sign.is_some()),
+            "--sign has no effect with --one-sided on: each part shows its larger side; leave one of them out"
+        );
+        Ok(())
     }
 
     /// Refuses those of these options that have no effect on a kind of work, whatever the method.
@@ -260,10 +268,6 @@ impl Options {
             guide.is_some() || self.refine != Some(true),
             "--refine on: model \"{}\" has no guide layer whose positions are finer than those of layer \"{layer}\"; leave it out",
             manifest.name
-        );
-        ensure!(
-            !(self.one_sided == Some(true) && self.sign.is_some()),
-            "--sign has no effect with --one-sided on: each part shows its larger side; leave one of them out"
         );
         Ok(Request {
             method: self.method,
