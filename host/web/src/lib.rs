@@ -1,0 +1,250 @@
+//! decomcam in the browser: the library as a WebAssembly module. A photo's bytes and a question go in; the report's page, its JSON and its pictures come out.
+//!
+//! The module opens the bundled model and works on one thread. It is run in a Web Worker, which calls back through `progressed` and is ended when the work is
+//! to be stopped.
+
+use decomcam::board::capsule;
+use decomcam::compare::{CompareOptions, compare};
+use decomcam::report::{self, Outputs};
+use decomcam::timings::Timings;
+use decomcam::{Error, Explanation, Method, Options, Photo, Prompt, Question, Session, SessionOptions, files};
+use serde::Deserialize;
+use std::ops::ControlFlow;
+use wasm_bindgen::prelude::*;
+
+/// The bundled model.
+const MODEL: &str = "lite";
+
+#[wasm_bindgen]
+extern "C" {
+    /// Is told how far the work has come: what is counted, how many are done, how many there are.
+    fn progressed(counted: &str, done: usize, total: usize);
+}
+
+/// Lets a panic say what happened: its message becomes an exception of JavaScript. The module cannot be used afterwards.
+#[cfg(target_arch = "wasm32")]
+#[wasm_bindgen(start)]
+fn start() {
+    std::panic::set_hook(Box::new(|info| wasm_bindgen::throw_str(&format!("panic: {info}"))));
+}
+
+fn thrown(error: Error) -> JsError {
+    JsError::new(&error.to_string())
+}
+
+/// A question about a photo, as the page asks it. What is left out is left to the model.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Asked {
+    text: String,
+    versus: Option<String>,
+    #[serde(default)]
+    method: Option<String>,
+    #[serde(default)]
+    scales: Option<usize>,
+    #[serde(default)]
+    affinity: Option<bool>,
+    #[serde(default)]
+    unchecked: bool,
+}
+
+impl Asked {
+    fn read(json: &str) -> Result<Self, JsError> {
+        Ok(serde_json::from_str(json)?)
+    }
+
+    fn prompt(&self, session: &Session) -> Result<Prompt, Error> {
+        let versus = self.versus.as_deref().filter(|versus| !versus.trim().is_empty());
+        session.prompt(Question { text: &self.text, versus, score: None })
+    }
+
+    fn options(&self) -> Result<Options, Error> {
+        let mut options = Options::new().method(self.method.as_deref().map_or(Ok(Method::default()), str::parse)?);
+        (options.scales, options.affinity, options.unchecked) = (self.scales, self.affinity, self.unchecked);
+        Ok(options)
+    }
+
+    /// The command that gives the same answer.
+    fn command(&self, photo: &str) -> String {
+        let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
+        let mut command = format!("decomcam explain {} --text {}", quoted(photo), quoted(&self.text));
+        let versus = self.versus.as_deref().filter(|versus| !versus.trim().is_empty()).map(quoted);
+        let options = [
+            ("versus", versus),
+            ("method", self.method.clone()),
+            ("scales", self.scales.map(|scales| scales.to_string())),
+            ("affinity", self.affinity.map(|on| if on { "on" } else { "off" }.into())),
+        ];
+        for (name, value) in options {
+            if let Some(value) = value {
+                command += &format!(" --{name} {value}");
+            }
+        }
+        command
+    }
+}
+
+/// An open model. Its networks are loaded when they are first needed, and kept.
+#[wasm_bindgen]
+pub struct Engine(Session);
+
+#[wasm_bindgen]
+impl Engine {
+    /// Opens the bundled model, once its files are known to be whole.
+    #[wasm_bindgen(constructor)]
+    pub fn new() -> Result<Self, JsError> {
+        let session = Session::open_with(MODEL, &SessionOptions::new().threads(1)).map_err(thrown)?;
+        session.model().verify().map_err(thrown)?;
+        Ok(Self(session.watching(|progress| {
+            progressed(progress.counted, progress.done, progress.total);
+            ControlFlow::Continue(())
+        })))
+    }
+
+    /// Explains a photo, given as the bytes of its file; `asked` is an object as JSON.
+    pub fn explain(&self, name: &str, photo: &[u8], asked: &str) -> Result<Answer, JsError> {
+        let asked = Asked::read(asked)?;
+        let work = || {
+            let photo = Photo::from_bytes(name, photo)?;
+            let prompt = asked.prompt(&self.0)?;
+            let explanation = self.0.explain(&photo, &prompt, &asked.options()?)?;
+            let mut timings = self.0.loading();
+            timings.append(&explanation.timings);
+            let mut outputs = Outputs::default();
+            outputs.command = Some(asked.command(name));
+            Answer::new(&self.0, (photo, prompt, explanation), &timings, &outputs)
+        };
+        work().map_err(thrown)
+    }
+
+    /// The usual methods side by side on a photo.
+    pub fn compare(&self, name: &str, photo: &[u8], asked: &str) -> Result<Comparison, JsError> {
+        let asked = Asked::read(asked)?;
+        let work = || {
+            let photo = Photo::from_bytes(name, photo)?;
+            let mut options = CompareOptions::default();
+            options.options = asked.options()?.method(Method::default());
+            options.options.unchecked = false;
+            let compared = compare(&self.0, &photo, &asked.prompt(&self.0)?, &options)?;
+            let mut png = Vec::new();
+            files::write_png(&mut png, &compared.picture(&photo)?)?;
+            Ok(Comparison { png, table: compared.table(), json: json(&compared)? })
+        };
+        work().map_err(thrown)
+    }
+}
+
+/// Why a photo got its score, in the forms that the page shows and saves.
+#[wasm_bindgen]
+pub struct Answer {
+    page: String,
+    json: String,
+    overlay: Vec<u8>,
+    explanation: Explanation,
+}
+
+impl Answer {
+    fn new(
+        session: &Session,
+        (photo, prompt, explanation): (Photo, Prompt, Explanation),
+        timings: &Timings,
+        outputs: &Outputs,
+    ) -> decomcam::Result<Self> {
+        let (model, photo, prompt) = (session.model(), &photo, &prompt);
+        let answer = report::Answer { model, photo, prompt, explanation: &explanation, timings, outputs };
+        let mut overlay = Vec::new();
+        files::write_png(&mut overlay, &answer.overlay()?)?;
+        Ok(Self { page: answer.page()?, json: json(&answer.report(&[])?)?, overlay, explanation })
+    }
+}
+
+#[wasm_bindgen]
+impl Answer {
+    /// `report.html`.
+    pub fn page(&self) -> String {
+        self.page.clone()
+    }
+
+    /// `explanation.json`.
+    pub fn json(&self) -> String {
+        self.json.clone()
+    }
+
+    /// `overlay.png`.
+    pub fn overlay(&self) -> Vec<u8> {
+        self.overlay.clone()
+    }
+
+    /// The map before it is upsampled.
+    pub fn grid(&self) -> Vec<f32> {
+        self.explanation.map.values.clone()
+    }
+
+    /// The maps of all parts before they are upsampled, one after the other; empty for methods without parts.
+    pub fn ossms(&self) -> Vec<f32> {
+        let parts = self.explanation.parts.iter().flat_map(|parts| &parts.list);
+        parts.flat_map(|part| part.component.ossm.iter().copied()).collect()
+    }
+
+    /// What the core computed, to be computed again elsewhere: the capsule that `decomcam replay` reads. Of an explanation of one pass of the network.
+    pub fn capsule(&self) -> Result<Vec<u8>, JsError> {
+        capsule::record(&self.explanation, true).map_err(thrown)
+    }
+}
+
+/// Several methods on one photo.
+#[wasm_bindgen]
+pub struct Comparison {
+    png: Vec<u8>,
+    table: String,
+    json: String,
+}
+
+#[wasm_bindgen]
+impl Comparison {
+    /// `comparison.png`.
+    pub fn png(&self) -> Vec<u8> {
+        self.png.clone()
+    }
+
+    /// What the terminal shows.
+    pub fn table(&self) -> String {
+        self.table.clone()
+    }
+
+    /// `comparison.json`.
+    pub fn json(&self) -> String {
+        self.json.clone()
+    }
+}
+
+/// Every method as JSON: name, what it is, and whether its map can be taken at one size or two.
+#[wasm_bindgen]
+pub fn methods() -> String {
+    let described = Method::all().map(|method| (method.name(), method.help(), method.takes_grid()));
+    serde_json::json!(described.collect::<Vec<_>>()).to_string()
+}
+
+/// The name and version of the program.
+#[wasm_bindgen]
+pub fn program() -> String {
+    decomcam::program::PROGRAM.into()
+}
+
+/// Computes a capsule again, and says of each stage whether every bit is equal.
+#[wasm_bindgen]
+pub fn replay(bytes: &[u8]) -> Result<String, JsError> {
+    capsule::replay_bytes(bytes).map(|replay| capsule::table(&replay)).map_err(thrown)
+}
+
+/// Panics, for the tests of what the page does then.
+#[wasm_bindgen]
+pub fn fail() {
+    panic!("asked to fail");
+}
+
+fn json(value: &impl serde::Serialize) -> decomcam::Result<String> {
+    let mut text = Vec::new();
+    files::write_json(&mut text, value)?;
+    Ok(String::from_utf8(text).unwrap_or_default())
+}

@@ -1,0 +1,38 @@
+"use strict";
+// The worker: it holds the module, whose JavaScript stands before this, and answers one question after the other. The page ends it to stop it.
+let engine = null;
+
+globalThis.progressed = (counted, done, total) => postMessage({ progress: { counted, done, total } });
+
+const jobs = {
+  async open({ module }) {
+    await decomcam({ module_or_path: module });
+    engine = new decomcam.Engine();
+    return { program: decomcam.program(), methods: JSON.parse(decomcam.methods()) };
+  },
+  explain({ name, photo, asked }) {
+    const answer = engine.explain(name, new Uint8Array(photo), JSON.stringify(asked));
+    const told = { page: answer.page(), json: answer.json(), overlay: answer.overlay() };
+    answer.free();
+    return told;
+  },
+  compare({ name, photo, asked }) {
+    const comparison = engine.compare(name, new Uint8Array(photo), JSON.stringify(asked));
+    const told = { png: comparison.png(), table: comparison.table(), json: comparison.json() };
+    comparison.free();
+    return told;
+  },
+  fail() {
+    decomcam.fail();
+  },
+};
+
+onmessage = async ({ data }) => {
+  try {
+    postMessage({ done: await jobs[data.job](data) });
+  } catch (error) {
+    // A refusal is an error that the library made. All else has left the module in pieces.
+    const broken = engine === null || !(error instanceof Error) || error instanceof WebAssembly.RuntimeError || error instanceof RangeError;
+    postMessage({ failed: String(error?.message ?? error), broken });
+  }
+};
