@@ -149,6 +149,18 @@ impl Session {
         let mut loading = Timings::default();
         let model_options = ModelOptions { size: options.size.or(options.model.size), ..options.model.clone() };
         let model = loading.measure("read model", || Model::open(model, &model_options))?;
+        Self::of(model, options, loading)
+    }
+
+    /// Makes a session of a model that is open. Of the options, `model` has no effect any more.
+    ///
+    /// # Errors
+    /// Choices that the model cannot take or that would have no effect.
+    pub fn with_model(model: Model, options: &SessionOptions) -> Result<Self> {
+        Self::of(model, options, Timings::default())
+    }
+
+    fn of(model: Model, options: &SessionOptions, loading: Timings) -> Result<Self> {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
             view: View::new(&model.manifest, options.size, options.fit, options.margin)?,

@@ -7,6 +7,9 @@
   let worker = null;
   let job = null;
   let photo = null;
+  // What somebody brought: the file of a network, and that with the names of its classes.
+  let network = null;
+  let labels = null;
   let began = 0;
 
   const say = (words) => { by("status").textContent = words; };
@@ -63,9 +66,11 @@
     worker = made;
     made.onmessage = ({ data }) => { if (made === worker) heard(data); };
     made.onerror = (event) => { if (made === worker) heard({ failed: event.message || "the worker could not be started", broken: true }); };
-    return send("open", { module }).then((told) => {
+    return send("open", { module, network, labels }).then((told) => {
       URL.revokeObjectURL(url);
       by("program").textContent = told.program;
+      by("network").textContent = network ? [network, labels].flatMap((file) => file?.name ?? []).join(" with ") : "the bundled one";
+      by("bundled").hidden = !network;
       if (!by("method").options.length) {
         by("method").append(...told.methods.map(([name, help, sizes]) => {
           const option = Object.assign(new Option(name, name), { title: help });
@@ -136,27 +141,68 @@
 
   const asked = () => {
     const effort = by("effort").value;
-    const question = { text: by("text").value.trim(), versus: by("versus").value.trim() || null, method: by("method").value };
+    const question = { text: by("text").value.trim() || null, versus: by("versus").value.trim() || null, method: by("method").value };
     if (effort !== "full") question.unchecked = true;
     if (effort === "quick" && by("method").selectedOptions[0].dataset.sizes === "true") question.scales = 1;
     return question;
   };
 
   const ready = () => {
-    if (!photo) {
-      complain("First choose a photo, drop one on the page, or paste one.");
-      by("file").focus();
-    } else if (!by("text").value.trim()) {
-      complain("Say what to look for, in a few words such as \u201ca cat\u201d.");
-      by("text").focus();
-    } else return true;
+    if (photo) return true;
+    complain("First choose a photo, drop one on the page, or paste one.");
+    by("file").focus();
     return false;
   };
 
-  const take = async (file) => {
-    if (!file) return;
+  const read = async (file) => {
+    try {
+      return { name: file.name || "photo", bytes: await file.arrayBuffer() };
+    } catch (error) {
+      complain(`${file.name}: the browser cannot read it; it may be a folder, or larger than the memory. (${error.message})`);
+      return null;
+    }
+  };
+
+  // A network of somebody's own, with the names of its classes or without; the bundled one if none is given.
+  const open = async (files) => {
+    if (job || !worker) return complain("The program is busy. Stop it, or wait until it is done.");
     complain("");
-    photo = { name: file.name || "photo", bytes: await file.arrayBuffer() };
+    const before = [network, labels];
+    [network, labels] = files;
+    say(network ? `Opening ${network.name} ...` : "Loading the program and its model ...");
+    try {
+      await start();
+      say("Ready.");
+    } catch (error) {
+      say("");
+      const why = error.broken ? `${network.name}: the program stopped unexpectedly; the network may need more memory than the browser gives. (${error.message})` : error.message;
+      [network, labels] = before;
+      await restart();
+      complain(why);
+    }
+  };
+
+  // Files that were chosen, dropped or pasted: photos, networks, names of classes.
+  const take = async (files) => {
+    const kind = (names) => [...files].find(({ name }) => names.test(name));
+    const [own, names, other] = [kind(/\.(onnx|tflite)$/i), kind(/\.(txt|json|names)$/i), kind(/\.(safetensors|pth?|ckpt|h5|keras|pb|bin|data|onnx_data|gguf)$/i)];
+    if (other) {
+      complain(`${other.name}: a network has to be one .onnx file with all its weights in it, or a .tflite file of int8; export it as ONNX.`);
+    } else if (own) {
+      const bytes = await read(own);
+      if (bytes) await open([bytes, names ? { name: names.name, text: await names.text() } : null]);
+    } else if (names && network) {
+      await open([network, { name: names.name, text: await names.text() }]);
+    } else if (names) {
+      complain(`${names.name}: names of classes belong to a network of your own; choose or drop both files together.`);
+    } else if (files.length) await look(files[0]);
+  };
+
+  const look = async (file) => {
+    complain("");
+    const bytes = await read(file);
+    if (!bytes) return;
+    photo = bytes;
     const shown = by("chosen");
     if (shown.src) URL.revokeObjectURL(shown.src);
     shown.src = URL.createObjectURL(file);
@@ -241,7 +287,12 @@
   by("cancel").addEventListener("click", stop);
   by("method").addEventListener("change", describe);
 
-  by("file").addEventListener("change", () => take(by("file").files[0]));
+  by("file").addEventListener("change", () => take(by("file").files));
+  by("bring").addEventListener("change", async () => {
+    await take(by("bring").files);
+    by("bring").value = "";
+  });
+  by("bundled").addEventListener("click", () => open([null, null]));
   for (const kind of ["dragenter", "dragover"]) {
     addEventListener(kind, (event) => {
       event.preventDefault();
@@ -252,13 +303,13 @@
   addEventListener("drop", (event) => {
     event.preventDefault();
     by("drop").classList.remove("over");
-    take(event.dataTransfer.files[0]);
+    take(event.dataTransfer.files);
   });
   addEventListener("paste", (event) => {
     const file = [...event.clipboardData.files].find(({ type }) => type.startsWith("image/"));
     if (!file) return;
     event.preventDefault();
-    take(file);
+    take([file]);
   });
 
   // The camera.
@@ -288,7 +339,7 @@
     sheet.getContext("2d").drawImage(video, 0, 0);
     const picture = await sheet.convertToBlob({ type: "image/png" });
     shut();
-    await take(new File([picture], "camera.png"));
+    await look(new File([picture], "camera.png"));
   });
 
   // What tests ask of the page that no visitor does.

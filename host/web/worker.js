@@ -5,9 +5,9 @@ let engine = null;
 globalThis.progressed = (counted, done, total) => postMessage({ progress: { counted, done, total } });
 
 const jobs = {
-  async open({ module }) {
+  async open({ module, network, labels }) {
     await decomcam({ module_or_path: module });
-    engine = new decomcam.Engine();
+    engine = network ? decomcam.Engine.with_network(network.name, new Uint8Array(network.bytes), labels?.name, labels?.text) : new decomcam.Engine();
     return { program: decomcam.program(), methods: JSON.parse(decomcam.methods()) };
   },
   explain({ name, photo, asked }) {
@@ -32,7 +32,7 @@ onmessage = async ({ data }) => {
     postMessage({ done: await jobs[data.job](data) });
   } catch (error) {
     // A refusal is an error that the library made. All else has left the module in pieces.
-    const broken = engine === null || !(error instanceof Error) || error instanceof WebAssembly.RuntimeError || error instanceof RangeError;
+    const broken = !(error instanceof Error) || error instanceof WebAssembly.RuntimeError || error instanceof RangeError;
     postMessage({ failed: String(error?.message ?? error), broken });
   }
 };

@@ -178,3 +178,34 @@ fn the_python_package_has_what_the_command_needs() {
         assert!(manifest.contains(&name) || manifest.contains(&dashed), "host/python/Cargo.toml lacks {needed}");
     }
 }
+
+/// A lock file: each package with its versions and what it depends on.
+fn locked(path: &str) -> BTreeMap<String, (BTreeSet<String>, BTreeSet<String>)> {
+    let lock: toml::Value = toml::from_str(&fs::read_to_string(root(path)).unwrap()).unwrap();
+    let mut packages = BTreeMap::<_, (BTreeSet<_>, BTreeSet<_>)>::new();
+    for package in lock["package"].as_array().unwrap() {
+        let entry = packages.entry(package["name"].as_str().unwrap().to_owned()).or_default();
+        entry.0.insert(package["version"].as_str().unwrap().to_owned());
+        let needs = package.get("dependencies").and_then(toml::Value::as_array).into_iter().flatten();
+        entry.1.extend(needs.map(|need| need.as_str().unwrap().split(' ').next().unwrap().to_owned()));
+    }
+    packages
+}
+
+/// The page in the browser compiles the library in a workspace of its own, which no gate builds. Its numbers are the command's, so its packages are, too.
+#[test]
+fn the_page_has_the_packages_of_the_command() {
+    let manifest: toml::Value = toml::from_str(&fs::read_to_string(root("host/Cargo.toml")).unwrap()).unwrap();
+    let (page, command) = (locked("host/web/Cargo.lock"), locked("Cargo.lock"));
+    let needs = manifest["dependencies"].as_table().unwrap().iter();
+    let needs = needs.filter(|(_, need)| !need.get("optional").is_some_and(|optional| optional.as_bool() == Some(true)));
+    for (need, _) in needs {
+        assert!(page["decomcam"].1.contains(need), "host/web/Cargo.lock lacks {need}: build the page (host/web/build) without --locked");
+    }
+    // A package of another version may compute something else.
+    for (name, (versions, _)) in &page {
+        if let Some((known, _)) = command.get(name) {
+            assert!(versions.is_subset(known), "{name}: {versions:?} in host/web/Cargo.lock, {known:?} in Cargo.lock");
+        }
+    }
+}

@@ -51,6 +51,7 @@ for (const [name, code] of Object.entries(modules)) {
   // Refusals are errors with the library's words, after which the module goes on.
   assert.throws(() => engine.explain("notes.txt", new Uint8Array([104, 105]), JSON.stringify(asked)), /notes\.txt/);
   assert.throws(() => ask(engine, { text: "" }), Error);
+  assert.match(JSON.parse(ask(engine, { unchecked: true }).json()).text, /cat/, "what the model sees");
   assert.throws(() => ask(engine, { ...asked, method: "magic" }), /magic/);
   assert.throws(() => ask(engine, { ...asked, method: "eigen-cam", affinity: true }), Error);
   assert.throws(() => ask(engine, { ...asked, colour: "red" }), /colour/);

@@ -1,15 +1,17 @@
-// The page in a browser. Arguments: the browser, the site, the photo, the command's explanation, and a folder for pictures or nothing.
+// The page in a browser. Arguments: the browser, the site, the folder of tests, the command's explanation, and a folder for pictures or nothing.
 import assert from "node:assert/strict";
 import { existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { crc32, deflateSync } from "node:zlib";
 import puppeteer from "puppeteer-core";
 import { accessible, acts, fits } from "./acts.mjs";
 import { explanations } from "./same.mjs";
 
-const [executablePath, site, photo, expected, shots] = process.argv.slice(2);
+const [executablePath, site, tests, expected, shots] = process.argv.slice(2);
+const photo = join(tests, "photos/chelsea.png");
 const axe = readFileSync("node_modules/axe-core/axe.min.js", "utf8");
 const theirs = JSON.parse(readFileSync(expected, "utf8"));
 const downloads = mkdtempSync(join(tmpdir(), "decomcam-web-"));
@@ -112,8 +114,6 @@ for (const [at, [name, url]] of pages.entries()) {
   const notes = join(downloads, "notes.png");
   writeFileSync(notes, "no photo");
   await (await tab.$("#file")).uploadFile(notes);
-  await tab.click("#explain");
-  assert.match(await complaint(tab), /Say what to look for/);
   await ask(tab, "a cat");
   await tab.waitForFunction(() => /notes\.png/.test(document.getElementById("error").textContent), patience);
   await settled(tab);
@@ -153,6 +153,68 @@ for (const [at, [name, url]] of pages.entries()) {
   await tab.waitForFunction(() => document.getElementById("called").textContent === "camera.png", patience);
   assert.deepEqual(tab.complaints, []);
   console.log("no photo, no text, a file that is no photo, drop, paste, stop, panic, contrast, camera: as they should be");
+  await tab.close();
+}
+
+// Networks of somebody's own, and files that are none.
+{
+  const tab = await opened(served, { width: 390 });
+  const put = (name, bytes) => {
+    writeFileSync(join(downloads, name), bytes);
+    return join(downloads, name);
+  };
+  const bring = async (...files) => {
+    await (await tab.$("#bring")).uploadFile(...files);
+    await tab.waitForFunction(() => document.getElementById("bring").value === "" && document.querySelector("#explain:enabled"), patience);
+    return tab.$eval("#error", (error) => (error.hidden ? "" : error.textContent));
+  };
+  const using = () => tab.$eval("#network", (name) => name.textContent);
+  const explained = async (expected) => {
+    await tab.click("#explain");
+    await tab.waitForFunction((expected) => document.querySelector("#answer h2.title")?.textContent.includes(expected), patience, expected);
+    await settled(tab);
+  };
+  const network = join(tests, "questions/classifier.onnx");
+  const names = put("names.txt", "tabby\nred fox\nowl\n");
+  assert.match(await bring(put("broken.onnx", readFileSync(network).subarray(0, 900))), /broken\.onnx/);
+  assert.match(await bring(put("empty.onnx", "")), /empty\.onnx/);
+  assert.match(await bring(put("weights.safetensors", "x")), /weights\.safetensors.*ONNX/);
+  assert.match(await bring(names), /names\.txt.*network of your own/);
+  assert.match(await bring(network, put("two.txt", "one\ntwo\n")), /names.*found 2/s);
+  assert.equal(await using(), "the bundled one", "a network that is refused changes nothing");
+  assert.equal(await bring(network), "");
+  assert.equal(await using(), "classifier.onnx");
+  await (await tab.$("#file")).uploadFile(photo);
+  await explained("class");
+  assert.equal(await bring(names), "");
+  assert.equal(await using(), "classifier.onnx with names.txt");
+  await tab.type("#text", "red fox");
+  await explained("red fox");
+  await fits(tab);
+  if (shots) await tab.screenshot({ path: `${shots}/own.png`, fullPage: true });
+  await accessible(tab, axe);
+  assert.equal(await bring(join(tests, "tflite/blocks.tflite")), "");
+  assert.equal(await using(), "blocks.tflite");
+  await tab.click("#bundled");
+  await tab.waitForFunction(() => document.getElementById("network").textContent === "the bundled one", patience);
+  await settled(tab);
+
+  // A picture of more pixels than are taken, said in a hundred bytes.
+  const chunk = (kind, data) => {
+    const body = Buffer.concat([Buffer.from(kind), data]);
+    const [length, sum] = [Buffer.alloc(4), Buffer.alloc(4)];
+    length.writeUInt32BE(data.length);
+    sum.writeUInt32BE(crc32(body));
+    return Buffer.concat([length, body, sum]);
+  };
+  const header = Buffer.from([0, 0, 234, 96, 0, 0, 234, 96, 8, 2, 0, 0, 0]);
+  const huge = put("huge.png", Buffer.concat([Buffer.from([137, 80, 78, 71, 13, 10, 26, 10]), chunk("IHDR", header), chunk("IDAT", deflateSync(Buffer.alloc(100))), chunk("IEND", Buffer.alloc(0))]));
+  await (await tab.$("#file")).uploadFile(huge);
+  await tab.click("#explain");
+  assert.match(await complaint(tab), /huge\.png.*60000.*scale it down/);
+  await settled(tab);
+  assert.deepEqual(tab.complaints, []);
+  console.log("a classifier, its labels, a .tflite, a broken and an empty network, weights of another kind, labels alone or too few, a huge picture: as they should be");
   await tab.close();
 }
 

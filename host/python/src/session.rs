@@ -111,7 +111,7 @@ impl Session {
         faithful: bool,
     ) -> PyResult<Self> {
         let mut of_model = ModelOptions::new().faithful(faithful);
-        of_model.labels = labels;
+        of_model.labels = labels.map(Into::into);
         of_model.output = output;
         of_model.preset = preset_name.map(preset).transpose()?;
         (of_model.mean, of_model.std) = (mean, std);

@@ -102,7 +102,7 @@ impl ModelArgs {
     pub fn open_for(&self, layer: Option<&str>, needs_layer: bool, alike: bool, quiet: bool) -> Result<Session> {
         let onnx = &self.onnx;
         let mut model = ModelOptions::new().faithful(self.faithful);
-        model.labels.clone_from(&onnx.labels);
+        model.labels = onnx.labels.clone().map(Into::into);
         model.preset = onnx.preset.map(|preset| preset.0);
         model.mean = levels("--mean", onnx.mean.as_deref())?;
         model.std = levels("--std", onnx.std.as_deref())?;

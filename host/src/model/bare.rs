@@ -4,7 +4,7 @@ use super::manifest::{
     AT_A_PLACE, ChannelOrder, ClassSide, Explain, ImageSide, Layer, Manifest, OF_A_PICTURE, Places, SCHEMA, Score,
     ScoreKind,
 };
-use super::options::{ModelOptions, Preprocessing};
+use super::options::{Labels, ModelOptions, Preprocessing};
 use super::{Model, labels, preparation};
 use crate::hash::sha256_hex;
 use crate::onnx::ends::{Answer, End, Squash};
@@ -15,7 +15,7 @@ use crate::photo::{Filter, Fit};
 use crate::tflite::{self, Preparation};
 use anyhow::{Context, Result, ensure};
 use std::borrow::Cow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The name under which a model made of a `.tflite` file holds that file.
@@ -23,21 +23,33 @@ pub(super) const FLASHED: &str = "network.tflite";
 
 /// Opens a classifier's ONNX or `.tflite` file.
 pub(super) fn open(path: &Path, options: &ModelOptions) -> Result<Model> {
+    let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new(".")).to_owned();
+    // What the hub keeps beside a network.
+    of(path, read(path)?, Some(folder), preparation::Preparation::beside(path), options)
+}
+
+/// Opens the bytes of such a file. `path` is what it is called, `folder` where weights may lie that are not in it, and `beside` says how it wants its pictures.
+pub(super) fn of(
+    path: &Path,
+    bytes: Vec<u8>,
+    folder: Option<PathBuf>,
+    beside: Option<preparation::Preparation>,
+    options: &ModelOptions,
+) -> Result<Model> {
     let origin = path.display().to_string();
-    let bytes = read(path)?;
     let is_tflite = tflite::is_one(&bytes) || path.extension().is_some_and(|kind| kind.eq_ignore_ascii_case("tflite"));
     ensure!(
         !(is_tflite && options.faithful),
         "{origin}: --faithful would have no effect: activations of a .tflite network always are the board's own integers; leave it out"
     );
-    let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new(".")).to_owned();
-    let named = |path: &Path| labels::one_a_line(&read(path)?).with_context(|| path.display().to_string());
-    let given = options.labels.as_deref().map(named).transpose()?;
+    let named = |labels: &Labels| match labels {
+        Labels::File(path) => labels::one_a_line(&read(path)?).with_context(|| path.display().to_string()),
+        Labels::Text(text) => labels::one_a_line(text.as_bytes()).context("the names of the classes"),
+    };
+    let given = options.labels.as_ref().map(named).transpose()?;
     let classes = given.as_ref().map(|labels| String::from_utf8_lossy(labels).lines().count());
-    // What the hub keeps beside a network.
-    let beside = preparation::Preparation::beside(path);
     let size = options.size.or(beside.as_ref().and_then(|beside| beside.size));
-    let mut look = InspectOptions { folder: Some(&folder), size, output: options.output.as_deref(), classes };
+    let mut look = InspectOptions { folder: folder.as_deref(), size, output: options.output.as_deref(), classes };
     let (mut found, onnx, integers, description) = if is_tflite {
         let (found, integers, onnx) = tflite::inspect::inspect(&bytes, &look).with_context(|| origin.clone())?;
         let description = format!("an int8 network of TensorFlow Lite, SHA-256 {}", sha256_hex(&bytes));
@@ -96,7 +108,7 @@ pub(super) fn open(path: &Path, options: &ModelOptions) -> Result<Model> {
         sha256: super::sha256_of(
             &serde_json::to_string(&manifest)?,
             files.iter().map(|(_, bytes)| &bytes[..]),
-            &folder,
+            folder.as_deref(),
         )?,
         manifest,
         files: files
@@ -105,7 +117,7 @@ pub(super) fn open(path: &Path, options: &ModelOptions) -> Result<Model> {
             .map(|(name, bytes)| (name.to_owned(), Cow::Owned(bytes)))
             .collect(),
         origin,
-        folder: Some(folder),
+        folder,
         has_manifest: false,
         pairs: Pairs::default(),
         integers,
@@ -156,11 +168,11 @@ fn class_names(options: &ModelOptions, given: Option<Vec<u8>>, answer: &Answer, 
         labels = [String::from_utf8_lossy(&labels).trim_end(), NOTHING].join("\n").into_bytes();
         lines = classes;
     }
-    ensure!(
-        lines == classes,
-        "{}: expected {classes} names, one for each class of {origin}, found {lines}",
-        options.labels.as_deref().unwrap_or(Path::new("labels")).display()
-    );
+    let place = match &options.labels {
+        Some(Labels::File(path)) => path.display().to_string(),
+        _ => "the names of the classes".to_owned(),
+    };
+    ensure!(lines == classes, "{place}: expected {classes} names, one for each class of {origin}, found {lines}");
     Ok(labels)
 }
 

@@ -328,7 +328,7 @@ impl Folder {
             sha256: super::sha256_of(
                 &serde_json::to_string(&manifest)?,
                 files.iter().map(|(_, bytes)| &bytes[..]),
-                &folder,
+                Some(&folder),
             )?,
             manifest,
             files: files.into_iter().map(|(name, bytes)| (name, Cow::Owned(bytes))).collect(),

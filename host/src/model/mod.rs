@@ -22,7 +22,7 @@ pub use manifest::{
     AT_A_PLACE, ChannelOrder, ClassSide, Explain, ImageSide, KnowledgeSide, LARGEST_SIDE, LONGEST_CONTEXT, Layer,
     Manifest, Notice, OF_A_PICTURE, Places, SCHEMA, Score, ScoreKind, TextSide, TokenizerKind,
 };
-pub use options::{ModelOptions, Preprocessing};
+pub use options::{Labels, ModelOptions, Preprocessing};
 
 use crate::error::Sorted as _;
 use crate::hash::sha256_hex;
@@ -94,13 +94,28 @@ impl Model {
             )
             .kind(Error::Options)?;
         }
+        model.chosen(options)
+    }
+
+    /// Opens a network that is in memory: the bytes of an ONNX or `.tflite` file, with all its weights. `name` is what the file is called.
+    ///
+    /// # Errors
+    /// Those that [`Model::open`] has for a network alone; a network whose weights lie in files of their own.
+    pub fn from_network(name: &str, bytes: Vec<u8>, options: &ModelOptions) -> Result<Model> {
+        refuse_options_without_effect(&format!("the name of \"{name}\""), &options.of_hub_folders())
+            .kind(Error::Options)?;
+        bare::of(Path::new(name), bytes, None, None, options).kind(Error::Model)?.chosen(options)
+    }
+
+    /// The model, if it has the size and the layer that will be used.
+    fn chosen(self, options: &ModelOptions) -> Result<Model> {
         if let Some(layer) = &options.layer {
-            model.manifest.layer(layer)?;
+            self.manifest.layer(layer)?;
         }
         if let Some(size) = options.size {
-            model.manifest.check_size(size)?;
+            self.manifest.check_size(size)?;
         }
-        Ok(if options.faithful { model.faithful() } else { model })
+        Ok(if options.faithful { self.faithful() } else { self })
     }
 
     /// A model compiled into the program: no file, no network, no copy of its bytes.
@@ -152,7 +167,7 @@ impl Model {
         }
         Ok(Model {
             manifest,
-            sha256: sha256_of(&text, files.values().map(|bytes| &bytes[..]), directory)?,
+            sha256: sha256_of(&text, files.values().map(|bytes| &bytes[..]), Some(directory))?,
             files,
             origin: directory.display().to_string(),
             folder: Some(directory.to_owned()),
@@ -305,11 +320,15 @@ fn refuse_options_without_effect(teller: &str, given: &[&str]) -> anyhow::Result
 }
 
 /// SHA-256 of what a manifest says, and of the weights that lie in files of their own beside the networks.
-fn sha256_of<'f>(text: &str, files: impl Iterator<Item = &'f [u8]>, folder: &Path) -> anyhow::Result<String> {
+fn sha256_of<'f>(
+    text: &str,
+    files: impl Iterator<Item = &'f [u8]>,
+    folder: Option<&Path>,
+) -> anyhow::Result<String> {
     let mut all = text.to_owned();
     for file in files {
         for name in inspect::data_files(file).unwrap_or_default() {
-            let path = data_file(folder, &name)?;
+            let path = data_file(folder.context("no folder")?, &name)?;
             let data =
                 std::fs::read(&path).with_context(|| format!("{}: could not read the weights", path.display()))?;
             all += &format!("\n{name} {}", sha256_hex(&data));

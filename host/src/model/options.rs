@@ -12,8 +12,8 @@ use std::path::PathBuf;
 pub struct ModelOptions {
     /// Round activations as an integer device does, instead of only clamping them: slower.
     pub faithful: bool,
-    /// Of a network without a manifest: names of the classes, one a line; their numbers if not given.
-    pub labels: Option<PathBuf>,
+    /// Of a network without a manifest: names of the classes; their numbers if not given.
+    pub labels: Option<Labels>,
     /// Of a network without a manifest: how a picture is prepared; as for ImageNet if not given.
     pub preset: Option<Preprocessing>,
     /// Of a network without a manifest: mean of red, green and blue as shares of 1, instead of the preset's.
@@ -49,8 +49,8 @@ impl ModelOptions {
         Self { faithful, ..self }
     }
 
-    /// A file with the names of the classes, one a line.
-    pub fn labels(self, labels: impl Into<PathBuf>) -> Self {
+    /// The names of the classes: a file, or the text of one.
+    pub fn labels(self, labels: impl Into<Labels>) -> Self {
         Self { labels: Some(labels.into()), ..self }
     }
 
@@ -125,6 +125,21 @@ impl ModelOptions {
             ("--output", self.output.is_some()),
         ];
         given.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect()
+    }
+}
+
+/// The names of a classifier's classes: one on each line, or JSON as Hugging Face and Keras have it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Labels {
+    /// A file that holds them.
+    File(PathBuf),
+    /// What such a file holds.
+    Text(String),
+}
+
+impl<P: Into<PathBuf>> From<P> for Labels {
+    fn from(path: P) -> Self {
+        Self::File(path.into())
     }
 }
 

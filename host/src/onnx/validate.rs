@@ -204,7 +204,7 @@ fn check_external(tensor: &pb::TensorProto, bytes: usize, folder: Option<&Path>)
     let entry = |key: &str| tensor.external_data.iter().find(|entry| entry.key == key).map(|entry| &*entry.value);
     let location = entry("location").context("its data are said to lie in another file that is not named")?;
     let folder = folder.with_context(|| {
-        format!("its data lie in another file, \"{location}\"; a model with a manifest needs them in one file: export it anew")
+        format!("its data lie in another file, \"{location}\"; without a folder to look in, or with a manifest, all of a network has to be in one file: export it anew")
     })?;
     let path = super::normal::data_file(folder, location)?;
     // Opening a pipe would wait for ever.

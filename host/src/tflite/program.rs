@@ -13,7 +13,7 @@ use decomcam_int8::{
 /// Most bytes of the arena; more is damage, or nothing that a board runs.
 const MOST_BYTES: usize = 1 << 28;
 /// Most products of numbers for one picture.
-const MOST_PRODUCTS: usize = 1 << 38;
+const MOST_PRODUCTS: u64 = 1 << 38;
 
 /// A network that `decomcam-int8` can run.
 #[derive(Debug)]
@@ -159,7 +159,7 @@ struct Maker<'f> {
     held: Vec<Option<usize>>,
     shown: Vec<(usize, usize)>,
     input: usize,
-    products: usize,
+    products: u64,
 }
 
 /// Lengths of axes, aligned at the last, 1 for those that are lacking.
@@ -412,7 +412,7 @@ impl<'f> Maker<'f> {
     }
 
     fn count(&mut self, lengths: &[usize]) -> Result<()> {
-        let products = lengths.iter().try_fold(1usize, |products, length| products.checked_mul(*length));
+        let products = lengths.iter().try_fold(1u64, |products, length| products.checked_mul(*length as u64));
         let all = products.and_then(|products| self.products.checked_add(products));
         self.products = all.filter(|all| *all <= MOST_PRODUCTS).context("more products than any board computes")?;
         Ok(())

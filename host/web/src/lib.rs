@@ -1,10 +1,11 @@
 //! decomcam in the browser: the library as a WebAssembly module. A photo's bytes and a question go in; the report's page, its JSON and its pictures come out.
 //!
-//! The module opens the bundled model and works on one thread. It is run in a Web Worker, which calls back through `progressed` and is ended when the work is
+//! The module opens the bundled model, or a network that somebody brings, and works on one thread. It is run in a Web Worker, which calls back through `progressed` and is ended when the work is
 //! to be stopped.
 
 use decomcam::board::capsule;
 use decomcam::compare::{CompareOptions, compare};
+use decomcam::model::{Labels, Model, ModelOptions};
 use decomcam::report::{self, Outputs};
 use decomcam::timings::Timings;
 use decomcam::{Error, Explanation, Method, Options, Photo, Prompt, Question, Session, SessionOptions, files};
@@ -36,7 +37,10 @@ fn thrown(error: Error) -> JsError {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Asked {
-    text: String,
+    /// What the model sees if nothing is given.
+    #[serde(default)]
+    text: Option<String>,
+    #[serde(default)]
     versus: Option<String>,
     #[serde(default)]
     method: Option<String>,
@@ -53,9 +57,13 @@ impl Asked {
         Ok(serde_json::from_str(json)?)
     }
 
-    fn prompt(&self, session: &Session) -> Result<Prompt, Error> {
-        let versus = self.versus.as_deref().filter(|versus| !versus.trim().is_empty());
-        session.prompt(Question { text: &self.text, versus, score: None })
+    fn prompt(&self, session: &Session, photo: &Photo) -> Result<Prompt, Error> {
+        let seen = match &self.text {
+            Some(_) => None,
+            None => Some(session.predicted(photo, &self.options()?, None)?),
+        };
+        let text = self.text.as_ref().or(seen.as_ref()).map_or("", String::as_str);
+        session.prompt(Question { text, versus: self.versus.as_deref(), score: None })
     }
 
     fn options(&self) -> Result<Options, Error> {
@@ -65,12 +73,14 @@ impl Asked {
     }
 
     /// The command that gives the same answer.
-    fn command(&self, photo: &str) -> String {
+    fn command(&self, photo: &str, network: Option<&Network>) -> String {
         let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
-        let mut command = format!("decomcam explain {} --text {}", quoted(photo), quoted(&self.text));
-        let versus = self.versus.as_deref().filter(|versus| !versus.trim().is_empty()).map(quoted);
+        let mut command = format!("decomcam explain {}", quoted(photo));
         let options = [
-            ("versus", versus),
+            ("text", self.text.as_deref().map(quoted)),
+            ("versus", self.versus.as_deref().map(quoted)),
+            ("model", network.map(|network| quoted(&network.name))),
+            ("labels", network.and_then(|network| network.labels.as_deref()).map(quoted)),
             ("method", self.method.clone()),
             ("scales", self.scales.map(|scales| scales.to_string())),
             ("affinity", self.affinity.map(|on| if on { "on" } else { "off" }.into())),
@@ -84,21 +94,54 @@ impl Asked {
     }
 }
 
+/// A network that somebody brought: the names of its file and of that with its labels.
+struct Network {
+    name: String,
+    labels: Option<String>,
+}
+
 /// An open model. Its networks are loaded when they are first needed, and kept.
 #[wasm_bindgen]
-pub struct Engine(Session);
+pub struct Engine {
+    session: Session,
+    network: Option<Network>,
+}
 
 #[wasm_bindgen]
 impl Engine {
     /// Opens the bundled model, once its files are known to be whole.
     #[wasm_bindgen(constructor)]
     pub fn new() -> Result<Self, JsError> {
-        let session = Session::open_with(MODEL, &SessionOptions::new().threads(1)).map_err(thrown)?;
-        session.model().verify().map_err(thrown)?;
-        Ok(Self(session.watching(|progress| {
+        let open = || {
+            let model = Model::bundled(MODEL)?;
+            model.verify()?;
+            Self::of(model, None)
+        };
+        open().map_err(thrown)
+    }
+
+    /// Opens an ONNX or `.tflite` file, given as its bytes. The names of its classes are the text of a file, one on each line or as JSON; their numbers if not given.
+    pub fn with_network(
+        name: String,
+        bytes: Vec<u8>,
+        labels: Option<String>,
+        text: Option<String>,
+    ) -> Result<Self, JsError> {
+        let open = || {
+            let mut options = ModelOptions::new();
+            options.labels = text.map(Labels::Text);
+            let model = Model::from_network(&name, bytes, &options)?;
+            Self::of(model, Some(Network { name, labels }))
+        };
+        open().map_err(thrown)
+    }
+
+    fn of(model: Model, network: Option<Network>) -> decomcam::Result<Self> {
+        let session = Session::with_model(model, &SessionOptions::new().threads(1))?.watching(|progress| {
             progressed(progress.counted, progress.done, progress.total);
             ControlFlow::Continue(())
-        })))
+        });
+        Ok(Self { session, network })
     }
 
     /// Explains a photo, given as the bytes of its file; `asked` is an object as JSON.
@@ -106,13 +149,13 @@ impl Engine {
         let asked = Asked::read(asked)?;
         let work = || {
             let photo = Photo::from_bytes(name, photo)?;
-            let prompt = asked.prompt(&self.0)?;
-            let explanation = self.0.explain(&photo, &prompt, &asked.options()?)?;
-            let mut timings = self.0.loading();
+            let prompt = asked.prompt(&self.session, &photo)?;
+            let explanation = self.session.explain(&photo, &prompt, &asked.options()?)?;
+            let mut timings = self.session.loading();
             timings.append(&explanation.timings);
             let mut outputs = Outputs::default();
-            outputs.command = Some(asked.command(name));
-            Answer::new(&self.0, (photo, prompt, explanation), &timings, &outputs)
+            outputs.command = Some(asked.command(name, self.network.as_ref()));
+            Answer::new(&self.session, (photo, prompt, explanation), &timings, &outputs)
         };
         work().map_err(thrown)
     }
@@ -125,7 +168,7 @@ impl Engine {
             let mut options = CompareOptions::default();
             options.options = asked.options()?.method(Method::default());
             options.options.unchecked = false;
-            let compared = compare(&self.0, &photo, &asked.prompt(&self.0)?, &options)?;
+            let compared = compare(&self.session, &photo, &asked.prompt(&self.session, &photo)?, &options)?;
             let mut png = Vec::new();
             files::write_png(&mut png, &compared.picture(&photo)?)?;
             Ok(Comparison { png, table: compared.table(), json: json(&compared)? })

@@ -10,7 +10,7 @@ use decomcam::Size;
 use decomcam::encoders::head::Head;
 use decomcam::encoders::image::{ImageTower, ImageVectors, TowerKey};
 use decomcam::encoders::text::TextTower;
-use decomcam::model::{Model, ModelOptions};
+use decomcam::model::{Labels, Model, ModelOptions};
 use decomcam::onnx::gradient::append_gradient;
 use decomcam::onnx::inspect::{InspectOptions, Inspection, inspect};
 use decomcam::onnx::layout::LayerLayout;
@@ -312,6 +312,8 @@ fn weights_may_lie_in_a_file_beside_the_network() {
     let reopened = || open(&path, &ModelOptions::new());
     let error = format!("{:#}", reopened().unwrap_err());
     assert!(error.contains("weights.bin") && error.contains("fetch"), "{error}");
+    let alone = Model::from_network("alone.onnx", bytes, &ModelOptions::new()).unwrap_err();
+    assert!(alone.to_string().contains("alone.onnx") && alone.to_string().contains("in one file"), "{alone}");
     std::fs::write(place.path().join("weights.bin"), &data[1..]).unwrap();
     let error = format!("{:#}", reopened().unwrap_err());
     assert!(error.contains("expected 648 bytes") && error.contains("found 647"), "{error}");
@@ -325,6 +327,28 @@ fn weights_may_lie_in_a_file_beside_the_network() {
     std::fs::write(&path, onnx.bytes("logits", &[1, 4])).unwrap();
     let error = format!("{:#}", reopened().unwrap_err());
     assert!(error.contains("beside the network"), "{error}");
+}
+
+#[test]
+fn a_network_in_memory_is_that_of_its_file() {
+    let bytes = convolutional().bytes("logits", &[1, 4]);
+    let (place, path) = written(&bytes);
+    let (labels, file) = (r#"["tabby", "tiger cat", "red fox", "kit fox"]"#, place.path().join("labels.json"));
+    std::fs::write(&file, labels).unwrap();
+    let opened = open(&path, &ModelOptions::new().labels(file)).unwrap();
+    let options = ModelOptions::new().labels(Labels::Text(labels.into()));
+    let held = Model::from_network(path.to_str().unwrap(), bytes.clone(), &options).unwrap();
+    assert_eq!((held.sha256(), held.origin()), (opened.sha256(), opened.origin()));
+    assert_eq!(held.file("labels.txt").unwrap(), b"tabby\ntiger cat\nred fox\nkit fox\n");
+    let refused = |bytes: &[u8], options: &ModelOptions, expected: &str| {
+        let error = Model::from_network("it.onnx", bytes.to_vec(), options).unwrap_err().to_string();
+        assert!(error.contains("it.onnx") && error.contains(expected), "{error}");
+    };
+    refused(&bytes, &ModelOptions::new().labels(Labels::Text("one\ntwo".into())), "expected 4 names");
+    refused(&bytes, &ModelOptions::new().precision("fp16"), "precision");
+    refused(b"no network", &ModelOptions::new(), "expected an ONNX file");
+    let unknown = Model::from_network("it.onnx", bytes, &ModelOptions::new().layer("maps9")).unwrap_err();
+    assert!(unknown.to_string().contains("maps9"), "{unknown}");
 }
 
 // Layers that cannot be explained.
