@@ -91,7 +91,11 @@
     busy();
   });
 
-  const heard = ({ progress, done, failed, broken }) => {
+  const heard = ({ progress, loaded, done, failed, broken }) => {
+    if (loaded) {
+      globalThis.decomcam.loaded = performance.now();
+      return;
+    }
     if (progress) {
       by("progress").max = progress.total || 1;
       by("progress").value = progress.done;

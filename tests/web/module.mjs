@@ -25,7 +25,10 @@ for (const [name, code] of Object.entries(modules)) {
   let start = now();
   await decomcam({ module_or_path: code });
   const engine = new decomcam.Engine();
-  const times = [`loaded in ${(now() - start).toFixed(0)} ms`];
+  const times = [`ready in ${(now() - start).toFixed(0)} ms`];
+  start = now();
+  engine.load();
+  times.push(`networks ${(now() - start).toFixed(0)} ms`);
   const asked = { text: "a cat" };
   for (const [what, question] of [["first", asked], ["again", asked], ["without the check", { ...asked, unchecked: true }], ["one size without it", { ...asked, unchecked: true, scales: 1 }]]) {
     start = now();

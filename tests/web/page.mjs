@@ -51,6 +51,7 @@ async function opened(url, { width = 1280, scheme = "light", fails = false } = {
   await tab.goto(url, { waitUntil: "load" });
   if (!fails) await tab.waitForSelector("#explain:enabled", patience);
   tab.loaded = performance.now() - start;
+  if (!fails) tab.whole = await (await tab.waitForFunction(() => globalThis.decomcam.loaded, patience)).jsonValue();
   return tab;
 }
 
@@ -101,7 +102,7 @@ for (const [at, [name, url]] of pages.entries()) {
     await tab.$$eval("details", (all) => all.forEach((more) => { more.open = true; }));
     minor += await accessible(tab, axe);
     assert.deepEqual(tab.complaints, []);
-    console.log(`${name}, ${width} pixels, ${scheme}: loaded in ${tab.loaded.toFixed(0)} ms; first ${first} Again ${again} No error; axe-core: ${minor} minor findings`);
+    console.log(`${name}, ${width} pixels, ${scheme}: ready in ${tab.loaded.toFixed(0)} ms, all networks loaded in ${tab.whole.toFixed(0)} ms; first ${first} Again ${again} No error; axe-core: ${minor} minor findings`);
     await tab.close();
   }
 }

@@ -1,19 +1,22 @@
 // Whether what the module says is what the command says.
 import assert from "node:assert/strict";
 
-// The core computes the same bits everywhere; the network's passes do not, since a processor with fused multiply-add rounds once where WebAssembly rounds twice, and sums in
-// another order. A study without SIMD saw maps 2.9e-6 apart; this bound is to be replaced by what tests/web/run measures, times four.
-export const BOUND = 2e-5;
+// The core computes the same bits everywhere; the network's passes do not, since a processor with fused multiply-add rounds once where WebAssembly rounds twice. Numbers of
+// an explanation were at most 7.0e-6 apart; four times that is let pass.
+export const BOUND = 3e-5;
+// A region's share jumps by that of a pixel (2.6e-5 was seen) where a pixel comes to lie on the other side of the threshold. A few may.
+const OF_PIXELS = 1e-4;
 
-/** Both explanations, but for times and names of files: words equal, numbers within the bound. Returns the largest distance. */
+/** Both explanations, but for times and names of files: words equal, numbers within the bound. Returns the largest distance, but for those of regions. */
 export function explanations(ours, theirs) {
   let furthest = 0;
   const skipped = new Set(["timings_ms", "files", "path"]);
   const compare = (a, b, place) => {
     if (typeof a === "number" && typeof b === "number") {
       const apart = Math.abs(a - b) / Math.max(1, Math.abs(b));
-      furthest = Math.max(furthest, apart);
-      assert.ok(apart <= BOUND, `${place}: ${a} here, ${b} from the command`);
+      const pixels = /regions\.\d+\.share$/.test(place);
+      if (!pixels) furthest = Math.max(furthest, apart);
+      assert.ok(apart <= (pixels ? OF_PIXELS : BOUND), `${place}: ${a} here, ${b} from the command`);
     } else if (a !== null && typeof a === "object") {
       assert.deepEqual(Object.keys(a), Object.keys(b ?? {}), place);
       for (const key of Object.keys(a)) if (!skipped.has(key)) compare(a[key], b[key], `${place}.${key}`);

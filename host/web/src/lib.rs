@@ -7,6 +7,7 @@ use decomcam::board::capsule;
 use decomcam::compare::{CompareOptions, compare};
 use decomcam::model::{Labels, Model, ModelOptions};
 use decomcam::report::{self, Outputs};
+use decomcam::session::Purpose;
 use decomcam::timings::Timings;
 use decomcam::{Error, Explanation, Method, Options, Photo, Prompt, Question, Session, SessionOptions, files};
 use serde::Deserialize;
@@ -142,6 +143,17 @@ impl Engine {
             ControlFlow::Continue(())
         });
         Ok(Self { session, network })
+    }
+
+    /// Loads the networks that an explanation needs, before somebody asks for one. What is wrong with them is said when somebody does.
+    pub fn load(&self) {
+        let manifest = &self.session.model().manifest;
+        let load = || {
+            let request = Options::new().resolve(manifest)?;
+            self.session.towers(&[request], &manifest.explain.explained, Purpose::Explanation)?;
+            self.session.prompt("a photo")
+        };
+        drop(load());
     }
 
     /// Explains a photo, given as the bytes of its file; `asked` is an object as JSON.

@@ -1,7 +1,7 @@
 //! 1x1 convolutions, each output channel a weighted sum of the input's, as an operator of tract's graph; and the way back through one.
 
 use super::{Following, by_picture, constant, finite_numbers, only_reader};
-use crate::arithmetic::processor::{best, is_fused};
+use crate::arithmetic::processor::{best, has_fast_products};
 use crate::arithmetic::products::{BLOCK, Product, packed};
 use crate::workers;
 use anyhow::ensure;
@@ -47,10 +47,10 @@ struct Form {
 
 /// Puts the operator in the place of a node, with the bias, the residual and the clamps that follow it, if the node is a 1x1 convolution with constant weights.
 ///
-/// Without fused multiply-add, tract's product is faster.
+/// Elsewhere than on a processor with fused multiply-add and in a browser with vectors, tract's product is faster.
 pub(super) fn replace(model: &mut TypedModel, id: usize) -> TractResult<bool> {
     let node = model.node(id);
-    let Some(form) = node.op_as::<EinSum>().filter(|_| is_fused()).and_then(|op| form(model, node, op)) else {
+    let Some(form) = node.op_as::<EinSum>().filter(|_| has_fast_products()).and_then(|op| form(model, node, op)) else {
         return Ok(false);
     };
     let fact = &node.outputs[0].fact;
