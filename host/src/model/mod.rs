@@ -320,11 +320,7 @@ fn refuse_options_without_effect(teller: &str, given: &[&str]) -> anyhow::Result
 }
 
 /// SHA-256 of what a manifest says, and of the weights that lie in files of their own beside the networks.
-fn sha256_of<'f>(
-    text: &str,
-    files: impl Iterator<Item = &'f [u8]>,
-    folder: Option<&Path>,
-) -> anyhow::Result<String> {
+fn sha256_of<'f>(text: &str, files: impl Iterator<Item = &'f [u8]>, folder: Option<&Path>) -> anyhow::Result<String> {
     let mut all = text.to_owned();
     for file in files {
         for name in inspect::data_files(file).unwrap_or_default() {

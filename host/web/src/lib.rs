@@ -27,7 +27,7 @@ extern "C" {
 #[cfg(target_arch = "wasm32")]
 #[wasm_bindgen(start)]
 fn start() {
-    std::panic::set_hook(Box::new(|info| wasm_bindgen::throw_str(&format!("panic: {info}"))));
+    std::panic::set_hook(Box::new(|info| wasm_bindgen::throw_val(format!("panic: {info}").into())));
 }
 
 fn thrown(error: Error) -> JsError {
