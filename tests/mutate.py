@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Exchanges every operator of the core, one at a time: what neither the pinned hashes nor the tests see is a gap, or changes nothing.
 
-    tests/mutate.py [DIRECTORY]
+    tests/mutate.py [DIRECTORY [FILE.rs...]]
 
 Works on a copy of the last commit in DIRECTORY (target/mutants). `tests/mutants` rewrites the copy so that all mutants are in one program, which is compiled
 once; for each, that program computes all cases of `tests/firmware` and compares their hashes with the pinned ones; then, for survivors only, `tests/core`
-runs. Those in constants are compiled one by one. Results are appended to results.tsv in DIRECTORY, so that a run which was stopped goes on where it was:
-delete DIRECTORY after a new commit. First all mutants against the hashes, in minutes, then the survivors against the tests. A mutant has a limit of processor
+runs. Those in constants are compiled one by one. With files of the core named, only these are changed. Results are appended to results.tsv in DIRECTORY,
+so that a run which was stopped goes on where it was: delete DIRECTORY after a new commit. First all mutants against the hashes, in minutes, then the survivors against the tests. A mutant has a limit of processor
 time, so that a busy machine changes nothing. Outside the gate. `mutants.md` explains those that survived.
 """
 import os
@@ -18,6 +18,7 @@ import sys
 from pathlib import Path
 
 repository = Path(__file__).resolve().parent.parent
+only = sys.argv[2:]
 directory = Path(sys.argv[1] if len(sys.argv) > 1 else repository / "target/mutants").absolute()
 copy, results = directory / "copy", directory / "results.tsv"
 run_in = directory / "run"
@@ -78,6 +79,7 @@ tool = ["cargo", "run", "--quiet", "--release", "--manifest-path", str(repositor
 sources = {path.name: path.read_text().split("\n") for path in (copy / "core/src").glob("*.rs")}
 sites = [line.split("\t") for line in call(*tool, str(copy / "core/src")).stdout.splitlines()]
 pinned = (copy / "tests/firmware/pinned.tsv").read_text()
+sites = [site for site in sites if not only or site[1] in only]
 sites.sort(key=lambda site: site[0] == "0")
 rows = [line.split("\t") for line in results.read_text().splitlines()] if results.exists() else []
 found = {tuple(row[:5]): row[5] for row in rows}

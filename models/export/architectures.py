@@ -221,12 +221,12 @@ def examined(name: str, exporter: str, args, photo: Image.Image) -> dict:
     record["is_target"] = bool(set(same) & set(accepted))
     if not same:
         return record | {"nearest": min(errors.items(), key=lambda one: one[1], default=None), "expected": accepted}
-    # One tensor may have several names, of which the gradient is taken at the one through which all paths go: the largest.
-    (gradient,) = (max((torch.autograd.grad(scores[0, answer["class"]], seen[module], retain_graph=True, allow_unused=True)[0] for module in same),
-                       key=lambda one: -1 if one is None else float(one.abs().sum())),)
+    # One tensor may have several names, of which the gradient is taken at the one through which all paths go: the largest at the grid's positions.
+    at_modules = (torch.autograd.grad(scores[0, answer["class"]], seen[module], retain_graph=True, allow_unused=True)[0] for module in same)
+    gradient = max((as_maps(one.numpy(), answer["shape"]) for one in at_modules if one is not None), key=lambda one: float(np.abs(one).sum()), default=None)
     record |= {"module": same[0], "activations": min(errors[module] for module in same)}
     if gradient is not None:
-        record["gradients"] = relative(gradients, as_maps(gradient.numpy(), answer["shape"]))
+        record["gradients"] = relative(gradients, gradient)
     if not record["is_target"]:
         record["expected"] = accepted
     return record

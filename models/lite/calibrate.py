@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from lite import Model
-from knowledge import LEAST_SHARE, LEAST_SHARE_WITHOUT_CLASS, SURE_SHARE
+from knowledge import LEAST_SHARE, LEAST_SHARE_WITHOUT_CLASS, SURE_SHARE, Words
 from wordnet import with_article
 
 LEAST_MASK, MOST_MASK = 0.02, 0.7
@@ -26,11 +26,10 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return odds / odds.sum(1, keepdims=True)
 
 
-def shares(evidence: np.ndarray, logits: np.ndarray) -> np.ndarray:
+def shares(model: Model, words: Words, prompts: list[str], logits: np.ndarray) -> np.ndarray:
     """Photos x prompts."""
-    scaled = evidence / np.maximum(evidence.max(1, keepdims=True), 1e-12)
-    scaled[scaled < 1 / 32] = 0
-    return softmax(logits) @ scaled.T
+    evidence = np.concatenate([model.templated([prompt])["evidence"] for prompt in prompts])
+    return softmax(logits) @ words.meanings(prompts, evidence).T
 
 
 def mask_shares(photo: Image.Image, objects: list[dict], size: int = 224) -> dict[str, float]:
@@ -68,21 +67,18 @@ class Measured:
 
 def in_scenes(model: Model, folder: Path) -> tuple[Measured, Measured]:
     """Photos with masks: categories that have classes, and those that have none."""
-    words = set((model.folder / "words.txt").read_text().split("\n"))
+    words = Words((model.folder / "words.txt").read_text(), 1000)
     lines = [json.loads(line) for line in (folder / "annotations.jsonl").read_text().splitlines()]
     photos = [Image.open(folder / line["image"]).convert("RGB") for line in lines]
     masks = [mask_shares(photo, line["objects"]) for photo, line in zip(photos, lines)]
     categories = sorted({category for mask in masks for category in mask})
     logits = np.concatenate([model.image(model.prepared(photo))["logits"] for photo in photos])
-    evidence = np.concatenate([model.templated([with_article(category)])["evidence"] for category in categories])
-    share = shares(evidence, logits)
+    share = shares(model, words, [with_article(category) for category in categories], logits)
     known, foreign = Measured("scenes, categories with classes"), Measured("scenes, categories without")
     for i, mask in enumerate(masks):
         for j, category in enumerate(categories):
-            noun = category.split()[-1]
-            has_class = not words.isdisjoint({category, noun, category.rstrip("s"), noun.rstrip("s")})
             if category not in mask or LEAST_MASK <= mask[category] <= MOST_MASK:
-                (known if has_class else foreign).add(i, category in mask, share[i, j])
+                (foreign if words.meant(category) is None else known).add(i, category in mask, share[i, j])
     return known, foreign
 
 
@@ -92,7 +88,7 @@ def single_things(model: Model, folder: Path) -> Measured:
     truth = [photo["class_index"] for photo in labels["photos"]]
     logits = np.concatenate([model.image(model.prepared(Image.open(folder / p["photo"])))["logits"] for p in labels["photos"]])
     prompts = [with_article(labels["classes"][c]) for c in truth]
-    share = shares(np.concatenate([model.templated([prompt])["evidence"] for prompt in prompts]), logits)
+    share = shares(model, Words((model.folder / "words.txt").read_text(), 1000), prompts, logits)
     found = Measured("photos of one thing")
     for i in range(len(truth)):
         for j in range(len(truth)):

@@ -17,6 +17,8 @@ import onnx
 from onnx import numpy_helper
 from PIL import Image
 
+from calibrate import softmax
+from knowledge import Words
 from lite import Model
 
 PROMPTS = ["a cat", "a dog", "a cup of coffee", "a rocket", "a motorcycle", "a red car", "zebras"]
@@ -148,10 +150,14 @@ def measure(model: Model, folder: Path) -> None:
     ranks("classifier", logits)
     ranks("class names, cosine", embedding @ names["embedding"].T)
     ranks("class names, evidence", logits @ names["evidence"].T)
+    listed, chances = Words((model.folder / "words.txt").read_text(), logits.shape[1]), softmax(logits)
+    meant = listed.meanings(labels["classes"], names["evidence"])
+    ranks("class names, share for each class that is meant", chances @ (meant / meant.sum(1, keepdims=True)).T)
     words = {word: np.isin(truth, classes) for word, classes in labels["words"].items()}
     words = {word: relevant for word, relevant in words.items() if relevant.sum() >= 3}
     texts = model.text(prompts(list(words)))
-    for name, scores in (("cosine", embedding @ texts["embedding"].T), ("evidence", logits @ texts["evidence"].T)):
+    shares = chances @ listed.meanings(list(words), texts["evidence"]).T
+    for name, scores in (("cosine", embedding @ texts["embedding"].T), ("evidence", logits @ texts["evidence"].T), ("share", shares)):
         each = {word: average_precision(scores[:, i], relevant) for i, (word, relevant) in enumerate(words.items())}
         worst = ", ".join(f"{word} {value:.2f}" for word, value in sorted(each.items(), key=lambda item: item[1])[:8])
         print(f"{len(each)} words, {name}: mean average precision {np.mean(list(each.values())):.3f}; lowest: {worst}")

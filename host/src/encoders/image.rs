@@ -3,6 +3,7 @@
 //! One optimised graph serves all. Its nodes for the gradient are simply not run when less is wanted, and the weights exist once in memory.
 
 use super::activations::{Activations, maps};
+use super::flashed::FlashedHead;
 use super::graph::{Place, Plans, Reading, Target, Wiring, image_outputs, outputs_alone};
 use crate::error::Sorted as _;
 use crate::model::{Layer, Model, Score};
@@ -41,6 +42,7 @@ pub struct ImageTower {
     steps: Option<Steps>,
     place: Place,
     guide_place: Option<Place>,
+    flashed: Option<FlashedHead>,
     wiring: Wiring,
     passes: AtomicUsize,
 }
@@ -175,8 +177,21 @@ impl ImageTower {
         let (plans, kept) = plans.kind(Error::Model)?;
         let Plans { vectors, see, explain, straight, target_len, shapes, steps, place, guide_place } = plans;
         let passes = AtomicUsize::new(0);
-        let tower =
-            Self { vectors, see, explain, straight, target_len, shapes, steps, place, guide_place, wiring, passes };
+        let flashed = FlashedHead::of(model, &wiring, target_len);
+        let tower = Self {
+            vectors,
+            see,
+            explain,
+            straight,
+            target_len,
+            shapes,
+            steps,
+            place,
+            guide_place,
+            flashed,
+            wiring,
+            passes,
+        };
         Ok((tower, kept))
     }
 
@@ -326,6 +341,9 @@ impl ImageTower {
         };
         let is_zero = |numbers: &[f32]| numbers.iter().all(|value| *value == 0.0);
         let (mut gradients, silent) = (gradient(&mut values)?, is_zero(&asked));
+        if let Some(head) = &self.flashed {
+            gradients = head.gradients(&asked, gradients);
+        }
         let mut beyond_range = false;
         // With a target of zeros the gradient is zero by definition.
         if let Some(straight) = self.straight.as_ref().filter(|_| !silent && is_zero(&gradients)) {

@@ -1,6 +1,7 @@
 //! What turns a picture and a prompt into vectors, and the activations on the way.
 
 pub mod activations;
+mod flashed;
 mod graph;
 pub mod head;
 pub mod image;

@@ -202,7 +202,8 @@ pub struct KnowledgeSide {
     pub classes: String,
     /// SHA-256 of that file, in lower-case hexadecimal.
     pub classes_sha256: String,
-    /// The words that there are classes for, one or several words a line, in lower case, a to z.
+    /// The words that there are classes for, one or several words a line, in lower case, a to z; after a tab the numbers of their classes, such as
+    /// `12 151-268 934/2` with `/2` after those of a word's second meaning. Without numbers, the prompt's evidence says what it means.
     pub words: String,
     /// SHA-256 of that file, in lower-case hexadecimal.
     pub words_sha256: String,

@@ -1,7 +1,7 @@
 //! Whether a model sees in a photo what a prompt asks for: the prompt's place among everything that the model knows.
 
 use super::knowledge::{Knowledge, KnownWords, Limits, Words};
-use super::{Class, Prompt, kept};
+use super::{Class, Prompt};
 use crate::encoders::image::ImageVectors;
 use crate::error::Sorted as _;
 use crate::{Error, Result};
@@ -57,8 +57,9 @@ pub struct Support {
     pub words: Words,
     /// Words of the prompt that no class stands for.
     pub without_class: Vec<String>,
-    /// sum_c e_c p_c, between 0 and 1: the share that the photo gives to what the prompt may mean. e is the prompt's evidence, scaled to a largest value of
-    /// one, without what is below a 32nd of that; p is the softmax of the classes.
+    /// sum_c m_c p_c, between 0 and 1: the share that the photo gives to what the prompt may mean. m is 1 for the classes of the prompt's thing, 1/k for those of
+    /// the k-th meaning of its word; for a thing that has no class it is the prompt's evidence, scaled to a largest value of one, without what is below a
+    /// 32nd of that. p is the softmax of the classes.
     pub share: f32,
     /// The share below which the model does not see it.
     pub least_share: f32,
@@ -79,12 +80,10 @@ impl Support {
         super::same_length(&knowledge.score.name, logits, evidence).kind(Error::Model)?;
         let names = knowledge.names(logits.len())?;
         let shares = softmax(logits);
-        let kept = kept(evidence);
-        let highest = evidence.iter().copied().fold(0.0, f32::max);
-        let meant: Vec<usize> = (0..evidence.len()).filter(|&c| kept(evidence[c])).collect();
-        let share: f64 = meant.iter().map(|&c| f64::from(evidence[c] / highest) * shares[c]).sum();
-        let above = (0..shares.len()).filter(|&c| !kept(evidence[c]) && shares[c] > share).count();
-        let KnownWords { words, without_class } = knowledge.reading(text);
+        let (KnownWords { words, without_class }, weights) = knowledge.meant(text, evidence)?;
+        let meant: Vec<usize> = (0..weights.len()).filter(|&c| weights[c] > 0.0).collect();
+        let share: f64 = meant.iter().map(|&c| f64::from(weights[c]) * shares[c]).sum();
+        let above = (0..shares.len()).filter(|&c| weights[c] == 0.0 && shares[c] > share).count();
         let Limits { least_share, sure_share, least_share_without_class } = knowledge.limits;
         let (least, sure) = match words {
             Words::NoClass => (least_share_without_class, least_share_without_class),
@@ -109,7 +108,7 @@ impl Support {
             order
         };
         let all: Vec<usize> = (0..shares.len()).collect();
-        let read_as = largest(&|c| f64::from(evidence[c]), &meant);
+        let read_as = largest(&|c| f64::from(weights[c] * evidence[c]), &meant);
         let sees = largest(&|c| shares[c], &all);
         Ok(Self {
             supported,

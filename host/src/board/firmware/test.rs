@@ -149,7 +149,7 @@ fn compared(desktop: &[f32], board: &[f32]) -> String {
     let largest = board.iter().fold(0f32, |largest, value| largest.max(value.abs()));
     let off = desktop.iter().zip(board).fold(0f32, |off, (a, b)| off.max((a - b).abs()));
     format!(
-        "The board's saliency and parts differ from those of `decomcam explain` by {:.1e} of the largest number at most: there the gradient is computed by the whole network.",
+        "The board's saliency and parts differ from those of `decomcam explain` by {:.1e} of the largest number at most: there the gradient at the layer is that of the whole network.",
         if largest > 0.0 { off / largest } else { off }
     )
 }
