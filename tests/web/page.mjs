@@ -176,7 +176,7 @@ for (const [at, [name, url]] of pages.entries()) {
     await settled(tab);
   };
   const network = join(tests, "questions/classifier.onnx");
-  const names = put("names.txt", "tabby\nred fox\nowl\n");
+  const names = put("names.txt", "tabby\nred fox\nowl\nkit fox\n");
   assert.match(await bring(put("broken.onnx", readFileSync(network).subarray(0, 900))), /broken\.onnx/);
   assert.match(await bring(put("empty.onnx", "")), /empty\.onnx/);
   assert.match(await bring(put("weights.safetensors", "x")), /weights\.safetensors.*ONNX/);
@@ -186,9 +186,10 @@ for (const [at, [name, url]] of pages.entries()) {
   assert.equal(await bring(network), "");
   assert.equal(await using(), "classifier.onnx");
   await (await tab.$("#file")).uploadFile(photo);
-  await explained("class");
+  await explained("\"3\"");
   assert.equal(await bring(names), "");
   assert.equal(await using(), "classifier.onnx with names.txt");
+  await explained("kit fox");
   await tab.type("#text", "red fox");
   await explained("red fox");
   await fits(tab);

@@ -27,11 +27,6 @@ pub(crate) fn is_fused() -> bool {
     return cfg!(target_arch = "aarch64");
 }
 
-/// Whether the loops of [`super::products`] are faster than tract's: with fused multiply-add, and with the vectors of WebAssembly.
-pub(crate) fn has_fast_products() -> bool {
-    is_fused() || cfg!(all(target_arch = "wasm32", target_feature = "simd128"))
-}
-
 /// Does the work with the widest instructions that the processor has.
 #[cfg(target_arch = "x86_64")]
 #[allow(

@@ -1,14 +1,16 @@
 //! A matrix of weights times a matrix of channels x positions: the arithmetic of 1x1 convolutions.
 //!
-//! The positions are taken in panels, which are copied so that a panel lies in one piece. A block of channels of the output by one panel is summed in
-//! registers: as many as the processor has. Every sum runs over the input's channels in their order, starting from zero, with fused multiply-add if the processor has it; then come bias,
+//! The positions are taken in panels of sixteen, which are copied so that a panel lies in one piece. Six channels of the output by one panel are summed in
+//! registers. Every sum runs over the input's channels in their order, starting from zero, with fused multiply-add if the processor has it; then come bias,
 //! residual and clamp.
 
 use super::clamped;
 use super::processor::Work;
 
-pub(crate) use registers::BLOCK;
-use registers::{PANEL, one_by_one, tile};
+/// Output channels that are summed at the same time.
+pub(crate) const BLOCK: usize = 6;
+/// Positions of a panel.
+const PANEL: usize = 16;
 
 /// A panel ends inside the output.
 const INSIDE: &str = "a panel inside the output";
@@ -109,7 +111,7 @@ impl Product<'_> {
         let residual = self.residual.map(|residual| &residual[first * pitch + at..]);
         if let (Some(bias), true) = (bias.first_chunk::<BLOCK>(), count == N) {
             // Whole: no sum leaves its register before it is finished.
-            let finish = |i: usize, sums: [f32; N]| {
+            let mut finish = |i: usize, sums: [f32; N]| {
                 let line: &mut [f32; N] = output[i * pitch..].first_chunk_mut().expect(INSIDE);
                 let sums = sums.map(|sum| sum + bias[i]);
                 *line = match residual {
@@ -120,7 +122,13 @@ impl Product<'_> {
                     None => sums.map(|sum| clamped(sum, low, high)),
                 };
             };
-            one_by_one(sums, finish);
+            let [a, b, c, d, e, f] = sums;
+            finish(0, a);
+            finish(1, b);
+            finish(2, c);
+            finish(3, d);
+            finish(4, e);
+            finish(5, f);
             return;
         }
         for (i, (sums, bias)) in sums.iter().zip(bias).enumerate() {
@@ -132,71 +140,20 @@ impl Product<'_> {
     }
 }
 
-/// What fits into the registers of a processor with vectors of eight or sixteen numbers.
-#[cfg(not(target_arch = "wasm32"))]
-mod registers {
-    use super::plus;
-
-    /// Output channels that are summed at the same time.
-    pub(crate) const BLOCK: usize = 6;
-    /// Positions of a panel.
-    pub(super) const PANEL: usize = 16;
-
-    /// Sums of a block of output channels by a panel.
-    #[inline(always)]
-    pub(super) fn tile<const FUSED: bool, const N: usize>(weights: &[f32], panel: &[[f32; N]]) -> [[f32; N]; BLOCK] {
-        // Written out, because a compiler that left a loop over the block standing would keep the sums in memory.
-        let [mut a, mut b, mut c, mut d, mut e, mut f] = [[0.0f32; N]; BLOCK];
-        for (weights, values) in weights.as_chunks::<BLOCK>().0.iter().zip(panel) {
-            a = plus::<FUSED, N>(a, weights[0], values);
-            b = plus::<FUSED, N>(b, weights[1], values);
-            c = plus::<FUSED, N>(c, weights[2], values);
-            d = plus::<FUSED, N>(d, weights[3], values);
-            e = plus::<FUSED, N>(e, weights[4], values);
-            f = plus::<FUSED, N>(f, weights[5], values);
-        }
-        [a, b, c, d, e, f]
+/// Sums of a block of output channels by a panel.
+#[inline(always)]
+fn tile<const FUSED: bool, const N: usize>(weights: &[f32], panel: &[[f32; N]]) -> [[f32; N]; BLOCK] {
+    // Written out, because a compiler that left a loop over the block standing would keep the sums in memory.
+    let [mut a, mut b, mut c, mut d, mut e, mut f] = [[0.0f32; N]; BLOCK];
+    for (weights, values) in weights.as_chunks::<BLOCK>().0.iter().zip(panel) {
+        a = plus::<FUSED, N>(a, weights[0], values);
+        b = plus::<FUSED, N>(b, weights[1], values);
+        c = plus::<FUSED, N>(c, weights[2], values);
+        d = plus::<FUSED, N>(d, weights[3], values);
+        e = plus::<FUSED, N>(e, weights[4], values);
+        f = plus::<FUSED, N>(f, weights[5], values);
     }
-
-    /// Hands the sums of each output channel over.
-    #[inline(always)]
-    pub(super) fn one_by_one<const N: usize>(sums: [[f32; N]; BLOCK], mut finish: impl FnMut(usize, [f32; N])) {
-        let [a, b, c, d, e, f] = sums;
-        finish(0, a);
-        finish(1, b);
-        finish(2, c);
-        finish(3, d);
-        finish(4, e);
-        finish(5, f);
-    }
-}
-
-/// The same for WebAssembly, whose vectors have four numbers. V8 keeps eight of them in registers without storing others meanwhile: with twelve or sixteen the
-/// loop takes 1.7 times as long for each product.
-#[cfg(target_arch = "wasm32")]
-mod registers {
-    use super::plus;
-
-    pub(crate) const BLOCK: usize = 4;
-    pub(super) const PANEL: usize = 8;
-
-    #[inline(always)]
-    pub(super) fn tile<const FUSED: bool, const N: usize>(weights: &[f32], panel: &[[f32; N]]) -> [[f32; N]; BLOCK] {
-        let mut sums = [[0.0; N]; BLOCK];
-        for (weights, values) in weights.as_chunks::<BLOCK>().0.iter().zip(panel) {
-            sums = std::array::from_fn(|i| plus::<FUSED, N>(sums[i], weights[i], values));
-        }
-        sums
-    }
-
-    #[inline(always)]
-    pub(super) fn one_by_one<const N: usize>(sums: [[f32; N]; BLOCK], mut finish: impl FnMut(usize, [f32; N])) {
-        let [a, b, c, d] = sums;
-        finish(0, a);
-        finish(1, b);
-        finish(2, c);
-        finish(3, d);
-    }
+    [a, b, c, d, e, f]
 }
 
 #[inline(always)]

@@ -1,7 +1,7 @@
 //! Which positions of a layer have similar activations, bit for bit as [`decomcam_core::affinity`] says, where there is memory, and more than one thread.
 //!
 //! The core goes through the layer channel by channel, because a board has room for one map. Here all maps are there: products of positions are one product of
-//! matrices, and sums of a row are made a block of rows at a time. Each sum has the core's terms in the core's order, so that boards find the same matrix; the threads
+//! matrices, and sums of a row are made six rows at a time. Each sum has the core's terms in the core's order, so that boards find the same matrix; the threads
 //! that share the rows ([`crate::workers::shared`]) change none.
 
 use crate::arithmetic::lanes::Dots;

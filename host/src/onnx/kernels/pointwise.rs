@@ -1,7 +1,7 @@
 //! 1x1 convolutions, each output channel a weighted sum of the input's, as an operator of tract's graph; and the way back through one.
 
 use super::{Following, by_picture, constant, finite_numbers, only_reader};
-use crate::arithmetic::processor::{best, has_fast_products};
+use crate::arithmetic::processor::{best, is_fused};
 use crate::arithmetic::products::{BLOCK, Product, packed};
 use crate::workers;
 use anyhow::ensure;
@@ -11,16 +11,13 @@ use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::einsum::EinSum;
 
 /// `y = clamp(w x + bias + residual)`: x is ... x input channels x positions, y is ... x output channels x positions, and the residual, a second input, is
-/// of y's shape. With `channels_last`, x is positions x input channels and y positions x output channels.
+/// of y's shape.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Pointwise {
     rows: usize,
     depth: usize,
     columns: usize,
-    channels_last: bool,
-    /// Packed; with `channels_last` input channels x output channels, and below them the bias.
     weights: Arc<Tensor>,
-    /// Empty with `channels_last`.
     bias: Arc<Tensor>,
     low: f32,
     high: f32,
@@ -33,8 +30,6 @@ impl Eq for Pointwise {}
 thread_local! {
     /// One panel. It is kept from pass to pass.
     static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
-    /// Positions in blocks, where channels are last.
-    static BLOCKS: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Fewer positions than this are left to tract, which multiplies by vectors faster.
@@ -52,10 +47,10 @@ struct Form {
 
 /// Puts the operator in the place of a node, with the bias, the residual and the clamps that follow it, if the node is a 1x1 convolution with constant weights.
 ///
-/// Elsewhere than on a processor with fused multiply-add and in a browser with vectors, tract's product is faster.
+/// Without fused multiply-add, tract's product is faster.
 pub(super) fn replace(model: &mut TypedModel, id: usize) -> TractResult<bool> {
     let node = model.node(id);
-    let Some(form) = node.op_as::<EinSum>().filter(|_| has_fast_products()).and_then(|op| form(model, node, op)) else {
+    let Some(form) = node.op_as::<EinSum>().filter(|_| is_fused()).and_then(|op| form(model, node, op)) else {
         return Ok(false);
     };
     let fact = &node.outputs[0].fact;
@@ -64,10 +59,7 @@ pub(super) fn replace(model: &mut TypedModel, id: usize) -> TractResult<bool> {
     let (Some(shape), Some(from)) = shapes else { return Ok(false) };
     let axis = shape.len() - form.behind - 1;
     let (rows, depth) = (shape[axis], from[from.len() - form.behind - 1]);
-    // In a browser, tract itself puts the channels last, as its depthwise convolutions there want them. Elsewhere only networks that come so have them there,
-    // and tract's product is taken.
-    let channels_last = form.behind == 0 && cfg!(target_arch = "wasm32");
-    let columns: usize = if channels_last { &shape[..axis] } else { &shape[axis + 1..] }.iter().product();
+    let columns: usize = shape[axis + 1..].iter().product();
     if columns < FEWEST_POSITIONS || shape.contains(&0) || depth == 0 {
         return Ok(false);
     }
@@ -76,21 +68,14 @@ pub(super) fn replace(model: &mut TypedModel, id: usize) -> TractResult<bool> {
         return Ok(false);
     }
     let turned = form.turned;
-    let weight = |row: usize, k: usize| if turned { weights[k * rows + row] } else { weights[row * depth + k] };
+    let weights = packed(|row, k| if turned { weights[k * rows + row] } else { weights[row * depth + k] }, rows, depth);
     let (bias, last) = bias_after(model, id, axis, rows).unwrap_or_else(|| (vec![0.0; rows], id));
     let (residual, last) = residual_after(model, last).map_or((None, last), |(residual, last)| (Some(residual), last));
     let Following { last, low, high } = Following::clamps(model, last)?;
-    let (weights, bias) = if channels_last {
-        let below = (0..depth).flat_map(|k| (0..rows).map(move |row| weight(row, k))).chain(bias);
-        (below.collect(), Vec::new())
-    } else {
-        (packed(weight, rows, depth), bias)
-    };
     let operator = Pointwise {
         rows,
         depth,
         columns,
-        channels_last,
         weights: constant(&weights),
         bias: constant(&bias),
         low,
@@ -187,12 +172,6 @@ impl EvalOp for Pointwise {
         let (weights, bias) = (self.weights.try_as_plain_ram()?, self.bias.try_as_plain_ram()?);
         let (weights, bias) = (weights.as_slice::<f32>()?, bias.as_slice::<f32>()?);
         let area = self.rows * self.columns;
-        if self.channels_last {
-            return by_picture(&inputs, self.depth * self.columns, &self.shape, area, |_, positions, output| {
-                BLOCKS.with_borrow_mut(|blocks| self.product_of_rows(positions, weights, residual, output, blocks));
-                Ok(())
-            });
-        }
         // One portion for each thread: each copies the whole input.
         let rows = workers::portion(self.rows, BLOCK, 1, area * self.depth);
         by_picture(&inputs, self.depth * self.columns, &self.shape, area, |picture, input, output| {
@@ -219,45 +198,6 @@ impl EvalOp for Pointwise {
     }
 }
 
-impl Pointwise {
-    /// The product where channels are last: each position is a row of weights, with a 1 for the bias, and the weights are what is multiplied.
-    fn product_of_rows(
-        &self,
-        positions: &[f32],
-        weights: &[f32],
-        residual: Option<&[f32]>,
-        output: &mut [f32],
-        blocks: &mut Vec<f32>,
-    ) {
-        let (depth, rows) = (self.depth, self.columns);
-        let length = rows.div_ceil(BLOCK) * BLOCK * (depth + 1);
-        // No bias for a position of its own.
-        blocks.clear();
-        blocks.resize(length + rows, 0.0);
-        let (blocks, bias) = blocks.split_at_mut(length);
-        for (block, rows) in blocks.chunks_exact_mut(BLOCK * (depth + 1)).zip(positions.chunks(BLOCK * depth)) {
-            for (at, row) in rows.chunks_exact(depth).enumerate() {
-                let numbers = row.iter().copied().chain([1.0]);
-                block[at..].iter_mut().step_by(BLOCK).zip(numbers).for_each(|(to, number)| *to = number);
-            }
-        }
-        SCRATCH.with_borrow_mut(|scratch| {
-            best(Product {
-                rows,
-                columns: self.rows,
-                weights: blocks,
-                bias,
-                residual,
-                low: self.low,
-                high: self.high,
-                input: weights,
-                output,
-                scratch,
-            });
-        });
-    }
-}
-
 impl TypedOp for Pointwise {
     fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
         ensure!((1..=2).contains(&inputs.len()), "expected one input or two, found {}", inputs.len());
@@ -272,65 +212,5 @@ impl Pointwise {
     /// What it multiplies with.
     pub(super) fn weights(&self) -> Arc<Tensor> {
         Arc::clone(&self.weights)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::random::Random;
-
-    /// What the operator makes of an input, and of a residual of the output's shape.
-    fn outputs(operator: Pointwise, input: &Tensor, residual: &Tensor) -> Vec<f32> {
-        let mut model = TypedModel::default();
-        let fact = |tensor: &Tensor| f32::fact(tensor.shape());
-        let sources =
-            [("x", input), ("residual", residual)].map(|(name, tensor)| model.add_source(name, fact(tensor)).unwrap());
-        let outputs = model.wire_node("y", operator, &sources).unwrap();
-        model.select_output_outlets(&outputs).unwrap();
-        let run =
-            model.into_runnable().unwrap().run(tvec!(input.clone().into_tvalue(), residual.clone().into_tvalue()));
-        run.unwrap()[0].try_as_plain_ram().unwrap().as_slice::<f32>().unwrap().to_vec()
-    }
-
-    #[test]
-    fn channels_last_have_the_bits_of_channels_first() {
-        let mut random = Random::new(5);
-        let mut numbers = |count: usize| -> Vec<f32> { (0..count).map(|_| random.uniform() as f32 - 0.5).collect() };
-        for (rows, depth, columns) in [(1, 1, 16), (6, 5, 16), (13, 24, 49), (40, 3, 17), (96, 16, 30)] {
-            let (w, x, bias, residual) =
-                (numbers(rows * depth), numbers(depth * columns), numbers(rows), numbers(rows * columns));
-            let turned = |from: &[f32], width: usize| -> Vec<f32> {
-                (0..from.len()).map(|at| from[at % (from.len() / width) * width + at / (from.len() / width)]).collect()
-            };
-            let tensor = |shape: &[usize], numbers: &[f32]| Tensor::from_shape(shape, numbers).unwrap();
-            let first = Pointwise {
-                rows,
-                depth,
-                columns,
-                channels_last: false,
-                weights: constant(&packed(|row, k| w[row * depth + k], rows, depth)),
-                bias: constant(&bias),
-                low: -0.75,
-                high: 0.5,
-                shape: tvec![1, rows, columns],
-            };
-            let below: Vec<f32> = turned(&w, depth).into_iter().chain(bias).collect();
-            let last = Pointwise {
-                channels_last: true,
-                weights: constant(&below),
-                bias: constant(&[]),
-                shape: tvec![1, columns, rows],
-                ..first.clone()
-            };
-            let by_channel = outputs(first, &tensor(&[1, depth, columns], &x), &tensor(&[1, rows, columns], &residual));
-            let by_position = outputs(
-                last,
-                &tensor(&[1, columns, depth], &turned(&x, columns)),
-                &tensor(&[1, columns, rows], &turned(&residual, columns)),
-            );
-            let bits = |numbers: &[f32]| numbers.iter().map(|number| number.to_bits()).collect::<Vec<_>>();
-            assert_eq!(bits(&turned(&by_channel, columns)), bits(&by_position), "{rows} x {depth} x {columns}");
-        }
     }
 }
