@@ -285,7 +285,7 @@
   });
   by("compare").addEventListener("click", async () => {
     if (job || !worker || !ready()) return;
-    const told = await ask("compare", job_of(), "Comparing methods, which takes some hundred passes of the network ...");
+    const told = await ask("compare", job_of(), "Comparing methods: some hundred passes of the network, which take a minute or so ...");
     if (told) side_by_side(told);
   });
   by("cancel").addEventListener("click", stop);
