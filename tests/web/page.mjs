@@ -107,6 +107,26 @@ for (const [at, [name, url]] of pages.entries()) {
   }
 }
 
+// How long an explanation takes: the browser compiles what is used often a second time, so the first ones take longer.
+{
+  const tab = await opened(served);
+  await (await tab.$("#file")).uploadFile(photo);
+  await tab.type("#text", "a cat");
+  for (const effort of await tab.$$eval("#effort option", (options) => options.map(({ value }) => value))) {
+    await tab.select("#effort", effort);
+    const seconds = [];
+    for (let turn = 0; turn < 6; turn += 1) {
+      await tab.$eval("#status", (state) => { state.textContent = ""; });
+      await tab.click("#explain");
+      await tab.waitForFunction(() => /^Done/.test(document.getElementById("status").textContent), patience);
+      seconds.push((await status(tab)).match(/[\d.]+/)[0]);
+      await settled(tab);
+    }
+    console.log(`served, ${effort}: ${seconds.join(", ")} s`);
+  }
+  await tab.close();
+}
+
 // What goes wrong, and goes on.
 {
   const tab = await opened(served);
