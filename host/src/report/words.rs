@@ -306,13 +306,21 @@ pub fn ranking(ranked: &[Ranked]) -> String {
         return String::new();
     };
     let Scores { reported, explained } = &first.scores;
-    let mut text = format!("probability  {:>9}  {:>9}  text\n", reported.name, explained.name);
+    let last = if first.support.is_some() { " share  the model" } else { "text" };
+    let mut text = format!("probability  {:>9}  {:>9}  {last}\n", reported.name, explained.name);
     for entry in ranked {
         let probability = entry.probability.map_or_else(|| "-".into(), |p| format!("{:.1}%", 100.0 * p));
+        let found = entry.support.as_ref().map(|support| {
+            let share = format!("{:.1}%", 100.0 * support.share);
+            format!("{share:>6}  {} ", support.verdict.found())
+        });
         let _ = writeln!(
             text,
-            "{probability:>11}  {:>9.3}  {:>9.3}  {}",
-            entry.scores.reported.value, entry.scores.explained.value, entry.text
+            "{probability:>11}  {:>9.3}  {:>9.3}  {}{}",
+            entry.scores.reported.value,
+            entry.scores.explained.value,
+            found.unwrap_or_default(),
+            entry.text
         );
     }
     text

@@ -1,6 +1,6 @@
 //! Prompts sorted by how well they fit a photo.
 
-use super::{Prompt, Scores};
+use super::{Prompt, Scores, Support};
 use crate::Result;
 use crate::encoders::image::ImageVectors;
 use serde::Serialize;
@@ -15,6 +15,9 @@ pub struct Ranked {
     pub probability: Option<f64>,
     /// Reported and explained score.
     pub scores: Scores,
+    /// Whether the model sees in the photo what the text asks for; none if nothing says what the model knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub support: Option<Support>,
     /// What a reader should know.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -30,6 +33,7 @@ pub fn rank(prompts: &[Prompt], vectors: &ImageVectors) -> Result<Vec<Ranked>> {
             text: prompt.text().to_owned(),
             probability: None,
             scores: prompt.scores(vectors)?,
+            support: prompt.support(vectors)?,
             warnings: prompt.warnings(),
         })
     });

@@ -161,8 +161,8 @@ fn change(graph: &mut pb::GraphProto, random: &mut Random) {
             let mut shapes: Vec<_> = graph.initializer.iter_mut().filter(|tensor| tensor.data_type == whole).collect();
             let shape = random.below(shapes.len());
             if let Some(tensor) = shapes.get_mut(shape) {
-                let length = tensor.dims.iter().fold(1i64, |length, axis| length.saturating_mul(*axis));
-                tensor.raw_data = (0..length.clamp(0, 8)).flat_map(|_| length(random).to_le_bytes()).collect();
+                let numbers = tensor.dims.iter().fold(1i64, |numbers, axis| numbers.saturating_mul(*axis));
+                tensor.raw_data = (0..numbers.clamp(0, 8)).flat_map(|_| length(random).to_le_bytes()).collect();
                 tensor.int64_data.clear();
             }
         }

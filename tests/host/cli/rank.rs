@@ -16,9 +16,22 @@ fn rank_sorts_texts() {
     );
     let table = rank().ok().stdout;
     let texts: Vec<&str> =
-        table.lines().skip(1).map(|line| line.split_at(line.find("  a ").unwrap()).1.trim()).collect();
+        table.lines().skip(1).map(|line| line.split_at(line.find(" a ").unwrap()).1.trim()).collect();
     let expected: Vec<&str> = ranked.as_array().unwrap().iter().map(|entry| entry["text"].as_str().unwrap()).collect();
     assert_eq!(texts, expected, "{table}");
+}
+
+/// Probabilities are of the texts alone, and add up to one whatever the photo shows; what the model sees of it stands beside them.
+#[test]
+fn rank_says_what_is_not_there() {
+    let rank = || decomcam(["rank", "--text", "a volcano", "--text", "a raccoon"]).arg(cat());
+    let ranked = rank().args(["--json"]).ok().json();
+    let verdict = |text: &str| {
+        let mut entries = ranked.as_array().unwrap().iter();
+        entries.find(|entry| entry["text"] == text).unwrap()["support"]["verdict"].clone()
+    };
+    assert_eq!(verdict("a volcano"), "not_seen", "{ranked}");
+    rank().ok().prints(&["%  does not see a volcano", "%  knows no word of a raccoon"]);
 }
 
 /// Without texts the likeliest classes are shown, of a classifier and of a model that knows its classes; the first is what is explained without a text.
