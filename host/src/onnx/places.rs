@@ -316,17 +316,20 @@ fn regrouped(along: &[Along], from: &[usize], to: &[usize]) -> Vec<Along> {
         let plus = |a: &Place, b: &Place| Some([a.as_ref()?[0] + b.as_ref()?[0], a.as_ref()?[1] + b.as_ref()?[1]]);
         merged = merged.iter().flat_map(|outer| places.iter().map(move |inner| plus(outer, inner))).collect();
     }
+    apart(merged, to).unwrap_or_else(|| lost(true))
+}
+
+/// The axes of these lengths, at least one, that one axis comes apart into, if every place is a sum of theirs.
+fn apart(mut merged: Vec<Place>, lengths: &[usize]) -> Option<Vec<Along>> {
+    let (_, outer) = lengths.split_last()?;
     let mut result = Vec::new();
-    for (at, &length) in to.iter().enumerate() {
-        if at + 1 == to.len() {
-            result.push(along_of(std::mem::take(&mut merged)));
-        } else {
-            let Some((outer, inner)) = split(&merged, length) else { return lost(true) };
-            result.push(outer);
-            merged = inner;
-        }
+    for &length in outer {
+        let (outer, inner) = split(&merged, length)?;
+        result.push(outer);
+        merged = inner;
     }
-    result
+    result.push(along_of(merged));
+    Some(result)
 }
 
 /// Places that are a first one and a sum of steps: one for each digit of the index, which is read as a number with digits of these lengths, the largest first. A step of zero is that
@@ -597,15 +600,18 @@ fn gathered(network: &TypedModel, node: &TypedNode, along: &[Along], axis: usize
     let inner = match (&places, &fact.konst, fact.rank()) {
         (_, _, 0) => vec![],
         (Along::Elsewhere, _, rank) => vec![Along::Elsewhere; rank],
-        (Along::Places(places), Some(indices), 1) => {
+        // A table of indices is what unfolding makes: the rows of a window, and the windows.
+        (Along::Places(places), Some(indices), rank) if indices.len() <= LONGEST_AXIS => {
+            let shape = indices.shape().to_vec();
             let indices = indices.cast_to::<i64>()?;
             let indices = indices.try_as_plain_ram()?;
             let at = |index: &i64| usize::try_from(if *index < 0 { index + places.len() as i64 } else { *index });
             let chosen = indices.as_slice::<i64>()?.iter().map(|index| places.get(at(index).ok()?).copied());
             match chosen.collect::<Option<Vec<Place>>>() {
-                Some(chosen) if chosen.len() > 1 => vec![Along::Places(Arc::new(chosen))],
-                Some(_) => vec![Along::Elsewhere],
-                None => vec![Along::Mixed],
+                Some(chosen) if chosen.len() > 1 && rank == 1 => vec![Along::Places(Arc::new(chosen))],
+                Some(chosen) if chosen.len() > 1 => apart(chosen, &shape).unwrap_or_else(|| vec![Along::Mixed; rank]),
+                Some(_) => vec![Along::Elsewhere; rank],
+                None => vec![Along::Mixed; rank],
             }
         }
         (_, _, rank) => vec![Along::Mixed; rank],
@@ -718,6 +724,28 @@ mod tests {
         let whole = reshaped(&back, &[2, 3, 2, 3], &[6, 6]);
         assert!(is_line(&whole[0], 0) && is_line(&whole[1], 1));
         assert_eq!(whole, [rows(6), columns(6)]);
+    }
+
+    #[test]
+    fn rows_unfolded_by_a_table_of_indices_are_folded_again() {
+        let folded = |table: Tensor| {
+            let mut network = TypedModel::default();
+            let picture = network.add_source("picture", f32::fact([1, 3, 6, 6])).unwrap();
+            let table = network.add_const("table", table).unwrap();
+            let dims = |lengths: &[usize]| lengths.iter().map(|length| length.to_dim()).collect();
+            let mut wire =
+                |name: &str, op: Box<dyn TypedOp>, inputs: &[OutletId]| network.wire_node(name, op, inputs).unwrap()[0];
+            let tensor = wire("rows of a window, windows", Box::new(Gather::new(2)), &[picture, table]);
+            let tensor = wire("windows first", Box::new(AxisOp::Move(2, 3)), &[tensor]);
+            let tensor = wire("rows", Box::new(AxisOp::Reshape(2, dims(&[3, 2]), dims(&[6]))), &[tensor]);
+            network.outputs = vec![tensor];
+            Places::of(&network).unwrap().grid(&network, tensor)
+        };
+        let grid = folded(tensor2(&[[0i64, 2, 4], [1, 3, 5]])).unwrap();
+        assert_eq!((grid.layout, grid.channels, grid.size), (LayerLayout::Maps, 3, Size::square(6)));
+        // Not the rows in their order, and no sum of two axes.
+        assert_eq!(folded(tensor2(&[[1i64, 3, 5], [0, 2, 4]])), None);
+        assert_eq!(folded(tensor2(&[[0i64, 2, 4], [1, 5, 3]])), None);
     }
 
     #[test]
