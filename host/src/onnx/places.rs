@@ -10,6 +10,7 @@ use crate::Size;
 use std::collections::HashMap;
 use tract_onnx::tract_core::ops::Downsample;
 use tract_onnx::tract_core::ops::array::{Gather, Pad, Slice, TypedConcat};
+use tract_onnx::tract_core::ops::cast::Cast;
 use tract_onnx::tract_core::ops::cnn::{Conv, Deconv, MaxPool, PoolSpec, SumPool};
 use tract_onnx::tract_core::ops::nn::DataFormat;
 use tract_onnx::tract_hir::internal::*;
@@ -594,10 +595,15 @@ fn joined(
 }
 
 fn gathered(network: &TypedModel, node: &TypedNode, along: &[Along], axis: usize) -> TractResult<Option<Vec<Along>>> {
-    let fact = network.outlet_fact(node.inputs[1])?;
+    let mut outlet = node.inputs[1];
+    let rank = network.outlet_fact(outlet)?.rank();
+    // Constants stand behind casts until these are computed.
+    while network.node(outlet.node).op_is::<Cast>() {
+        outlet = network.node(outlet.node).inputs[0];
+    }
     let mut result = along.to_vec();
     let places = result.remove(axis);
-    let inner = match (&places, &fact.konst, fact.rank()) {
+    let inner = match (&places, &network.outlet_fact(outlet)?.konst, rank) {
         (_, _, 0) => vec![],
         (Along::Elsewhere, _, rank) => vec![Along::Elsewhere; rank],
         // A table of indices is what unfolding makes: the rows of a window, and the windows.
