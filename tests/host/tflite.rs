@@ -365,3 +365,19 @@ fn what_cannot_be_explained_is_refused_with_its_place() {
     let error = open(&changed, &ModelOptions::new());
     assert!(error.contains(&other.name) && error.contains("of \"swish\""), "{error}");
 }
+
+/// A file may give any tensor any number of axes.
+#[test]
+fn tensors_with_axes_too_few_or_too_many_are_no_panic() {
+    let changes: [fn(&mut Vec<usize>); 3] = [|shape| shape.truncate(3), Vec::clear, |shape| shape.push(1)];
+    for name in ["blocks", "grey"] {
+        let bytes = std::fs::read(root(&format!("tests/tflite/{name}.tflite"))).unwrap();
+        for tensor in 0..File::read(&bytes).unwrap().tensors.len() {
+            for change in changes {
+                let mut file = File::read(&bytes).unwrap();
+                change(&mut file.tensors[tensor].shape);
+                let _ = (Program::of(&file), write(&file));
+            }
+        }
+    }
+}

@@ -128,12 +128,15 @@ fn described(name: &str, shape: &[usize]) -> ValueInfoProto {
 
 /// Where an axis is once channels come first.
 fn axis_of_maps(axis: usize) -> usize {
-    [0, 2, 3, 1][axis]
+    [0, 2, 3, 1].get(axis).copied().unwrap_or(axis)
 }
 
 /// A shape once channels come first.
-fn shape_of_maps(shape: &[usize]) -> Vec<usize> {
-    vec![shape[0], shape[3], shape[1], shape[2]]
+fn shape_of_maps(shape: &[usize]) -> Result<Vec<usize>> {
+    let [batch, height, width, channels] = *shape else {
+        bail!("expected a tensor of batch x height x width x channels, found shape {shape:?}")
+    };
+    Ok(vec![batch, channels, height, width])
 }
 
 /// Real numbers of a constant.
@@ -212,7 +215,7 @@ impl<'f> Writer<'f> {
         let maps = tensor.shape.len() == 4;
         self.graph
             .input
-            .push(described(&name, &if maps { shape_of_maps(&tensor.shape) } else { tensor.shape.clone() }));
+            .push(described(&name, &if maps { shape_of_maps(&tensor.shape)? } else { tensor.shape.clone() }));
         let mut held = name.clone();
         if tensor.kind != kind::FLOAT {
             let steps = quantised(tensor)?;
@@ -312,7 +315,7 @@ impl<'f> Writer<'f> {
             let inputs = [&*made, &low, &high];
             let given = if high.is_empty() { 2 } else { 3 };
             self.node("Clip", &inputs[..given], vec![], &name);
-            let shape = if maps { shape_of_maps(&tensor.shape) } else { tensor.shape.clone() };
+            let shape = if maps { shape_of_maps(&tensor.shape)? } else { tensor.shape.clone() };
             let operator = operator.name.clone();
             self.unheld.push(Named {
                 name: made,
@@ -323,8 +326,7 @@ impl<'f> Writer<'f> {
                 operator,
             });
         }
-        self.found(operator, output, name, maps, steps);
-        Ok(())
+        self.found(operator, output, name, maps, steps)
     }
 
     /// Renames what the last node made, if that is the tensor; the name that the tensor then has.
@@ -338,9 +340,9 @@ impl<'f> Writer<'f> {
         }
     }
 
-    fn found(&mut self, operator: &Operator, output: usize, name: String, maps: bool, steps: Quantised) {
+    fn found(&mut self, operator: &Operator, output: usize, name: String, maps: bool, steps: Quantised) -> Result<()> {
         let shape = &self.file.tensors[output].shape;
-        let shape = if maps { shape_of_maps(shape) } else { shape.clone() };
+        let shape = if maps { shape_of_maps(shape)? } else { shape.clone() };
         self.steps[output] = Some(steps);
         let held = if maps { &mut self.maps } else { &mut self.plain };
         held[output] = Some(name.clone());
@@ -352,6 +354,7 @@ impl<'f> Writer<'f> {
             channels_first: maps,
             operator: operator.name.clone(),
         });
+        Ok(())
     }
 
     /// As [`Writer::give`], of one output that may reach anywhere.
@@ -586,7 +589,7 @@ impl<'f> Writer<'f> {
             _ => self.plain(input)?,
         };
         let maps = output.shape.len() == 4 && output.shape[1] * output.shape[2] == 1;
-        let shape = if maps { shape_of_maps(&output.shape) } else { output.shape.clone() };
+        let shape = if maps { shape_of_maps(&output.shape)? } else { output.shape.clone() };
         let made = self.reshaped(&from, &shape);
         self.give_same(operator, made, maps, input)
     }
@@ -603,8 +606,7 @@ impl<'f> Writer<'f> {
         let name = self.name(output);
         self.node("Softmax", &[&from], vec![int("axis", -1)], &name);
         let steps = quantised(&self.file.tensors[output])?;
-        self.found(operator, output, name, false, steps);
-        Ok(())
+        self.found(operator, output, name, false, steps)
     }
 
     fn requantise(&mut self, operator: &Operator) -> Result<()> {
@@ -622,7 +624,7 @@ impl<'f> Writer<'f> {
         if self.file.tensors[output].kind == kind::FLOAT {
             let (name, steps) = (self.name(output), self.steps_of(input)?);
             self.node("Identity", &[&from], vec![], &name);
-            self.found(operator, output, name, maps, steps);
+            self.found(operator, output, name, maps, steps)?;
             return Ok(());
         }
         self.give_same(operator, from, maps, input)
@@ -710,7 +712,7 @@ impl<'f> Writer<'f> {
         let (align, half) = (operator.flag(first)?, operator.flag(first + 1)?);
         let maps = self.maps(input)?;
         let sizes: Vec<i64> =
-            shape_of_maps(&self.file.output(operator)?.shape).into_iter().map(|length| length as i64).collect();
+            shape_of_maps(&self.file.output(operator)?.shape)?.into_iter().map(|length| length as i64).collect();
         let sizes = self.integers(&sizes);
         let places = if align {
             "align_corners"
