@@ -366,9 +366,9 @@ fn what_cannot_be_explained_is_refused_with_its_place() {
     assert!(error.contains(&other.name) && error.contains("of \"swish\""), "{error}");
 }
 
-/// A file may give any tensor any number of axes.
+/// A file may give any tensor any number of axes, and leave out any input or output.
 #[test]
-fn tensors_with_axes_too_few_or_too_many_are_no_panic() {
+fn what_does_not_fit_together_is_no_panic() {
     let changes: [fn(&mut Vec<usize>); 3] = [|shape| shape.truncate(3), Vec::clear, |shape| shape.push(1)];
     for name in ["blocks", "grey"] {
         let bytes = std::fs::read(root(&format!("tests/tflite/{name}.tflite"))).unwrap();
@@ -376,6 +376,20 @@ fn tensors_with_axes_too_few_or_too_many_are_no_panic() {
             for change in changes {
                 let mut file = File::read(&bytes).unwrap();
                 change(&mut file.tensors[tensor].shape);
+                let _ = (Program::of(&file), write(&file));
+            }
+        }
+        for (inputs, outputs) in [(0, 1), (1, 0)] {
+            let mut file = File::read(&bytes).unwrap();
+            file.inputs.truncate(inputs);
+            file.outputs.truncate(outputs);
+            let _ = (Program::of(&file), write(&file));
+        }
+        for operator in 0..File::read(&bytes).unwrap().operators.len() {
+            for (inputs, outputs) in [(0, 1), (1, 1), (2, 1), (8, 0)] {
+                let mut file = File::read(&bytes).unwrap();
+                file.operators[operator].inputs.truncate(inputs);
+                file.operators[operator].outputs.truncate(outputs);
                 let _ = (Program::of(&file), write(&file));
             }
         }

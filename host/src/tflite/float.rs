@@ -209,7 +209,7 @@ impl<'f> Writer<'f> {
     }
 
     fn input(&mut self) -> Result<()> {
-        let input = self.file.inputs[0];
+        let input = *self.file.inputs.first().context("no input")?;
         let tensor = &self.file.tensors[input];
         let name = self.name(input);
         let maps = tensor.shape.len() == 4;
