@@ -576,7 +576,7 @@ impl<'f> Writer<'f> {
         let axis = if maps { axis_of_maps(axis) } else { axis };
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let made = self.op("Concat", &names, vec![int("axis", axis as i64)]);
-        self.give_same(operator, made, maps, inputs[0])
+        self.give_same(operator, made, maps, *inputs.first().context("no input")?)
     }
 
     fn reshape(&mut self, operator: &Operator) -> Result<()> {
