@@ -7,6 +7,7 @@ use decomcam::model::{Model, ModelOptions};
 use decomcam::onnx::shuffle::Shuffle;
 use decomcam::tflite::float::{Float, write};
 use decomcam::tflite::integers::preparation;
+use decomcam::tflite::program::code::CONCATENATION;
 use decomcam::tflite::program::quantised;
 use decomcam::tflite::{File, Preparation, Program};
 use decomcam::{Options, Photo, Session};
@@ -390,6 +391,8 @@ fn what_does_not_fit_together_is_no_panic() {
                 let mut file = File::read(&bytes).unwrap();
                 file.operators[operator].inputs.truncate(inputs);
                 file.operators[operator].outputs.truncate(outputs);
+                let _ = (Program::of(&file), write(&file));
+                file.operators[operator].code = CONCATENATION;
                 let _ = (Program::of(&file), write(&file));
             }
         }

@@ -212,7 +212,8 @@ impl Vocabulary {
                 without_class.push(words[*at].to_owned());
             }
         }
-        let is_word = |at: &usize| known[*at].is_some() || self.spelt.contains(words[*at]);
+        let spelt = |word: &str| self.spelt.contains(word) || singulars(word).any(|one| self.spelt.contains(&one));
+        let is_word = |at: &usize| known[*at].is_some() || spelt(words[*at]);
         let about = things(&words, &known);
         let words = if !about.is_empty() {
             Words::HaveClass
@@ -245,13 +246,17 @@ impl Vocabulary {
 
     /// The classes of these words, or of the singular of the last of them.
     fn classes(&self, words: &str) -> Option<&Vec<Run>> {
-        let singular = |ending: &str, instead: &str| {
-            let stem = words.strip_suffix(ending).filter(|stem| stem.len() > 1)?;
-            self.with_class.get(&format!("{stem}{instead}"))
-        };
-        let plurals = [("s", ""), ("es", ""), ("ies", "y"), ("ves", "f"), ("ves", "fe")];
-        self.with_class.get(words).or_else(|| plurals.iter().find_map(|(ending, instead)| singular(ending, instead)))
+        self.with_class.get(words).or_else(|| singulars(words).find_map(|singular| self.with_class.get(&singular)))
     }
+}
+
+/// What the last of these words may be the plural of.
+fn singulars(words: &str) -> impl Iterator<Item = String> {
+    let plurals = [("s", ""), ("es", ""), ("ies", "y"), ("ves", "f"), ("ves", "fe")];
+    plurals.into_iter().filter_map(move |(ending, instead)| {
+        let stem = words.strip_suffix(ending).filter(|stem| stem.len() > 1)?;
+        Some(format!("{stem}{instead}"))
+    })
 }
 
 /// The classes of the things that the words are about: the last noun before the first word such as "on", or before and after an "of".
@@ -345,7 +350,9 @@ mod tests {
         ] {
             assert_eq!(know(known), Words::HaveClass, "{known}");
         }
-        for foreign in ["a raccoon", "red", "happiness", "a raccoon on a sofa", "a baseball bat", "a man with a dog"] {
+        for foreign in
+            ["a raccoon", "raccoons", "red", "happiness", "a raccoon on a sofa", "a baseball bat", "a man with a dog"]
+        {
             assert_eq!(know(foreign), Words::NoClass, "{foreign}");
         }
         for nothing in ["xqzt", "a blorp", "2 zzgh", "of the", ""] {
