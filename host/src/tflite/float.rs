@@ -6,7 +6,7 @@
 //! Pictures have their channels first here, as the rest of the program knows them, until an operator takes their axes apart. A tensor keeps the file's name for it.
 
 use super::file::{File, Operator, Tensor, kind};
-use super::program::{self, bounds, code, quantised, weight_scales};
+use super::program::{self, Program, bounds, code, quantised, weight_scales};
 use crate::onnx::normal::MADE;
 use anyhow::{Context, Result, bail};
 use decomcam_int8::tables::Quantised;
@@ -64,6 +64,8 @@ fn reach(steps: Quantised) -> (f32, f32) {
 
 struct Writer<'f> {
     file: &'f File<'f>,
+    /// The tensor that takes the picture, of integers.
+    picture: usize,
     graph: GraphProto,
     /// For each tensor, what holds it with its axes as the file has them, and what with channels first.
     plain: Vec<Option<String>>,
@@ -76,14 +78,16 @@ struct Writer<'f> {
     made: usize,
 }
 
-/// Writes the network.
+/// Writes the network of a file. What the plan of that file has shown, such as operators with all their inputs and shapes that fit each other, is not checked
+/// again here.
 ///
 /// # Errors
-/// What [`super::Program`] refuses, too.
-pub fn write(file: &File) -> Result<Float> {
+/// Operators that have no counterpart in ONNX.
+pub fn write(file: &File, plan: &Program) -> Result<Float> {
     let none = || vec![None; file.tensors.len()];
     let mut writer = Writer {
         file,
+        picture: plan.input(),
         graph: GraphProto { name: "tflite".into(), ..Default::default() },
         plain: none(),
         maps: none(),
@@ -613,7 +617,7 @@ impl<'f> Writer<'f> {
         let (input, output) = (self.operand(operator, 0)?, *operator.outputs.first().context("no output")?);
         let maps = self.maps[input].is_some();
         let from = if maps { self.maps(input)? } else { self.plain(input)? };
-        if input == self.file.inputs[0] && self.steps[input].is_none() {
+        if output == self.picture {
             let steps = quantised(&self.file.tensors[output])?;
             self.in_range(&from, steps, &picture());
             self.steps[output] = Some(steps);

@@ -52,7 +52,7 @@ impl Integers {
             );
         }
         let program = Program::of(&file)?;
-        let written = float::write(&file)?;
+        let written = float::write(&file, &program)?;
         let tensor = &file.tensors[program.input()];
         let [1, height, width, channels] = tensor.shape[..] else {
             bail!("expected a picture of 1 x height x width x channels, found shape {:?}", tensor.shape);

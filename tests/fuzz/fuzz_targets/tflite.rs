@@ -12,9 +12,8 @@ const MOST_PRODUCTS: usize = 1 << 24;
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(file) = File::read(bytes) else { return };
-    let planned = Program::of(&file);
-    let _ = float::write(&file);
-    let Ok(program) = planned else { return };
+    let Ok(program) = Program::of(&file) else { return };
+    let _ = float::write(&file, &program);
     if program.arena() > MOST_BYTES || products(&program) > MOST_PRODUCTS {
         return;
     }
