@@ -97,6 +97,15 @@ impl Journal {
     }
 }
 
+/// Tells `learn` every complete line of a file that this run does not write, and where it stands.
+///
+/// # Errors
+/// [`Error::Output`]: a file that cannot be read, or of which `learn` refuses a line.
+pub fn read(path: &Path, learn: impl FnMut(&[u8], Range<u64>) -> anyhow::Result<()>) -> Result<()> {
+    let read = File::open(path).map_err(Into::into).and_then(|mut file| each_line(&mut file, learn));
+    read.map(drop).with_context(|| format!("records `{}`", path.display())).kind(Error::Output)
+}
+
 /// Unlocked by name: a program that another thread starts holds the open file, and with it the lock, for the moment until it runs.
 impl Drop for Journal {
     fn drop(&mut self) {

@@ -56,7 +56,7 @@
 //! | 3 | [`encoders`], [`score`] |
 //! | 2 | [`onnx`], [`tflite`], [`model`] |
 //! | 1 | [`photo`], [`draw`] |
-//! | 0 | [`error`], [`program`], [`size`], [`random`], [`hash`], [`stats`], [`progress`], [`timings`], [`workers`], [`files`], [`journal`], `arithmetic` |
+//! | 0 | [`error`], [`program`], [`size`], [`random`], [`hash`], [`stats`], [`progress`], [`timings`], [`workers`], [`files`], [`journal`], [`shard`], `arithmetic` |
 //!
 //! The command line (`cli`, in the binary) stands on top: it turns arguments into options and prints what comes back. No room of the library knows how a
 //! command line is parsed.
@@ -86,6 +86,7 @@ pub mod random;
 pub mod report;
 pub mod score;
 pub mod session;
+pub mod shard;
 pub mod size;
 pub mod stats;
 pub mod tflite;
@@ -98,4 +99,5 @@ pub use methods::{Method, Recipe};
 pub use photo::Photo;
 pub use score::{Place, Prompt, Question, Side};
 pub use session::{Session, SessionOptions};
+pub use shard::Shard;
 pub use size::Size;

@@ -313,3 +313,45 @@ fn every_record_is_of_explain_s_map() {
         assert_ne!(metrics["deletion"], metrics["insertion"]);
     }
 }
+
+/// Shares, each measured alone, merge to the results of one run, to the last digit; a share that is missing is measured, and records of other settings are refused.
+#[test]
+fn shares_merge_to_the_results_of_one_run() {
+    let files = ["chelsea.png", "chelsea-parts.png"];
+    let place = Place::new(&files.map(|file| line(file, &["cat", "sofa"])).concat());
+    let all = [&METHODS[..], &["--metrics", "pointing,pxap"]].concat();
+    place.eval("whole", &all).exits_with(0);
+    let shares = ["1/3", "2/3", "3/3"];
+    let mut measured = Vec::new();
+    for (at, share) in shares.into_iter().enumerate() {
+        let out = format!("share{at}");
+        let said = place.eval(&out, &[&all[..], &["--shard", share]].concat()).exits_with(0);
+        let lines = place.read(&format!("{out}/records.jsonl")).lines().count();
+        if lines == 0 {
+            said.prints(&[&format!("none of the photos belongs to share {share}")]);
+        }
+        measured.push(lines);
+    }
+    // Two photos, two categories, three methods: each photo in one share.
+    assert_eq!(measured.iter().sum::<usize>(), 2 * 2 * 3, "{measured:?}");
+    let directories: Vec<String> =
+        (0..3).map(|at| place.0.path().join(format!("share{at}")).display().to_string()).collect();
+    let directories: Vec<&str> = directories.iter().map(String::as_str).collect();
+    place.eval("merged", &[&all[..], &["--merge"], &directories].concat()).exits_with(0);
+    assert_eq!(place.read("merged/results.json"), place.read("whole/results.json"));
+    assert_eq!(place.read("merged/records.jsonl").lines().count(), 12);
+
+    let some = measured.iter().position(|lines| *lines > 0).unwrap();
+    let last: Vec<&str> = directories.iter().enumerate().filter(|(at, _)| *at != some).map(|(_, out)| *out).collect();
+    place.eval("lacking", &[&all[..], &["--merge"], &last].concat()).exits_with(0);
+    assert_eq!(place.read("lacking/results.json"), place.read("whole/results.json"));
+
+    place
+        .eval("other", &[&all[..], &["--margin", "8", "--merge"], &directories[some..=some]].concat())
+        .exits_with(2)
+        .complains(&["records", "measured with other settings"]);
+    place
+        .eval("none", &[&all[..], &["--merge", "nowhere"]].concat())
+        .exits_with(1)
+        .complains(&["nowhere", "records.jsonl"]);
+}

@@ -8,6 +8,7 @@ use super::selection::{SelectionArgs, print_outcome};
 use super::values::MetricArg;
 use anyhow::Result;
 use clap::Args;
+use decomcam::Shard;
 use decomcam::eval::{self, EvalOptions};
 use std::path::PathBuf;
 
@@ -34,6 +35,11 @@ pub struct EvalArgs {
     /// Categories that are not counted, separated by commas
     #[arg(long, value_name = "CATEGORY", help_heading = PHOTOS, value_delimiter = ',')]
     pub leave_out: Vec<String>,
+    /// Only one of several shares of the photos, such as 3/16: for several machines, each with a directory of its own
+    ///
+    /// Which share a photo belongs to follows from its name in the annotations, or below the directory, alone.
+    #[arg(long, hide_short_help = true, value_name = "N/M", help_heading = PHOTOS)]
+    pub shard: Option<Shard>,
     /// The methods.
     #[command(flatten)]
     pub methods: MethodsArgs,
@@ -56,6 +62,11 @@ pub struct EvalArgs {
     /// A run that was stopped goes on from the records in this directory.
     #[arg(short, long, value_name = "DIR", default_value = "evaluation", help_heading = OUTPUT)]
     pub out: PathBuf,
+    /// Take over the records of these directories, such as those of all shares
+    ///
+    /// Give the same photos and options as there, without --shard. What is missing is measured.
+    #[arg(long, hide_short_help = true, value_name = "DIR", num_args = 1.., conflicts_with = "shard", help_heading = OUTPUT)]
+    pub merge: Vec<PathBuf>,
     /// How much is said.
     #[command(flatten)]
     pub quiet: QuietArgs,
@@ -74,8 +85,10 @@ pub struct EvalArgs {
 pub fn run(args: &EvalArgs) -> Result<()> {
     let mut selection = args.selection.selection()?;
     selection.leave_out.clone_from(&args.leave_out);
+    selection.shard = args.shard;
     let mut asked = EvalOptions::new(selection, &args.out);
     asked.methods = args.methods.chosen();
+    asked.merge.clone_from(&args.merge);
     asked.options = args.random.options(&args.tuning);
     asked.score.clone_from(&args.tuning.score);
     asked.metrics = args.metrics.iter().flat_map(|metric| metric.metrics()).collect();

@@ -12,7 +12,7 @@ use decomcam::draw::ColourMap;
 use decomcam::many::Source;
 use decomcam::report::{Alike, Answer, Outputs, timing_table};
 use decomcam::timings::Timings;
-use decomcam::{Options, Photo, Session, files};
+use decomcam::{Options, Photo, Session, Shard, files};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -51,6 +51,11 @@ pub struct ExplainArgs {
     /// Also explain the photos of this list, a path on each line; - reads the list from standard input
     #[arg(long, hide_short_help = true, value_name = "FILE", help_heading = WHAT, display_order = 0)]
     pub list: Option<PathBuf>,
+    /// Only one of several shares of the photos, such as 3/16: for several machines, each with a directory of its own
+    ///
+    /// Which share a photo belongs to follows from its path alone, as it is given or found.
+    #[arg(long, hide_short_help = true, value_name = "N/M", help_heading = WHAT, display_order = 0)]
+    pub shard: Option<Shard>,
     /// Name each part by that one of these texts whose score it raises most
     #[arg(long, value_name = "TEXT", num_args = 1.., help_heading = WHAT, display_order = 3)]
     pub name_parts: Vec<String>,

@@ -27,7 +27,13 @@ pub fn photos(args: &ExplainArgs) -> Result<Option<Vec<PathBuf>>> {
     }
     let pattern = args.out.display().to_string().contains('{');
     let one = match &photos[..] {
-        [one] => args.list.is_none() && !args.jsonl && !pattern && (one.is_file() || !is_several(one)),
+        [one] => {
+            args.list.is_none()
+                && args.shard.is_none()
+                && !args.jsonl
+                && !pattern
+                && (one.is_file() || !is_several(one))
+        }
         _ => false,
     };
     Ok((!one).then_some(photos))
@@ -56,6 +62,7 @@ pub fn run(args: &ExplainArgs, photos: Vec<PathBuf>, options: Options, outputs: 
         format!("{:?}", (&args.request.text, &args.request.versus, &args.request.tuning.score, &args.place));
     asked.options = options;
     asked.outputs = outputs;
+    asked.shard = args.shard;
     let bar = Bar::default();
     let session = args.request.open_for(asked.options.method, false, args.quiet.quiet)?;
     let session = if args.quiet.quiet { session } else { session.watching(bar.watch()) };

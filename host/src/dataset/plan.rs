@@ -7,7 +7,7 @@ use crate::model::Manifest;
 use crate::photo::Photo;
 use crate::score::{Prompt, Question, Words};
 use crate::session::Session;
-use crate::{Error, Result};
+use crate::{Error, Result, Shard};
 use anyhow::ensure;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,6 +31,8 @@ pub struct Selection {
     pub least_mask: f64,
     /// Largest mask that counts.
     pub most_mask: f64,
+    /// Only the photos of this share, by their names in the annotations or below the directory.
+    pub shard: Option<Shard>,
 }
 
 impl Selection {
@@ -44,6 +46,7 @@ impl Selection {
             prompts: BTreeMap::new(),
             least_mask: 0.02,
             most_mask: 0.7,
+            shard: None,
         }
     }
 
@@ -324,7 +327,8 @@ impl Plan {
         for record in &listed.skipped {
             plan.found.skip_record(record);
         }
-        for Annotated { photo, objects } in listed.photos {
+        let held = |annotated: &Annotated| selection.shard.is_none_or(|shard| shard.holds(&annotated.photo));
+        for Annotated { photo, objects } in listed.photos.into_iter().filter(held) {
             let path = match photos.find(&photo) {
                 Ok(path) => path,
                 Err(missing) => {

@@ -19,6 +19,9 @@ pub use measure::Faithfulness;
 /// How many steps deletion and insertion take, unless a number of pixels is given.
 pub const STEPS: usize = 32;
 
+/// The file with a line for each map.
+const RECORDS: &str = "records.jsonl";
+
 use crate::dataset::plan::{Outcome, Plan, Selection, Skipped, Tally, prompt_of};
 use crate::error::Sorted as _;
 use crate::explain::{Integrate, Options};
@@ -42,6 +45,8 @@ pub struct EvalOptions {
     pub selection: Selection,
     /// Directory of the results.
     pub out: PathBuf,
+    /// Directories of other runs with the same settings, such as those of shares, whose records count here too.
+    pub merge: Vec<PathBuf>,
     /// The methods, each once; differences are to the first.
     pub methods: Vec<Method>,
     /// The choices that the methods use; the method in it is ignored.
@@ -66,6 +71,7 @@ impl EvalOptions {
         Self {
             selection,
             out: out.into(),
+            merge: Vec::new(),
             methods: Method::usual(),
             options: Options::new(),
             score: None,
@@ -96,8 +102,17 @@ pub fn evaluate(session: &Session, asked: &EvalOptions) -> Result<Outcome> {
     let score = Some(settings.explained.as_str());
     let plan = Plan::new(&asked.selection, listed, |category| prompt_of(session, category, &asked.selection, score))?;
     session.forget_text();
-    let records = asked.out.join("records.jsonl");
-    let run = Run::new(session, asked, metrics, &settings, plan, Records::open(&records, settings.hash()?)?)?;
+    let path = asked.out.join(RECORDS);
+    let mut records = Records::open(&path, settings.hash()?)?;
+    for directory in &asked.merge {
+        records.take_over(&directory.join(RECORDS))?;
+    }
+    if let Some(shard) = asked.selection.shard.filter(|_| plan.work.is_empty()) {
+        // Of few photos a share may have none, which is no failure of a machine.
+        let text = format!("none of the photos belongs to share {shard}: nothing to measure\n");
+        return Ok(Outcome { text, skipped: Vec::new(), skipped_in: RECORDS, files: vec![path] });
+    }
+    let run = Run::new(session, asked, metrics, &settings, plan, records)?;
     run.measure()?;
     let stages = if asked.randomise > 0 { run.randomise()? } else { Vec::new() };
     let parts = if asked.parts { run.parts()? } else { Default::default() };
@@ -106,7 +121,7 @@ pub fn evaluate(session: &Session, asked: &EvalOptions) -> Result<Outcome> {
     some_pair(&findings.tally, &asked.selection).kind(Error::Dataset)?;
 
     // The records are read again, so that the numbers are those of the file.
-    let records = Records::open(&records, settings.hash()?)?;
+    let records = Records::open(&path, settings.hash()?)?;
     let results = Results::new(settings, &asked.methods, findings, &records);
     let mut files = Files::new(&asked.out);
     files.add("results.csv", |out| out.write_all(results.csv().as_bytes()))?;

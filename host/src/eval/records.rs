@@ -2,10 +2,11 @@
 
 use crate::error::Sorted as _;
 use crate::hash::sha256_hex;
-use crate::journal::Journal;
+use crate::journal::{self, Journal};
 use crate::methods::Method;
 use crate::score::{Support, Verdict, Words};
 use crate::{Error, Result, Size};
+use anyhow::ensure;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -147,6 +148,13 @@ pub(super) struct Records {
     fresh: Mutex<BTreeMap<Key, Values>>,
 }
 
+fn learn(known: &mut BTreeMap<Key, Known>, record: Record) {
+    let known = known.entry((record.photo, record.category, record.method)).or_default();
+    known.mask = record.mask;
+    known.knows = record.knows.or(known.knows);
+    known.values.extend(record.metrics);
+}
+
 impl Records {
     /// Opens or creates the file, cuts off a last line that was not finished, and reads the rest.
     pub(super) fn open(path: &Path, settings: String) -> Result<Self> {
@@ -154,14 +162,43 @@ impl Records {
         let journal = Journal::open(path, |line, _| {
             let record: Record = serde_json::from_slice(line)?;
             if record.settings == settings {
-                let known = known.entry((record.photo, record.category, record.method)).or_default();
-                known.mask = record.mask;
-                known.knows = record.knows.or(known.knows);
-                known.values.extend(record.metrics);
+                learn(&mut known, record);
             }
             Ok(())
         })?;
         Ok(Self { journal, settings, known, fresh: Mutex::default() })
+    }
+
+    /// Takes over the records of another run with the same settings: those that are not here yet.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or that has only records of other settings.
+    pub(super) fn take_over(&mut self, path: &Path) -> Result<()> {
+        let Self { journal, settings, known, .. } = self;
+        let (mut same, mut others) = (0, 0);
+        journal::read(path, |line, _| {
+            let record: Record = serde_json::from_slice(line)?;
+            if record.settings != *settings {
+                others += 1;
+                return Ok(());
+            }
+            same += 1;
+            let here = known.get(&(record.photo.clone(), record.category.clone(), record.method.clone()));
+            if !here.is_some_and(|here| record.metrics.keys().all(|metric| here.values.contains_key(metric))) {
+                journal.append(&record)?;
+                learn(known, record);
+            }
+            Ok(())
+        })?;
+        let some = || {
+            ensure!(
+                same > 0 || others == 0,
+                "records `{}`: all {others} were measured with other settings, photos or another version of the program; give the options of that run",
+                path.display()
+            );
+            Ok(())
+        };
+        some().kind(Error::Options)
     }
 
     /// Appends a record in one write.

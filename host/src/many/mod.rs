@@ -26,7 +26,7 @@ use crate::progress::{Steps, Watch};
 use crate::report::{Answer, ExplanationReport, Outputs};
 use crate::score::Prompt;
 use crate::timings::Timings;
-use crate::{Error, Options, Photo, Result, Session, workers};
+use crate::{Error, Options, Photo, Result, Session, Shard, workers};
 use contact::Card;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -51,6 +51,8 @@ pub struct ManyOptions {
     pub options: Options,
     /// What is written of each, and how it is drawn.
     pub outputs: Outputs,
+    /// Only the photos of this share, by their paths as they were given or found.
+    pub shard: Option<Shard>,
     /// Everything else that prompts depend on but the photo: a run goes on only where this was the same.
     pub question: String,
 }
@@ -58,7 +60,7 @@ pub struct ManyOptions {
 impl ManyOptions {
     /// Photos whose files go to `out`, with every other choice left as it is usual.
     pub fn new(photos: Vec<PathBuf>, out: Option<Naming>) -> Self {
-        Self { photos, out, options: Options::new(), outputs: Outputs::default(), question: String::new() }
+        Self { photos, out, options: Options::new(), outputs: Outputs::default(), shard: None, question: String::new() }
     }
 }
 
@@ -274,6 +276,12 @@ pub fn explain(session: &Session, asked: &ManyOptions, ask: &Ask<'_>, tell: &Tel
         Some(naming) => naming.names(&sources, &earlier)?,
         None => vec![String::new(); sources.len()],
     };
+    // Names are given before the others are left out, so that the shares' files can lie in one folder.
+    let named = sources.into_iter().zip(names);
+    let held = |(source, _): &(Source, String)| {
+        asked.shard.is_none_or(|shard| shard.holds(&source.path.display().to_string()))
+    };
+    let (sources, names): (Vec<Source>, Vec<String>) = named.filter(held).unzip();
     let known = sources.iter().filter(|source| before.contains_key(&source.path.display().to_string())).count();
     if known > 0 {
         tell(Event::GoingOn { before: known, of: sources.len() });
