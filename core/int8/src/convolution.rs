@@ -129,12 +129,6 @@ impl Convolution<'_> {
         consistent.then_some(([all(self.input)?, 0], all(self.output)?))
     }
 
-    /// (x - zero) (w - weights' zero).
-    #[inline]
-    fn product(&self, x: i8, w: i8) -> i32 {
-        (i32::from(x) - self.zero) * (i32::from(w) - self.weights_zero)
-    }
-
     /// The output for the sum of products of a channel.
     #[inline]
     fn rescaled(&self, channel: usize, sum: i32) -> Option<i8> {
@@ -144,7 +138,25 @@ impl Convolution<'_> {
         Some(value.max(i32::from(self.low)).min(i32::from(self.high)) as i8)
     }
 
+    /// What the weights' zero point takes from the sums of a depthwise convolution's channels, from `first` on. Apart, so that networks without one pay nothing.
+    #[inline(never)]
+    fn take_away(&self, picture: &[i8], [down, across]: [Taps; 2], first: usize, sums: &mut [i32]) -> Option<()> {
+        let ([_, width, channels], [.., outputs]) = (self.input, self.output);
+        let multiple = outputs.checked_div(channels)?;
+        for tap in down.from..down.to {
+            for along in across.from..across.to {
+                let from = (down.place(tap) * width + across.place(along)) * channels;
+                for (lane, sum) in sums.iter_mut().enumerate() {
+                    let x = picture.get(from + (first + lane).checked_div(multiple)?)?;
+                    *sum = sum.wrapping_sub((i32::from(*x) - self.zero) * self.weights_zero);
+                }
+            }
+        }
+        Some(())
+    }
+
     /// The sum of x - zero over the taps on the picture, from the channel `offset` on.
+    #[inline(never)]
     fn seen(&self, picture: &[i8], [down, across]: [Taps; 2], offset: usize, group: usize) -> Option<i32> {
         let [_, width, channels] = self.input;
         let mut sum = 0i32;
@@ -229,6 +241,9 @@ impl Convolution<'_> {
                         for (sum, bias) in sums.iter_mut().zip(self.bias.iter().skip(first)) {
                             *sum = *bias;
                         }
+                        if self.weights_zero != 0 {
+                            self.take_away(picture, [down, across], first, sums.get_mut(..to.len())?)?;
+                        }
                         for tap in down.from..down.to {
                             let row = down.place(tap) * width;
                             for along in across.from..across.to {
@@ -237,12 +252,6 @@ impl Convolution<'_> {
                                     input_run(self.weights, (tap * wide + along) * outputs + first, to.len())?;
                                 if multiple == 1 {
                                     let seen = input_run(picture, from + first, to.len())?;
-                                    if self.weights_zero != 0 {
-                                        for ((sum, x), w) in sums.iter_mut().zip(seen).zip(weights) {
-                                            *sum = sum.wrapping_add(self.product(*x, *w));
-                                        }
-                                        continue;
-                                    }
                                     for ((sum, x), w) in sums.iter_mut().zip(seen).zip(weights) {
                                         *sum = sum.wrapping_add((i32::from(*x) - self.zero) * i32::from(*w));
                                     }
@@ -250,7 +259,7 @@ impl Convolution<'_> {
                                 }
                                 for (lane, (sum, w)) in sums.iter_mut().zip(weights).enumerate() {
                                     let x = picture.get(from + (first + lane).checked_div(multiple)?)?;
-                                    *sum = sum.wrapping_add(self.product(*x, *w));
+                                    *sum = sum.wrapping_add((i32::from(*x) - self.zero) * i32::from(*w));
                                 }
                             }
                         }
