@@ -1,13 +1,14 @@
-//! `.tflite` networks: every tensor as TensorFlow Lite Micro computes it, and files that are no such networks.
+//! `.tflite` networks: every tensor as TensorFlow Lite Micro computes it, or LiteRT's reference kernels where bytes have no sign; and files that are no such networks.
 
 use crate::common::{cat, root};
 use base64::Engine as _;
 use decomcam::encoders::image::{ImageTower, TowerKey};
 use decomcam::model::{Model, ModelOptions};
 use decomcam::onnx::shuffle::Shuffle;
+use decomcam::tflite::file::kind;
 use decomcam::tflite::float::{Float, write};
 use decomcam::tflite::integers::preparation;
-use decomcam::tflite::program::code::CONCATENATION;
+use decomcam::tflite::program::code::{CONCATENATION, RESIZE_BILINEAR};
 use decomcam::tflite::program::quantised;
 use decomcam::tflite::{File, Preparation, Program};
 use decomcam::{Options, Photo, Session};
@@ -118,7 +119,7 @@ fn the_network_in_real_numbers_is_near_the_integers() {
 
 /// The example `tests/tflite/compare.py` runs on whole networks does the same for millions of numbers.
 #[test]
-fn every_tensor_is_that_of_tensorflow_lite_micro() {
+fn every_tensor_is_that_of_the_reference() {
     let golden = golden();
     let mut compared = 0;
     for case in &golden.cases {
@@ -135,7 +136,7 @@ fn every_tensor_is_that_of_tensorflow_lite_micro() {
             }
         }
     }
-    assert!(compared > 300, "{compared}");
+    assert!(compared > 800, "{compared}");
 }
 
 #[test]
@@ -264,11 +265,17 @@ fn on_the_board(model: &Model, input: &[i8], name: &str) -> Vec<f32> {
 
 #[test]
 fn activations_and_outputs_are_the_boards() {
-    for (name, layer, channels) in [("blocks", "residual", 3), ("blocks", "last", 3), ("grey", "second", 1)] {
+    for (name, layer, channels, classes) in [
+        ("blocks", "residual", 3, 5),
+        ("blocks", "last", 3, 5),
+        ("grey", "second", 1, 2),
+        ("unsigned", "joined", 3, 4),
+        ("unsigned", "last", 3, 4),
+    ] {
         let (model, tower) = tower(name, layer);
         let (input, planes) = pixels(&model, channels);
         let target = [1.0, 0.0, 0.0, 0.0, 0.0];
-        let target = &target[..if channels == 1 { 2 } else { 5 }];
+        let target = &target[..classes];
         let explained = tower.explain(&planes, target).unwrap();
         let seen = &explained.seen;
         assert_eq!(seen.activations.values, on_the_board(&model, &input, layer), "{name} {layer}");
@@ -306,7 +313,7 @@ fn the_gradient_of_a_linear_end_is_its_weights() {
 
 #[test]
 fn a_network_is_explained_without_any_choice() {
-    for (name, layer) in [("blocks", "last"), ("grey", "second")] {
+    for (name, layer) in [("blocks", "last"), ("grey", "second"), ("unsigned", "last")] {
         let path = root(&format!("tests/tflite/{name}.tflite"));
         let session = Session::open(path.to_str().unwrap()).unwrap();
         assert_eq!(session.model().manifest.image.default_layer, layer);
@@ -367,11 +374,52 @@ fn what_cannot_be_explained_is_refused_with_its_place() {
     assert!(error.contains(&other.name) && error.contains("of \"swish\""), "{error}");
 }
 
+/// Bytes without sign: what the reference's kernels refuse, and what it computes in another way.
+#[test]
+fn bytes_without_sign_are_refused_where_the_reference_is_not_known() {
+    let bytes = std::fs::read(root("tests/tflite/unsigned.tflite")).unwrap();
+    let refused = |change: fn(&mut File), place: &str, expected: &str| {
+        let mut file = File::read(&bytes).unwrap();
+        change(&mut file);
+        let error = format!("{:#}", Program::of(&file).unwrap_err());
+        assert!(error.contains(place) && error.contains(expected) && !error.contains('\n'), "{expected}: {error}");
+    };
+    refused(
+        |file| {
+            let weights = file.operators[0].inputs[1].unwrap();
+            file.tensors[weights].scales = vec![0.1; 8];
+        },
+        "operator 0, CONV_2D of \"first\"",
+        "expected one scale, as kernels of uint8 take it, found 8",
+    );
+    refused(
+        |file| {
+            let output = file.operators[1].outputs[0];
+            file.tensors[output].kind = kind::INT8;
+        },
+        "operator 1, DEPTHWISE_CONV_2D of \"deep\"",
+        "found int8 and uint8 side by side",
+    );
+    refused(
+        |file| file.operators[1].code = RESIZE_BILINEAR,
+        "operator 1",
+        "the reference computes this operator of uint8 in real numbers",
+    );
+    refused(
+        |file| {
+            let weights = file.operators[0].inputs[1].unwrap();
+            file.tensors[weights].zero_points = vec![256];
+        },
+        "operator 0",
+        "expected a zero point among the integers of its type, found 256",
+    );
+}
+
 /// A file may give any tensor any number of axes, and leave out any input or output.
 #[test]
 fn what_does_not_fit_together_is_no_panic() {
     let changes: [fn(&mut Vec<usize>); 3] = [|shape| shape.truncate(3), Vec::clear, |shape| shape.push(1)];
-    for name in ["blocks", "grey"] {
+    for name in ["blocks", "grey", "unsigned"] {
         let bytes = std::fs::read(root(&format!("tests/tflite/{name}.tflite"))).unwrap();
         for tensor in 0..File::read(&bytes).unwrap().tensors.len() {
             for change in changes {

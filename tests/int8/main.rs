@@ -92,6 +92,7 @@ const POINT: Convolution<'static> = Convolution {
     dilation: [1, 1],
     padding: [0, 0],
     zero: 0,
+    weights_zero: 0,
     output_zero: 0,
     low: -128,
     high: 127,
@@ -123,6 +124,7 @@ fn a_plan_that_does_not_fit_together_is_refused() {
         Convolution { input: [0, 2, 2], ..POINT },
         Convolution { padding: [usize::MAX, 0], ..POINT },
         Convolution { zero: 128, ..POINT },
+        Convolution { weights_zero: -129, ..POINT },
         Convolution { low: 3, high: 2, ..POINT },
     ];
     for (at, work) in broken.into_iter().enumerate() {
@@ -135,6 +137,7 @@ fn a_plan_that_does_not_fit_together_is_refused() {
         window: [2, 2],
         stride: [1, 1],
         padding: [0, 0],
+        lift: 0,
         low: -128,
         high: 127,
     };
@@ -154,6 +157,7 @@ fn a_plan_that_does_not_fit_together_is_refused() {
     for work in [
         Work::AveragePool(Pool { window: [1 << 20, 1 << 20], ..pool }),
         Work::MaxPool(Pool { stride: [0, 1], ..pool }),
+        Work::AveragePool(Pool { lift: 129, ..pool }),
         Work::Mean(Mean { shape: [1, 0, 3], ..mean }),
         Work::Mean(Mean { multiplier: Multiplier { value: 1, shift: 31 }, ..mean }),
         Work::Move(Move { from: 2, ..copy }),
@@ -227,6 +231,7 @@ fn a_convolution_is_the_sum_over_its_window() {
         stride: [2, 2],
         padding: [2, 1],
         zero: 9,
+        weights_zero: 5,
         output_zero: -3,
         weights: &weights,
         bias: &[100, -100],
@@ -244,7 +249,7 @@ fn a_convolution_is_the_sum_over_its_window() {
             let (row, column) = ((2 * y + k) as i32 - 2, (2 * x + l) as i32 - 1);
             if (0..5).contains(&row) && (0..4).contains(&column) {
                 let seen = input[(row as usize * 4 + column as usize) * 3 + c];
-                sum += (i32::from(seen) - 9) * i32::from(weights[((o * 3 + k) * 3 + l) * 3 + c]);
+                sum += (i32::from(seen) - 9) * (i32::from(weights[((o * 3 + k) * 3 + l) * 3 + c]) - 5);
             }
         }
         // A thousandth: 2^-10, half up and then half away from zero.

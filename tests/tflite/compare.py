@@ -1,7 +1,10 @@
-"""Compares every tensor of `.tflite` networks with TensorFlow Lite Micro's: python3 tests/tflite/compare.py NET.tflite ... [--inputs 10]
+"""Compares every tensor of `.tflite` networks with the reference's: python3 tests/tflite/compare.py NET.tflite ... [--inputs 10]
 
-Needs `pip install tflite-micro tflite numpy` (0.dev20261023182759, 2.18.0 and 2.4.6 were used), and builds `--example tflite` with cargo. Inputs are noise and smooth
-surfaces, seeded. Tensors that Micro keeps as 32-bit integers, shapes, are left out. Prints how many numbers were compared; fails if one differs.
+The reference is TensorFlow Lite Micro and, for networks of bytes without sign (uint8), which it no longer computes, the reference kernels of LiteRT.
+
+Needs `pip install tflite-micro ai-edge-litert tflite numpy` (0.dev20261023182759, 2.3.0, 2.18.0 and 2.4.6 were used), and builds `--example tflite` with cargo.
+Inputs are noise and smooth surfaces, seeded. Tensors that Micro keeps as 32-bit integers, shapes, are left out. Prints how many numbers were compared; fails if
+one differs.
 """
 
 import argparse
@@ -12,6 +15,7 @@ import tempfile
 
 import numpy as np
 import tflite
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from tflite_micro.python.tflite_micro import runtime
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -34,11 +38,33 @@ def fnv(data: bytes) -> int:
     return value
 
 
+def lite(path: pathlib.Path, values: np.ndarray, made: list[int]) -> list[dict[int, np.ndarray]]:
+    """Each tensor of bytes that LiteRT's reference kernels compute, for each input of signed bytes, as signed bytes."""
+    kernels = OpResolverType.BUILTIN_REF
+    net = Interpreter(str(path), num_threads=1, experimental_op_resolver_type=kernels, experimental_preserve_all_tensors=True)
+    net.allocate_tensors()
+    given, found = net.get_input_details()[0], []
+    for value in values:
+        net.set_tensor(given["index"], (value.astype(np.int16) + 128).astype(np.uint8))
+        net.invoke()
+        tensors = {tensor: net.get_tensor(tensor) for tensor in made}
+        found.append({t: (data.astype(np.int16) - 128).astype(np.int8) for t, data in tensors.items() if data.dtype == np.uint8})
+    return found
+
+
+def is_without_sign(graph) -> bool:
+    """Whether a network has bytes without sign only, rather than at its ends."""
+    kinds = {graph.Tensors(at).Type() for at in range(graph.TensorsLength())}
+    return tflite.TensorType.UINT8 in kinds and tflite.TensorType.INT8 not in kinds
+
+
 def reference(path: pathlib.Path, values: np.ndarray) -> list[dict[int, np.ndarray]]:
-    """Each tensor that Micro computes, for each input, as signed bytes."""
+    """Each tensor that the reference computes, for each input, as signed bytes."""
     model = tflite.Model.GetRootAsModel(path.read_bytes(), 0)
     graph = model.Subgraphs(0)
     made = sorted({graph.Operators(at).Outputs(k) for at in range(graph.OperatorsLength()) for k in range(graph.Operators(at).OutputsLength())})
+    if is_without_sign(graph):
+        return lite(path, values, made)
     kinds = {t: graph.Tensors(t).Type() for t in [*made, graph.Inputs(0)]}
     found = []
     for value in values:
@@ -88,7 +114,7 @@ def main() -> None:
                     wrong.append(f"input {at}: tensor {tensor}, {graph.Tensors(tensor).Name().decode()[:60]}")
         print(f"{path.name}: {numbers} numbers compared, {len(wrong)} tensors differ", *wrong[:5], sep="\n  " if wrong else "")
         compared, different = compared + numbers, different + len(wrong)
-    print(f"{compared} numbers of {len(options.networks)} networks compared with TensorFlow Lite Micro; tensors that differ: {different}")
+    print(f"{compared} numbers of {len(options.networks)} networks compared with the reference; tensors that differ: {different}")
     sys.exit(different != 0)
 
 

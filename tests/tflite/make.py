@@ -1,8 +1,9 @@
-"""Writes golden.json: small int8 networks of every operator and option, each with the hashes of its tensors as TensorFlow Lite Micro computes them; and the two
-networks that are explained, blocks.tflite and grey.tflite.
+"""Writes golden.json: small int8 networks of every operator and option, each with the hashes of its tensors as TensorFlow Lite Micro computes them; the same in
+bytes without sign (uint8), as LiteRT's reference kernels compute them; and the networks that are explained, blocks.tflite, grey.tflite and unsigned.tflite.
 
-python3 tests/tflite/make.py; needs `pip install tflite-micro tflite flatbuffers numpy` (0.dev20261023182759, 2.18.0, 25.12.19 and 2.4.6 were used). The files are written
-field by field in the order of TensorFlow Lite's schema; weights are noise, seeded; scales are such that outputs fill their range, or half of it.
+python3 tests/tflite/make.py; needs `pip install tflite-micro ai-edge-litert tflite flatbuffers numpy` (0.dev20261023182759, 2.3.0, 2.18.0, 25.12.19 and 2.4.6
+were used). The files are written field by field in the order of TensorFlow Lite's schema; weights are noise, seeded; scales are such that outputs fill their
+range, or half of it.
 """
 
 import base64
@@ -439,6 +440,106 @@ def cases():
     yield strided("strided_slice_shrunk", [0, 2, 0, 3], [1, 3, 6, 4], [1, 1, 1, 1], [6], shrinks=11)
 
 
+# Cases that are made of bytes without sign, too: not ResizeBilinear, which is refused there, nor weights per channel or convolutions without a bias, which the
+# reference refuses.
+WITHOUT_SIGN = """
+    conv_same conv_valid_strides conv_same_strides conv_dilated conv_relu conv_relu6 conv_relu_n1_to_1 conv_pointwise_wide conv_two_pictures conv_groups
+    conv_saturated depthwise depthwise_wide depthwise_of_one depthwise_multiplied depthwise_multiplied_wide depthwise_dilated dense dense_without_bias
+    dense_rows dense_of_maps add add_relu6 add_channels add_column add_number sub sub_relu6 sub_channels mul mul_relu6 mul_channels mul_column mul_number
+    average_valid average_same average_relu average_all_relu6 max_valid max_same max_relu mean mean_kept mean_rows mean_channels mean_apart mean_large pad
+    padv2 concatenation_1 concatenation_2 concatenation_3 reshape_expand_squeeze softmax softmax_sharp softmax_flat softmax_beta logistic logistic_wide tanh
+    tanh_wide hard_swish hard_swish_wide hard_swish_narrow relu relu6 leaky_relu leaky_relu_steep leaky_relu_turned nearest_twice nearest_corners
+    nearest_half_pixels transpose split slice strided_slice strided_slice_masks
+""".split()
+WEIGHED = {B.CONV_2D, B.DEPTHWISE_CONV_2D, B.FULLY_CONNECTED}
+
+
+def without_sign(net: Net, seed: int, moved: int = 60) -> Net:
+    """The same network in bytes without sign: weights have one scale and a zero point of their own."""
+    rng = np.random.default_rng(seed)
+    weights = {op[1][1] for op in net.operators if op[0] in WEIGHED}
+    for at, (name, shape, kind, data, scale, zero, axis) in enumerate(net.tensors):
+        if kind != T.INT8:
+            continue
+        data = None if data is None else (data.astype(np.int16) + 128).astype(np.uint8)
+        scale, zero = scale[:1], np.int64([128 + (zero[0] if at not in weights else rng.integers(-moved, moved + 1))])
+        net.tensors[at] = (name, shape, T.UINT8, data, scale, zero, 0)
+    for code, inputs, *_ in net.operators:
+        if code in WEIGHED and inputs[2:] not in ([], [-1]):
+            scale = np.float32([net.tensors[inputs[0]][4][0] * net.tensors[inputs[1]][4][0]])
+            net.tensors[inputs[2]] = (*net.tensors[inputs[2]][:4], scale, np.zeros(1, np.int64), 0)
+    return net
+
+
+def cases_without_sign():
+    """Name, network, inputs, outputs: some that only such networks have, and those of `cases`."""
+
+    def pairs(code, first, second, result):
+        """All pairs of bytes, but for the few that the inputs lack. Scales and zero points are such that another rounding would show."""
+        net = Net()
+        x, y = net.tensor([1, 16, 32, 1], *first, T.UINT8), net.tensor([1, 16, 32, 256], *result, T.UINT8)
+        shape = [256, 1, 1, 1] if code == B.CONV_2D else [1, 1, 1, 256]
+        w = net.tensor(shape, *second, T.UINT8, np.arange(256, dtype=np.uint8).reshape(shape))
+        if code != B.CONV_2D:
+            return net, [x], [net.op(code, [x, w], [y], {B.MUL: O.MulOptions, B.SUB: O.SubOptions}[code], **named({0: ("b", NONE)}))]
+        bias = net.tensor([256], np.float32(first[0]) * np.float32(second[0]), 0, T.INT32, np.zeros(256, np.int32))
+        fields = {0: ("b", VALID), 1: ("i", 1), 2: ("i", 1), 3: ("b", NONE), 4: ("i", 1), 5: ("i", 1)}
+        return net, [x], [net.op(code, [x, w, bias], [y], O.Conv2DOptions, **named(fields))]
+
+    # Scales are multiplied and divided in single precision here, in double precision there.
+    yield "mul_of_pairs", *pairs(B.MUL, (0.011231693, 130), (0.013849714, 119), (0.07050398, 100))
+    yield "conv_of_pairs", *pairs(B.CONV_2D, (0.016880753, 130), (0.015708145, 119), (0.06508779, 100))
+    yield "sub_of_pairs", *pairs(B.SUB, (0.0333, 94), (0.0386, 153), (0.0834, 115))
+    # What is taken away is rounded as what is added: halves show it.
+    yield "sub_of_halves", *pairs(B.SUB, (0.0354, 141), (0.0352, 177), (0.0272, 91))
+
+    def between(code, first, second, kind=0):
+        net = Net()
+        x, y = net.tensor([1, 8, 16, 4], *first, T.UINT8), net.tensor([1, 8, 16, 4], *second, T.UINT8)
+        return net, [x], [net.op(code, [x], [y], kind)]
+
+    yield "relu_in_single_precision", *between(B.RELU, (0.0756, 141), (0.1008, 108))
+    yield "relu6_requantised", *between(B.RELU6, (0.0243, 131), (0.0151, 7))
+    yield "quantize_without_sign", *between(B.QUANTIZE, (0.0386, 153), (0.0834, 115), O.QuantizeOptions)
+
+    for name, first, second in [("finer", (0.0398, 114), (0.0232, 174)), ("coarser", (0.0386, 153), (0.0834, 115)), ("moved", (0.0243, 131), (0.0243, 7))]:
+        net = Net()
+        x, z = net.tensor([1, 8, 9, 6], *first, T.UINT8), net.tensor([1, 8, 9, 12], *second, T.UINT8)
+        y = net.tensor([1, 8, 9, 6], 0.0151, 77, T.UINT8)
+        net.op(B.QUANTIZE, [x], [y], O.QuantizeOptions)
+        yield f"concatenation_{name}", net, [x], [net.op(B.CONCATENATION, [x, y], [z], O.ConcatenationOptions, **named({0: ("i", 3)}))]
+
+    # A number of the table in real numbers is not that of the table in integers.
+    yield "logistic_in_real_numbers", *between(B.LOGISTIC, (0.030177062, 83), (1 / 256, 0))
+    yield "tanh_in_real_numbers", *between(B.TANH, (0.030177062, 83), (1 / 128, 128))
+    net = Net()
+    x, y = net.tensor([40, 60], 0.07, 120, T.UINT8), net.tensor([40, 60], 1 / 256, 0, T.UINT8)
+    yield "softmax_of_rows", net, [x], [net.op(B.SOFTMAX, [x], [y], O.SoftmaxOptions, **named({0: ("f", 1.0)}))]
+    for at, (name, net, inputs, outputs) in enumerate(cases()):
+        if name in WITHOUT_SIGN:
+            yield f"{name}_without_sign", without_sign(net, at), inputs, outputs
+
+
+def unsigned():
+    """A network in the manner of TensorFlow 1, in bytes without sign: separable convolutions, branches of other scales side by side, an average, a linear layer.
+    20 x 24 pixels in colour, 4 classes."""
+    net = Net(30)
+    x = net.input(1, 20, 24, 3, scale=1 / 128, zero=0, name="picture")
+    y = net.conv(x, 8, (3, 3), stride=(2, 2), act=RELU6, name="first", zero=-128, per_channel=False)
+    z = net.depthwise(y, 1, (3, 3), act=RELU6, name="deep", zero=-128, per_channel=False)
+    z = net.conv(z, 8, (1, 1), name="project", zero=4, per_channel=False)
+    y = net.both(B.ADD, y, z, name="residual", zero=-30)
+    wide = net.conv(y, 6, (1, 1), act=RELU6, name="narrow", zero=-128, per_channel=False)
+    tall = net.conv(y, 10, (3, 3), act=RELU6, name="wide", zero=-128, per_channel=False)
+    most = net.pool(B.MAX_POOL_2D, y, (3, 3), (1, 1), SAME)
+    joined = net.tensor([1, 10, 12, 24], 1.1 * net.scale(tall), -110, name="joined")
+    net.op(B.CONCATENATION, [wide, tall, most], [joined], O.ConcatenationOptions, **named({0: ("i", 3)}))
+    y = net.conv(joined, 12, (1, 1), act=RELU6, name="last", zero=-128, per_channel=False)
+    y = net.pool(B.AVERAGE_POOL_2D, y, (10, 12), (10, 12), VALID)
+    y = net.softmax(net.dense(y, 4, name="logits", zero=0, fill=4.0, small=0.02), name="probabilities")
+    return without_sign(net, 5, 8), x, y
+
+
 def blocks():
     """A residual network with hard swish, squeeze-and-excitation, softmax: 24 x 20 pixels in colour, 5 classes."""
     net = Net(4)
@@ -494,10 +595,10 @@ def golden(name, data: bytes, net: Net, x: int) -> dict:
 
 def main() -> None:
     found = []
-    for name, net, inputs, outputs in cases():
+    for name, net, inputs, outputs in [*cases(), *cases_without_sign()]:
         data = net.bytes(inputs, outputs)
         found.append({"name": name, "network": base64.b64encode(data).decode(), "tensors": golden(name, data, net, inputs[0])})
-    for name, (net, x, y) in {"blocks": blocks(), "grey": grey()}.items():
+    for name, (net, x, y) in {"blocks": blocks(), "grey": grey(), "unsigned": unsigned()}.items():
         data = net.bytes([x], [y])
         (HERE / f"{name}.tflite").write_bytes(data)
         found.append({"name": name, "network": base64.b64encode(data).decode(), "tensors": golden(name, data, net, x)})

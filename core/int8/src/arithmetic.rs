@@ -68,6 +68,20 @@ impl Combination {
         })
     }
 
+    /// a - b, as the reference prepares it for bytes without sign: in double precision, as a sum.
+    pub fn difference_of_bytes(first: Quantised, second: Quantised, output: Quantised) -> Option<Self> {
+        let mut sum = Self::sum(first, second, output)?;
+        if let Self::Sum { minus, .. } = &mut sum {
+            *minus = true;
+        }
+        Some(sum)
+    }
+
+    /// a b, as the reference prepares it for bytes without sign: these scales are multiplied in single precision.
+    pub fn product_of_bytes(first: Quantised, second: Quantised, output: Quantised) -> Option<Self> {
+        Some(Self::Product { output: Multiplier::of(f64::from(first.scale * second.scale / output.scale))? })
+    }
+
     /// a b.
     pub fn product(first: Quantised, second: Quantised, output: Quantised) -> Option<Self> {
         let real = f64::from(first.scale) * f64::from(second.scale) / f64::from(output.scale);

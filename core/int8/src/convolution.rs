@@ -6,7 +6,7 @@ use crate::plan::{LARGEST, volume};
 /// Channels of a depthwise convolution that are summed side by side.
 const LANES: usize = 32;
 
-/// A convolution of pictures whose channels come last: sum over the window of (x - zero) w, plus bias, rescaled channel by channel.
+/// A convolution of pictures whose channels come last: sum over the window of (x - zero) (w - weights' zero), plus bias, rescaled channel by channel.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Convolution<'a> {
     /// Pictures.
@@ -25,6 +25,8 @@ pub struct Convolution<'a> {
     pub padding: [usize; 2],
     /// The input's zero point; outside the picture the input is that.
     pub zero: i32,
+    /// The weights' zero point: 0, but in networks of bytes without sign.
+    pub weights_zero: i32,
     /// The output's zero point.
     pub output_zero: i32,
     /// The smallest output.
@@ -114,7 +116,7 @@ impl Convolution<'_> {
             (groups * group == channels && outputs.checked_rem(groups)? == 0).then_some(())?;
             volume(&[self.window[0], self.window[1], outputs, group])?
         };
-        let zeros = [self.zero, self.output_zero].iter().all(|zero| (-128..=127).contains(zero));
+        let zeros = [self.zero, self.weights_zero, self.output_zero].iter().all(|zero| (-128..=127).contains(zero));
         let scaled = |length: usize| length == 1 || length == outputs;
         let consistent = self.weights.len() == weights
             && (self.bias.is_empty() || self.bias.len() == outputs)
@@ -136,6 +138,39 @@ impl Convolution<'_> {
         Some(value.max(i32::from(self.low)).min(i32::from(self.high)) as i8)
     }
 
+    /// What the weights' zero point takes from the sums of a depthwise convolution's channels, from `first` on. Apart, so that networks without one pay nothing.
+    #[inline(never)]
+    fn take_away(&self, picture: &[i8], [down, across]: [Taps; 2], first: usize, sums: &mut [i32]) -> Option<()> {
+        let ([_, width, channels], [.., outputs]) = (self.input, self.output);
+        let multiple = outputs.checked_div(channels)?;
+        for tap in down.from..down.to {
+            for along in across.from..across.to {
+                let from = (down.place(tap) * width + across.place(along)) * channels;
+                for (lane, sum) in sums.iter_mut().enumerate() {
+                    let x = picture.get(from + (first + lane).checked_div(multiple)?)?;
+                    *sum = sum.wrapping_sub((i32::from(*x) - self.zero) * self.weights_zero);
+                }
+            }
+        }
+        Some(())
+    }
+
+    /// The sum of x - zero over the taps on the picture, from the channel `offset` on.
+    #[inline(never)]
+    fn seen(&self, picture: &[i8], [down, across]: [Taps; 2], offset: usize, group: usize) -> Option<i32> {
+        let [_, width, channels] = self.input;
+        let mut sum = 0i32;
+        for tap in down.from..down.to {
+            for along in across.from..across.to {
+                let from = (down.place(tap) * width + across.place(along)) * channels + offset;
+                sum = input_run(picture, from, group)?
+                    .iter()
+                    .fold(sum, |sum, x| sum.wrapping_add(i32::from(*x) - self.zero));
+            }
+        }
+        Some(sum)
+    }
+
     pub(crate) fn run(&self, input: &[i8], output: &mut [i8]) -> Option<()> {
         let ([height, width, channels], [rows, columns, outputs]) = (self.input, self.output);
         let [tall, wide] = self.window;
@@ -150,11 +185,20 @@ impl Convolution<'_> {
                 for x in 0..columns {
                     let across = Taps::of(x, self.stride[1], self.padding[1], self.dilation[1], wide, width);
                     let pixel = pixels.next()?;
+                    // What the weights' zero point takes away, and from which channel on that was summed: it is the same for all outputs of a group.
+                    let (mut away, mut summed) = (0i32, None);
                     for (channel, (to, weights)) in
                         pixel.iter_mut().zip(self.weights.chunks_exact((tall * wide * group).max(1))).enumerate()
                     {
                         let mut sum = self.bias.get(channel).copied().unwrap_or(0);
                         let offset = if group == channels { 0 } else { channel.checked_div(outputs_of_group)? * group };
+                        if self.weights_zero != 0 {
+                            if summed != Some(offset) {
+                                let seen = self.seen(picture, [down, across], offset, group)?;
+                                (away, summed) = (seen.wrapping_mul(self.weights_zero), Some(offset));
+                            }
+                            sum = sum.wrapping_sub(away);
+                        }
                         for tap in down.from..down.to {
                             let row = down.place(tap) * width;
                             if runs {
@@ -196,6 +240,9 @@ impl Convolution<'_> {
                         let mut sums = [0i32; LANES];
                         for (sum, bias) in sums.iter_mut().zip(self.bias.iter().skip(first)) {
                             *sum = *bias;
+                        }
+                        if self.weights_zero != 0 {
+                            self.take_away(picture, [down, across], first, sums.get_mut(..to.len())?)?;
                         }
                         for tap in down.from..down.to {
                             let row = down.place(tap) * width;

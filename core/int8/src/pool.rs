@@ -22,6 +22,9 @@ pub struct Pool {
     pub stride: [usize; 2],
     /// Rows above and columns left of the picture where the first window begins.
     pub padding: [usize; 2],
+    /// What is added to each number before the average and taken from it after, so that halves are rounded away from its negative: 0; or 128 in networks of bytes without
+    /// sign, whose halves are rounded up. The largest number is the same with any.
+    pub lift: i32,
     /// The smallest output.
     pub low: i8,
     /// The largest output.
@@ -36,6 +39,7 @@ impl Pool {
             && windows_fit(columns, self.stride[1], self.padding[1], 1, self.window[1])
             // Sums of bytes fit 32 bits, and taps are searched one by one.
             && volume(&self.window)? <= 1 << 22
+            && (0..=128).contains(&self.lift)
             && self.low <= self.high;
         let output = volume(&[self.batch, rows, columns, channels])?;
         fits.then_some(([volume(&[self.batch, height, width, channels])?, 0], output))
@@ -48,8 +52,8 @@ impl Pool {
             0,
             |so_far, x| so_far + x,
             |sum, count| {
-                let half = count >> 1;
-                (if sum > 0 { sum + half } else { sum - half }).checked_div(count).unwrap_or(0)
+                let (sum, half) = (sum + self.lift * count, count >> 1);
+                (if sum > 0 { sum + half } else { sum - half }).checked_div(count).unwrap_or(0) - self.lift
             },
         )
     }

@@ -60,6 +60,14 @@ pub fn clamp(from: Quantised, low: f32, high: f32) -> Table {
     table(|q| q.min(high).max(low))
 }
 
+/// x held between two real numbers, requantised, as the reference does it for bytes without sign: these scales are divided in single precision. None if their ratio is
+/// out of range.
+pub fn clamp_of_bytes(from: Quantised, to: Quantised, low: f32, high: Option<f32>) -> Option<Table> {
+    let multiplier = Multiplier::of(f64::from(from.scale / to.scale))?;
+    let (low, high) = (to.step_of(low), high.map_or(127, |high| to.step_of(high)));
+    Some(table(|q| multiplier.times(q - from.zero_point).wrapping_add(to.zero_point).min(high).max(low)))
+}
+
 /// x where it is positive, else slope x. None if a ratio of the scales is out of range.
 pub fn leaky_relu(from: Quantised, to: Quantised, slope: f32) -> Option<Table> {
     let below = Multiplier::of(f64::from(from.scale * slope / to.scale))?;

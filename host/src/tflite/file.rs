@@ -327,11 +327,14 @@ impl<'f> Tensor<'f> {
         Ok(data)
     }
 
-    /// The numbers of a constant of signed bytes.
+    /// The numbers of a constant of bytes; those without sign less 128.
     ///
     /// # Errors
     /// Another type, or too few or many bytes.
     pub fn bytes(&self) -> Result<Vec<i8>> {
+        if self.kind == kind::UINT8 {
+            return Ok(self.constant(kind::UINT8, 1)?.iter().map(|byte| byte.wrapping_sub(128) as i8).collect());
+        }
         Ok(self.constant(kind::INT8, 1)?.iter().map(|byte| *byte as i8).collect())
     }
 

@@ -6,7 +6,7 @@
 //! Pictures have their channels first here, as the rest of the program knows them, until an operator takes their axes apart. A tensor keeps the file's name for it.
 
 use super::file::{File, Operator, Tensor, kind};
-use super::program::{self, Program, bounds, code, quantised, weight_scales};
+use super::program::{self, Program, WeightSteps, bounds, code, quantised};
 use crate::onnx::normal::MADE;
 use anyhow::{Context, Result, bail};
 use decomcam_int8::tables::Quantised;
@@ -426,8 +426,7 @@ impl<'f> Writer<'f> {
         let [rows, columns] = sides;
         let ((top, bottom), (left, right)) = (rows?, columns?);
         let from = self.steps_of(input)?;
-        let scales = weight_scales(weights, if depthwise { 3 } else { 0 }, outputs)?;
-        let scale = |channel: usize| if scales.len() == 1 { scales[0] } else { scales[channel] };
+        let steps = WeightSteps::of(weights, if depthwise { 3 } else { 0 }, outputs)?;
         let bytes = weights.bytes()?;
         // From taps and channels last to channels first: outputs x inputs of a group x rows x columns.
         let depth = if depthwise { 1 } else { last };
@@ -438,11 +437,11 @@ impl<'f> Writer<'f> {
             } else {
                 (at / (tall * wide * last), at % last, at / last % (tall * wide))
             };
-            kernel[(channel * depth + inner) * tall * wide + tap] = f32::from(q) * scale(channel);
+            kernel[(channel * depth + inner) * tall * wide + tap] = steps.real(q, channel);
         }
         let kernel = self.floats(&[outputs, depth, tall, wide], &kernel);
         let maps = self.maps(input)?;
-        let bias = self.bias(operator, outputs, |channel| f64::from(from.scale) * f64::from(scale(channel)))?;
+        let bias = self.bias(operator, outputs, |channel| f64::from(from.scale) * f64::from(steps.scale(channel)))?;
         let inputs: Vec<&str> = [&maps, &kernel].into_iter().chain(&bias).map(String::as_str).collect();
         let long = |pair: [usize; 2]| pair.map(|length| length as i64);
         let attributes = vec![
@@ -470,16 +469,15 @@ impl<'f> Writer<'f> {
         let [outputs, inputs] = weights.shape[..] else { bail!("expected weights of 2 axes") };
         let rows = file.tensors[input].numbers() / inputs;
         let from = self.steps_of(input)?;
-        let scales = weight_scales(weights, 0, outputs)?;
-        let scale = |channel: usize| if scales.len() == 1 { scales[0] } else { scales[channel] };
+        let steps = WeightSteps::of(weights, 0, outputs)?;
         let numbers: Vec<f32> =
-            weights.bytes()?.into_iter().enumerate().map(|(at, q)| f32::from(q) * scale(at / inputs)).collect();
+            weights.bytes()?.into_iter().enumerate().map(|(at, q)| steps.real(q, at / inputs)).collect();
         let matrix = self.floats(&[outputs, inputs], &numbers);
         let mut at = self.plain(input)?;
         if file.tensors[input].shape != [rows, inputs] {
             at = self.reshaped(&at, &[rows, inputs]);
         }
-        let bias = self.bias(operator, outputs, |channel| f64::from(from.scale) * f64::from(scale(channel)))?;
+        let bias = self.bias(operator, outputs, |channel| f64::from(from.scale) * f64::from(steps.scale(channel)))?;
         let given: Vec<&str> = [&at, &matrix].into_iter().chain(&bias).map(String::as_str).collect();
         let mut made = self.op("Gemm", &given, vec![int("transB", 1)]);
         let shape = &file.output(operator)?.shape;
@@ -580,7 +578,13 @@ impl<'f> Writer<'f> {
         let axis = if maps { axis_of_maps(axis) } else { axis };
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let made = self.op("Concat", &names, vec![int("axis", axis as i64)]);
-        self.give_same(operator, made, maps, *inputs.first().context("no input")?)
+        let output = *operator.outputs.first().context("no output")?;
+        let mut within = reach(self.steps_of(*inputs.first().context("no input")?)?);
+        for input in inputs {
+            let (low, high) = reach(self.steps_of(input)?);
+            within = (within.0.min(low), within.1.max(high));
+        }
+        self.give(operator, output, made, maps, 0, within)
     }
 
     fn reshape(&mut self, operator: &Operator) -> Result<()> {
@@ -631,7 +635,8 @@ impl<'f> Writer<'f> {
             self.found(operator, output, name, maps, steps)?;
             return Ok(());
         }
-        self.give_same(operator, from, maps, input)
+        let made = self.op("Identity", &[&from], vec![]);
+        self.give_same(operator, made, maps, input)
     }
 
     fn function(&mut self, operator: &Operator) -> Result<()> {
@@ -641,9 +646,10 @@ impl<'f> Writer<'f> {
         let one = |alpha: f32| AttributeProto { f: alpha, ..attribute("alpha", AttributeType::Float) };
         let (least, most) = reach(self.steps_of(input)?);
         let (made, activation, within) = match operator.code {
-            code::RELU => (from, 1, (least, most)),
-            code::RELU6 => (from, 3, (least, most)),
-            code::RELU_N1_TO_1 => (from, 2, (least, most)),
+            // What is held to a range gets a name of its own: others may read what it was made of.
+            code::RELU => (self.op("Identity", &[&from], vec![]), 1, (least, most)),
+            code::RELU6 => (self.op("Identity", &[&from], vec![]), 3, (least, most)),
+            code::RELU_N1_TO_1 => (self.op("Identity", &[&from], vec![]), 2, (least, most)),
             code::LEAKY_RELU => {
                 (self.op("LeakyRelu", &[&from], vec![one(operator.float(0)?)]), 0, (f32::MIN, f32::MAX))
             }

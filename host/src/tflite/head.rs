@@ -1,7 +1,7 @@
 //! The usual end of a classifier, in integers: the average over all places of a layer, and a linear layer.
 
-use super::file::{File, Operator, Tensor};
-use super::program::{self, code, quantised, weight_scales};
+use super::file::{File, Operator, Tensor, kind};
+use super::program::{self, WeightSteps, code, quantised};
 use crate::onnx::head::WANTED;
 use anyhow::{Context, Result, bail, ensure};
 use decomcam_int8::tables::Quantised;
@@ -35,6 +35,13 @@ struct Linear {
 /// # Errors
 /// Another end: what was found instead.
 pub fn of(file: &File, scores: usize) -> Result<Head> {
+    ensure!(
+        file.operators.iter().all(|operator| {
+            operator.name == "QUANTIZE"
+                || operator.outputs.iter().all(|output| file.tensors[*output].kind != kind::UINT8)
+        }),
+        "expected a network of int8, found one of uint8, which TensorFlow Lite Micro no longer runs; convert it to int8"
+    );
     let mut linear: Option<Linear> = None;
     let mut at = scores;
     for _ in 0..file.operators.len() {
@@ -86,9 +93,8 @@ fn of_linear(file: &File, operator: &Operator, pooled: usize) -> Result<Linear> 
         weights.shape
     );
     let classes = *weights.shape.first().context("no weights")?;
-    let scales = weight_scales(weights, 0, classes)?;
-    let scales: Vec<f32> =
-        (0..classes).map(|class| if scales.len() == 1 { scales[0] } else { scales[class] }).collect();
+    let weight_steps = WeightSteps::of(weights, 0, classes)?;
+    let scales: Vec<f32> = (0..classes).map(|class| weight_steps.scale(class)).collect();
     let steps = quantised(&file.tensors[pooled])?;
     let bias = match operator.inputs.get(2).copied().flatten() {
         Some(bias) => file.tensors[bias].integers()?,

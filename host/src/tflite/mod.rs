@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`file`](mod@file) | the bytes, as tensors and operators |
 //! | [`program`] | the operators in terms of [`decomcam_int8`], which computes what a board computes, bit for bit |
+//! | [`functions`] | functions of one number as the reference takes them of bytes without sign, in real numbers |
 //! | [`arena`] | where each tensor lies |
 //! | [`float`] | the same network in real numbers, as ONNX, for gradients |
 //! | [`inspect`] | what is in it, in words |
@@ -14,6 +15,7 @@
 pub mod arena;
 pub mod file;
 pub mod float;
+pub mod functions;
 pub mod head;
 pub mod inspect;
 pub mod integers;

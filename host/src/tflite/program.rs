@@ -2,6 +2,7 @@
 
 use super::arena::{self, Storage};
 use super::file::{File, Operator, Tensor, kind};
+use super::functions;
 use super::names;
 use anyhow::{Context, Result, bail, ensure};
 use decomcam_int8::fixed::Multiplier;
@@ -160,6 +161,8 @@ struct Maker<'f> {
     shown: Vec<(usize, usize)>,
     input: usize,
     products: u64,
+    /// Whether the operator that is added works on bytes without sign, which the reference rounds in other ways.
+    without_sign: bool,
 }
 
 /// Lengths of axes, aligned at the last, 1 for those that are lacking.
@@ -368,6 +371,7 @@ impl<'f> Maker<'f> {
             shown: Vec::new(),
             input,
             products: 0,
+            without_sign: false,
         };
         if file.tensors[input].kind != kind::FLOAT {
             quantised(&file.tensors[input])?;
@@ -425,6 +429,7 @@ impl<'f> Maker<'f> {
             // Shapes are computed with these. Those of the tensors are in the file.
             return Ok(());
         }
+        self.without_sign = without_sign(file, operator)?;
         match operator.code {
             code::CONV_2D | code::DEPTHWISE_CONV_2D => self.convolution(operator)?,
             code::FULLY_CONNECTED => self.fully_connected(operator)?,
@@ -501,9 +506,8 @@ impl<'f> Maker<'f> {
         let (from, to) = (quantised(input)?, quantised(output)?);
         let (low, high) = Self::range(operator.byte(3 + later)?, to)?;
         let axis = if depthwise { 3 } else { 0 };
-        let scales = weight_scales(weights, axis, outputs)?;
-        let multiplier = |scale: &f32| f64::from(from.scale) * f64::from(*scale) / f64::from(to.scale);
-        let data = self.weighed(operator, weights, scales.iter().map(multiplier), outputs)?;
+        let steps = WeightSteps::of(weights, axis, outputs)?;
+        let data = self.weighed(operator, weights, multipliers(from, steps, to, self.without_sign), outputs)?;
         self.count(&[output.numbers(), tall, wide, if depthwise { 1 } else { last }])?;
         let work = Convolution {
             batch,
@@ -514,6 +518,7 @@ impl<'f> Maker<'f> {
             dilation,
             padding: [top, left],
             zero: from.zero_point,
+            weights_zero: steps.zero,
             output_zero: to.zero_point,
             low,
             high,
@@ -567,17 +572,9 @@ impl<'f> Maker<'f> {
         );
         let (from, to) = (quantised(input)?, quantised(output)?);
         let (low, high) = Self::range(operator.byte(0)?, to)?;
-        let scales = weight_scales(weights, 0, outputs)?;
-        // The reference multiplies a single scale in single precision.
-        let multiplier = |scale: &f32| {
-            let product = if scales.len() == 1 {
-                f64::from(from.scale * *scale)
-            } else {
-                f64::from(from.scale) * f64::from(*scale)
-            };
-            product / f64::from(to.scale)
-        };
-        let data = self.weighed(operator, weights, scales.iter().map(multiplier), outputs)?;
+        let steps = WeightSteps::of(weights, 0, outputs)?;
+        let single = steps.scales.len() == 1;
+        let data = self.weighed(operator, weights, multipliers(from, steps, to, single), outputs)?;
         self.count(&[output.numbers(), inputs])?;
         let work = Convolution {
             batch,
@@ -588,6 +585,7 @@ impl<'f> Maker<'f> {
             dilation: [1, 1],
             padding: [0, 0],
             zero: from.zero_point,
+            weights_zero: steps.zero,
             output_zero: to.zero_point,
             low,
             high,
@@ -612,6 +610,8 @@ impl<'f> Maker<'f> {
         let (a, b, to) = (quantised(first)?, quantised(second)?, quantised(output)?);
         let combination = match operator.code {
             code::ADD => Combination::sum(a, b, to),
+            code::SUB if self.without_sign => Combination::difference_of_bytes(a, b, to),
+            code::MUL if self.without_sign => Combination::product_of_bytes(a, b, to),
             code::SUB => Combination::difference(a, b, to),
             _ => Combination::product(a, b, to),
         };
@@ -667,6 +667,7 @@ impl<'f> Maker<'f> {
             window: size,
             stride,
             padding: [top, left],
+            lift: if self.without_sign { 128 } else { 0 },
             low,
             high,
         };
@@ -746,7 +747,7 @@ impl<'f> Maker<'f> {
             let fits = tensor.shape.len() == output.shape.len()
                 && tensor.shape.iter().zip(&output.shape).enumerate().all(|(k, (own, all))| k == axis || own == all);
             ensure!(fits, "shape {:?} does not fit into {:?}", tensor.shape, output.shape);
-            ensure!(quantised(tensor)? == quantised(output)?, "expected one quantisation for inputs and output");
+            let source = self.in_steps_of(output, input)?;
             let work = Move {
                 shape: six(&tensor.shape),
                 from: 0,
@@ -754,12 +755,27 @@ impl<'f> Maker<'f> {
                 to: at * strides(&output.shape)[axis],
                 to_strides,
             };
-            let source = self.source(input)?;
             self.step([source, Source::None], held, Work::Move(work), Data::default())?;
             at += tensor.shape[axis];
         }
         ensure!(at == output.shape[axis], "expected {} along axis {axis}, found {at}", output.shape[axis]);
         Ok(())
+    }
+
+    /// Where a tensor is read from once it is in the steps of another: those of bytes without sign are rescaled.
+    fn in_steps_of(&mut self, output: &Tensor, tensor: usize) -> Result<Source> {
+        let found = &self.file.tensors[tensor];
+        let (from, to) = (quantised(found)?, quantised(output)?);
+        let source = self.source(tensor)?;
+        if from == to {
+            return Ok(source);
+        }
+        ensure!(self.without_sign, "expected one quantisation for inputs and output");
+        let rescaled = self.memory(found.numbers());
+        let data = Data { table: Some(Box::new(functions::rescaled(from, to))), ..Data::default() };
+        self.step([source, Source::None], rescaled, Work::Table { length: found.numbers(), table: &NO_TABLE }, data)?;
+        self.storages[rescaled].last = self.steps.len();
+        Ok(Source::Arena(rescaled))
     }
 
     /// The same numbers as another tensor.
@@ -837,6 +853,9 @@ impl<'f> Maker<'f> {
             Ok(tables::clamp(from, low, high))
         };
         let table = match operator.code {
+            code::RELU if self.without_sign => tables::clamp_of_bytes(from, to, 0.0, None),
+            code::RELU6 if self.without_sign => tables::clamp_of_bytes(from, to, 0.0, Some(6.0)),
+            code::RELU_N1_TO_1 if self.without_sign => tables::clamp_of_bytes(from, to, -1.0, Some(1.0)),
             code::RELU => tables::relu(from, to),
             code::RELU6 => Some(clamped(0.0, 6.0)?),
             code::RELU_N1_TO_1 => Some(clamped(-1.0, 1.0)?),
@@ -844,11 +863,11 @@ impl<'f> Maker<'f> {
             code::HARD_SWISH => tables::hard_swish(from, to),
             code::LOGISTIC => {
                 fixed(to, 1.0 / 256.0, -128)?;
-                tables::logistic(from)
+                if self.without_sign { Some(functions::logistic(from, to)) } else { tables::logistic(from) }
             }
             _ => {
                 fixed(to, 1.0 / 128.0, 0)?;
-                tables::tanh(from)
+                if self.without_sign { Some(functions::tanh(from, to)) } else { tables::tanh(from) }
             }
         };
         self.table(operator, table.context("scales out of range")?)
@@ -999,23 +1018,83 @@ fn fixed(found: Quantised, scale: f32, zero_point: i32) -> Result<()> {
     Ok(())
 }
 
-/// Scales of weights: one, or one for each output.
-pub fn weight_scales<'t>(weights: &'t Tensor, axis: usize, outputs: usize) -> Result<&'t [f32]> {
-    let name = weights.short_name();
-    let scales = &weights.scales[..];
-    ensure!(!scales.is_empty(), "\"{name}\": expected scales of weights, found none");
+/// What the integers of weights stand for: (w - zero) scale.
+#[derive(Debug, Clone, Copy)]
+pub struct WeightSteps<'t> {
+    /// One, or one for each output.
+    pub scales: &'t [f32],
+    /// Of all outputs; that of bytes without sign less 128, as these are held.
+    pub zero: i32,
+}
+
+impl<'t> WeightSteps<'t> {
+    /// Those of a tensor whose outputs lie along an axis.
+    ///
+    /// # Errors
+    /// No scales, or what the kernels do not take.
+    pub fn of(weights: &'t Tensor, axis: usize, outputs: usize) -> Result<Self> {
+        let name = weights.short_name();
+        let scales = &weights.scales[..];
+        ensure!(!scales.is_empty(), "\"{name}\": expected scales of weights, found none");
+        ensure!(
+            scales.len() == 1 || scales.len() == outputs && weights.axis == axis,
+            "\"{name}\": expected one scale or {outputs} along axis {axis}, found {} along axis {}",
+            scales.len(),
+            weights.axis
+        );
+        if weights.kind == kind::UINT8 {
+            ensure!(
+                scales.len() == 1,
+                "\"{name}\": expected one scale, as kernels of uint8 take it, found {}",
+                scales.len()
+            );
+            return Ok(Self { scales, zero: quantised(weights)?.zero_point });
+        }
+        ensure!(
+            weights.zero_points.iter().all(|zero| *zero == 0),
+            "\"{name}\": expected weights whose zero point is 0, as int8 kernels take them, found {:?}",
+            weights.zero_points.iter().find(|zero| **zero != 0)
+        );
+        Ok(Self { scales, zero: 0 })
+    }
+
+    /// Real number of one step of an output's weights.
+    pub fn scale(&self, output: usize) -> f32 {
+        if self.scales.len() == 1 { self.scales[0] } else { self.scales[output] }
+    }
+
+    /// What a weight of an output stands for.
+    pub fn real(&self, q: i8, output: usize) -> f32 {
+        (i32::from(q) - self.zero) as f32 * self.scale(output)
+    }
+}
+
+/// From sums of products to an output's steps, for each scale of the weights; `single` multiplies the scales in single precision, as the reference does here and there.
+fn multipliers(from: Quantised, weights: WeightSteps, to: Quantised, single: bool) -> impl Iterator<Item = f64> {
+    weights.scales.iter().map(move |scale| {
+        let product = if single { f64::from(from.scale * *scale) } else { f64::from(from.scale) * f64::from(*scale) };
+        product / f64::from(to.scale)
+    })
+}
+
+/// Whether an operator works on bytes without sign.
+fn without_sign(file: &File, operator: &Operator) -> Result<bool> {
+    let mut kinds = operator.inputs.iter().flatten().chain(&operator.outputs).map(|tensor| file.tensors[*tensor].kind);
+    let is_byte = |kind: &i8| matches!(*kind, kind::INT8 | kind::UINT8);
+    let kinds: Vec<i8> = kinds.by_ref().filter(is_byte).collect();
+    let unsigned = kinds.contains(&kind::UINT8);
+    if matches!(operator.code, code::QUANTIZE | code::DEQUANTIZE) {
+        return Ok(unsigned);
+    }
     ensure!(
-        scales.len() == 1 || scales.len() == outputs && weights.axis == axis,
-        "\"{name}\": expected one scale or {outputs} along axis {axis}, found {} along axis {}",
-        scales.len(),
-        weights.axis
+        !(unsigned && kinds.contains(&kind::INT8)),
+        "expected tensors of one type, found int8 and uint8 side by side"
     );
     ensure!(
-        weights.zero_points.iter().all(|zero| *zero == 0),
-        "\"{name}\": expected weights whose zero point is 0, as int8 kernels take them, found {:?}",
-        weights.zero_points.iter().find(|zero| **zero != 0)
+        !(unsigned && matches!(operator.code, code::RESIZE_BILINEAR)),
+        "the reference computes this operator of uint8 in real numbers, which is not known here; convert the network to int8"
     );
-    Ok(scales)
+    Ok(unsigned)
 }
 
 /// The axes that a reduction takes, in order.

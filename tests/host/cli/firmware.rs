@@ -59,6 +59,7 @@ fn other_ends_and_options_without_effect_are_refused_with_the_reason() {
     refused("tests/questions/classifier.onnx", &[], &["an average over all places", "found Relu"]);
     refused("tests/questions/segmentation.onnx", &[], &["one number for each class"]);
     firmware("lite", out, &[]).refused(&["expected a classifier"]);
+    refused("tests/tflite/unsigned.tflite", &[], &["expected a network of int8, found one of uint8"]);
     let grey = "tests/tflite/grey.tflite";
     refused(grey, &["--layer", "first"], &["--layer \"second\"", "found \"first\""]);
     firmware(root("tests/questions/value.onnx"), out, &["--network"]).misused(&["--network", "ONNX"]);
