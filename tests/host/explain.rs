@@ -154,30 +154,6 @@ fn every_method_s_map_alone_is_the_explanation_s() {
     }
 }
 
-/// Which classes of a prompt count, and how much, is what the larger of two sizes says. On a mean of N positions and a linear layer the channel weights are
-/// sum_c q_c W_c / N, with q the posterior of the classes: those at two sizes must be those of the larger size alone, but for N.
-#[test]
-fn the_larger_of_two_sizes_says_which_classes_count() {
-    let own = Size::square(224);
-    let weights = |size: Size, scales: usize| {
-        let (session, photo) = open(&SessionOptions::new().size(size));
-        let prompt = session.prompt("a cat").unwrap();
-        let parts =
-            session.explain(&photo, &prompt, &Options::new().scales(scales).unchecked()).unwrap().parts.unwrap();
-        let positions = parts.layer.seen.activations.size.area() as f32;
-        parts.channel_weights.iter().map(|weight| weight * positions).collect::<Vec<f32>>()
-    };
-    let off = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0f32, f32::max);
-    let (both, larger, smaller) = (weights(own, 2), weights(own.times(2), 1), weights(own, 1));
-    // Sums of a few classes, each weight rounded: a few units of f32.
-    let largest = larger.iter().fold(0.0f32, |most, weight| most.max(weight.abs()));
-    assert!(off(&both, &larger) <= 1e-5 * largest, "{} of {largest}", off(&both, &larger));
-    assert!(
-        off(&both, &smaller) > 1e-2 * largest,
-        "the two sizes agree about the classes, so this photo shows nothing"
-    );
-}
-
 /// On a linear head the core has contributions in closed form: they must be what the desktop measures by running the head on blended features.
 /// At the size that the model was calibrated for: elsewhere the clamp of a quantised pooling may bind, and the head is not linear.
 #[test]

@@ -1,6 +1,7 @@
 //! What the model says of its own knowledge.
 
 use crate::common::cat;
+use decomcam::encoders::image::ImageVectors;
 use decomcam::score::{Support, Verdict, Words};
 use decomcam::{Options, Photo, Session};
 
@@ -59,4 +60,34 @@ fn shares_are_shares() {
         let total: f32 = support.sees.iter().map(|class| class.share).sum();
         assert!(total <= 1.0 + f32::EPSILON && support.sees.is_sorted_by(|a, b| a.share >= b.share));
     }
+}
+
+/// The vector that the gradient of a posterior is taken of: q_c = e_c exp(m_c) / sum over the classes with at least 1/32 of the largest evidence e, with m the
+/// mean of the logits at the sizes that were looked at. In float64, by a program of its own.
+#[test]
+fn a_posterior_weighs_classes_by_the_mean_of_their_logits() {
+    let session = Session::open("lite").unwrap();
+    let prompt = session.prompt("a cat").unwrap();
+    let evidence = prompt.evidence();
+    let logits = |step: usize| -> Vec<f32> {
+        (0..evidence.len()).map(|class| (class * step % 97) as f32 / 12.0 - 4.0).collect()
+    };
+    let (own, finer) = (logits(37), logits(59));
+    let vectors = |logits: &[f32]| ImageVectors::new(&["logits".to_owned()], vec![logits.to_vec()]);
+    let found = prompt.target(&[&vectors(&own), &vectors(&finer)]).unwrap();
+    let largest = evidence.iter().copied().fold(0.0, f32::max);
+    let mass = |class: usize| {
+        let counts = evidence[class] >= largest / 32.0;
+        let mean = (f64::from(own[class]) + f64::from(finer[class])) / 2.0;
+        if counts { f64::from(evidence[class]) * mean.exp() } else { 0.0 }
+    };
+    let total: f64 = (0..evidence.len()).map(mass).sum();
+    let mut counted = 0;
+    for (class, found) in found.iter().enumerate() {
+        let want = mass(class) / total;
+        counted += usize::from(want > 0.0);
+        // The mean is rounded to f32, a logit of at most 4 in size: 2^-22, twice over in a quotient; the share is rounded once.
+        assert!((f64::from(*found) - want).abs() <= want * 6e-7, "class {class}: {found}, {want}");
+    }
+    assert!(counted > 1, "one class alone would have all in any formula");
 }

@@ -206,7 +206,7 @@ impl<'a> Look<'a> {
         }
     }
 
-    /// The layer at one size or at two. The gradient of a posterior score depends on what the photo shows at the finest of them, so it waits for that.
+    /// The layer at one size or at two. The gradient of a posterior score depends on what the photo shows at both sizes, so it waits for both.
     ///
     /// # Errors
     /// A network that fails, or two sizes of a network that was loaded at one.
@@ -222,7 +222,7 @@ impl<'a> Look<'a> {
             // The pass with the gradient waits in its middle for the other size.
             let (tell, told) = mpsc::channel();
             let explain = move || {
-                self.towers.own.tower()?.explain_by(&self.input, |_| {
+                self.towers.own.tower()?.explain_by(&self.input, |own| {
                     let finer = workers::wait(|| match told.try_recv() {
                         Ok(vectors) => Some(Ok(vectors)),
                         Err(mpsc::TryRecvError::Empty) => None,
@@ -231,7 +231,7 @@ impl<'a> Look<'a> {
                             Some(Err(failed).kind(Error::Explanation))
                         }
                     });
-                    self.prompt.target(&finer?)
+                    self.prompt.target(&[own, &finer?])
                 })
             };
             let see = move || {
@@ -255,7 +255,7 @@ impl<'a> Look<'a> {
             let tower = self.towers.own.tower()?;
             let explained = workers::shared(self.threads, || {
                 if self.prompt.depends_on_photo() {
-                    tower.explain_by(&self.input, |own| self.prompt.target(own))
+                    tower.explain_by(&self.input, |own| self.prompt.target(&[own]))
                 } else {
                     tower.explain(&self.input, self.prompt.evidence())
                 }

@@ -33,6 +33,20 @@ impl Score {
         found.kind(Error::Model)
     }
 
+    /// The mean over several image vectors of the one that the score is made of.
+    ///
+    /// # Errors
+    /// No pictures, or vectors of another model.
+    pub fn mean_vector(&self, images: &[&ImageVectors]) -> Result<Vec<f32>> {
+        let first = images.first().context("no picture was looked at").kind(Error::Explanation)?;
+        let mut mean = self.vector(first)?.to_vec();
+        for image in &images[1..] {
+            mean.iter_mut().zip(self.vector(image)?).for_each(|(sum, value)| *sum += value);
+        }
+        mean.iter_mut().for_each(|sum| *sum /= images.len() as f32);
+        Ok(mean)
+    }
+
     /// The score of a picture for a prompt's text vector t, or for the difference of two.
     ///
     /// With v the image vector: a dot score is sum(v t), a cosine is sum(v t) / |v| with t already of length one, and 0 if v = 0. Both are linear in t.

@@ -282,18 +282,18 @@ impl Prompt {
         self.explained.kind == ScoreKind::Posterior
     }
 
-    /// The vector t for which the product of t and the image vector has the same gradient as the explained score. For a posterior it depends on what the photo
-    /// shows, by the image vectors of its finest look: at a larger size small things weigh more.
+    /// The vector t for which the product of t and the image vector has the same gradient as the explained score. For a posterior it depends on the photo's
+    /// vectors; if there are two sizes, on their mean.
     ///
     /// # Errors
     /// Image vectors of another model.
-    pub fn target(&self, finest: &ImageVectors) -> Result<Vec<f32>> {
+    pub fn target(&self, seen: &[&ImageVectors]) -> Result<Vec<f32>> {
         if !self.depends_on_photo() {
             return Ok(self.evidence.clone());
         }
-        let logits = self.explained.vector(finest)?;
+        let logits = self.explained.mean_vector(seen)?;
         let shares = |encoded: &Encoded| -> Result<Vec<f32>> {
-            Ok(posterior(&encoded.vectors.for_score(&self.explained)?, logits)?.shares)
+            Ok(posterior(&encoded.vectors.for_score(&self.explained)?, &logits)?.shares)
         };
         let mut target = shares(&self.text)?;
         if let Some(versus) = &self.versus {
