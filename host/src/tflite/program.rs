@@ -199,18 +199,17 @@ pub fn quantised(tensor: &Tensor) -> Result<Quantised> {
         other => bail!("\"{name}\": expected int8, found {}", names::type_of(other)),
     };
     let scale = *tensor.scales.first().with_context(|| format!("\"{name}\": expected a scale, found none"))?;
-    let zero_point = tensor.zero_points.first().copied().unwrap_or(0) - offset;
+    let given = tensor.zero_points.first().copied().unwrap_or(0);
     ensure!(
         scale > 0.0 && tensor.scales.iter().all(|other| *other == scale),
         "\"{name}\": expected one scale above 0, found {:?}",
         &tensor.scales[..tensor.scales.len().min(4)]
     );
     ensure!(
-        (-128..=127).contains(&zero_point),
-        "\"{name}\": expected a zero point among the integers of its type, found {}",
-        zero_point + offset
+        (offset - 128..=offset + 127).contains(&given),
+        "\"{name}\": expected a zero point among the integers of its type, found {given}"
     );
-    Ok(Quantised { scale, zero_point: zero_point as i32 })
+    Ok(Quantised { scale, zero_point: (given - offset) as i32 })
 }
 
 /// An axis counted from the first, of one that may be counted from behind.
@@ -300,7 +299,10 @@ pub fn block(file: &File, operator: &Operator) -> Result<Vec<(usize, isize, usiz
         for (axis, &length) in input.shape.iter().enumerate() {
             let bit = |mask: i32| mask >> axis & 1 == 1;
             let (step, length) = (steps[axis], length as i64);
-            ensure!(step != 0, "expected steps other than 0");
+            ensure!(
+                step != 0 && step.unsigned_abs() < 1 << 31,
+                "expected steps other than 0 and below 2^31, found {step}"
+            );
             let counted = |at: i64| if at < 0 { at + length } else { at };
             let (least, most) = if step > 0 { (0, length) } else { (-1, length - 1) };
             let start = if bit(begins) {
