@@ -341,6 +341,10 @@ fn shares_merge_to_the_results_of_one_run() {
     assert_eq!(place.read("merged/results.json"), place.read("whole/results.json"));
     assert_eq!(place.read("merged/records.jsonl").lines().count(), 12);
 
+    // Photos of a share that are not there are a failure, not an empty share.
+    let lost = Place::new(&line("lost.png", &["cat"]));
+    lost.eval("all", &[&all[..], &["--shard", "1/1"]].concat()).exits_with(1).complains(&["lost.png"]);
+
     let some = measured.iter().position(|lines| *lines > 0).unwrap();
     let last: Vec<&str> = directories.iter().enumerate().filter(|(at, _)| *at != some).map(|(_, out)| *out).collect();
     place.eval("lacking", &[&all[..], &["--merge"], &last].concat()).exits_with(0);

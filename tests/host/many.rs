@@ -134,3 +134,26 @@ fn photos_come_from_standard_input_lists_and_patterns() {
     assert_eq!((&line["photo"]["path"], &line["scores"]), (&"photos/cat.png".into(), &alone["scores"]));
     assert!(!place.path().join("explanation").exists(), "nothing is written");
 }
+
+/// Shares divide the photos: each is explained once, under the name that it has in a run over all.
+#[test]
+fn shares_divide_the_photos() {
+    let place = photos();
+    fs::remove_file(place.path().join("photos/damaged.jpg")).unwrap();
+    explain(&place, &["photos", "-o", "maps"]).exits_with(0);
+    let of = |out: &str| -> BTreeSet<(String, String)> {
+        let lines = lines(&place.path().join(out).join("explanations.jsonl"));
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        lines.iter().map(|line| (text(&line["photo"]["path"]), text(&line["directory"]))).collect()
+    };
+    // By their paths two photos belong to the second share and one to the fourth.
+    let mut all = BTreeSet::new();
+    for (out, share) in [("one", "1/4"), ("two", "2/4"), ("three", "3/4"), ("four", "4/4")] {
+        explain(&place, &["photos", "-o", out, "--shard", share]).exits_with(0);
+        let here = of(out);
+        assert!(here.len() < 3 && all.is_disjoint(&here), "{share}: {here:?}");
+        all.extend(here);
+    }
+    assert_eq!(all, of("maps"));
+    explain(&place, &["photos", "-o", "five", "--shard", "5/4"]).exits_with(2).complains(&["a share from 1/4 to 4/4"]);
+}

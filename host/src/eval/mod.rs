@@ -100,6 +100,7 @@ pub fn evaluate(session: &Session, asked: &EvalOptions) -> Result<Outcome> {
 
     let settings = settings(session, asked, annotations_sha256)?;
     let score = Some(settings.explained.as_str());
+    let none_held = asked.selection.shard.filter(|shard| !listed.photos.iter().any(|one| shard.holds(&one.photo)));
     let plan = Plan::new(&asked.selection, listed, |category| prompt_of(session, category, &asked.selection, score))?;
     session.forget_text();
     let path = asked.out.join(RECORDS);
@@ -107,10 +108,11 @@ pub fn evaluate(session: &Session, asked: &EvalOptions) -> Result<Outcome> {
     for directory in &asked.merge {
         records.take_over(&directory.join(RECORDS))?;
     }
-    if let Some(shard) = asked.selection.shard.filter(|_| plan.work.is_empty()) {
+    if let Some(shard) = none_held {
         // Of few photos a share may have none, which is no failure of a machine.
         let text = format!("none of the photos belongs to share {shard}: nothing to measure\n");
-        return Ok(Outcome { text, skipped: Vec::new(), skipped_in: RECORDS, files: vec![path] });
+        let skipped = plan.found.into_tally().skipped.iter().map(Skipped::line).collect();
+        return Ok(Outcome { text, skipped, skipped_in: RECORDS, files: vec![path] });
     }
     let run = Run::new(session, asked, metrics, &settings, plan, records)?;
     run.measure()?;
