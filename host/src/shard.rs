@@ -16,12 +16,17 @@ pub struct Shard {
 /// Shares at most: more than there are machines.
 const MOST: u64 = 1_000_000;
 
+/// The number, from 1 on, of the share that a photo of this name belongs to: one more than the first 64 bits of the name's SHA-256, modulo the number of shares. Every
+/// name belongs to exactly one, on every machine and in every run. None if there cannot be so many shares.
+pub fn number_of(name: &str, of: u64) -> Option<u64> {
+    let hash = u64::from_str_radix(&sha256_hex(name.as_bytes())[..16], 16).unwrap_or(0);
+    (1..=MOST).contains(&of).then(|| hash % of + 1)
+}
+
 impl Shard {
-    /// Whether a photo of this name belongs to the share: n + 1 is the share's number, with n the first 64 bits of the name's SHA-256, modulo the number of shares.
-    /// Every name belongs to exactly one, on every machine and in every run.
+    /// Whether a photo of this name belongs to the share.
     pub fn holds(&self, name: &str) -> bool {
-        let hash = u64::from_str_radix(&sha256_hex(name.as_bytes())[..16], 16).unwrap_or(0);
-        hash % self.of + 1 == self.number
+        number_of(name, self.of) == Some(self.number)
     }
 }
 

@@ -239,15 +239,18 @@ class Session:
         scales: Optional[int] = None,
         affinity: Optional[bool] = None,
         refine: Optional[bool] = None,
+        one_sided: Optional[bool] = None,
         sign: Optional[str] = None,
         integrate: Optional[str] = None,
         names: Sequence[str] = (),
         rise_masks: Optional[int] = None,
         seed: int = 0,
         check: bool = True,
+        photo_name: Optional[str] = None,
     ) -> Explanation:
         """Explains why ``photo`` gets its score for ``text``: words, or a class of a classifier by name or number; without it the class that is predicted.
-        ``check=False`` leaves out the passes with which the map checks itself; the other choices are those of the command, under the same names."""
+        ``check=False`` leaves out the passes with which the map checks itself; ``photo_name`` is what a photo that is no path is called in reports and errors.
+        The other choices are those of the command, under the same names."""
         native = self._native.explain(
             _photo(photo),
             None if text is None else str(text),
@@ -260,12 +263,14 @@ class Session:
             scales=scales,
             affinity=affinity,
             refine=refine,
+            one_sided=one_sided,
             sign_rule=sign,
             integrate_in=integrate,
             names=list(names),
             rise_masks=rise_masks,
             seed=seed,
             check=check,
+            photo_name=photo_name,
         )
         return Explanation(native)
 

@@ -4,6 +4,7 @@
 mod arrays;
 mod command;
 mod errors;
+mod many;
 mod session;
 
 use pyo3::prelude::*;
@@ -18,6 +19,8 @@ mod _native {
     use super::errors::{
         DatasetError, DecomcamError, ExplanationError, ModelError, OptionsError, OutputError, PhotoError, PromptError,
     };
+    #[pymodule_export]
+    use super::many::{named_as_photo, photos, share_of};
     #[pymodule_export]
     use super::session::{Explanation, Session};
     use super::*;

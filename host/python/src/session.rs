@@ -75,11 +75,12 @@ impl Source {
         }
     }
 
-    fn read(self) -> decomcam::Result<Photo> {
+    /// Reads and decodes it; `name` is what one without a path is called.
+    fn read(self, name: Option<&str>) -> decomcam::Result<Photo> {
         match self {
             Self::Path(path) => Photo::open(path),
-            Self::Bytes(bytes) => Photo::from_bytes("bytes", &bytes),
-            Self::Pixels(pixels) => Ok(Photo::from_pixels("array", pixels)),
+            Self::Bytes(bytes) => Photo::from_bytes(name.unwrap_or("bytes"), &bytes),
+            Self::Pixels(pixels) => Ok(Photo::from_pixels(name.unwrap_or("array"), pixels)),
         }
     }
 }
@@ -143,7 +144,13 @@ impl Session {
         self.0.model().manifest.image.layers.iter().map(|layer| layer.name.clone()).collect()
     }
 
-    #[pyo3(signature = (photo, text=None, *, versus=None, score=None, method_name="exact", layer=None, components=None, channels=None, scales=None, affinity=None, refine=None, sign_rule=None, integrate_in=None, names=Vec::new(), rise_masks=None, seed=0, check=true))]
+    /// The SHA-256 of the model's files.
+    #[getter]
+    fn model_sha256(&self) -> String {
+        self.0.model().sha256()
+    }
+
+    #[pyo3(signature = (photo, text=None, *, versus=None, score=None, method_name="exact", layer=None, components=None, channels=None, scales=None, affinity=None, refine=None, one_sided=None, sign_rule=None, integrate_in=None, names=Vec::new(), rise_masks=None, seed=0, check=true, photo_name=None))]
     #[expect(clippy::too_many_arguments, reason = "keywords of Python")]
     fn explain(
         &self,
@@ -159,22 +166,25 @@ impl Session {
         scales: Option<usize>,
         affinity: Option<bool>,
         refine: Option<bool>,
+        one_sided: Option<bool>,
         sign_rule: Option<&str>,
         integrate_in: Option<&str>,
         names: Vec<String>,
         rise_masks: Option<usize>,
         seed: u64,
         check: bool,
+        photo_name: Option<&str>,
     ) -> PyResult<Explanation> {
         let mut options = Options::new().method(method(method_name)?).names(names).seed(seed);
         (options.layer, options.components, options.channels) = (layer, components, channels);
         (options.scales, options.affinity, options.refine, options.rise_masks) = (scales, affinity, refine, rise_masks);
+        options.one_sided = one_sided;
         options.unchecked = !check;
         options.sign = sign_rule.map(sign).transpose()?;
         options.integrate = integrate_in.map(integrate).transpose()?;
         let source = Source::of(photo)?;
         let session = Arc::clone(&self.0);
-        py.detach(|| Explanation::new(session, source.read()?, text, versus.as_deref(), score.as_deref(), &options)).map_err(raised)
+        py.detach(|| Explanation::new(session, source.read(photo_name)?, text, versus.as_deref(), score.as_deref(), &options)).map_err(raised)
     }
 
     /// The texts by how well they fit the photo, as JSON.
@@ -182,7 +192,7 @@ impl Session {
         let source = Source::of(photo)?;
         let ranked = py.detach(|| {
             let prompts = texts.iter().map(|text| self.0.prompt(&text[..])).collect::<decomcam::Result<Vec<_>>>()?;
-            self.0.rank(&source.read()?, &prompts)
+            self.0.rank(&source.read(None)?, &prompts)
         });
         json(&ranked.map_err(raised)?)
     }

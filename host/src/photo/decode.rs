@@ -30,7 +30,7 @@ pub(crate) const ENDINGS: [&str; 17] = [
 ];
 
 /// Whether a file's name ends as photos' do.
-pub(crate) fn is_named_as_photo(path: &Path) -> bool {
+pub fn is_named_as_photo(path: &Path) -> bool {
     let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
     ending.is_some_and(|ending| ENDINGS.contains(&&*ending))
 }

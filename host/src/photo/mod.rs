@@ -17,7 +17,8 @@ mod rect;
 mod resize;
 
 pub use blur::blur;
-pub(crate) use decode::{ENDINGS, is_named_as_photo};
+pub(crate) use decode::ENDINGS;
+pub use decode::is_named_as_photo;
 pub use decode::{MAX_FILE_BYTES, MAX_PIXELS, MAX_SIDE};
 pub use filter::Filter;
 pub use framing::{Fit, Framing};

@@ -1,0 +1,28 @@
+//! Many photos: which they are and how they are divided, as the command finds and divides them.
+
+use crate::errors::{OptionsError, raised};
+use decomcam::many::sources;
+use decomcam::photo::is_named_as_photo;
+use decomcam::shard;
+use pyo3::prelude::*;
+use std::path::{Path, PathBuf};
+
+/// The photos that files, folders with everything below them and patterns stand for, each once; what is in `out` is left out.
+#[pyfunction]
+#[pyo3(signature = (paths, out=None))]
+pub fn photos(paths: Vec<PathBuf>, out: Option<PathBuf>) -> PyResult<Vec<PathBuf>> {
+    let found = sources::sources(&paths, out.as_deref()).map_err(raised)?;
+    Ok(found.into_iter().map(|source| source.path).collect())
+}
+
+/// Whether the ending of a file's name is one of a photo.
+#[pyfunction]
+pub fn named_as_photo(name: &str) -> bool {
+    is_named_as_photo(Path::new(name))
+}
+
+/// The number, from 1 on, of the share that a photo of this name belongs to, as `--shard` divides them.
+#[pyfunction]
+pub fn share_of(name: &str, shares: u64) -> PyResult<u64> {
+    shard::number_of(name, shares).ok_or_else(|| OptionsError::new_err(format!("expected 1 to 1000000 shares, found {shares}")))
+}
