@@ -2,6 +2,10 @@
 
 use crate::common::cat;
 use crate::common::run::decomcam;
+use decomcam::draw::Style;
+use decomcam::report::{Answer, Outputs};
+use decomcam::timings::Timings;
+use decomcam::{Options, Photo, Session};
 use std::fs;
 use tempfile::TempDir;
 
@@ -45,4 +49,35 @@ fn the_page_is_self_contained() {
         assert!(!page.contains(fetching), "{fetching}");
     }
     assert!(page.contains("lang=\"en\"") && page.contains("<main>") && page.contains("<h1>"));
+}
+
+/// A map that is not about what was asked does not look like one that is: it covers two fifths as much, without lines.
+#[test]
+fn what_the_model_does_not_see_is_drawn_faint() {
+    let (session, photo) = (Session::open("lite").unwrap(), Photo::open(cat()).unwrap());
+    let options = Options::new().scales(1).refine(false).components(1);
+    let strongest = |text: &str| {
+        let prompt = session.prompt(text).unwrap();
+        let explanation = session.explain(&photo, &prompt, &options).unwrap();
+        let drawn = |style: Style| {
+            let mut outputs = Outputs::default();
+            outputs.style = style;
+            let (model, timings) = (session.model(), Timings::default());
+            let answer = Answer {
+                model,
+                photo: &photo,
+                prompt: &prompt,
+                explanation: &explanation,
+                timings: &timings,
+                outputs: &outputs,
+            };
+            answer.overlay().unwrap()
+        };
+        let (bare, usual) = (Style::default().contours([]).alpha(0.0).unwrap(), Style::default());
+        let (bare, usual) = (drawn(bare), drawn(usual));
+        bare.as_raw().iter().zip(usual.as_raw()).map(|(bare, usual)| bare.abs_diff(*usual)).max().unwrap()
+    };
+    let (seen, unseen) = (strongest("a cat"), strongest("a volcano"));
+    assert!(seen > 100, "{seen}");
+    assert!((1..=(0.4 * 0.6 * 255.0) as u8 + 1).contains(&unseen), "{unseen}");
 }

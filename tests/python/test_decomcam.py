@@ -51,6 +51,19 @@ def test_an_explanation_has_maps_parts_and_numbers(why):
     assert "a cat" in repr(why) and str(why)
 
 
+def test_maps_lie_where_the_model_looked(session, why):
+    """The network sees the square in the middle of a photo of 300 x 451; with bars added, a square around it."""
+    assert why.covers == {"top": 0, "left": 75, "height": 300, "width": 300}
+    part = max(why.parts, key=lambda part: part.weight)
+    assert part.saliency.shape == why.saliency.shape and part.saliency[:, :75].max() == part.saliency[:, 375:].max() == 0.0
+    row, column = (int(at) for at in np.unravel_index(part.saliency.argmax(), part.saliency.shape))
+    cell = np.unravel_index(part.map.argmax(), part.map.shape)
+    rows, columns = part.map.shape
+    assert (int(row * rows / 300), int((column - 75) * columns / 300)) == tuple(int(at) for at in cell)
+    padded = decomcam.Session(threads=2, fit="pad").explain(CHELSEA, "a cat", **QUICK)
+    assert padded.covers["height"] == padded.covers["width"] == 451 and padded.covers["top"] in (-76, -75)
+
+
 def test_it_is_saved_and_shown(why, tmp_path):
     files = why.save(tmp_path / "explanation")
     assert all(os.path.exists(file) for file in files)

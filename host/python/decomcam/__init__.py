@@ -18,7 +18,7 @@ import html
 import json
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Iterable, Iterator, Optional, Sequence, Tuple, Union
 
 import numpy as np
@@ -85,13 +85,19 @@ class Part:
     number: int
     """1 for the part with the largest singular value."""
     map: np.ndarray
-    """Height x width of the grid, not negative."""
+    """Height x width of the grid, not negative. The grid covers not the whole photo, but :attr:`Explanation.covers`."""
     contribution: float
     """The explained score with this part kept and the rest hidden, less the score with everything hidden."""
     weight: float
     """Its weight in the saliency map."""
     report: dict
     """All its numbers, as in explanation.json."""
+    _explanation: _native.Explanation = field(repr=False, compare=False)
+
+    @property
+    def saliency(self) -> np.ndarray:
+        """Height x width of the photo: the map as it is drawn, upsampled and refined, not scaled; zero where the network did not see the photo."""
+        return self._explanation.part_saliency(self.number)
 
 
 @dataclass(frozen=True)
@@ -124,6 +130,12 @@ class Explanation:
         return self._native.grid
 
     @property
+    def covers(self) -> dict:
+        """The rectangle of the photo, in pixels, that ``grid`` and the parts' maps cover: top, left, height and width. Where a photo was cropped it is smaller than the photo, where bars
+        were added it reaches beyond."""
+        return dict(zip(("top", "left", "height", "width"), self._native.framing))
+
+    @property
     def photo(self) -> np.ndarray:
         """The photo, upright: height x width x 3."""
         return self._native.photo
@@ -133,7 +145,7 @@ class Explanation:
         """By falling singular value; empty for methods without parts."""
         maps = self._native.ossms
         return [
-            Part(report["number"], maps[at], report["contribution"], report["weight"], report)
+            Part(report["number"], maps[at], report["contribution"], report["weight"], report, self._native)
             for at, report in enumerate(sorted(self.report["parts"], key=lambda part: part["number"]))
         ]
 

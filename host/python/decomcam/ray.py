@@ -3,10 +3,10 @@
     python -m decomcam.ray --photos DIR --text "a cat" --out explained
     python -m decomcam.ray eval --shares 16 --out results -- --annotations instances.json --photos photos --method exact
 
-A *share* is some of the photos: those whose names hash to its number, as ``decomcam explain --shard`` divides them, or a row group of a Parquet file. An actor
+A *share* is some of the photos: those whose names hash to its number, as ``decomcam explain --shard`` divides them, or a row group of a Parquet file. A worker
 of Ray holds one open model, explains a share photo by photo, and writes its results as one Parquet file, which is complete or absent. A run that was
 stopped, or that lost a machine, leaves out the shares whose file is there, of the same photos and settings; so no photo is lost and none is there twice, whatever Ray
-has to do again. In memory are one share's results and one photo per actor.
+has to do again. In memory are one share's results and one photo per worker.
 
 ``explain`` is the same for a dataset of Ray: rows in, rows out. Needs ``pip install "ray[data]"``; ``decomcam``, the model and the photos must be found under the same
 paths on every machine.
@@ -18,6 +18,7 @@ import argparse
 import dataclasses
 import hashlib
 import io
+import itertools
 import json
 import os
 import subprocess
@@ -54,6 +55,7 @@ __all__ = ["Outcome", "SCHEMA", "eval", "explain", "map_of", "parts_of", "run"]
 
 PHOTOS_A_SHARE = 256
 """A stopped run does at most the work of one share again."""
+MOST_SHARES = 1_000_000
 SHARES_A_CPU = 4
 """So that few photos still occupy all machines until nearly the end."""
 # Readers of a folder of Parquet files leave out what begins with a line.
@@ -66,6 +68,10 @@ SCHEMA = pa.schema(
         ("sha256", pa.string()),
         ("height", pa.int32()),
         ("width", pa.int32()),
+        ("covers_top", pa.int32()),
+        ("covers_left", pa.int32()),
+        ("covers_height", pa.int32()),
+        ("covers_width", pa.int32()),
         ("text", pa.string()),
         ("sentence", pa.string()),
         ("score_name", pa.string()),
@@ -98,7 +104,7 @@ SCHEMA = pa.schema(
         ("error", pa.string()),
     ]
 )
-"""A row for each photo. ``map`` is the map before it is upsampled, as float16 in units of ``map_largest`` (:func:`map_of` reads it), or a grey PNG of the photo's size; ``report``
+"""A row for each photo. The maps' grids cover the rectangle ``covers`` of it, in pixels; what lies outside the model did not see. ``map`` is the map before it is upsampled, as float16 in units of ``map_largest`` (:func:`map_of` reads it), or a grey PNG of the photo's size; ``report``
 is what explanation.json holds, if it was asked for. A photo that failed has ``error_kind`` and ``error``, and nothing else."""
 
 
@@ -195,6 +201,7 @@ class _Explainer:
             "sha256": report["photo"]["sha256"],
             "height": report["photo"]["height"],
             "width": report["photo"]["width"],
+            **{f"covers_{side}": pixels for side, pixels in why.covers.items()},
             "text": report["text"],
             "sentence": report["sentence"],
             "score_name": report["scores"]["reported"]["name"],
@@ -240,7 +247,7 @@ def explain(
     report: bool = False,
     session: Optional[Mapping[str, Any]] = None,
     num_cpus: float = 1,
-    concurrency: Any = None,
+    compute: Any = None,
     batch_size: int = 8,
     **options: Any,
 ) -> "ray.data.Dataset":
@@ -248,7 +255,8 @@ def explain(
 
     ``photo_column`` holds the bytes of a file, a height x width x 3 array of uint8, or a path that every machine can open; without it the first of ``bytes``, ``image``
     and ``path`` that there is. A column ``path`` also names the photo. ``text_column`` asks something else of each photo. ``session`` are choices of
-    :class:`decomcam.Session`, ``options`` those of :meth:`decomcam.Session.explain`; ``num_cpus`` and ``concurrency`` are those of ``map_batches``.
+    :class:`decomcam.Session`, ``options`` those of :meth:`decomcam.Session.explain`; ``num_cpus`` and ``compute`` are those of ``map_batches``; without it
+    every core but one, which reads, holds an actor.
     """
     settings = _settings(model, text, maps, report, session, num_cpus, options)
     columns = dataset.schema().names
@@ -264,7 +272,7 @@ def explain(
         batch_size=batch_size,
         batch_format="numpy",
         num_cpus=num_cpus,
-        concurrency=concurrency or _actors(num_cpus),
+        compute=compute or ray.data.ActorPoolStrategy(size=max(1, _workers(num_cpus) - 1)),
     )
 
 
@@ -283,8 +291,9 @@ class _Rows:
         return pa.Table.from_pylist(rows, SCHEMA)
 
 
-def _actors(num_cpus: float) -> "tuple[int, int]":
-    return (1, max(1, int(ray.cluster_resources().get("CPU", 1) // max(num_cpus, 1e-3))))
+def _workers(num_cpus: float) -> int:
+    """How many fit into the cluster at once."""
+    return max(1, int(ray.cluster_resources().get("CPU", 1) // max(num_cpus, 1e-3)))
 
 
 def _settings(model, text, maps, report, session, num_cpus, options) -> _Settings:
@@ -308,7 +317,6 @@ def run(
     session: Optional[Mapping[str, Any]] = None,
     shares: Optional[int] = None,
     num_cpus: float = 1,
-    concurrency: Any = None,
     told: Any = None,
     **options: Any,
 ) -> Outcome:
@@ -319,6 +327,8 @@ def run(
     called with (photos done, photos, failed) after each share.
     """
     begun = time.monotonic()
+    if shares is not None and not 1 <= shares <= MOST_SHARES:
+        raise OptionsError(f"shares: expected 1 to {MOST_SHARES}, found {shares}")
     settings = _settings(model, text, maps, report, session, num_cpus, options)
     given = [photos] if isinstance(photos, (str, os.PathLike)) else list(photos)
     given = [os.fspath(path) for path in given]
@@ -330,13 +340,15 @@ def run(
             "model_sha256": Session(settings.model, **settings.session)._native.model_sha256,
             "photos": given,
             "columns": list(columns),
-            **{name: value for name, value in dataclasses.asdict(settings).items() if name != "session"},
+            **{name: getattr(settings, name) for name in ("model", "text", "maps", "report")},
             # How many threads compute changes no bit.
-            "session": {name: value for name, value in settings.session.items() if name != "threads"},
+            **{f"session.{name}": value for name, value in settings.session.items() if name != "threads"},
+            **settings.options,
         }
     )
-    work = list(_shares(given, out, plan.get("shares") or shares, columns))
-    plan["shares"] = plan.get("shares") or len([share for share in work if share.table is None])
+    found, tables = _found(given, out)
+    plan["shares"] = plan.get("shares") or shares or _usual_shares(len(found))
+    work = list(_shares(found, tables, plan["shares"], columns))
     store.keep(plan)
     key = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()[:16]
     done = store.parts({share.file: share.digest(key) for share in work})
@@ -344,22 +356,15 @@ def run(
     counts = {"photos": sum(part["photos"] for part in done.values()), "failed": sum(part["failed"] for part in done.values())}
     reasons = [reason for part in done.values() for reason in part["reasons"]]
     before, total = counts["photos"], sum(share.count for share in work)
-    if missing:
-        items = ray.data.from_items([{"share": json.dumps(dataclasses.asdict(share))} for share in missing], override_num_blocks=len(missing))
-        results = items.map_batches(
-            _Sharer,
-            fn_constructor_args=(settings, out, key, columns),
-            batch_size=1,
-            num_cpus=num_cpus,
-            concurrency=concurrency or _actors(num_cpus),
-        )
-        for result in results.iter_rows():
-            if result["fatal_kind"]:
-                raise getattr(_native, result["fatal_kind"], DecomcamError)(result["fatal"])
-            counts = {name: counts[name] + result[name] for name in counts}
-            reasons += json.loads(result["reasons"])
-            if told is not None:
-                told(counts["photos"], total, counts["failed"])
+    task = ray.remote(num_cpus=num_cpus, max_retries=-1)(_shared)
+    for part in _results(task, [(settings, out, key, columns, share) for share in missing], num_cpus):
+        if isinstance(part, tuple):
+            kind, message = part
+            raise getattr(_native, kind, DecomcamError)(message)
+        counts = {name: counts[name] + part[name] for name in counts}
+        reasons += part["reasons"]
+        if told is not None:
+            told(counts["photos"], total, counts["failed"])
     written = store.parts({share.file: share.digest(key) for share in work}, clean=True)
     rows = sum(part["photos"] for part in written.values())
     if len(written) != len(work) or rows != total:
@@ -390,7 +395,8 @@ class _Share:
         return f"{key} {self.name} {self.count} {self.state}"
 
 
-def _shares(given: Sequence[str], out: str, shares: Optional[int], columns: "tuple[Optional[str], Optional[str]]") -> Iterator[_Share]:
+def _found(given: Sequence[str], out: str) -> "tuple[dict[str, str], dict[str, str]]":
+    """Photos and Parquet files by name, each with what changes when the file does."""
     photos: "dict[str, str]" = {}
     tables: "dict[str, str]" = {}
     for path in given:
@@ -398,18 +404,20 @@ def _shares(given: Sequence[str], out: str, shares: Optional[int], columns: "tup
             (tables if name.lower().endswith(".parquet") else photos)[name] = state
     if not photos and not tables:
         raise PhotoError(f"{', '.join(given)}: expected photos or Parquet files, found none")
-    if photos:
-        cpus = int(ray.cluster_resources().get("CPU", 1))
-        usual = max(-(-len(photos) // PHOTOS_A_SHARE), min(len(photos), SHARES_A_CPU * cpus))
-        number = shares or usual
-        divided: "dict[int, list[str]]" = {at: [] for at in range(1, number + 1)}
-        for name in sorted(photos):
-            divided[_native.share_of(name, number)].append(name)
-        for at, names in divided.items():
-            if not names:
-                continue
-            state = _hash(f"{name}\0{photos[name]}\n" for name in names)
-            yield _Share(f"{at}/{number}", f"part-{at:06}-of-{number:06}.parquet", len(names), state, names)
+    return photos, tables
+
+
+def _usual_shares(photos: int) -> int:
+    return max(-(-photos // PHOTOS_A_SHARE), min(photos, SHARES_A_CPU * _workers(1)), 1)
+
+
+def _shares(photos: "dict[str, str]", tables: "dict[str, str]", number: int, columns: "tuple[Optional[str], Optional[str]]") -> Iterator[_Share]:
+    divided: "dict[int, list[str]]" = {}
+    for name in sorted(photos):
+        divided.setdefault(_native.share_of(name, number), []).append(name)
+    for at, names in sorted(divided.items()):
+        state = _hash(f"{name}\0{photos[name]}\n" for name in names)
+        yield _Share(f"{at}/{number}", f"part-{at:06}-of-{number:06}.parquet", len(names), state, names)
     for name, state in sorted(tables.items()):
         with _opened(name) as file:
             parquet = _table(name, file)
@@ -500,57 +508,70 @@ def _columns(name: str, parquet: "pq.ParquetFile", columns: "tuple[Optional[str]
     return [column for column in dict.fromkeys((photo, text, "path")) if column in schema.names]
 
 
-class _Sharer:
-    """What an actor of ``run`` is: it explains one share after the other, and tells of each in one row."""
+def _results(task: Any, calls: "list[tuple]", num_cpus: float) -> Iterator[Any]:
+    """What the tasks return, as they end: twice as many wait as there is room for, so that machines which come have work. Ray does a task again whose machine was lost."""
+    waiting: "list[Any]" = []
+    left = iter(calls)
+    try:
+        while True:
+            for call in itertools.islice(left, max(0, 2 * _workers(num_cpus) - len(waiting))):
+                waiting.append(task.remote(*call))
+            if not waiting:
+                return
+            ready, waiting = ray.wait(waiting)
+            yield from ray.get(ready)
+    finally:
+        for unfinished in waiting:
+            ray.cancel(unfinished, force=True)
 
-    def __init__(self, settings: _Settings, out: str, key: str, columns: "tuple[Optional[str], Optional[str]]"):
-        self.settings, self.out, self.key, self.columns = settings, out, key, columns
-        self.explainer: Optional[_Explainer] = None
 
-    def __call__(self, batch: "dict[str, np.ndarray]") -> "dict[str, list]":
-        share = _Share(**json.loads(str(batch["share"][0])))
-        told: "dict[str, Any]" = {"photos": 0, "failed": 0, "reasons": "[]", "fatal_kind": "", "fatal": ""}
-        try:
-            store = _Store(self.out)
-            # Ray may run it again where a machine that had finished it was lost.
-            part = store.part(share.file, share.digest(self.key)) or self._written(store, share)
-            told.update(photos=part["photos"], failed=part["failed"], reasons=json.dumps(part["reasons"]))
-        except DecomcamError as error:
-            told.update(fatal_kind=type(error).__name__, fatal=str(error))
-        return {name: [value] for name, value in told.items()}
+_open: "list[_Explainer]" = []
+"""The model that this worker has open; the next share that it is given finds it there."""
 
-    def _written(self, store: "_Store", share: _Share) -> "dict[str, Any]":
-        if self.explainer is None:
-            self.explainer = _Explainer(self.settings)
-        rows = [self.explainer.row(*photo) for photo in self._photos(share)]
+
+def _shared(settings: _Settings, out: str, key: str, columns: "tuple[Optional[str], Optional[str]]", share: _Share) -> "Union[dict, tuple[str, str]]":
+    """Explains a share and writes its file; returns what the file says of itself, or kind and message of an error that concerns all photos."""
+    try:
+        store, digest = _Store(out), share.digest(key)
+        # Ray may run it again where a machine that had finished it was lost.
+        part = store.part(share.file, digest)
+        if part is not None:
+            return part
+        if not _open or _open[0].settings != settings:
+            _open[:] = [_Explainer(settings)]
+        rows = [_open[0].row(*photo) for photo in _photos(share, columns)]
         failures = [row["error"] for row in rows if row.get("error_kind")]
         node = ray.get_runtime_context().get_node_id()
-        part = {"digest": share.digest(self.key), "photos": len(rows), "failed": len(failures), "reasons": failures[:REASONS], "node": node}
+        part = {"digest": digest, "photos": len(rows), "failed": len(failures), "reasons": failures[:REASONS], "node": node}
         store.write(share.file, pa.Table.from_pylist(rows, SCHEMA), part)
         return part
+    except DecomcamError as error:
+        return type(error).__name__, str(error)
 
-    def _photos(self, share: _Share) -> Iterator["tuple[str, Any, Union[None, str, int]]"]:
-        if share.table is None:
-            for name in share.photos:
-                try:
-                    with _opened(name) as file:
-                        yield name, file.read(), None
-                except OSError as error:
-                    yield name, error, None
-            return
-        with _opened(share.table) as file:
-            parquet = _table(share.table, file)
-            columns = _columns(share.table, parquet, self.columns)
-            at = 0
-            for batch in parquet.iter_batches(16, row_groups=[share.group], columns=columns):
-                for row in batch.to_pylist():
-                    photo, text = row[columns[0]], row.get(self.columns[1] or "")
-                    name = row.get("path")
-                    if isinstance(photo, dict):
-                        photo, name = photo["bytes"], name or photo.get("path")
-                    missing = PhotoError(f"{share.name}: row {at} has no photo")
-                    yield name or f"{share.name}:{at}", missing if photo is None else photo, text
-                    at += 1
+
+def _photos(share: _Share, columns: "tuple[Optional[str], Optional[str]]") -> Iterator["tuple[str, Any, Union[None, str, int]]"]:
+    """Names, bytes or why there are none, and texts of their own."""
+    if share.table is None:
+        for name in share.photos:
+            try:
+                with _opened(name) as file:
+                    contents: Any = file.read()
+            except OSError as error:
+                contents = error
+            yield name, contents, None
+        return
+    with _opened(share.table) as file:
+        parquet = _table(share.table, file)
+        read = _columns(share.table, parquet, columns)
+        at = 0
+        for batch in parquet.iter_batches(16, row_groups=[share.group], columns=read):
+            for row in batch.to_pylist():
+                photo, text, name = row[read[0]], row.get(columns[1] or ""), row.get("path")
+                if isinstance(photo, dict):
+                    photo, name = photo["bytes"], name or photo.get("path")
+                missing = PhotoError(f"{share.name}: row {at} has no photo")
+                yield name or f"{share.name}:{at}", missing if photo is None else photo, text
+                at += 1
 
 
 class _Store:
@@ -585,12 +606,10 @@ class _Store:
         if written is None:
             return settings
         earlier = json.loads(written)
-        for name, value in settings.items():
-            if earlier.get(name) != value:
-                raise OutputError(
-                    f"{self.out}: holds results of another run, whose {name} was {json.dumps(earlier.get(name))} and not {json.dumps(value)}; "
-                    "give another folder, or empty this one"
-                )
+        for name in (settings | earlier).keys() - {"shares"}:
+            was, now = (json.dumps(those[name]) if name in those else "not given" for those in (earlier, settings))
+            if was != now:
+                raise OutputError(f"{self.out}: holds results of another run, whose {name} was {was} and not {now}; give another folder, or empty this one")
         return earlier
 
     def keep(self, plan: "dict[str, Any]") -> None:
@@ -639,22 +658,13 @@ def eval(arguments: Sequence[str], out: str, *, shares: int = 16, num_cpus: floa
     out = os.path.abspath(out)
     folders = [os.path.join(out, "shares", f"{at:06}-of-{shares:06}") for at in range(1, shares + 1)]
     command = [sys.executable, "-m", "decomcam", "eval", *arguments, "--threads", str(max(1, int(num_cpus)))]
-    share = ray.remote(num_cpus=num_cpus, max_retries=-1)(_evaluated)
-    waiting = [
-        share.remote([*command, "--quiet", "--shard", f"{at}/{shares}", "--out", folder], os.getcwd())
-        for at, folder in enumerate(folders, 1)
-    ]
-    done = 0
-    while waiting:
-        ready, waiting = ray.wait(waiting)
-        for code, said in ray.get(ready):
-            if code != 0:
-                for other in waiting:
-                    ray.cancel(other, force=True)
-                raise DecomcamError(said.strip())
-            done += 1
-            if told is not None:
-                told(done, shares, 0)
+    task = ray.remote(num_cpus=num_cpus, max_retries=-1)(_evaluated)
+    calls = [([*command, "--quiet", "--shard", f"{at}/{shares}", "--out", folder], os.getcwd()) for at, folder in enumerate(folders, 1)]
+    for done, (code, said) in enumerate(_results(task, calls, num_cpus), 1):
+        if code != 0:
+            raise DecomcamError(said.strip())
+        if told is not None:
+            told(done, shares, 0)
     code, said = _evaluated([*command, "--merge", *folders, "--out", out], os.getcwd())
     if code != 0:
         raise DecomcamError(said.strip())
@@ -731,7 +741,6 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     try:
         if not ray.is_initialized():
             ray.init(address=args.address, log_to_driver=False, logging_level="warning")
-        ray.data.DataContext.get_current().enable_progress_bars = False
         if evaluation:
             print(eval(args.arguments, args.out, shares=args.shares, num_cpus=args.cpus, told=told), end="")
             return 0

@@ -14,12 +14,23 @@ fn made(
     gradients: &PyReadonlyArray3<'_, f32>,
     options: &Options,
 ) -> PyResult<OfGivenLayer> {
-    let &[channels, height, width] = activations.shape() else { return Err(OptionsError::new_err("expected three axes")) };
+    let &[channels, height, width] = activations.shape() else {
+        return Err(OptionsError::new_err("expected three axes"));
+    };
     if gradients.shape() != activations.shape() {
-        let message = format!("expected gradients of the activations' shape {:?}, found {:?}", activations.shape(), gradients.shape());
+        let message = format!(
+            "expected gradients of the activations' shape {:?}, found {:?}",
+            activations.shape(),
+            gradients.shape()
+        );
         return Err(OptionsError::new_err(message));
     }
-    let layer = GivenLayer { activations: activations.as_slice()?, gradients: gradients.as_slice()?, channels, size: Size::new(height, width) };
+    let layer = GivenLayer {
+        activations: activations.as_slice()?,
+        gradients: gradients.as_slice()?,
+        channels,
+        size: Size::new(height, width),
+    };
     py.detach(|| explain::given_layer(layer, options)).map_err(raised)
 }
 
@@ -42,10 +53,13 @@ pub fn decompose<'py>(
     options.sign = sign_rule.map(sign).transpose()?;
     let OfGivenLayer { map, parts } = made(py, &activations, &gradients, &options)?;
     let Some((decomposition, weights)) = parts else {
-        return Err(OptionsError::new_err(format!("recipe: \"{recipe}\" is a method without parts; call decomcam.cam")));
+        return Err(OptionsError::new_err(format!(
+            "recipe: \"{recipe}\" is a method without parts; call decomcam.cam"
+        )));
     };
     let size = map.size;
-    let of = |number: fn(&explain::Component) -> f32| -> Vec<f32> { decomposition.components.iter().map(number).collect() };
+    let of =
+        |number: fn(&explain::Component) -> f32| -> Vec<f32> { decomposition.components.iter().map(number).collect() };
     let maps = |values: fn(&explain::Component) -> &[f32]| {
         let all: Vec<f32> = decomposition.components.iter().flat_map(values).copied().collect();
         all.into_pyarray(py).reshape([decomposition.components.len(), size.height, size.width])

@@ -6,9 +6,24 @@ use pyo3::prelude::*;
 
 create_exception!(decomcam, DecomcamError, PyException, "Why something was refused or failed, in a sentence.");
 create_exception!(decomcam, PhotoError, DecomcamError, "A photo that cannot be read or decoded.");
-create_exception!(decomcam, ModelError, DecomcamError, "A model that is missing, damaged, or uses what this program cannot do.");
-create_exception!(decomcam, PromptError, DecomcamError, "A text in which the model knows no word, or a class that it does not have.");
-create_exception!(decomcam, OptionsError, DecomcamError, "An option that is out of range, has no effect, or contradicts another one.");
+create_exception!(
+    decomcam,
+    ModelError,
+    DecomcamError,
+    "A model that is missing, damaged, or uses what this program cannot do."
+);
+create_exception!(
+    decomcam,
+    PromptError,
+    DecomcamError,
+    "A text in which the model knows no word, or a class that it does not have."
+);
+create_exception!(
+    decomcam,
+    OptionsError,
+    DecomcamError,
+    "An option that is out of range, has no effect, or contradicts another one."
+);
 create_exception!(decomcam, ExplanationError, DecomcamError, "The network failed, or its answer cannot be explained.");
 create_exception!(decomcam, DatasetError, DecomcamError, "Annotations or photos of a data set.");
 create_exception!(decomcam, OutputError, DecomcamError, "A file or directory that cannot be written.");

@@ -24,5 +24,6 @@ pub fn named_as_photo(name: &str) -> bool {
 /// The number, from 1 on, of the share that a photo of this name belongs to, as `--shard` divides them.
 #[pyfunction]
 pub fn share_of(name: &str, shares: u64) -> PyResult<u64> {
-    shard::number_of(name, shares).ok_or_else(|| OptionsError::new_err(format!("expected 1 to 1000000 shares, found {shares}")))
+    shard::number_of(name, shares)
+        .ok_or_else(|| OptionsError::new_err(format!("expected 1 to 1000000 shares, found {shares}")))
 }

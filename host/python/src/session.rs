@@ -23,7 +23,10 @@ pub fn method(name: &str) -> PyResult<Method> {
 pub fn sign(name: &str) -> PyResult<SignRule> {
     let rules = [SignRule::Score, SignRule::LargestLoading, SignRule::LargestEntry];
     let names = rules.map(decomcam::methods::sign_name);
-    rules.into_iter().find(|rule| decomcam::methods::sign_name(*rule) == name).map_or_else(|| option("sign", name, &names), Ok)
+    rules
+        .into_iter()
+        .find(|rule| decomcam::methods::sign_name(*rule) == name)
+        .map_or_else(|| option("sign", name, &names), Ok)
 }
 
 fn integrate(name: &str) -> PyResult<Integrate> {
@@ -41,7 +44,10 @@ fn preset(name: &str) -> PyResult<Preprocessing> {
         ("raw", Preprocessing::RAW),
     ];
     let names = known.map(|(name, _)| name);
-    known.into_iter().find(|(known, _)| *known == name).map_or_else(|| option("preset", name, &names), |(_, preset)| Ok(preset))
+    known
+        .into_iter()
+        .find(|(known, _)| *known == name)
+        .map_or_else(|| option("preset", name, &names), |(_, preset)| Ok(preset))
 }
 
 /// Pixels, or where they lie.
@@ -56,11 +62,16 @@ impl Source {
     fn of(photo: &Bound<'_, PyAny>) -> PyResult<Self> {
         if let Ok(array) = photo.extract::<PyReadonlyArray3<'_, u8>>() {
             let &[height, width, 3] = array.shape() else {
-                return Err(OptionsError::new_err(format!("photo: expected height x width x 3, found {:?}", array.shape())));
+                return Err(OptionsError::new_err(format!(
+                    "photo: expected height x width x 3, found {:?}",
+                    array.shape()
+                )));
             };
             let values: Vec<u8> = array.as_array().iter().copied().collect();
             let sides = u32::try_from(width).ok().zip(u32::try_from(height).ok());
-            let pixels = sides.filter(|_| !values.is_empty()).and_then(|(width, height)| RgbImage::from_raw(width, height, values));
+            let pixels = sides
+                .filter(|_| !values.is_empty())
+                .and_then(|(width, height)| RgbImage::from_raw(width, height, values));
             return pixels.map(Self::Pixels).ok_or_else(|| OptionsError::new_err("photo: an array without pixels"));
         }
         if let Ok(bytes) = photo.extract::<Vec<u8>>() {
@@ -184,7 +195,10 @@ impl Session {
         options.integrate = integrate_in.map(integrate).transpose()?;
         let source = Source::of(photo)?;
         let session = Arc::clone(&self.0);
-        py.detach(|| Explanation::new(session, source.read(photo_name)?, text, versus.as_deref(), score.as_deref(), &options)).map_err(raised)
+        py.detach(|| {
+            Explanation::new(session, source.read(photo_name)?, text, versus.as_deref(), score.as_deref(), &options)
+        })
+        .map_err(raised)
     }
 
     /// The texts by how well they fit the photo, as JSON.
@@ -268,6 +282,30 @@ impl Explanation {
         let Some(parts) = &self.explanation.parts else { return Ok(None) };
         let values: Vec<f32> = parts.list.iter().flat_map(|part| &part.component.ossm).copied().collect();
         PyArray1::from_vec(py, values).reshape([parts.list.len(), parts.size.height, parts.size.width]).map(Some)
+    }
+
+    /// Top, left, height and width of the rectangle of the photo that grids cover, in pixels; it may reach beyond the photo.
+    #[getter]
+    fn framing(&self) -> (i64, i64, usize, usize) {
+        let framing = self.explanation.framing;
+        (framing.top, framing.left, framing.size.height, framing.size.width)
+    }
+
+    /// The map of the part of this number, refined if the saliency map is, on the photo: height x width, not negative, not scaled.
+    fn part_saliency<'py>(&self, py: Python<'py>, number: usize) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        let parts = self.explanation.parts.iter().flat_map(|parts| &parts.list);
+        let part = parts
+            .into_iter()
+            .nth(number.wrapping_sub(1))
+            .ok_or_else(|| OptionsError::new_err(format!("no part of number {number}")))?;
+        let size = self.photo.size();
+        let values = py.detach(|| {
+            let refined = self.explanation.refined(&part.component.ossm)?;
+            let mut values = self.explanation.placement(&self.photo).upsampled(&refined.values)?;
+            values.iter_mut().for_each(|value| *value = value.max(0.0));
+            Ok(values)
+        });
+        PyArray1::from_vec(py, values.map_err(raised)?).reshape([size.height, size.width])
     }
 
     /// The photo that was explained, upright: height x width x 3.

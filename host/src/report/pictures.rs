@@ -10,11 +10,17 @@ use image::RgbImage;
 
 /// The longer side of the overlay has at most so many pixels.
 const OVERLAY: usize = 1600;
+/// What is left of the opacity where a map is not about what was asked.
+const FAINT: f32 = 0.4;
 
 impl Answer<'_> {
-    /// How maps are drawn: one of two sides in two colours.
+    /// How maps are drawn: one of two sides in two colours, one of a thing that the model does not see faint and without lines.
     pub(super) fn style(&self) -> Style {
-        let style = self.outputs.style.clone();
+        let mut style = self.outputs.style.clone();
+        if self.is_unsupported() {
+            style.alpha *= FAINT;
+            style.contours.clear();
+        }
         if self.is_signed() { style.colours(draw::ColourMap::BlueOrange) } else { style }
     }
 
@@ -49,12 +55,13 @@ impl Answer<'_> {
             None => ["nothing", "the most that any place of this photo adds"],
         };
         let check = self.explanation.check.as_ref().map(check_line);
+        let faint = self.is_unsupported().then(|| "The map is faint as it is not about what was asked.".to_owned());
         Ok(draw::titled(&Titled {
             picture: &picture,
             title: &self.prompt.headline(),
             subtitle: vec![self.found()],
             scale,
-            notes: check.into_iter().chain(self.unseen()).collect(),
+            notes: faint.into_iter().chain(check).chain(self.unseen()).collect(),
             style: &style,
         }))
     }

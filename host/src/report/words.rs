@@ -29,9 +29,7 @@ impl Answer<'_> {
     /// What the model says of the photo, and which parts that comes from.
     pub fn sentence(&self) -> String {
         let e = self.explanation;
-        // Where the model does not see the thing, no part of the map speaks for it.
-        if self.prompt.versus().is_none() && e.support.as_ref().is_some_and(|support| support.supported == Some(false))
-        {
+        if self.is_unsupported() {
             return format!("{} The map below is not about it.", self.found());
         }
         let parts = match &e.parts {
@@ -42,6 +40,12 @@ impl Answer<'_> {
             None => format!("The map of {} shows where that comes from.", e.request.method.name()),
         };
         format!("{} {parts}", self.found())
+    }
+
+    /// Whether the model does not see the thing, so that no part of the map speaks for it.
+    pub(super) fn is_unsupported(&self) -> bool {
+        let support = self.explanation.support.as_ref();
+        self.prompt.versus().is_none() && support.is_some_and(|support| support.supported == Some(false))
     }
 
     /// What the model says of the photo.
