@@ -6,7 +6,9 @@
 //! Pictures have their channels first here, as the rest of the program knows them, until an operator takes their axes apart. A tensor keeps the file's name for it.
 
 use super::file::{File, Operator, Tensor, kind};
-use super::program::{self, Program, WeightSteps, bounds, code, quantised};
+use super::layers::WeightSteps;
+use super::options::{self, bounds, code, quantised};
+use super::program::Program;
 use crate::onnx::normal::MADE;
 use anyhow::{Context, Result, bail};
 use decomcam_int8::tables::Quantised;
@@ -394,7 +396,7 @@ impl<'f> Writer<'f> {
             code::SOFTMAX => self.softmax(operator),
             code::QUANTIZE | code::DEQUANTIZE => self.requantise(operator),
             code::TRANSPOSE => {
-                let order: Vec<i64> = program::order(file, operator)?.into_iter().map(|axis| axis as i64).collect();
+                let order: Vec<i64> = options::order(file, operator)?.into_iter().map(|axis| axis as i64).collect();
                 let input = self.operand(operator, 0)?;
                 let plain = self.plain(input)?;
                 let made = self.op("Transpose", &[&plain], vec![ints("perm", &order)]);
@@ -419,7 +421,7 @@ impl<'f> Writer<'f> {
         let dilation = [operator.int(5 + later, 1)?, operator.int(4 + later, 1)?].map(|dilation| dilation as usize);
         let padding = operator.byte(0)?;
         let sides = [(height, tall, 0), (width, wide, 1)].map(|(length, taps, axis)| -> Result<(i64, i64)> {
-            let (places, before) = program::window(length, taps, stride[axis], dilation[axis], padding)?;
+            let (places, before) = options::window(length, taps, stride[axis], dilation[axis], padding)?;
             let needed = (places - 1) * stride[axis] + (taps - 1) * dilation[axis] + 1;
             Ok((before as i64, needed.saturating_sub(length + before) as i64))
         });
@@ -509,7 +511,7 @@ impl<'f> Writer<'f> {
         let padding = operator.byte(0)?;
         let mut pads = [0i64; 4];
         for (axis, length) in [height, width].into_iter().enumerate() {
-            let (places, before) = program::window(length, size[axis], stride[axis], 1, padding)?;
+            let (places, before) = options::window(length, size[axis], stride[axis], 1, padding)?;
             let needed = (places - 1) * stride[axis] + size[axis];
             pads[axis] = before as i64;
             pads[axis + 2] = needed.saturating_sub(length + before) as i64;
@@ -530,7 +532,7 @@ impl<'f> Writer<'f> {
     fn mean(&mut self, operator: &Operator) -> Result<()> {
         let input = self.operand(operator, 0)?;
         let (found, output) = (&self.file.tensors[input], self.file.output(operator)?);
-        let axes = program::axes(self.file.input(operator, 1)?, found.shape.len())?;
+        let axes = options::axes(self.file.input(operator, 1)?, found.shape.len())?;
         let keep = output.shape.len() == found.shape.len();
         // A mean over all places of a picture leaves batch and channels, in either order of the axes.
         let maps = self.is_maps(input) && (keep || axes == [1, 2]);
@@ -552,7 +554,7 @@ impl<'f> Writer<'f> {
             None => steps.zero_point as i8,
         };
         let value = (i32::from(value) - steps.zero_point) as f32 * steps.scale;
-        let pairs = program::paddings(self.file, operator)?;
+        let pairs = options::paddings(self.file, operator)?;
         let maps = self.is_maps(input);
         let (from, order) = if maps {
             (self.maps(input)?, vec![0, 3, 1, 2])
@@ -569,7 +571,7 @@ impl<'f> Writer<'f> {
     fn concatenation(&mut self, operator: &Operator) -> Result<()> {
         let inputs: Vec<usize> = operator.inputs.iter().copied().flatten().collect();
         let rank = self.file.output(operator)?.shape.len();
-        let axis = program::axis_of(operator.int(0, 0)?.into(), rank)?;
+        let axis = options::axis_of(operator.int(0, 0)?.into(), rank)?;
         let maps = inputs.iter().all(|input| self.is_maps(*input));
         let names: Vec<String> = inputs
             .iter()
@@ -678,7 +680,7 @@ impl<'f> Writer<'f> {
     }
 
     fn split(&mut self, operator: &Operator) -> Result<()> {
-        let (input, axis) = program::split_axis(self.file, operator)?;
+        let (input, axis) = options::split_axis(self.file, operator)?;
         let maps = self.is_maps(input);
         let (from, along) = if maps { (self.maps(input)?, axis_of_maps(axis)) } else { (self.plain(input)?, axis) };
         let within = reach(self.steps_of(input)?);
@@ -695,7 +697,7 @@ impl<'f> Writer<'f> {
     fn slice(&mut self, operator: &Operator) -> Result<()> {
         let input = self.operand(operator, 0)?;
         let output = self.file.output(operator)?;
-        let block = program::block(self.file, operator)?;
+        let block = options::block(self.file, operator)?;
         let maps = self.is_maps(input) && output.shape.len() == 4;
         let from = if maps { self.maps(input)? } else { self.plain(input)? };
         let cuts: Vec<(usize, i64, i64, i64)> = block

@@ -1,7 +1,8 @@
 //! The usual end of a classifier, in integers: the average over all places of a layer, and a linear layer.
 
 use super::file::{File, Operator, Tensor, kind};
-use super::program::{self, WeightSteps, code, quantised};
+use super::layers::WeightSteps;
+use super::options::{self, code, quantised};
 use crate::onnx::head::WANTED;
 use anyhow::{Context, Result, bail, ensure};
 use decomcam_int8::tables::Quantised;
@@ -74,7 +75,7 @@ fn averaged(file: &File, operator: &Operator, input: &Tensor) -> Result<[usize; 
     let output = file.output(operator)?;
     let whole = output.numbers() == channels;
     let plain = if operator.code == code::MEAN {
-        program::axes(file.input(operator, 1)?, 4)? == [1, 2]
+        options::axes(file.input(operator, 1)?, 4)? == [1, 2]
     } else {
         operator.byte(5)? == 0
     };

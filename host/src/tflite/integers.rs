@@ -2,7 +2,8 @@
 
 use super::file::{File, kind};
 use super::float::{self, Named};
-use super::program::{Program, quantised};
+use super::options::quantised;
+use super::program::Program;
 use crate::onnx::quantised::Steps;
 use anyhow::{Context, Result, bail, ensure};
 use decomcam_int8::tables::Quantised;
