@@ -4,19 +4,34 @@
 //! double precision and rounded, so that all machines make the same tables.
 
 use super::file::{Operator, kind};
-use super::options::{code, quantised};
+use super::options::{Levels, Width, code, quantised};
 use super::planner::Maker;
 use super::program::{Data, NO_TABLE};
 use anyhow::{Context, Result, ensure};
+use decomcam_int8::fixed::Multiplier;
+use decomcam_int8::int16::{self, Curve, Rescale, Sigmoid, SigmoidTable};
 use decomcam_int8::tables::{self, Quantised, Table};
 use decomcam_int8::{Softmax, Work};
+use std::sync::LazyLock;
 
 impl Maker<'_> {
     pub(super) fn softmax(&mut self, operator: &Operator) -> Result<()> {
         let (input, output) = (self.file.input(operator, 0)?, self.file.output(operator)?);
         let (from, to) = (quantised(input)?, quantised(output)?);
-        fixed(to, 1.0 / 256.0, -128)?;
         let length = *input.shape.last().context("no axis")?;
+        if self.width == Width::Sixteen {
+            fixed(to, 1.0 / 32768.0, 0)?;
+            let real = f64::from(from.scale) * f64::from(operator.float(0)?) / (10.0 / 65535.0);
+            let work = int16::Softmax {
+                rows: input.numbers() / length,
+                length,
+                multiplier: Multiplier::of(real).context("a beta or a scale out of range")?,
+                exp: &EXP,
+                reciprocal: &RECIPROCAL,
+            };
+            return self.simple(operator, int16::Work::Softmax(work), Data::default());
+        }
+        fixed(to, 1.0 / 256.0, -128)?;
         let work = Softmax::of(input.numbers() / length, length, from.scale, operator.float(0)?);
         self.simple(operator, Work::Softmax(work.context("a beta or a scale out of range")?), Data::default())
     }
@@ -42,8 +57,20 @@ impl Maker<'_> {
             quantised(input)?;
             return self.share(operator);
         }
-        let table = tables::requantise(quantised(input)?, quantised(output)?).context("scales too far apart")?;
-        self.table(operator, table)
+        let (from, to) = (Levels::of(input)?, Levels::of(output)?);
+        if (from.width, to.width) == (Width::Eight, Width::Eight) {
+            let table = tables::requantise(from.steps, to.steps).context("scales too far apart")?;
+            return self.table(operator, table);
+        }
+        ensure!(!self.without_sign, "the reference does not take uint8 to int16, nor back; convert the network again");
+        let work = rescale(input.numbers(), from.steps, to);
+        let work = work.context("scales too far apart")?;
+        let work = match (from.width, to.width) {
+            (Width::Eight, _) => int16::Work::Widen(work),
+            (_, Width::Eight) => int16::Work::Narrow(work),
+            _ => int16::Work::Rescale(work),
+        };
+        self.simple(operator, work, Data::default())
     }
 
     fn table(&mut self, operator: &Operator, table: Table) -> Result<()> {
@@ -55,6 +82,9 @@ impl Maker<'_> {
 
     pub(super) fn function(&mut self, operator: &Operator) -> Result<()> {
         let (from, to) = (quantised(self.file.input(operator, 0)?)?, quantised(self.file.output(operator)?)?);
+        if self.width == Width::Sixteen {
+            return self.wide_function(operator, from, to);
+        }
         let clamped = |low: f32, high: f32| -> Result<Table> {
             ensure!(from == to, "expected one quantisation for input and output");
             Ok(tables::clamp(from, low, high))
@@ -79,6 +109,102 @@ impl Maker<'_> {
         };
         self.table(operator, table.context("scales out of range")?)
     }
+
+    /// A function of numbers of 16 bits.
+    fn wide_function(&mut self, operator: &Operator, from: Quantised, to: Quantised) -> Result<()> {
+        let (input, output) = (self.file.input(operator, 0)?, self.file.output(operator)?);
+        let length = input.numbers();
+        ensure!(length == output.numbers(), "expected shape {:?}, found {:?}", input.shape, output.shape);
+        let sigmoid = |wide: i32| -> Result<Sigmoid<'static>> {
+            fixed(to, 1.0 / 32768.0, 0)?;
+            sigmoid(length, from.scale, wide).context("a scale out of range")
+        };
+        let work = match operator.code {
+            code::LOGISTIC => int16::Work::Logistic(sigmoid(0)?),
+            code::TANH => int16::Work::Tanh(sigmoid(1)?),
+            _ => {
+                let plain = rescale(length, from, Levels::of(output)?).context("scales out of range")?;
+                int16::Work::Rescale(match operator.code {
+                    code::RELU => Rescale { low: 0, ..plain },
+                    code::RELU6 => {
+                        ensure!(from == to, "expected one quantisation for input and output");
+                        Rescale { low: 0, high: from.step_of(6.0).clamp(0, 32_767) as i16, ..plain }
+                    }
+                    _ => {
+                        // The reference multiplies and divides these in single precision.
+                        let slope = operator.float(0)?;
+                        let of = |real: f32| Multiplier::of(f64::from(real)).context("scales out of range");
+                        let (above, below) = (of(from.scale / to.scale)?, of(from.scale * slope / to.scale)?);
+                        Rescale { above, below, ..plain }
+                    }
+                })
+            }
+        };
+        self.simple(operator, work, Data::default())
+    }
+}
+
+/// From one quantisation to another.
+fn rescale(length: usize, from: Quantised, to: Levels) -> Option<Rescale> {
+    let multiplier = Multiplier::of(f64::from(from.scale) / f64::from(to.steps.scale))?;
+    let (low, high) = to.width.ends();
+    Some(Rescale {
+        length,
+        zero: from.zero_point,
+        output_zero: to.steps.zero_point,
+        above: multiplier,
+        below: multiplier,
+        low: low as i16,
+        high: high as i16,
+    })
+}
+
+/// The logistic function at i/24, as the reference has it in a table: each number moved by half of what a straight line is off by behind it. It ends in 1.
+static SIGMOID: LazyLock<SigmoidTable> = LazyLock::new(|| {
+    let scaled = |i: f64| 65536.0 / (1.0 + (-i / 24.0).exp());
+    let place = |at: usize| {
+        let i = at as f64;
+        let off = (scaled(i) + scaled(i + 1.0)) / 2.0 - scaled(i + 0.5);
+        if at == 255 { u16::MAX } else { (scaled(i) - off / 2.0).round() as u16 }
+    };
+    std::array::from_fn(place)
+});
+
+/// The reference's curves for softmax.
+static EXP: LazyLock<Curve> = LazyLock::new(|| curve(exp, -10.0, 0.0));
+static RECIPROCAL: LazyLock<Curve> = LazyLock::new(|| curve(|x| 1.0 / (1.0 + x), 0.0, 1.0));
+
+/// A function from -1 to 1 at 513 places, each moved by half of what a straight line is off by behind it; in single precision, as the reference makes it.
+fn curve(of: impl Fn(f32) -> f32, from: f32, to: f32) -> Curve {
+    let step = (to - from) / 512.0;
+    let scaled = |x: f32| of(x) * 32768.0;
+    let place = |at: usize| -> i16 {
+        if at == 512 {
+            return scaled(to).round() as i16;
+        }
+        let here = from + at as f32 * step;
+        let sample = scaled(here).round();
+        let straight = ((scaled(from + (at + 1) as f32 * step) + sample) / 2.0).round();
+        let off = straight - scaled(here + step / 2.0).round();
+        (sample - (off / 2.0).round()) as i16
+    };
+    std::array::from_fn(place)
+}
+
+/// How the reference takes numbers of a scale to its table. A scale of 2^-12, or up to 2^`most` times that, is exact.
+fn sigmoid(length: usize, scale: f32, most: i32) -> Option<Sigmoid<'static>> {
+    let log2 = f64::from(scale).log2();
+    let left = 12 + log2.round() as i32;
+    if (log2 - log2.round()).abs() < 1e-3 && (0..=most).contains(&left) {
+        return Some(Sigmoid { length, multiplier: 3 << left, shift: 0, table: &SIGMOID });
+    }
+    let mut multiplier = f64::from(scale) * 4096.0 * 3.0;
+    let mut shift = 0;
+    while multiplier <= 32767.0 / 2.0 && shift <= 30 {
+        shift += 1;
+        multiplier *= 2.0;
+    }
+    (multiplier < 32768.0).then_some(Sigmoid { length, multiplier: multiplier as i32, shift, table: &SIGMOID })
 }
 
 /// Whether an output has the quantisation that a function's results always have.

@@ -43,6 +43,10 @@ pub fn of(file: &File, scores: usize) -> Result<Head> {
         }),
         "expected a network of int8, found one of uint8, which TensorFlow Lite Micro no longer runs; convert it to int8"
     );
+    ensure!(
+        file.tensors.iter().all(|tensor| tensor.kind != kind::INT16),
+        "expected a network of int8, found one of int16, whose activations boards do not explain; convert it to int8"
+    );
     let mut linear: Option<Linear> = None;
     let mut at = scores;
     for _ in 0..file.operators.len() {

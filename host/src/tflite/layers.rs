@@ -1,14 +1,15 @@
 //! Layers with numbers of their own, sums and products of tensors, pools and means, as steps of the plan.
 
 use super::file::{Operator, Tensor, kind};
-use super::moves::turned_by;
-use super::options::{axes, bounds, code, picture, positive, quantised, six, six_strides, window};
+use super::moves::{moved, turned_by};
+use super::names;
+use super::options::{Width, axes, bounds, code, picture, positive, quantised, six, six_strides, window};
 use super::planner::Maker;
 use super::program::{Data, Source};
 use anyhow::{Context, Result, bail, ensure};
 use decomcam_int8::fixed::Multiplier;
 use decomcam_int8::tables::Quantised;
-use decomcam_int8::{Arithmetic, Combination, Convolution, Mean, Pool, Work};
+use decomcam_int8::{Arithmetic, Combination, Convolution, Mean, Number, Pool, Sum, Work, int16};
 
 impl Maker<'_> {
     pub(super) fn convolution(&mut self, operator: &Operator) -> Result<()> {
@@ -33,13 +34,9 @@ impl Maker<'_> {
         let (columns, left) = window(width, wide, stride[1], dilation[1], padding)?;
         let expected = [batch, rows, columns, outputs];
         ensure!(output.shape == expected, "expected an output of {expected:?}, found {:?}", output.shape);
-        let (from, to) = (quantised(input)?, quantised(output)?);
-        let (low, high) = range(operator.byte(3 + later)?, to)?;
-        let axis = if depthwise { 3 } else { 0 };
-        let steps = WeightSteps::of(weights, axis, outputs)?;
-        let data = self.weighed(operator, weights, multipliers(from, steps, to, self.without_sign), outputs)?;
+        let steps = WeightSteps::of(weights, if depthwise { 3 } else { 0 }, outputs)?;
         self.count(&[output.numbers(), tall, wide, if depthwise { 1 } else { last }])?;
-        let work = Convolution {
+        let geometry = Geometry {
             batch,
             input: [height, width, channels],
             output: [rows, columns, outputs],
@@ -47,18 +44,9 @@ impl Maker<'_> {
             stride,
             dilation,
             padding: [top, left],
-            zero: from.zero_point,
-            weights_zero: steps.zero,
-            output_zero: to.zero_point,
-            low,
-            high,
-            weights: &[],
-            bias: &[],
-            multipliers: &[],
-            shifts: &[],
         };
-        let work = if depthwise { Work::Depthwise(work) } else { Work::Convolution(work) };
-        self.simple(operator, work, data)
+        let layer = Layer { geometry, steps, activation: operator.byte(3 + later)?, single: self.without_sign };
+        self.layer(operator, &layer)
     }
 
     pub(super) fn fully_connected(&mut self, operator: &Operator) -> Result<()> {
@@ -75,13 +63,9 @@ impl Maker<'_> {
             input.shape,
             output.shape
         );
-        let (from, to) = (quantised(input)?, quantised(output)?);
-        let (low, high) = range(operator.byte(0)?, to)?;
         let steps = WeightSteps::of(weights, 0, outputs)?;
-        let single = steps.scales.len() == 1;
-        let data = self.weighed(operator, weights, multipliers(from, steps, to, single), outputs)?;
         self.count(&[output.numbers(), inputs])?;
-        let work = Convolution {
+        let geometry = Geometry {
             batch,
             input: [1, 1, inputs],
             output: [1, 1, outputs],
@@ -89,56 +73,64 @@ impl Maker<'_> {
             stride: [1, 1],
             dilation: [1, 1],
             padding: [0, 0],
-            zero: from.zero_point,
-            weights_zero: steps.zero,
-            output_zero: to.zero_point,
-            low,
-            high,
-            weights: &[],
-            bias: &[],
-            multipliers: &[],
-            shifts: &[],
         };
-        self.simple(operator, Work::Convolution(work), data)
+        let layer = Layer { geometry, steps, activation: operator.byte(0)?, single: steps.scales.len() == 1 };
+        self.layer(operator, &layer)
     }
 
-    /// Weights, biases and multipliers of a layer.
-    fn weighed(
-        &self,
-        operator: &Operator,
-        weights: &Tensor,
-        multipliers: impl Iterator<Item = f64>,
-        outputs: usize,
-    ) -> Result<Data> {
-        let multipliers =
-            multipliers.map(|real| Multiplier::of(real).with_context(|| format!("a multiplier of {real}")));
+    /// The step of a layer.
+    fn layer(&mut self, operator: &Operator, layer: &Layer) -> Result<()> {
+        let file = self.file;
+        let (from, to) = (quantised(file.input(operator, 0)?)?, quantised(file.output(operator)?)?);
+        let outputs = layer.geometry.output[2];
+        let multipliers = multipliers(from, layer.steps, to, layer.single)
+            .map(|real| Multiplier::of(real).with_context(|| format!("a multiplier of {real}")));
         let multipliers: Vec<Multiplier> = multipliers.collect::<Result<_>>()?;
-        let bias = match operator.inputs.get(2).copied().flatten() {
-            Some(bias) => self.file.tensors[bias].integers()?,
-            None => Vec::new(),
-        };
-        ensure!(bias.is_empty() || bias.len() == outputs, "expected {outputs} biases, found {}", bias.len());
-        Ok(Data {
-            weights: weights.bytes()?,
-            bias,
+        let mut data = Data {
+            weights: file.input(operator, 1)?.bytes()?,
             multipliers: multipliers.iter().map(|multiplier| multiplier.value).collect(),
             shifts: multipliers.iter().map(|multiplier| multiplier.shift as i8).collect(),
             ..Data::default()
-        })
+        };
+        let bias = operator.inputs.get(2).copied().flatten().map(|bias| &file.tensors[bias]);
+        // With a bias of 32 bits, the reference sums a convolution in as many.
+        let narrow = operator.code == code::CONV_2D && bias.is_some_and(|bias| bias.kind == kind::INT32);
+        if self.width == Width::Eight || narrow {
+            data.bias = bias.map_or_else(|| Ok(Vec::new()), Tensor::integers)?;
+        } else if let Some(bias) = bias {
+            ensure!(
+                bias.kind == kind::INT64,
+                "expected biases of int64, as this kernel of int16 takes them, found {}",
+                names::type_of(bias.kind)
+            );
+            data.wide_bias = bias.counts()?;
+        }
+        let found = data.bias.len().max(data.wide_bias.len());
+        ensure!(found == 0 || found == outputs, "expected {outputs} biases, found {found}");
+        let work: int16::Work = match (self.width, operator.code == code::DEPTHWISE_CONV_2D) {
+            (Width::Eight, false) => Work::Convolution(layer.work(from, to)?).into(),
+            (Width::Eight, true) => Work::Depthwise(layer.work(from, to)?).into(),
+            (Width::Sixteen, true) => int16::Work::Depthwise(layer.work(from, to)?),
+            (Width::Sixteen, false) if narrow => int16::Work::NarrowConvolution(layer.work(from, to)?),
+            (Width::Sixteen, false) => int16::Work::Convolution(layer.work(from, to)?),
+        };
+        self.simple(operator, work, data)
     }
 
     pub(super) fn arithmetic(&mut self, operator: &Operator) -> Result<()> {
         let file = self.file;
         let (first, second, output) = (file.input(operator, 0)?, file.input(operator, 1)?, file.output(operator)?);
         let (a, b, to) = (quantised(first)?, quantised(second)?, quantised(output)?);
-        let combination = match operator.code {
-            code::ADD => Combination::sum(a, b, to),
-            code::SUB if self.without_sign => Combination::difference_of_bytes(a, b, to),
-            code::MUL if self.without_sign => Combination::product_of_bytes(a, b, to),
-            code::SUB => Combination::difference(a, b, to),
+        let combination = match (operator.code, self.width) {
+            (code::ADD, Width::Eight) => Combination::sum::<i8>(a, b, to),
+            (code::ADD, Width::Sixteen) => Combination::sum::<i16>(a, b, to),
+            (code::SUB, _) if self.without_sign => Combination::difference_of_bytes(a, b, to),
+            (code::MUL, _) if self.without_sign => Combination::product_of_bytes(a, b, to),
+            (code::SUB, Width::Eight) => Combination::difference::<i8>(a, b, to),
+            (code::SUB, Width::Sixteen) => Combination::difference::<i16>(a, b, to),
             _ => Combination::product(a, b, to),
         };
-        let (low, high) = range(operator.byte(0)?, to)?;
+        let combination = combination.context("scales too far apart")?;
         let repeated = |tensor: &Tensor| -> Result<[usize; 6]> {
             let (shape, full) = (six(&tensor.shape), six(&output.shape));
             let mut strides = six_strides(&tensor.shape);
@@ -148,21 +140,28 @@ impl Maker<'_> {
             }
             Ok(strides)
         };
-        let work = Arithmetic {
-            shape: six(&output.shape),
-            strides: [repeated(first)?, repeated(second)?],
-            zeros: [a.zero_point, b.zero_point],
-            output_zero: to.zero_point,
-            low,
-            high,
-            combination: combination.context("scales too far apart")?,
+        let strides = [repeated(first)?, repeated(second)?];
+        let zeros = [a.zero_point, b.zero_point];
+        let activation = operator.byte(0)?;
+        let shape = six(&output.shape);
+        let work: int16::Work = match self.width {
+            Width::Eight => {
+                let (low, high) = range(activation, to)?;
+                let output_zero = to.zero_point;
+                Work::Arithmetic(Arithmetic { shape, strides, zeros, output_zero, low, high, combination }).into()
+            }
+            Width::Sixteen => {
+                let (low, high) = range(activation, to)?;
+                let output_zero = to.zero_point;
+                int16::Work::Arithmetic(Arithmetic { shape, strides, zeros, output_zero, low, high, combination })
+            }
         };
         let sources = [
             self.source(operator.inputs[0].context("no input")?)?,
             self.source(operator.inputs[1].context("no second input")?)?,
         ];
         let held = self.hold(operator.outputs[0])?;
-        self.step(sources, held, Work::Arithmetic(work), Data::default())
+        self.step(sources, held, work, Data::default())
     }
 
     pub(super) fn pool(&mut self, operator: &Operator) -> Result<()> {
@@ -181,20 +180,23 @@ impl Maker<'_> {
             (from.scale - to.scale).abs() <= 1e-6 && from.zero_point == to.zero_point,
             "expected one quantisation for input and output"
         );
-        let (low, high) = range(operator.byte(5)?, to)?;
         self.count(&[output.numbers(), size[0], size[1]])?;
-        let work = Pool {
-            batch,
-            input: [height, width, channels],
-            output: [rows, columns],
-            window: size,
-            stride,
-            padding: [top, left],
-            lift: if self.without_sign { 128 } else { 0 },
-            low,
-            high,
+        let (activation, lift) = (operator.byte(5)?, if self.without_sign { 128 } else { 0 });
+        let largest = operator.code == code::MAX_POOL_2D;
+        let (input, output) = ([height, width, channels], [rows, columns]);
+        let padding = [top, left];
+        let work: int16::Work = match self.width {
+            Width::Eight => {
+                let (low, high) = range(activation, to)?;
+                let pool = Pool { batch, input, output, window: size, stride, padding, lift, low, high };
+                if largest { Work::MaxPool(pool) } else { Work::AveragePool(pool) }.into()
+            }
+            Width::Sixteen => {
+                let (low, high) = range(activation, to)?;
+                let pool = Pool { batch, input, output, window: size, stride, padding, lift, low, high };
+                if largest { int16::Work::MaxPool(pool) } else { int16::Work::AveragePool(pool) }
+            }
         };
-        let work = if operator.code == code::MAX_POOL_2D { Work::MaxPool(work) } else { Work::AveragePool(work) };
         self.simple(operator, work, Data::default())
     }
 
@@ -219,23 +221,84 @@ impl Maker<'_> {
             // Those that are averaged become the last axes.
             let order: Vec<usize> =
                 (0..input.shape.len()).filter(|axis| !axes.contains(axis)).chain(axes.iter().copied()).collect();
-            let turned = self.memory(input.numbers());
-            self.step([source, Source::None], turned, Work::Move(turned_by(&input.shape, &order)), Data::default())?;
+            let turned = self.memory(input.numbers() * self.width.bytes());
+            self.step(
+                [source, Source::None],
+                turned,
+                moved(self.width, turned_by(&input.shape, &order)),
+                Data::default(),
+            )?;
             self.storages[turned].last = self.steps.len();
             source = Source::Arena(turned);
             shape = [output.numbers(), count, 1];
         }
         let work = Mean { shape, zero: from.zero_point, output_zero: to.zero_point, multiplier };
         let held = self.hold(operator.outputs[0])?;
-        self.step([source, Source::None], held, Work::Mean(work), Data::default())
+        let work = match self.width {
+            Width::Eight => Work::Mean(work).into(),
+            Width::Sixteen => int16::Work::Mean(work),
+        };
+        self.step([source, Source::None], held, work, Data::default())
+    }
+}
+
+/// Where a layer's windows lie.
+struct Geometry {
+    batch: usize,
+    input: [usize; 3],
+    output: [usize; 3],
+    window: [usize; 2],
+    stride: [usize; 2],
+    dilation: [usize; 2],
+    padding: [usize; 2],
+}
+
+/// A layer without its numbers.
+struct Layer<'t> {
+    geometry: Geometry,
+    steps: WeightSteps<'t>,
+    activation: i8,
+    /// Whether the scales are multiplied in single precision, as the reference does here and there.
+    single: bool,
+}
+
+impl Layer<'_> {
+    fn work<N: Number + TryFrom<i32>, S: Sum>(
+        &self,
+        from: Quantised,
+        to: Quantised,
+    ) -> Result<Convolution<'static, N, S>> {
+        let &Geometry { batch, input, output, window, stride, dilation, padding } = &self.geometry;
+        let (low, high) = range(self.activation, to)?;
+        Ok(Convolution {
+            batch,
+            input,
+            output,
+            window,
+            stride,
+            dilation,
+            padding,
+            zero: from.zero_point,
+            weights_zero: self.steps.zero,
+            output_zero: to.zero_point,
+            low,
+            high,
+            weights: &[],
+            bias: &[],
+            multipliers: &[],
+            shifts: &[],
+        })
     }
 }
 
 /// The smallest and largest output.
-fn range(activation: i8, output: Quantised) -> Result<(i8, i8)> {
+fn range<N: Number + TryFrom<i32>>(activation: i8, output: Quantised) -> Result<(N, N)> {
     let (low, high) = bounds(activation)?;
-    let step = |real: f32| output.step_of(real).clamp(-128, 127) as i8;
-    let (low, high) = (low.map_or(-128, step), high.map_or(127, step));
+    let end = |real: Option<f32>, free: i32| {
+        let step = real.map_or(free, |real| output.step_of(real).clamp(N::LEAST, N::MOST));
+        N::try_from(step).ok().context("a bound beyond the integers")
+    };
+    let (low, high) = (end(low, N::LEAST)?, end(high, N::MOST)?);
     ensure!(low <= high, "its activation leaves no number");
     Ok((low, high))
 }
@@ -272,6 +335,11 @@ impl<'t> WeightSteps<'t> {
             );
             return Ok(Self { scales, zero: quantised(weights)?.zero_point });
         }
+        ensure!(
+            weights.kind == kind::INT8,
+            "\"{name}\": expected weights of int8, found {}",
+            names::type_of(weights.kind)
+        );
         ensure!(
             weights.zero_points.iter().all(|zero| *zero == 0),
             "\"{name}\": expected weights whose zero point is 0, as int8 kernels take them, found {:?}",

@@ -1,4 +1,4 @@
-//! Int8 networks of TensorFlow Lite: the very file that is flashed.
+//! Networks of integers of TensorFlow Lite, int8 or int16 with weights of int8: the very file that is flashed.
 //!
 //! | file | what |
 //! |---|---|

@@ -3,26 +3,36 @@
 use super::file::{Operator, Tensor};
 use super::functions;
 use super::options::{
-    axis_of, block, code, nearest, order, paddings, picture, quantised, six, six_strides, split_axis, strides,
+    Levels, Width, axis_of, block, code, nearest, order, paddings, picture, quantised, six, six_strides, split_axis,
+    strides,
 };
 use super::planner::Maker;
 use super::program::{Data, NO_TABLE, Source};
-use anyhow::{Context, Result, ensure};
-use decomcam_int8::{Bilinear, Move, Nearest, Work};
+use anyhow::{Context, Result, bail, ensure};
+use decomcam_int8::{Bilinear, Move, Nearest, Number as _, Work, int16};
 
 impl Maker<'_> {
     pub(super) fn pad(&mut self, operator: &Operator) -> Result<()> {
         let file = self.file;
         let (input, output) = (file.input(operator, 0)?, file.output(operator)?);
         let value = match operator.inputs.get(2).copied().flatten() {
-            Some(value) => *file.tensors[value].bytes()?.first().context("no number to pad with")?,
-            None => quantised(output)?.zero_point as i8,
+            Some(value) => {
+                let value = &file.tensors[value];
+                ensure!(value.kind == output.kind, "expected a number to pad with of the tensor's own type");
+                value.bytes()?
+            }
+            None => Levels::of(output)?.bytes(std::iter::once(0.0)),
+        };
+        let length = output.numbers();
+        let fill: int16::Work = match value[..] {
+            [value, ..] if self.width == Width::Eight => Work::Fill { length, value }.into(),
+            [low, high, ..] => int16::Work::Fill { length, value: i16::value([low, high]) as i16 },
+            _ => bail!("no number to pad with"),
         };
         let before = paddings(file, operator)?;
         let to = before.iter().zip(strides(&output.shape)).map(|((before, _), stride)| before * stride).sum();
         let source = self.source(operator.inputs[0].context("no input")?)?;
         let held = self.hold(operator.outputs[0])?;
-        let fill = Work::Fill { length: output.numbers(), value };
         self.step([Source::None, Source::None], held, fill, Data::default())?;
         if let Source::Arena(storage) = source {
             self.storages[storage].last = self.steps.len();
@@ -34,7 +44,7 @@ impl Maker<'_> {
             to,
             to_strides: six_strides(&output.shape),
         };
-        self.step([source, Source::None], held, Work::Move(work), Data::default())
+        self.step([source, Source::None], held, moved(self.width, work), Data::default())
     }
 
     pub(super) fn concatenation(&mut self, operator: &Operator) -> Result<()> {
@@ -59,7 +69,7 @@ impl Maker<'_> {
                 to: at * strides(&output.shape)[axis],
                 to_strides,
             };
-            self.step([source, Source::None], held, Work::Move(work), Data::default())?;
+            self.step([source, Source::None], held, moved(self.width, work), Data::default())?;
             at += tensor.shape[axis];
         }
         ensure!(at == output.shape[axis], "expected {} along axis {axis}, found {at}", output.shape[axis]);
@@ -99,7 +109,7 @@ impl Maker<'_> {
         let order = order(self.file, operator)?;
         let expected: Vec<usize> = order.iter().map(|axis| input.shape[*axis]).collect();
         ensure!(expected == output.shape, "expected shape {expected:?}, found {:?}", output.shape);
-        self.simple(operator, Work::Move(turned_by(&input.shape, &order)), Data::default())
+        self.simple(operator, moved(self.width, turned_by(&input.shape, &order)), Data::default())
     }
 
     pub(super) fn split(&mut self, operator: &Operator) -> Result<()> {
@@ -124,7 +134,7 @@ impl Maker<'_> {
             ensure!(at <= tensor.shape[axis], "expected parts of {} along axis {axis}, found {at}", tensor.shape[axis]);
             let source = self.source(input)?;
             let held = self.hold(output)?;
-            self.step([source, Source::None], held, Work::Move(work), Data::default())?;
+            self.step([source, Source::None], held, moved(self.width, work), Data::default())?;
         }
         Ok(())
     }
@@ -145,7 +155,7 @@ impl Maker<'_> {
             to: 0,
             to_strides: six_strides(&sizes),
         };
-        self.simple(operator, Work::Move(work), Data::default())
+        self.simple(operator, moved(self.width, work), Data::default())
     }
 
     pub(super) fn resize(&mut self, operator: &Operator) -> Result<()> {
@@ -174,7 +184,19 @@ impl Maker<'_> {
             ..Data::default()
         };
         let work = Nearest { batch, input: [height, width, channels], rows: &[], columns: &[] };
-        self.simple(operator, Work::Nearest(work), data)
+        let work = match self.width {
+            Width::Eight => Work::Nearest(work).into(),
+            Width::Sixteen => int16::Work::Nearest(work),
+        };
+        self.simple(operator, work, data)
+    }
+}
+
+/// Numbers of a width that change their places.
+pub(super) fn moved(width: Width, work: Move) -> int16::Work<'static> {
+    match width {
+        Width::Eight => Work::Move(work).into(),
+        Width::Sixteen => int16::Work::Move(work),
     }
 }
 

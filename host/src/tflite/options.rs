@@ -3,6 +3,7 @@
 use super::file::{File, Operator, Tensor, kind};
 use super::names;
 use anyhow::{Context, Result, bail, ensure};
+use decomcam_int8::Number;
 use decomcam_int8::tables::Quantised;
 
 /// Numbers of operators in the schema.
@@ -42,13 +43,103 @@ pub mod code {
     pub const HARD_SWISH: i32 = 117;
 }
 
-/// Steps of a tensor of bytes; those without sign are held less 128.
+/// How wide a tensor's integers are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Width {
+    /// A byte, with or without sign; those without are held less 128.
+    Eight,
+    /// Two bytes, the lower one first.
+    Sixteen,
+}
+
+impl Width {
+    /// That of a tensor.
+    ///
+    /// # Errors
+    /// Numbers of another type.
+    pub fn of(tensor: &Tensor) -> Result<Self> {
+        match tensor.kind {
+            kind::INT8 | kind::UINT8 => Ok(Self::Eight),
+            kind::INT16 => Ok(Self::Sixteen),
+            other => {
+                bail!("\"{}\": expected int8 or int16, found {}", tensor.short_name(), names::type_of(other))
+            }
+        }
+    }
+
+    /// Bytes of one integer.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::Eight => i8::BYTES,
+            Self::Sixteen => i16::BYTES,
+        }
+    }
+
+    /// The smallest and the largest integer.
+    pub fn ends(self) -> (i32, i32) {
+        match self {
+            Self::Eight => (i8::LEAST, i8::MOST),
+            Self::Sixteen => (i16::LEAST, i16::MOST),
+        }
+    }
+}
+
+/// A tensor's integers: how wide they are, and what they stand for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Levels {
+    /// How wide they are.
+    pub width: Width,
+    /// What they stand for.
+    pub steps: Quantised,
+}
+
+impl Levels {
+    /// Those of a tensor.
+    ///
+    /// # Errors
+    /// Those of [`quantised`].
+    pub fn of(tensor: &Tensor) -> Result<Self> {
+        Ok(Self { width: Width::of(tensor)?, steps: quantised(tensor)? })
+    }
+
+    /// What an integer stands for.
+    pub fn real(&self, q: i32) -> f32 {
+        (q - self.steps.zero_point) as f32 * self.steps.scale
+    }
+
+    /// What the smallest and the largest integer stand for.
+    pub fn reach(&self) -> (f32, f32) {
+        let (least, most) = self.width.ends();
+        (self.real(least), self.real(most))
+    }
+
+    /// The real numbers that integers stand for, of their bytes.
+    pub fn reals(&self, bytes: &[i8]) -> Vec<f32> {
+        match self.width {
+            Width::Eight => i8::numbers(bytes).iter().map(|held| self.real(i8::value(*held))).collect(),
+            Width::Sixteen => i16::numbers(bytes).iter().map(|held| self.real(i16::value(*held))).collect(),
+        }
+    }
+
+    /// The bytes of the integers nearest to real numbers.
+    pub fn bytes(&self, reals: impl Iterator<Item = f32>) -> Vec<i8> {
+        let (least, most) = self.width.ends();
+        let integers = reals.map(|real| self.steps.step_of(real).clamp(least, most));
+        match self.width {
+            Width::Eight => integers.map(i8::held).collect(),
+            Width::Sixteen => integers.flat_map(i16::held).collect(),
+        }
+    }
+}
+
+/// Steps of a tensor of integers; those of bytes without sign are held less 128.
 pub fn quantised(tensor: &Tensor) -> Result<Quantised> {
     let name = tensor.short_name();
-    let offset = match tensor.kind {
-        kind::INT8 => 0,
-        kind::UINT8 => 128,
-        other => bail!("\"{name}\": expected int8, found {}", names::type_of(other)),
+    let (low, high, offset) = match (Width::of(tensor)?, tensor.kind) {
+        (Width::Eight, kind::UINT8) => (0, 255, 128),
+        (Width::Eight, _) => (-128, 127, 0),
+        // Kernels of 16 bits have no other zero point, and nor have the converter's files.
+        (Width::Sixteen, _) => (0, 0, 0),
     };
     let scale = *tensor.scales.first().with_context(|| format!("\"{name}\": expected a scale, found none"))?;
     let given = tensor.zero_points.first().copied().unwrap_or(0);
@@ -58,8 +149,9 @@ pub fn quantised(tensor: &Tensor) -> Result<Quantised> {
         &tensor.scales[..tensor.scales.len().min(4)]
     );
     ensure!(
-        (offset - 128..=offset + 127).contains(&given),
-        "\"{name}\": expected a zero point among the integers of its type, found {given}"
+        (low..=high).contains(&given),
+        "\"{name}\": expected a zero point from {low} to {high}, as the kernels of {} take it, found {given}",
+        names::type_of(tensor.kind)
     );
     Ok(Quantised { scale, zero_point: (given - offset) as i32 })
 }

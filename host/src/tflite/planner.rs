@@ -4,10 +4,10 @@
 use super::arena::{self, Storage};
 use super::file::{File, Operator, kind};
 use super::names;
-use super::options::{code, quantised};
+use super::options::{Width, code, quantised};
 use super::program::{Data, Program, Source, Step};
 use anyhow::{Context, Result, bail, ensure};
-use decomcam_int8::{Network, Work};
+use decomcam_int8::{Kernel as _, Network, int16};
 
 /// Most bytes of the arena; more is damage, or nothing that a board runs.
 const MOST_BYTES: usize = 1 << 28;
@@ -40,6 +40,8 @@ pub(super) struct Maker<'f> {
     pub(super) products: u64,
     /// Whether the operator that is added works on bytes without sign, which the reference rounds in other ways.
     pub(super) without_sign: bool,
+    /// How wide the numbers are that the operator works on.
+    pub(super) width: Width,
 }
 
 impl<'f> Maker<'f> {
@@ -56,6 +58,7 @@ impl<'f> Maker<'f> {
             input,
             products: 0,
             without_sign: false,
+            width: Width::Eight,
         };
         if file.tensors[input].kind != kind::FLOAT {
             quantised(&file.tensors[input])?;
@@ -67,11 +70,13 @@ impl<'f> Maker<'f> {
     /// Memory for a tensor that is computed next.
     pub(super) fn hold(&mut self, tensor: usize) -> Result<usize> {
         ensure!(self.held[tensor].is_none(), "a tensor is computed twice");
-        let storage = self.memory(self.file.tensors[tensor].numbers());
+        let found = &self.file.tensors[tensor];
+        let storage = self.memory(found.numbers() * Width::of(found)?.bytes());
         self.held[tensor] = Some(storage);
         Ok(storage)
     }
 
+    /// Memory of so many bytes.
     pub(super) fn memory(&mut self, length: usize) -> usize {
         let now = self.steps.len();
         self.storages.push(Storage { length, first: now, last: now });
@@ -89,18 +94,29 @@ impl<'f> Maker<'f> {
         Ok(Source::Constant(found.bytes()?))
     }
 
-    pub(super) fn step(&mut self, inputs: [Source; 2], output: usize, work: Work<'static>, data: Data) -> Result<()> {
+    pub(super) fn step(
+        &mut self,
+        inputs: [Source; 2],
+        output: usize,
+        work: impl Into<int16::Work<'static>>,
+        data: Data,
+    ) -> Result<()> {
         let now = self.steps.len();
         let storage = &mut self.storages[output];
         (storage.first, storage.last) = (storage.first.min(now), storage.last.max(now));
-        let step = Step { inputs, output, work, data };
-        step.operator().work.lengths().context("its tensors contradict each other")?;
+        let step = Step { inputs, output, work: work.into(), data };
+        step.operator().work.bytes().context("its tensors contradict each other")?;
         self.steps.push(step);
         Ok(())
     }
 
     /// A step from an operator's first input to its output.
-    pub(super) fn simple(&mut self, operator: &Operator, work: Work<'static>, data: Data) -> Result<()> {
+    pub(super) fn simple(
+        &mut self,
+        operator: &Operator,
+        work: impl Into<int16::Work<'static>>,
+        data: Data,
+    ) -> Result<()> {
         let source = self.source(operator.inputs.first().copied().flatten().context("no input")?)?;
         let output = self.hold(*operator.outputs.first().context("no output")?)?;
         self.step([source, Source::None], output, work, data)
@@ -135,7 +151,7 @@ impl<'f> Maker<'f> {
             // Shapes are computed with these. Those of the tensors are in the file.
             return Ok(());
         }
-        self.without_sign = without_sign(file, operator)?;
+        (self.width, self.without_sign) = numbers_of(file, operator)?;
         match operator.code {
             code::CONV_2D | code::DEPTHWISE_CONV_2D => self.convolution(operator)?,
             code::FULLY_CONNECTED => self.fully_connected(operator)?,
@@ -212,22 +228,41 @@ impl<'f> Maker<'f> {
     }
 }
 
-/// Whether an operator works on bytes without sign.
-fn without_sign(file: &File, operator: &Operator) -> Result<bool> {
-    let mut kinds = operator.inputs.iter().flatten().chain(&operator.outputs).map(|tensor| file.tensors[*tensor].kind);
-    let is_byte = |kind: &i8| matches!(*kind, kind::INT8 | kind::UINT8);
-    let kinds: Vec<i8> = kinds.by_ref().filter(is_byte).collect();
-    let unsigned = kinds.contains(&kind::UINT8);
+/// How wide the numbers are that an operator works on, and whether they are bytes without sign.
+fn numbers_of(file: &File, operator: &Operator) -> Result<(Width, bool)> {
+    let weighed = matches!(operator.code, code::CONV_2D | code::DEPTHWISE_CONV_2D | code::FULLY_CONNECTED);
+    // Weights of 16-bit numbers have 8 bits.
+    let inputs = operator.inputs.iter().take(if weighed { 1 } else { usize::MAX });
+    let tensors = inputs.flatten().chain(&operator.outputs).map(|tensor| &file.tensors[*tensor]);
+    let mut kinds: Vec<i8> = tensors.map(|tensor| tensor.kind).collect();
+    kinds.retain(|kind| matches!(*kind, kind::INT8 | kind::UINT8 | kind::INT16));
+    let unsigned = kinds.contains(&kind::UINT8)
+        || weighed && file.input(operator, 1).is_ok_and(|weights| weights.kind == kind::UINT8);
+    let width = if kinds.contains(&kind::INT16) { Width::Sixteen } else { Width::Eight };
     if matches!(operator.code, code::QUANTIZE | code::DEQUANTIZE) {
-        return Ok(unsigned);
+        return Ok((width, unsigned));
     }
-    ensure!(
-        !(unsigned && kinds.contains(&kind::INT8)),
-        "expected tensors of one type, found int8 and uint8 side by side"
-    );
+    if unsigned {
+        kinds.push(kind::UINT8);
+    }
+    kinds.sort_unstable_by_key(|kind| std::cmp::Reverse(*kind));
+    if let Some((first, other)) =
+        kinds.first().and_then(|first| Some((first, kinds.iter().find(|kind| *kind != first)?)))
+    {
+        bail!(
+            "expected tensors of one type, found {} and {} side by side",
+            names::type_of(*first),
+            names::type_of(*other)
+        );
+    }
     ensure!(
         !(unsigned && matches!(operator.code, code::RESIZE_BILINEAR)),
         "the reference computes this operator of uint8 in real numbers, which is not known here; convert the network to int8"
     );
-    Ok(unsigned)
+    ensure!(
+        !(width == Width::Sixteen
+            && matches!(operator.code, code::RESIZE_BILINEAR | code::HARD_SWISH | code::RELU_N1_TO_1)),
+        "TensorFlow Lite Micro does not compute this operator of int16; convert the network to int8, or leave the operator out"
+    );
+    Ok((width, unsigned))
 }
