@@ -440,6 +440,16 @@ def cases():
     yield strided("strided_slice_backwards", [0, 4, 0, 6], [1, 0, 6, -8], [1, -1, 1, -2], [1, 4, 6, 4])
     yield strided("strided_slice_shrunk", [0, 2, 0, 3], [1, 3, 6, 4], [1, 1, 1, 1], [6], shrinks=11)
 
+    # Scales are divided in double precision: in single, 752 of all 65,536 differences would be others.
+    def differences(net):
+        x, y = net.input(1, 16, 32, 1, scale=0.0325, zero=14), net.tensor([1, 16, 32, 256], 0.0546, 10)
+        other = net.tensor([1, 1, 1, 256], 0.0104, -8, data=np.arange(-128, 128).astype(np.int8).reshape(1, 1, 1, 256))
+        return x, net.op(B.SUB, [x, other], [y], O.SubOptions, **named({0: ("b", NONE)}))
+
+    yield one("sub_in_double_precision", differences)
+    # The quotient is a half too little or too much for 42 of 256 numbers, if it is taken in single precision.
+    yield function("leaky_relu_in_double_precision", B.LEAKY_RELU, 0.02904, 0, 0.01936, 0, O.LeakyReluOptions, fields={0: ("f", 0.2)})
+
 
 # Cases that are made of bytes without sign, too: not ResizeBilinear, which is refused there, nor weights per channel or convolutions without a bias, which the
 # reference refuses.
@@ -545,7 +555,14 @@ def cases_in_sixteen_bits():
     for scale in (0.3, 0.00002):
         for name, code in {"logistic": B.LOGISTIC, "tanh": B.TANH}.items():
             yield f"{name}_scale_{scale}", *between(code, (scale, 0, T.INT16), (2.0**-15, 0, T.INT16))
+    net = Net(5)
+    x, y = wide(net, [1, 16, 32, 1], 0.00018477), wide(net, [1, 16, 32, 256], 0.00010664)
+    other = net.tensor([1, 1, 1, 256], 0.00010664, 0, T.INT16, net.rng.integers(-32768, 32768, [1, 1, 1, 256]).astype(np.int16))
+    yield "sub_in_double_precision_of_sixteen_bits", net, [x], [net.op(B.SUB, [x, other], [y], O.SubOptions, **named({0: ("b", NONE)}))]
     yield "softmax_of_rows_in_sixteen_bits", *between(B.SOFTMAX, (0.0004, 0, T.INT16), (2.0**-15, 0, T.INT16), O.SoftmaxOptions, (300, 40), fields={0: ("f", 1.0)})
+    yield "leaky_relu_in_double_precision_of_sixteen_bits", *between(
+        B.LEAKY_RELU, (0.00016235813, 0, T.INT16), (0.00016161223, 0, T.INT16), O.LeakyReluOptions, (1, 256, 256), fields={0: ("f", 0.3)}
+    )
     yield "relu6_in_steps_of_six", *between(B.RELU6, (0.0003, 0, T.INT16), (0.0003, 0, T.INT16))
 
     # Around an inside of 16 bits, 8 bits.
@@ -615,13 +632,14 @@ def cases_without_sign():
     # What is taken away is rounded as what is added: halves show it.
     yield "sub_of_halves", *pairs(B.SUB, (0.0354, 141), (0.0352, 177), (0.0272, 91))
 
-    def between(code, first, second, kind=0):
+    def between(code, first, second, kind=0, **fields):
         net = Net()
         x, y = net.tensor([1, 8, 16, 4], *first, T.UINT8), net.tensor([1, 8, 16, 4], *second, T.UINT8)
-        return net, [x], [net.op(code, [x], [y], kind)]
+        return net, [x], [net.op(code, [x], [y], kind, **named(fields.get("fields", {})))]
 
     yield "relu_in_single_precision", *between(B.RELU, (0.0756, 141), (0.1008, 108))
     yield "relu6_requantised", *between(B.RELU6, (0.0243, 131), (0.0151, 7))
+    yield "leaky_relu_in_single_precision", *between(B.LEAKY_RELU, (0.02904, 128), (0.01936, 128), O.LeakyReluOptions, fields={0: ("f", 0.2)})
     yield "quantize_without_sign", *between(B.QUANTIZE, (0.0386, 153), (0.0834, 115), O.QuantizeOptions)
 
     for name, first, second in [("finer", (0.0398, 114), (0.0232, 174)), ("coarser", (0.0386, 153), (0.0834, 115)), ("moved", (0.0243, 131), (0.0243, 7))]:

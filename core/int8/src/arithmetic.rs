@@ -55,20 +55,9 @@ impl Combination {
         })
     }
 
-    /// a - b: the reference divides these scales in single precision.
+    /// a - b, prepared as a sum.
     pub fn difference<N: Number>(first: Quantised, second: Quantised, output: Quantised) -> Option<Self> {
-        let common = 2.0 * first.scale.max(second.scale);
-        let below_one = |real: f32| Multiplier::of(f64::from(real)).filter(|multiplier| multiplier.shift <= 0);
-        Some(Self::Sum {
-            multipliers: [below_one(first.scale / common)?, below_one(second.scale / common)?],
-            minus: true,
-            output: below_one(common / ((1 << N::FINER) as f32 * output.scale))?,
-        })
-    }
-
-    /// a - b, as the reference prepares it for bytes without sign: in double precision, as a sum.
-    pub fn difference_of_bytes(first: Quantised, second: Quantised, output: Quantised) -> Option<Self> {
-        let mut sum = Self::sum::<i8>(first, second, output)?;
+        let mut sum = Self::sum::<N>(first, second, output)?;
         if let Self::Sum { minus, .. } = &mut sum {
             *minus = true;
         }

@@ -96,6 +96,7 @@ impl Maker<'_> {
             code::RELU => tables::relu(from, to),
             code::RELU6 => Some(clamped(0.0, 6.0)?),
             code::RELU_N1_TO_1 => Some(clamped(-1.0, 1.0)?),
+            code::LEAKY_RELU if self.without_sign => tables::leaky_relu_of_bytes(from, to, operator.float(0)?),
             code::LEAKY_RELU => tables::leaky_relu(from, to, operator.float(0)?),
             code::HARD_SWISH => tables::hard_swish(from, to),
             code::LOGISTIC => {
@@ -131,10 +132,8 @@ impl Maker<'_> {
                         Rescale { low: 0, high: from.step_of(6.0).clamp(0, 32_767) as i16, ..plain }
                     }
                     _ => {
-                        // The reference multiplies and divides these in single precision.
-                        let slope = operator.float(0)?;
-                        let of = |real: f32| Multiplier::of(f64::from(real)).context("scales out of range");
-                        let (above, below) = (of(from.scale / to.scale)?, of(from.scale * slope / to.scale)?);
+                        let multipliers = tables::leaky_multipliers(from, to, operator.float(0)?);
+                        let [above, below] = multipliers.context("scales out of range")?;
                         Rescale { above, below, ..plain }
                     }
                 })

@@ -124,7 +124,6 @@ impl Maker<'_> {
         let combination = match (operator.code, self.width) {
             (code::ADD, Width::Eight) => Combination::sum::<i8>(a, b, to),
             (code::ADD, Width::Sixteen) => Combination::sum::<i16>(a, b, to),
-            (code::SUB, _) if self.without_sign => Combination::difference_of_bytes(a, b, to),
             (code::MUL, _) if self.without_sign => Combination::product_of_bytes(a, b, to),
             (code::SUB, Width::Eight) => Combination::difference::<i8>(a, b, to),
             (code::SUB, Width::Sixteen) => Combination::difference::<i16>(a, b, to),
