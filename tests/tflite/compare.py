@@ -1,7 +1,8 @@
 """Compares every tensor of `.tflite` networks with the reference's: python3 tests/tflite/compare.py NET.tflite ... [--inputs 10]
 
-The reference is TensorFlow Lite Micro and, for networks of bytes without sign (uint8), which it no longer computes, the reference kernels of LiteRT. Linear layers
-of uint8 may differ by one in a few numbers: that package rounds them once, the source of its reference kernels twice, as it is done here.
+The reference is TensorFlow Lite Micro, also for 16-bit activations (int16x8), and, for networks of bytes without sign (uint8), which it no longer computes, the
+reference kernels of LiteRT. Linear layers of uint8 may differ by one in a few numbers: that package rounds them once, the source of its reference kernels twice, as
+it is done here.
 
 Needs `pip install tflite-micro ai-edge-litert tflite numpy` (0.dev20261023182759, 2.3.0, 2.18.0 and 2.4.6 were used), and builds `--example tflite` with cargo.
 Inputs are noise and smooth surfaces, seeded. Tensors that Micro keeps as 32-bit integers, shapes, are left out. Prints how many numbers were compared; fails if
