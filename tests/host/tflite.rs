@@ -326,7 +326,7 @@ fn activations_of_sixteen_bits_are_the_boards() {
         let explained = tower.explain(&planes, &[1.0, 0.0, 0.0, 0.0, 0.0]).unwrap();
         let seen = &explained.seen;
         assert_eq!(seen.activations.values, on_the_board(&model, &input, layer), "{layer}");
-        // Steps of bytes it has none, so that it is recorded as the floats that it is explained with.
+        // It has no steps of bytes: what is recorded for a board is rounded as floats are.
         assert!(seen.activations.steps.is_none());
         for name in ["logits", "probabilities"] {
             let found = seen.vectors.get(&tower.score().image).filter(|_| name == "logits");

@@ -24,7 +24,9 @@ fn sums_of_64_bits_are_rounded_once() {
         }
     }
     // Just below 2^31, where the upper half would be 2^15.
-    assert_eq!(Multiplier { value: i32::MAX, shift: 0 }.times_wide(1 << 20), 0x7fff << 5);
+    for value in [0x7fff_0000, 0x7fff_8000, i32::MAX - 1, i32::MAX] {
+        assert_eq!(Multiplier { value, shift: 0 }.times_wide(1 << 20), 0x7fff << 5);
+    }
 }
 
 const POINT: Convolution<'static, i16, i64> = Convolution {
