@@ -1,6 +1,6 @@
 //! Runs `.tflite` networks in integers and writes the FNV-1a hash of every tensor, for `tests/tflite/compare.py`:
 //! `cargo run --release --example tflite -- NET.tflite INPUTS.bin`, with INPUTS.bin the bytes of one or more inputs. One line for each input and tensor:
-//! number of the input, number of the tensor, numbers in it, hash.
+//! number of the input, number of the tensor, its bytes, hash.
 //!
 //! `-- NET.tflite --time` prints the least time of 300 runs instead, in milliseconds, for `tests/tflite/speed.py`.
 

@@ -1,6 +1,8 @@
 //! The crate's own tests: rounding by its definition, plans that do not fit together, kernels by their definition. `tests/host/tflite.rs` holds every operator to
 //! TensorFlow Lite Micro.
 
+mod int16;
+
 use decomcam_int8::fixed::{Multiplier, shifted_right};
 use decomcam_int8::tables::{self, Quantised};
 use decomcam_int8::{Bilinear, Convolution, Fault, Mean, Move, Nearest, Network, Operator, Place, Pool, Softmax, Work};

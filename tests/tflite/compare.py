@@ -1,7 +1,8 @@
 """Compares every tensor of `.tflite` networks with the reference's: python3 tests/tflite/compare.py NET.tflite ... [--inputs 10]
 
-The reference is TensorFlow Lite Micro and, for networks of bytes without sign (uint8), which it no longer computes, the reference kernels of LiteRT. Linear layers
-of uint8 may differ by one in a few numbers: that package rounds them once, the source of its reference kernels twice, as it is done here.
+The reference is TensorFlow Lite Micro, also for 16-bit activations (int16x8), and, for networks of bytes without sign (uint8), which it no longer computes, the
+reference kernels of LiteRT. Linear layers of uint8 may differ by one in a few numbers: that package rounds them once, the source of its reference kernels twice, as
+it is done here.
 
 Needs `pip install tflite-micro ai-edge-litert tflite numpy` (0.dev20261023182759, 2.3.0, 2.18.0 and 2.4.6 were used), and builds `--example tflite` with cargo.
 Inputs are noise and smooth surfaces, seeded. Tensors that Micro keeps as 32-bit integers, shapes, are left out. Prints how many numbers were compared; fails if
@@ -22,14 +23,15 @@ from tflite_micro.python.tflite_micro import runtime
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
-def inputs(shape: tuple[int, ...], count: int) -> np.ndarray:
+def inputs(shape: tuple[int, ...], count: int, kind: type = np.int8) -> np.ndarray:
     """Noise and smooth surfaces, by turns."""
     rng, made = np.random.default_rng(0), []
+    low, high = np.iinfo(kind).min, np.iinfo(kind).max
     for at in range(count):
-        noise = rng.integers(-128, 128, shape)
-        smooth = np.cumsum(np.cumsum(rng.normal(0, 3, shape), 1), -2 if len(shape) > 2 else -1)
-        made.append(noise if at % 2 == 0 else np.clip(smooth, -128, 127))
-    return np.stack(made).astype(np.int8)
+        noise = rng.integers(low, high + 1, shape)
+        smooth = np.cumsum(np.cumsum(rng.normal(0, 3 * high / 127, shape), 1), -2 if len(shape) > 2 else -1)
+        made.append(noise if at % 2 == 0 else np.clip(smooth, low, high))
+    return np.stack(made).astype(kind)
 
 
 def fnv(data: bytes) -> int:
@@ -59,10 +61,26 @@ def is_without_sign(graph) -> bool:
     return tflite.TensorType.UINT8 in kinds and tflite.TensorType.INT8 not in kinds
 
 
+def graph_of(path: pathlib.Path):
+    return tflite.Model.GetRootAsModel(path.read_bytes(), 0).Subgraphs(0)
+
+
+def taken(graph) -> tuple[int, type, float, int]:
+    """The tensor that takes the input's integers, their type, scale and zero point: what the first operator rounds a float input to, or the input itself. Bytes without
+    sign are given with one."""
+    at = graph.Inputs(0)
+    if graph.Tensors(at).Type() == tflite.TensorType.FLOAT32:
+        readers = [graph.Operators(k) for k in range(graph.OperatorsLength())]
+        at = next(op.Outputs(0) for op in readers if at in op.InputsAsNumpy())
+    tensor = graph.Tensors(at)
+    steps = tensor.Quantization()
+    kind = np.int16 if tensor.Type() == tflite.TensorType.INT16 else np.int8
+    return at, kind, np.float32(steps.Scale(0)), int(steps.ZeroPoint(0))
+
+
 def reference(path: pathlib.Path, values: np.ndarray) -> list[dict[int, np.ndarray]]:
-    """Each tensor that the reference computes, for each input, as signed bytes."""
-    model = tflite.Model.GetRootAsModel(path.read_bytes(), 0)
-    graph = model.Subgraphs(0)
+    """Each tensor that the reference computes, for each input, as signed integers."""
+    graph = graph_of(path)
     made = sorted({graph.Operators(at).Outputs(k) for at in range(graph.OperatorsLength()) for k in range(graph.Operators(at).OutputsLength())})
     if is_without_sign(graph):
         return lite(path, values, made)
@@ -73,6 +91,9 @@ def reference(path: pathlib.Path, values: np.ndarray) -> list[dict[int, np.ndarr
         micro = runtime.Interpreter.from_file(str(path), intrepreter_config=keep, arena_size=1 << 24)
         given = value
         kind = kinds[graph.Inputs(0)]
+        if kind == tflite.TensorType.FLOAT32:
+            _, _, scale, zero = taken(graph)
+            given = ((value.astype(np.float32) - np.float32(zero)) * scale).astype(np.float32)
         if kind == tflite.TensorType.UINT8:
             given = (value.astype(np.int16) + 128).astype(np.uint8)
         micro.set_input(given, 0)
@@ -82,6 +103,8 @@ def reference(path: pathlib.Path, values: np.ndarray) -> list[dict[int, np.ndarr
             data = micro.GetTensor(tensor, 0)["tensor_data"]
             if kinds[tensor] == tflite.TensorType.INT8:
                 tensors[tensor] = np.asarray(data, np.int8)
+            if kinds[tensor] == tflite.TensorType.INT16:
+                tensors[tensor] = np.asarray(data, "<i2")
             if kinds[tensor] == tflite.TensorType.UINT8:
                 tensors[tensor] = (np.asarray(data).astype(np.int16) - 128).astype(np.int8)
         found.append(tensors)
@@ -97,8 +120,8 @@ def main() -> None:
     program = [options.program] if options.program else "cargo run --quiet --release -p decomcam --example tflite --".split()
     compared, different = 0, 0
     for path in options.networks:
-        graph = tflite.Model.GetRootAsModel(path.read_bytes(), 0).Subgraphs(0)
-        values = inputs(tuple(graph.Tensors(graph.Inputs(0)).ShapeAsNumpy()), options.inputs)
+        graph = graph_of(path)
+        values = inputs(tuple(graph.Tensors(graph.Inputs(0)).ShapeAsNumpy()), options.inputs, taken(graph)[1])
         with tempfile.NamedTemporaryFile() as file:
             file.write(values.tobytes())
             file.flush()
@@ -111,7 +134,7 @@ def main() -> None:
         for at, tensors in enumerate(reference(path, values)):
             for tensor, data in tensors.items():
                 numbers += data.size
-                if ours.get((at, tensor)) != (data.size, fnv(data.tobytes())):
+                if ours.get((at, tensor)) != (data.nbytes, fnv(data.tobytes())):
                     wrong.append(f"input {at}: tensor {tensor}, {graph.Tensors(tensor).Name().decode()[:60]}")
         print(f"{path.name}: {numbers} numbers compared, {len(wrong)} tensors differ", *wrong[:5], sep="\n  " if wrong else "")
         compared, different = compared + numbers, different + len(wrong)

@@ -1,5 +1,6 @@
 """Writes golden.json: small int8 networks of every operator and option, each with the hashes of its tensors as TensorFlow Lite Micro computes them; the same in
-bytes without sign (uint8), as LiteRT's reference kernels compute them; and the networks that are explained, blocks.tflite, grey.tflite and unsigned.tflite.
+bytes without sign (uint8), as LiteRT's reference kernels compute them, and in 16 bits (int16x8); and the networks that are explained: blocks.tflite, grey.tflite,
+unsigned.tflite and sixteen.tflite.
 
 python3 tests/tflite/make.py; needs `pip install tflite-micro ai-edge-litert tflite flatbuffers numpy` (0.dev20261023182759, 2.3.0, 2.18.0, 25.12.19 and 2.4.6
 were used). The files are written field by field in the order of TensorFlow Lite's schema; weights are noise, seeded; scales are such that outputs fill their
@@ -15,12 +16,12 @@ import flatbuffers
 import numpy as np
 import tflite
 
-from compare import fnv, reference
+from compare import fnv, graph_of, reference, taken
 
 HERE = pathlib.Path(__file__).resolve().parent
 B, O, T = tflite.BuiltinOperator, tflite.BuiltinOptions, tflite.TensorType
 INPUTS = 3
-NUMPY = {T.INT8: np.int8, T.UINT8: np.uint8, T.INT32: np.int32, T.FLOAT32: np.float32}
+NUMPY = {T.INT8: np.int8, T.UINT8: np.uint8, T.INT16: np.int16, T.INT32: np.int32, T.INT64: np.int64, T.FLOAT32: np.float32}
 SAME, VALID = 0, 1
 NONE, RELU, N1, RELU6 = 0, 1, 2, 3
 
@@ -439,6 +440,16 @@ def cases():
     yield strided("strided_slice_backwards", [0, 4, 0, 6], [1, 0, 6, -8], [1, -1, 1, -2], [1, 4, 6, 4])
     yield strided("strided_slice_shrunk", [0, 2, 0, 3], [1, 3, 6, 4], [1, 1, 1, 1], [6], shrinks=11)
 
+    # Scales are divided in double precision: in single, 752 of all 65,536 differences would be others.
+    def differences(net):
+        x, y = net.input(1, 16, 32, 1, scale=0.0325, zero=14), net.tensor([1, 16, 32, 256], 0.0546, 10)
+        other = net.tensor([1, 1, 1, 256], 0.0104, -8, data=np.arange(-128, 128).astype(np.int8).reshape(1, 1, 1, 256))
+        return x, net.op(B.SUB, [x, other], [y], O.SubOptions, **named({0: ("b", NONE)}))
+
+    yield one("sub_in_double_precision", differences)
+    # The quotient is a half too little or too much for 42 of 256 numbers, if it is taken in single precision.
+    yield function("leaky_relu_in_double_precision", B.LEAKY_RELU, 0.02904, 0, 0.01936, 0, O.LeakyReluOptions, fields={0: ("f", 0.2)})
+
 
 # Cases that are made of bytes without sign, too: not ResizeBilinear, which is refused there, nor weights per channel or convolutions without a bias, which the
 # reference refuses.
@@ -471,6 +482,134 @@ def without_sign(net: Net, seed: int, moved: int = 60) -> Net:
     return net
 
 
+# Cases that are made in 16 bits, too: all that TensorFlow Lite Micro computes there.
+IN_SIXTEEN_BITS = """
+    conv_same conv_valid_strides conv_same_strides conv_dilated conv_relu conv_relu6 conv_relu_n1_to_1 conv_without_bias conv_per_tensor conv_pointwise_wide
+    conv_two_pictures conv_groups conv_saturated depthwise depthwise_wide depthwise_of_one depthwise_multiplied depthwise_multiplied_wide depthwise_dilated
+    depthwise_per_tensor dense dense_without_bias dense_per_channel dense_rows dense_of_maps add add_relu6 add_channels add_column add_number sub sub_relu6
+    sub_channels sub_column sub_number mul mul_relu6 mul_channels mul_column mul_number average_valid average_same average_relu average_all_relu6 max_valid
+    max_same max_relu max_all_relu6 mean mean_kept mean_rows mean_channels mean_columns_and_channels mean_apart mean_large pad padv2 concatenation_1
+    concatenation_2 concatenation_3 reshape_expand_squeeze shape_slice_pack_reshape softmax softmax_sharp softmax_flat softmax_beta logistic logistic_wide
+    tanh tanh_wide relu relu6 leaky_relu leaky_relu_steep leaky_relu_turned quantize floats_in_and_out nearest_twice nearest_corners nearest_half_pixels
+    nearest_smaller transpose split split_v slice strided_slice strided_slice_masks strided_slice_backwards strided_slice_shrunk
+""".split()
+
+
+def in_sixteen_bits(net: Net, seed: int) -> Net:
+    """The same network in 16 bits: zero points are 0, steps a 256th, biases 64 bits wide."""
+    rng = np.random.default_rng(seed)
+    weights = {op[1][1] for op in net.operators if op[0] in WEIGHED}
+    biases = {op[1][2] for op in net.operators if op[0] in WEIGHED and op[1][2:] not in ([], [-1])}
+    # The reference takes these for granted.
+    of_one = {op[2][0] for op in net.operators if op[0] in {B.SOFTMAX, B.LOGISTIC, B.TANH}}
+    for at, (name, shape, kind, data, scale, zero, axis) in enumerate(net.tensors):
+        if at in biases:
+            net.tensors[at] = (name, shape, T.INT64, data.astype(np.int64) * 256 + rng.integers(0, 256, shape), scale, zero, axis)
+        if kind != T.INT8 or at in weights:
+            continue
+        data = None if data is None else (data.astype(np.int16) * 256 + rng.integers(0, 256, shape)).astype(np.int16)
+        scale = np.float32([1 / 32768]) if at in of_one else scale / np.float32(256)
+        net.tensors[at] = (name, shape, T.INT16, data, scale, np.zeros(1, np.int64), axis)
+    for code, inputs, *_ in net.operators:
+        if code in WEIGHED and inputs[2:] not in ([], [-1]) and len(net.tensors[inputs[2]][4]):
+            scale = np.float32([net.tensors[inputs[0]][4][0] * net.tensors[inputs[1]][4][0]])
+            net.tensors[inputs[2]] = (*net.tensors[inputs[2]][:4], scale, np.zeros(1), 0)
+    return net
+
+
+def cases_in_sixteen_bits():
+    """Name, network, inputs, outputs: those of `cases`, and some that only such networks have."""
+
+    def wide(net, shape, scale, name=None):
+        return net.tensor(shape, scale, 0, T.INT16, name=name)
+
+    def narrow_bias(net, spread=1 << 24):
+        return net.tensor([6], kind=T.INT32, data=net.rng.integers(-spread, spread, 6).astype(np.int32))
+
+    # Sums of 32 bits are rounded twice and, where they are too large, wrap.
+    for name, small in {"conv_narrow": 1.0, "conv_wrapped": 0.1}.items():
+        net = Net(3)
+        x = wide(net, [1, 9, 7, 60], 0.0243 / 256)
+        y = net.conv(x, 6, (3, 3), bias=False, zero=0, fill=small)
+        code, inputs, *rest = net.operators[-1]
+        net.operators[-1] = (code, [*inputs, narrow_bias(net)], *rest)
+        _, shape, _, data, scale, zero, axis = net.tensors[y]
+        net.tensors[y] = ("y", shape, T.INT16, data, scale / np.float32(256 if small == 1.0 else 20), zero, axis)
+        if name == "conv_wrapped":
+            weights = net.tensors[inputs[1]]
+            net.tensors[inputs[1]] = (*weights[:3], np.full(weights[1], 127, np.int8), *weights[4:])
+        yield name, net, [x], [y]
+
+    def between(code, first, second, kind=0, shape=(1, 16, 32, 8), **fields):
+        net = Net()
+        x, y = net.tensor(shape, *first), net.tensor(shape, *second)
+        return net, [x], [net.op(code, [x], [y], kind, **named(fields.get("fields", {})))]
+
+    yield "quantize_wider", *between(B.QUANTIZE, (0.0386, 53, T.INT8), (0.0386 / 199, 0, T.INT16), O.QuantizeOptions)
+    yield "quantize_much_wider", *between(B.QUANTIZE, (0.05, -128, T.INT8), (0.0001, 0, T.INT16), O.QuantizeOptions)
+    yield "quantize_narrower", *between(B.QUANTIZE, (0.0001, 0, T.INT16), (0.0207, -31, T.INT8), O.QuantizeOptions)
+    # Scales that are powers of two, which the reference takes in another way, and some that are far from them.
+    for power in (-13, -12, -11, -10):
+        for name, code in {"logistic": B.LOGISTIC, "tanh": B.TANH}.items():
+            yield f"{name}_scale_2_{-power}", *between(code, (2.0**power, 0, T.INT16), (2.0**-15, 0, T.INT16))
+    for scale in (0.3, 0.00002):
+        for name, code in {"logistic": B.LOGISTIC, "tanh": B.TANH}.items():
+            yield f"{name}_scale_{scale}", *between(code, (scale, 0, T.INT16), (2.0**-15, 0, T.INT16))
+    net = Net(5)
+    x, y = wide(net, [1, 16, 32, 1], 0.00018477), wide(net, [1, 16, 32, 256], 0.00010664)
+    other = net.tensor([1, 1, 1, 256], 0.00010664, 0, T.INT16, net.rng.integers(-32768, 32768, [1, 1, 1, 256]).astype(np.int16))
+    yield "sub_in_double_precision_of_sixteen_bits", net, [x], [net.op(B.SUB, [x, other], [y], O.SubOptions, **named({0: ("b", NONE)}))]
+    yield "softmax_of_rows_in_sixteen_bits", *between(B.SOFTMAX, (0.0004, 0, T.INT16), (2.0**-15, 0, T.INT16), O.SoftmaxOptions, (300, 40), fields={0: ("f", 1.0)})
+    yield "leaky_relu_in_double_precision_of_sixteen_bits", *between(
+        B.LEAKY_RELU, (0.00016235813, 0, T.INT16), (0.00016161223, 0, T.INT16), O.LeakyReluOptions, (1, 256, 256), fields={0: ("f", 0.3)}
+    )
+    yield "relu6_in_steps_of_six", *between(B.RELU6, (0.0003, 0, T.INT16), (0.0003, 0, T.INT16))
+
+    # Around an inside of 16 bits, 8 bits.
+    net = Net(12)
+    x = net.input(1, 8, 9, 3, name="picture")
+    inner = wide(net, [1, 8, 9, 3], 0.0243 / 200, "wider")
+    net.plain(B.QUANTIZE, x, inner, O.QuantizeOptions)
+    inside = Net(13)
+    inside.tensors, inside.operators = net.tensors, []
+    y = inside.conv(inner, 5, (3, 3), act=RELU, zero=0)
+    in_sixteen_bits(inside, 4)
+    net.tensors[x] = ("picture", [1, 8, 9, 3], T.INT8, None, np.float32([0.0243]), np.array([3]), 0)
+    net.tensors[inner] = ("wider", [1, 8, 9, 3], T.INT16, None, np.float32([0.0243 / 200]), np.zeros(1, np.int64), 0)
+    net.operators += inside.operators
+    last = net.tensor(net.shape(y), 256 * net.scale(y), -120)
+    yield "eight_bits_outside", net, [x], [net.plain(B.QUANTIZE, y, last, O.QuantizeOptions)]
+
+    for at, (name, net, inputs, outputs) in enumerate(cases()):
+        if name in IN_SIXTEEN_BITS:
+            yield f"{name}_in_sixteen_bits", in_sixteen_bits(net, at), inputs, outputs
+
+
+def sixteen():
+    """A residual network in 16 bits with a gate, hyperbolic tangent, LeakyRelu, softmax: 24 x 20 pixels in colour, 5 classes."""
+    net = Net(8)
+    x = net.input(1, 24, 20, 3, scale=1 / 128, zero=0, name="picture")
+    y = net.conv(x, 8, (3, 3), stride=(2, 2), act=RELU6, name="first")
+    z = net.depthwise(y, 1, (3, 3), act=RELU, name="deep")
+    z = net.conv(z, 8, (1, 1), name="project")
+    y = net.both(B.ADD, y, z, name="residual")
+    z = net.tensor(net.shape(y), 0.8 * net.scale(y), 0, name="leaky")
+    net.plain(B.LEAKY_RELU, y, z, O.LeakyReluOptions, fields={0: ("f", 0.1)})
+    bent = net.tensor(net.shape(y), 1 / 128, 0, name="bent")
+    net.plain(B.TANH, z, bent)
+    gate = net.dense(net.mean(bent, [1, 2], False), 8, zero=0)
+    share = net.tensor([1, 8], 1 / 256, -128)
+    net.plain(B.LOGISTIC, gate, share)
+    shaped = net.tensor([1, 1, 1, 8], 1 / 128, 0)
+    net.op(B.RESHAPE, [share, net.constant([1, 1, 1, 8])], [shaped], O.ReshapeOptions)
+    z = net.both(B.MUL, bent, shaped, scale=0.7 / 128, name="excited")
+    z = net.pool(B.MAX_POOL_2D, z, (2, 2), (1, 1), SAME)
+    z = net.conv(z, 12, (3, 3), act=RELU, name="last")
+    y = net.dense(net.mean(z, [1, 2], False, scale=net.scale(z) * 0.5), 5, name="logits", small=0.05)
+    y = net.softmax(y, name="probabilities")
+    return in_sixteen_bits(net, 6), x, y
+
+
 def cases_without_sign():
     """Name, network, inputs, outputs: some that only such networks have, and those of `cases`."""
 
@@ -493,13 +632,14 @@ def cases_without_sign():
     # What is taken away is rounded as what is added: halves show it.
     yield "sub_of_halves", *pairs(B.SUB, (0.0354, 141), (0.0352, 177), (0.0272, 91))
 
-    def between(code, first, second, kind=0):
+    def between(code, first, second, kind=0, **fields):
         net = Net()
         x, y = net.tensor([1, 8, 16, 4], *first, T.UINT8), net.tensor([1, 8, 16, 4], *second, T.UINT8)
-        return net, [x], [net.op(code, [x], [y], kind)]
+        return net, [x], [net.op(code, [x], [y], kind, **named(fields.get("fields", {})))]
 
     yield "relu_in_single_precision", *between(B.RELU, (0.0756, 141), (0.1008, 108))
     yield "relu6_requantised", *between(B.RELU6, (0.0243, 131), (0.0151, 7))
+    yield "leaky_relu_in_single_precision", *between(B.LEAKY_RELU, (0.02904, 128), (0.01936, 128), O.LeakyReluOptions, fields={0: ("f", 0.2)})
     yield "quantize_without_sign", *between(B.QUANTIZE, (0.0386, 153), (0.0834, 115), O.QuantizeOptions)
 
     for name, first, second in [("finer", (0.0398, 114), (0.0232, 174)), ("coarser", (0.0386, 153), (0.0834, 115)), ("moved", (0.0243, 131), (0.0243, 7))]:
@@ -575,17 +715,12 @@ def grey():
 
 
 def golden(name, data: bytes, net: Net, x: int) -> dict:
-    shape, kind = net.shape(x), net.tensors[x][2]
-    values = generated(INPUTS * int(np.prod(shape)), 1).reshape([INPUTS, *shape])
-    given = values
-    if kind == T.FLOAT32:
-        # What the first operator rounds to these steps.
-        inner = next(op[2][0] for op in net.operators if op[1][0] == x)
-        given = ((values.astype(np.float32) - np.float32(net.tensors[inner][5][0])) * np.float32(net.scale(inner))).astype(np.float32)
     with tempfile.NamedTemporaryFile(suffix=".tflite") as file:
         file.write(data)
         file.flush()
-        tensors = reference(pathlib.Path(file.name), given)
+        shape, (_, kind, *_) = net.shape(x), taken(graph_of(pathlib.Path(file.name)))
+        values = generated(INPUTS * int(np.prod(shape)) * kind().itemsize, 1).view(kind).reshape([INPUTS, *shape])
+        tensors = reference(pathlib.Path(file.name), values)
     assert all(tensors), name
     for tensor, numbers in tensors[0].items():
         if len(np.unique(numbers)) < 3:
@@ -595,10 +730,10 @@ def golden(name, data: bytes, net: Net, x: int) -> dict:
 
 def main() -> None:
     found = []
-    for name, net, inputs, outputs in [*cases(), *cases_without_sign()]:
+    for name, net, inputs, outputs in [*cases(), *cases_without_sign(), *cases_in_sixteen_bits()]:
         data = net.bytes(inputs, outputs)
         found.append({"name": name, "network": base64.b64encode(data).decode(), "tensors": golden(name, data, net, inputs[0])})
-    for name, (net, x, y) in {"blocks": blocks(), "grey": grey(), "unsigned": unsigned()}.items():
+    for name, (net, x, y) in {"blocks": blocks(), "grey": grey(), "unsigned": unsigned(), "sixteen": sixteen()}.items():
         data = net.bytes([x], [y])
         (HERE / f"{name}.tflite").write_bytes(data)
         found.append({"name": name, "network": base64.b64encode(data).decode(), "tensors": golden(name, data, net, x)})

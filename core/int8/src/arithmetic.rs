@@ -1,15 +1,13 @@
 //! Sums, differences and products of two tensors, and softmax.
 
 use crate::fixed::{Multiplier, exp, exp_to_be_summed, reciprocal, scaled_up, share, shifted_right};
+use crate::number::{Number, zeros_fit};
 use crate::plan::volume;
 use crate::tables::{Quantised, radius};
 
-/// Bits by which sums and differences are finer than the coarser of their inputs.
-const FINER: u32 = 20;
-
 /// Add, Sub or Mul of two tensors, of which either may be repeated along axes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Arithmetic {
+pub struct Arithmetic<N: Number = i8> {
     /// Lengths of the output's axes; 1 for those that it lacks.
     pub shape: [usize; 6],
     /// Numbers from one place to the next along each axis of each input; 0 where it is repeated.
@@ -19,9 +17,9 @@ pub struct Arithmetic {
     /// The output's zero point.
     pub output_zero: i32,
     /// The smallest output.
-    pub low: i8,
+    pub low: N,
     /// The largest output.
-    pub high: i8,
+    pub high: N,
     /// What is done.
     pub combination: Combination,
 }
@@ -29,7 +27,7 @@ pub struct Arithmetic {
 /// How two numbers become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Combination {
-    /// a + b or a - b: both are rescaled to a common scale, 2^20 times as fine as twice the coarser one.
+    /// a + b or a - b: both are rescaled to a common scale, 2^20 times as fine as twice the coarser one; of 16 bits 2^15 times.
     Sum {
         /// Of each input.
         multipliers: [Multiplier; 2],
@@ -47,30 +45,19 @@ pub enum Combination {
 
 impl Combination {
     /// a + b, as the reference prepares it. None if a ratio of the scales is out of range.
-    pub fn sum(first: Quantised, second: Quantised, output: Quantised) -> Option<Self> {
+    pub fn sum<N: Number>(first: Quantised, second: Quantised, output: Quantised) -> Option<Self> {
         let common = 2.0 * f64::from(first.scale.max(second.scale));
         let below_one = |real: f64| Multiplier::of(real).filter(|multiplier| multiplier.shift <= 0);
         Some(Self::Sum {
             multipliers: [below_one(f64::from(first.scale) / common)?, below_one(f64::from(second.scale) / common)?],
             minus: false,
-            output: below_one(common / (f64::from(1 << FINER) * f64::from(output.scale)))?,
+            output: below_one(common / (f64::from(1 << N::FINER) * f64::from(output.scale)))?,
         })
     }
 
-    /// a - b: the reference divides these scales in single precision.
-    pub fn difference(first: Quantised, second: Quantised, output: Quantised) -> Option<Self> {
-        let common = 2.0 * first.scale.max(second.scale);
-        let below_one = |real: f32| Multiplier::of(f64::from(real)).filter(|multiplier| multiplier.shift <= 0);
-        Some(Self::Sum {
-            multipliers: [below_one(first.scale / common)?, below_one(second.scale / common)?],
-            minus: true,
-            output: below_one(common / ((1 << FINER) as f32 * output.scale))?,
-        })
-    }
-
-    /// a - b, as the reference prepares it for bytes without sign: in double precision, as a sum.
-    pub fn difference_of_bytes(first: Quantised, second: Quantised, output: Quantised) -> Option<Self> {
-        let mut sum = Self::sum(first, second, output)?;
+    /// a - b, prepared as a sum.
+    pub fn difference<N: Number>(first: Quantised, second: Quantised, output: Quantised) -> Option<Self> {
+        let mut sum = Self::sum::<N>(first, second, output)?;
         if let Self::Sum { minus, .. } = &mut sum {
             *minus = true;
         }
@@ -89,10 +76,10 @@ impl Combination {
     }
 
     #[inline]
-    fn of(&self, a: i32, b: i32) -> i32 {
+    fn of<N: Number>(&self, a: i32, b: i32) -> i32 {
         match self {
             Self::Sum { multipliers: [first, second], minus, output } => {
-                let (a, b) = (first.times(a << FINER), second.times(b << FINER));
+                let (a, b) = (first.times(a << N::FINER), second.times(b << N::FINER));
                 output.times(if *minus { a.wrapping_sub(b) } else { a.wrapping_add(b) })
             }
             Self::Product { output } => output.times(a.wrapping_mul(b)),
@@ -115,20 +102,24 @@ pub(crate) fn span(shape: &[usize; 6], strides: &[usize; 6]) -> Option<usize> {
     steps.into_iter().try_fold(1usize, |end, (length, stride)| end.checked_add((length - 1).checked_mul(*stride)?))
 }
 
-impl Arithmetic {
-    pub(crate) fn lengths(&self) -> Option<([usize; 2], usize)> {
-        let zeros = self.zeros.iter().chain([&self.output_zero]).all(|zero| (-128..=127).contains(zero));
-        let fits = zeros && self.low <= self.high && self.combination.is_in_range();
+impl<N: Number> Arithmetic<N> {
+    /// How many numbers it reads and writes.
+    pub(crate) fn numbers(&self) -> Option<([usize; 2], usize)> {
+        let [first, second] = self.zeros;
+        let fits = zeros_fit::<N>(&[first, second, self.output_zero])
+            && self.low <= self.high
+            && self.combination.is_in_range();
         let [first, second] = &self.strides;
         fits.then_some(([span(&self.shape, first)?, span(&self.shape, second)?], volume(&self.shape)?))
     }
 
     pub(crate) fn run(&self, first: &[i8], second: &[i8], output: &mut [i8]) -> Option<()> {
+        let (first, second, output) = (N::numbers(first), N::numbers(second), N::numbers_mut(output));
         let [.., length] = self.shape;
         let [[.., first_step], [.., second_step]] = self.strides;
-        let value = |a: i8, b: i8| {
-            let of = self.combination.of(i32::from(a) - self.zeros[0], i32::from(b) - self.zeros[1]);
-            of.wrapping_add(self.output_zero).max(i32::from(self.low)).min(i32::from(self.high)) as i8
+        let value = |a: N::Held, b: N::Held| {
+            let of = self.combination.of::<N>(N::value(a) - self.zeros[0], N::value(b) - self.zeros[1]);
+            N::held(of.wrapping_add(self.output_zero).max(self.low.into()).min(self.high.into()))
         };
         let mut walk = Walk::over(&self.shape);
         for row in output.chunks_exact_mut(length.max(1)) {
@@ -192,7 +183,7 @@ impl Softmax {
         Some(Self { rows, length, multiplier, least: -radius(5, multiplier.shift) })
     }
 
-    pub(crate) fn lengths(&self) -> Option<([usize; 2], usize)> {
+    pub(crate) fn numbers(&self) -> Option<([usize; 2], usize)> {
         let all = volume(&[self.rows, self.length])?;
         ((0..=31).contains(&self.multiplier.shift) && self.least <= 0).then_some(([all, 0], all))
     }

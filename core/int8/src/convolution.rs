@@ -1,14 +1,17 @@
 //! Convolutions, and fully connected layers as convolutions of one position.
 
 use crate::fixed::Multiplier;
+use crate::number::{Number, Sum, zeros_fit};
 use crate::plan::{LARGEST, volume};
 
 /// Channels of a depthwise convolution that are summed side by side.
 const LANES: usize = 32;
 
 /// A convolution of pictures whose channels come last: sum over the window of (x - zero) (w - weights' zero), plus bias, rescaled channel by channel.
+///
+/// Numbers of 8 bits are summed in 32; those of 16 in 64, or in 32 where the reference does so. Zero points of 16 bits are 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Convolution<'a> {
+pub struct Convolution<'a, N: Number = i8, S: Sum = i32> {
     /// Pictures.
     pub batch: usize,
     /// Height, width and channels of the input.
@@ -30,13 +33,13 @@ pub struct Convolution<'a> {
     /// The output's zero point.
     pub output_zero: i32,
     /// The smallest output.
-    pub low: i8,
+    pub low: N,
     /// The largest output.
-    pub high: i8,
+    pub high: N,
     /// Output channels x window height x window width x input channels, of a group; depthwise: window height x window width x output channels.
     pub weights: &'a [i8],
     /// For each output channel; empty for none.
-    pub bias: &'a [i32],
+    pub bias: &'a [S],
     /// For each output channel, or one for all: [`Multiplier::value`].
     pub multipliers: &'a [i32],
     /// For each output channel, or one for all: [`Multiplier::shift`].
@@ -84,7 +87,7 @@ pub(crate) fn windows_fit(output: usize, stride: usize, padding: usize, dilation
     stride > 0 && dilation > 0 && taps > 0 && padding <= LARGEST && last.is_some_and(|last| last <= LARGEST)
 }
 
-impl Convolution<'_> {
+impl<N: Number, S: Sum> Convolution<'_, N, S> {
     fn group_channels(&self) -> Option<usize> {
         let [.., outputs] = self.output;
         let taps = volume(&[outputs, self.window[0], self.window[1]])?;
@@ -92,7 +95,8 @@ impl Convolution<'_> {
         (channels.checked_mul(taps)? == self.weights.len() && channels > 0).then_some(channels)
     }
 
-    pub(crate) fn lengths(&self, depthwise: bool) -> Option<([usize; 2], usize)> {
+    /// How many numbers it reads and writes.
+    pub(crate) fn numbers(&self, depthwise: bool) -> Option<([usize; 2], usize)> {
         let [.., channels] = self.input;
         let [rows, columns, outputs] = self.output;
         let fits = |axis: usize, output: usize| {
@@ -116,13 +120,13 @@ impl Convolution<'_> {
             (groups * group == channels && outputs.checked_rem(groups)? == 0).then_some(())?;
             volume(&[self.window[0], self.window[1], outputs, group])?
         };
-        let zeros = [self.zero, self.weights_zero, self.output_zero].iter().all(|zero| (-128..=127).contains(zero));
+        let zeros = zeros_fit::<N>(&[self.zero, self.weights_zero, self.output_zero]);
         let scaled = |length: usize| length == 1 || length == outputs;
         let consistent = self.weights.len() == weights
             && (self.bias.is_empty() || self.bias.len() == outputs)
             && scaled(self.multipliers.len())
             && self.shifts.len() == self.multipliers.len()
-            && self.shifts.iter().all(|shift| (-31..=30).contains(shift))
+            && self.shifts.iter().all(|shift| (-31..=S::MOST_SHIFT).contains(shift))
             && zeros
             && self.low <= self.high;
         let all = |[height, width, channels]: [usize; 3]| volume(&[self.batch, height, width, channels]);
@@ -131,16 +135,16 @@ impl Convolution<'_> {
 
     /// The output for the sum of products of a channel.
     #[inline]
-    fn rescaled(&self, channel: usize, sum: i32) -> Option<i8> {
+    fn rescaled(&self, channel: usize, sum: S) -> Option<N::Held> {
         let at = if self.multipliers.len() == 1 { 0 } else { channel };
         let multiplier = Multiplier { value: *self.multipliers.get(at)?, shift: i32::from(*self.shifts.get(at)?) };
-        let value = multiplier.times(sum).wrapping_add(self.output_zero);
-        Some(value.max(i32::from(self.low)).min(i32::from(self.high)) as i8)
+        let value = sum.rescaled(multiplier).wrapping_add(self.output_zero);
+        Some(N::held(value.max(self.low.into()).min(self.high.into())))
     }
 
     /// What the weights' zero point takes from the sums of a depthwise convolution's channels, from `first` on. Apart, so that networks without one pay nothing.
     #[inline(never)]
-    fn take_away(&self, picture: &[i8], [down, across]: [Taps; 2], first: usize, sums: &mut [i32]) -> Option<()> {
+    fn take_away(&self, picture: &[N::Held], [down, across]: [Taps; 2], first: usize, sums: &mut [S]) -> Option<()> {
         let ([_, width, channels], [.., outputs]) = (self.input, self.output);
         let multiple = outputs.checked_div(channels)?;
         for tap in down.from..down.to {
@@ -148,7 +152,7 @@ impl Convolution<'_> {
                 let from = (down.place(tap) * width + across.place(along)) * channels;
                 for (lane, sum) in sums.iter_mut().enumerate() {
                     let x = picture.get(from + (first + lane).checked_div(multiple)?)?;
-                    *sum = sum.wrapping_sub((i32::from(*x) - self.zero) * self.weights_zero);
+                    *sum = sum.plus((self.zero - N::value(*x)) * self.weights_zero);
                 }
             }
         }
@@ -157,21 +161,22 @@ impl Convolution<'_> {
 
     /// The sum of x - zero over the taps on the picture, from the channel `offset` on.
     #[inline(never)]
-    fn seen(&self, picture: &[i8], [down, across]: [Taps; 2], offset: usize, group: usize) -> Option<i32> {
+    fn seen(&self, picture: &[N::Held], [down, across]: [Taps; 2], offset: usize, group: usize) -> Option<i32> {
         let [_, width, channels] = self.input;
         let mut sum = 0i32;
         for tap in down.from..down.to {
             for along in across.from..across.to {
                 let from = (down.place(tap) * width + across.place(along)) * channels + offset;
-                sum = input_run(picture, from, group)?
-                    .iter()
-                    .fold(sum, |sum, x| sum.wrapping_add(i32::from(*x) - self.zero));
+                sum =
+                    run_of(picture, from, group)?.iter().fold(sum, |sum, x| sum.wrapping_add(N::value(*x) - self.zero));
             }
         }
         Some(sum)
     }
 
     pub(crate) fn run(&self, input: &[i8], output: &mut [i8]) -> Option<()> {
+        let (input, output) = (N::numbers(input), N::numbers_mut(output));
+        let zero = self.zero as i16;
         let ([height, width, channels], [rows, columns, outputs]) = (self.input, self.output);
         let [tall, wide] = self.window;
         let group = self.group_channels()?;
@@ -190,14 +195,14 @@ impl Convolution<'_> {
                     for (channel, (to, weights)) in
                         pixel.iter_mut().zip(self.weights.chunks_exact((tall * wide * group).max(1))).enumerate()
                     {
-                        let mut sum = self.bias.get(channel).copied().unwrap_or(0);
+                        let mut sum = self.bias.get(channel).copied().unwrap_or_default();
                         let offset = if group == channels { 0 } else { channel.checked_div(outputs_of_group)? * group };
                         if self.weights_zero != 0 {
                             if summed != Some(offset) {
                                 let seen = self.seen(picture, [down, across], offset, group)?;
                                 (away, summed) = (seen.wrapping_mul(self.weights_zero), Some(offset));
                             }
-                            sum = sum.wrapping_sub(away);
+                            sum = sum.plus(away.wrapping_neg());
                         }
                         for tap in down.from..down.to {
                             let row = down.place(tap) * width;
@@ -205,15 +210,15 @@ impl Convolution<'_> {
                                 let length = across.count() * channels;
                                 let from = (row + across.place(across.from)) * channels;
                                 let with = (tap * wide + across.from) * channels;
-                                let seen = input_run(picture, from, length)?;
-                                sum = sum.wrapping_add(dot(seen, input_run(weights, with, length)?, self.zero));
+                                let seen = run_of(picture, from, length)?;
+                                sum = sum.plus_dot::<N>(seen, run_of(weights, with, length)?, zero);
                                 continue;
                             }
                             for along in across.from..across.to {
                                 let from = (row + across.place(along)) * channels + offset;
                                 let with = (tap * wide + along) * group;
-                                let seen = input_run(picture, from, group)?;
-                                sum = sum.wrapping_add(dot(seen, input_run(weights, with, group)?, self.zero));
+                                let seen = run_of(picture, from, group)?;
+                                sum = sum.plus_dot::<N>(seen, run_of(weights, with, group)?, zero);
                             }
                         }
                         *to = self.rescaled(channel, sum)?;
@@ -225,6 +230,7 @@ impl Convolution<'_> {
     }
 
     pub(crate) fn run_depthwise(&self, input: &[i8], output: &mut [i8]) -> Option<()> {
+        let (input, output) = (N::numbers(input), N::numbers_mut(output));
         let ([height, width, channels], [rows, columns, outputs]) = (self.input, self.output);
         let [tall, wide] = self.window;
         let multiple = outputs.checked_div(channels)?;
@@ -237,7 +243,7 @@ impl Convolution<'_> {
                     let pixel = pixels.next()?;
                     for (block, to) in pixel.chunks_mut(LANES).enumerate() {
                         let first = block * LANES;
-                        let mut sums = [0i32; LANES];
+                        let mut sums = [S::default(); LANES];
                         for (sum, bias) in sums.iter_mut().zip(self.bias.iter().skip(first)) {
                             *sum = *bias;
                         }
@@ -248,18 +254,17 @@ impl Convolution<'_> {
                             let row = down.place(tap) * width;
                             for along in across.from..across.to {
                                 let from = (row + across.place(along)) * channels;
-                                let weights =
-                                    input_run(self.weights, (tap * wide + along) * outputs + first, to.len())?;
+                                let weights = run_of(self.weights, (tap * wide + along) * outputs + first, to.len())?;
                                 if multiple == 1 {
-                                    let seen = input_run(picture, from + first, to.len())?;
+                                    let seen = run_of(picture, from + first, to.len())?;
                                     for ((sum, x), w) in sums.iter_mut().zip(seen).zip(weights) {
-                                        *sum = sum.wrapping_add((i32::from(*x) - self.zero) * i32::from(*w));
+                                        *sum = sum.plus((N::value(*x) - self.zero) * i32::from(*w));
                                     }
                                     continue;
                                 }
                                 for (lane, (sum, w)) in sums.iter_mut().zip(weights).enumerate() {
                                     let x = picture.get(from + (first + lane).checked_div(multiple)?)?;
-                                    *sum = sum.wrapping_add((i32::from(*x) - self.zero) * i32::from(*w));
+                                    *sum = sum.plus((N::value(*x) - self.zero) * i32::from(*w));
                                 }
                             }
                         }
@@ -274,17 +279,8 @@ impl Convolution<'_> {
     }
 }
 
+/// So many side by side.
 #[inline]
-fn input_run(numbers: &[i8], from: usize, length: usize) -> Option<&[i8]> {
-    numbers.get(from..)?.get(..length)
-}
-
-/// sum of (x - zero) w.
-#[inline]
-fn dot(x: &[i8], w: &[i8], zero: i32) -> i32 {
-    // A difference of bytes fits 16 bits, and so do the weights: machines have instructions for such products.
-    let zero = zero as i16;
-    x.iter().zip(w).fold(0i32, |sum, (x, w)| {
-        sum.wrapping_add(i32::from(i16::from(*x).wrapping_sub(zero)) * i32::from(i16::from(*w)))
-    })
+fn run_of<T>(all: &[T], from: usize, length: usize) -> Option<&[T]> {
+    all.get(from..)?.get(..length)
 }

@@ -52,6 +52,14 @@ impl Multiplier {
         let product = i64::from(x.wrapping_shl(left)) * i64::from(self.value);
         shifted_right((product.wrapping_add(1 << 30) >> 31) as i32, right)
     }
+
+    /// x times the number, of which 16 bits of m are taken, rounded once, half up: how sums of 64 bits are rescaled. x has at most 48 bits, and the shift is at most 7.
+    #[inline]
+    pub fn times_wide(self, x: i64) -> i32 {
+        let value = if self.value < 0x7fff_0000 { (self.value + (1 << 15)) >> 16 } else { 0x7fff };
+        let right = (15 - self.shift).clamp(1, 63) as u32;
+        (x.wrapping_mul(i64::from(value)).wrapping_add(1i64.wrapping_shl(right - 1)) >> right) as i32
+    }
 }
 
 /// x / 2^`by`, half away from zero. `by` is at most 31.

@@ -8,7 +8,9 @@
 //! | [`fixed`] | fixed-point numbers, with gemmlowp's rounding |
 //! | [`tables`] | functions of one number, as tables of 256: ReLU, logistic, tanh, hard swish, requantising |
 //! | [`plan`] | the network as borrowed data, and its check |
+//! | [`number`] | numbers of 8 and of 16 bits in the arena's bytes, and sums of their products |
 //! | [`convolution`], [`pool`], [`arithmetic`], [`moves`] | the kernels |
+//! | [`int16`] | networks of 16 bits with weights of 8 (int16x8) |
 //!
 //! Few kernels make many operators: a fully connected layer is a convolution of a column; whatever works on one number is a [`Work::Table`]; concatenation, padding,
 //! slices and transposition are [`Work::Fill`] and [`Work::Move`].
@@ -39,7 +41,9 @@
 pub mod arithmetic;
 pub mod convolution;
 pub mod fixed;
+pub mod int16;
 pub mod moves;
+pub mod number;
 pub mod plan;
 pub mod pool;
 pub mod tables;
@@ -47,5 +51,6 @@ pub mod tables;
 pub use arithmetic::{Arithmetic, Combination, Softmax};
 pub use convolution::Convolution;
 pub use moves::{Bilinear, Move, Nearest};
-pub use plan::{Fault, Network, Operator, Place, Work};
+pub use number::{Number, Sum};
+pub use plan::{Fault, Kernel, Network, Operator, Place, Work};
 pub use pool::{Mean, Pool};

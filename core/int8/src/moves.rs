@@ -1,6 +1,7 @@
 //! Numbers that change their places, and pictures that change their sizes.
 
 use crate::arithmetic::{Walk, span};
+use crate::number::Number;
 use crate::plan::{LARGEST, volume};
 
 /// Copies a block of numbers, of up to six axes, from one tensor into another.
@@ -19,7 +20,8 @@ pub struct Move {
 }
 
 impl Move {
-    pub(crate) fn lengths(&self) -> Option<([usize; 2], usize)> {
+    /// How many numbers it reads and writes.
+    pub(crate) fn numbers(&self) -> Option<([usize; 2], usize)> {
         volume(&self.shape)?;
         let (mut least, mut most) = (self.from, self.from);
         for (length, stride) in self.shape.iter().zip(&self.from_strides) {
@@ -35,7 +37,8 @@ impl Move {
         Some(([most + 1, 0], written))
     }
 
-    pub(crate) fn run(&self, input: &[i8], output: &mut [i8]) -> Option<()> {
+    pub(crate) fn run<N: Number>(&self, input: &[i8], output: &mut [i8]) -> Option<()> {
+        let (input, output) = (N::numbers(input), N::numbers_mut(output));
         let [.., length] = self.shape;
         let ([.., from_step], [.., to_step]) = (self.from_strides, self.to_strides);
         let from_strides = self.from_strides.map(|stride| stride as usize);
@@ -85,7 +88,7 @@ struct Between {
 }
 
 impl Bilinear {
-    pub(crate) fn lengths(&self) -> Option<([usize; 2], usize)> {
+    pub(crate) fn numbers(&self) -> Option<([usize; 2], usize)> {
         let [height, width, channels] = self.input;
         let [rows, columns] = self.output;
         // 1024 times a place fits 32 bits.
@@ -156,7 +159,7 @@ pub struct Nearest<'a> {
 }
 
 impl Nearest<'_> {
-    pub(crate) fn lengths(&self) -> Option<([usize; 2], usize)> {
+    pub(crate) fn numbers(&self) -> Option<([usize; 2], usize)> {
         let [height, width, channels] = self.input;
         let inside =
             |places: &[i32], length: usize| places.iter().all(|at| usize::try_from(*at).is_ok_and(|at| at < length));
@@ -165,7 +168,8 @@ impl Nearest<'_> {
         Some(([input, 0], volume(&[self.batch, self.rows.len(), self.columns.len(), channels])?))
     }
 
-    pub(crate) fn run(&self, input: &[i8], output: &mut [i8]) -> Option<()> {
+    pub(crate) fn run<N: Number>(&self, input: &[i8], output: &mut [i8]) -> Option<()> {
+        let (input, output) = (N::numbers(input), N::numbers_mut(output));
         let [height, width, channels] = self.input;
         let mut pixels = output.chunks_exact_mut(channels.max(1));
         for picture in input.chunks_exact((height * width * channels).max(1)) {

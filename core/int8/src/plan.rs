@@ -6,7 +6,7 @@ use crate::moves::{Bilinear, Move, Nearest};
 use crate::pool::{Mean, Pool};
 use crate::tables::Table;
 
-/// The most numbers that a tensor, a window or the arena may have: indices then fit 32 bits on every board.
+/// The most numbers that a window, and the most bytes that a tensor or the arena may have: indices then fit 32 bits on every board.
 pub const LARGEST: usize = 1 << 30;
 
 /// Why a network cannot be run.
@@ -46,18 +46,27 @@ impl Place<'_> {
     pub const NONE: Place<'static> = Place::Constant(&[]);
 }
 
-/// One step of a network.
+/// One step of a network; `W` is [`int16::Work`](crate::int16::Work) in networks of 16 bits.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Operator<'a> {
+pub struct Operator<'a, W = Work<'a>> {
     /// What it reads.
     pub inputs: [Place<'a>; 2],
     /// The first byte in the arena that it writes.
     pub output: usize,
     /// What it does.
-    pub work: Work<'a>,
+    pub work: W,
 }
 
-/// What an operator does.
+/// How an operator computes, from bytes to bytes.
+pub trait Kernel {
+    /// How many bytes it reads from each input and writes, at most [`LARGEST`]. None if it does not fit together.
+    fn bytes(&self) -> Option<([usize; 2], usize)>;
+
+    /// Computes the output from as many bytes as [`Kernel::bytes`] says. None if there are others.
+    fn run(&self, first: &[i8], second: &[i8], output: &mut [i8]) -> Option<()>;
+}
+
+/// What an operator does with numbers of 8 bits.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Work<'a> {
     /// Conv2D and FullyConnected.
@@ -96,21 +105,21 @@ pub enum Work<'a> {
     Nearest(Nearest<'a>),
 }
 
-impl Work<'_> {
-    /// How many numbers it reads from each input and writes. None if it does not fit together.
-    pub fn lengths(&self) -> Option<([usize; 2], usize)> {
+impl Kernel for Work<'_> {
+    fn bytes(&self) -> Option<([usize; 2], usize)> {
+        // Numbers are bytes.
         let ([first, second], output) = match self {
-            Self::Convolution(work) => work.lengths(false)?,
-            Self::Depthwise(work) => work.lengths(true)?,
-            Self::AveragePool(work) | Self::MaxPool(work) => work.lengths()?,
-            Self::Mean(work) => work.lengths()?,
-            Self::Arithmetic(work) => work.lengths()?,
+            Self::Convolution(work) => work.numbers(false)?,
+            Self::Depthwise(work) => work.numbers(true)?,
+            Self::AveragePool(work) | Self::MaxPool(work) => work.numbers()?,
+            Self::Mean(work) => work.numbers::<i8>()?,
+            Self::Arithmetic(work) => work.numbers()?,
             Self::Table { length, .. } => ([*length, 0], *length),
-            Self::Softmax(work) => work.lengths()?,
+            Self::Softmax(work) => work.numbers()?,
             Self::Fill { length, .. } => ([0, 0], *length),
-            Self::Move(work) => work.lengths()?,
-            Self::Bilinear(work) => work.lengths()?,
-            Self::Nearest(work) => work.lengths()?,
+            Self::Move(work) => work.numbers()?,
+            Self::Bilinear(work) => work.numbers()?,
+            Self::Nearest(work) => work.numbers()?,
         };
         (first.max(second).max(output) <= LARGEST).then_some(([first, second], output))
     }
@@ -121,7 +130,7 @@ impl Work<'_> {
             Self::Depthwise(work) => work.run_depthwise(first, output),
             Self::AveragePool(work) => work.run_average(first, output),
             Self::MaxPool(work) => work.run_max(first, output),
-            Self::Mean(work) => work.run(first, output),
+            Self::Mean(work) => work.run::<i8>(first, output),
             Self::Arithmetic(work) => work.run(first, second, output),
             Self::Table { table, .. } => {
                 for (to, from) in output.iter_mut().zip(first) {
@@ -134,9 +143,9 @@ impl Work<'_> {
                 output.fill(*value);
                 Some(())
             }
-            Self::Move(work) => work.run(first, output),
+            Self::Move(work) => work.run::<i8>(first, output),
             Self::Bilinear(work) => work.run(first, output),
-            Self::Nearest(work) => work.run(first, output),
+            Self::Nearest(work) => work.run::<i8>(first, output),
         }
     }
 }
@@ -150,26 +159,26 @@ pub(crate) fn volume(lengths: &[usize]) -> Option<usize> {
 
 /// A network whose operators have been checked.
 #[derive(Clone, Copy, Debug)]
-pub struct Network<'a> {
-    operators: &'a [Operator<'a>],
+pub struct Network<'a, W = Work<'a>> {
+    operators: &'a [Operator<'a, W>],
     arena: usize,
 }
 
-impl<'a> Network<'a> {
+impl<'a, W: Kernel> Network<'a, W> {
     /// Checks a network whose arena has so many bytes.
     ///
     /// # Errors
     /// The first operator that does not fit together or leaves the arena.
-    pub fn new(operators: &'a [Operator<'a>], arena: usize) -> Result<Self, Fault> {
+    pub fn new(operators: &'a [Operator<'a, W>], arena: usize) -> Result<Self, Fault> {
         if arena > LARGEST {
             return Err(Fault::Arena);
         }
         for (at, operator) in operators.iter().enumerate() {
-            let (inputs, length) = operator.work.lengths().ok_or(Fault::Operator(at))?;
+            let (inputs, length) = operator.work.bytes().ok_or(Fault::Operator(at))?;
             let end = operator.output.checked_add(length).filter(|end| *end <= arena).ok_or(Fault::Place(at))?;
             for (place, length) in operator.inputs.iter().zip(inputs) {
                 let fits = match place {
-                    Place::Constant(numbers) => numbers.len() >= length,
+                    Place::Constant(bytes) => bytes.len() >= length,
                     Place::Arena(from) => {
                         let to = from.checked_add(length).filter(|to| *to <= arena);
                         to.is_some_and(|to| to <= operator.output || *from >= end)
@@ -189,7 +198,7 @@ impl<'a> Network<'a> {
     }
 
     /// The operators, in their order.
-    pub fn operators(&self) -> &'a [Operator<'a>] {
+    pub fn operators(&self) -> &'a [Operator<'a, W>] {
         self.operators
     }
 
@@ -208,7 +217,7 @@ impl<'a> Network<'a> {
     pub fn run_seeing(&self, arena: &mut [i8], mut see: impl FnMut(usize, &[i8])) -> Result<(), Fault> {
         let arena = arena.get_mut(..self.arena).ok_or(Fault::Arena)?;
         for (at, operator) in self.operators.iter().enumerate() {
-            let (inputs, length) = operator.work.lengths().ok_or(Fault::Operator(at))?;
+            let (inputs, length) = operator.work.bytes().ok_or(Fault::Operator(at))?;
             let (first, second, output) = parts(arena, operator, inputs, length).ok_or(Fault::Place(at))?;
             operator.work.run(first, second, output).ok_or(Fault::Operator(at))?;
             see(at, arena);
@@ -218,9 +227,9 @@ impl<'a> Network<'a> {
 }
 
 /// An operator's inputs and output, as slices that do not overlap.
-fn parts<'m>(
+fn parts<'m, W>(
     arena: &'m mut [i8],
-    operator: &Operator<'m>,
+    operator: &Operator<'m, W>,
     [first, second]: [usize; 2],
     length: usize,
 ) -> Option<(&'m [i8], &'m [i8], &'m mut [i8])> {
@@ -229,7 +238,7 @@ fn parts<'m>(
     let (before, after): (&[i8], &[i8]) = (before, after);
     let end = operator.output.checked_add(length)?;
     let slice = |place: Place<'m>, length: usize| match place {
-        Place::Constant(numbers) => numbers.get(..length),
+        Place::Constant(bytes) => bytes.get(..length),
         Place::Arena(from) if from < operator.output => before.get(from..from.checked_add(length)?),
         Place::Arena(from) => after.get(from.checked_sub(end)?..)?.get(..length),
     };

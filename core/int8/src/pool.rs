@@ -2,6 +2,7 @@
 
 use crate::convolution::{Taps, windows_fit};
 use crate::fixed::Multiplier;
+use crate::number::{Number, zeros_fit};
 use crate::plan::volume;
 
 /// Channels that are pooled side by side.
@@ -9,7 +10,7 @@ const LANES: usize = 64;
 
 /// The average or the largest of each window; what lies outside the picture does not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pool {
+pub struct Pool<N: Number = i8> {
     /// Pictures.
     pub batch: usize,
     /// Height, width and channels of the input.
@@ -26,19 +27,20 @@ pub struct Pool {
     /// sign, whose halves are rounded up. The largest number is the same with any.
     pub lift: i32,
     /// The smallest output.
-    pub low: i8,
+    pub low: N,
     /// The largest output.
-    pub high: i8,
+    pub high: N,
 }
 
-impl Pool {
-    pub(crate) fn lengths(&self) -> Option<([usize; 2], usize)> {
+impl<N: Number> Pool<N> {
+    /// How many numbers it reads and writes.
+    pub(crate) fn numbers(&self) -> Option<([usize; 2], usize)> {
         let [height, width, channels] = self.input;
         let [rows, columns] = self.output;
         let fits = windows_fit(rows, self.stride[0], self.padding[0], 1, self.window[0])
             && windows_fit(columns, self.stride[1], self.padding[1], 1, self.window[1])
-            // Sums of bytes fit 32 bits, and taps are searched one by one.
-            && volume(&self.window)? <= 1 << 22
+            // Sums fit 32 bits, and taps are searched one by one.
+            && volume(&self.window)? <= N::MOST_SUMMED
             && (0..=128).contains(&self.lift)
             && self.low <= self.high;
         let output = volume(&[self.batch, rows, columns, channels])?;
@@ -59,7 +61,7 @@ impl Pool {
     }
 
     pub(crate) fn run_max(&self, input: &[i8], output: &mut [i8]) -> Option<()> {
-        self.run(input, output, i32::from(i8::MIN), i32::max, |largest, _| largest)
+        self.run(input, output, N::LEAST, i32::max, |largest, _| largest)
     }
 
     #[inline]
@@ -71,6 +73,7 @@ impl Pool {
         gather: impl Fn(i32, i32) -> i32,
         finish: impl Fn(i32, i32) -> i32,
     ) -> Option<()> {
+        let (input, output) = (N::numbers(input), N::numbers_mut(output));
         let [height, width, channels] = self.input;
         let [rows, columns] = self.output;
         let mut pixels = output.chunks_exact_mut(channels.max(1));
@@ -86,12 +89,12 @@ impl Pool {
                             for along in across.from..across.to {
                                 let from = (down.place(tap) * width + across.place(along)) * channels + block * LANES;
                                 for (so_far, x) in gathered.iter_mut().zip(picture.get(from..)?.get(..to.len())?) {
-                                    *so_far = gather(*so_far, i32::from(*x));
+                                    *so_far = gather(*so_far, N::value(*x));
                                 }
                             }
                         }
                         for (to, all) in to.iter_mut().zip(gathered) {
-                            *to = finish(all, count).max(i32::from(self.low)).min(i32::from(self.high)) as i8;
+                            *to = N::held(finish(all, count).max(self.low.into()).min(self.high.into()));
                         }
                     }
                 }
@@ -124,14 +127,17 @@ impl Mean {
         Some(Multiplier { value, shift: shift - by })
     }
 
-    pub(crate) fn lengths(&self) -> Option<([usize; 2], usize)> {
+    /// How many numbers it reads and writes.
+    pub(crate) fn numbers<N: Number>(&self) -> Option<([usize; 2], usize)> {
         let [outer, count, inner] = self.shape;
-        let bytes = [self.zero, self.output_zero].iter().all(|zero| (-128..=127).contains(zero));
-        let fits = bytes && (-31..=30).contains(&self.multiplier.shift) && (1..=1 << 22).contains(&count);
+        let fits = zeros_fit::<N>(&[self.zero, self.output_zero])
+            && (-31..=30).contains(&self.multiplier.shift)
+            && (1..=N::MOST_SUMMED).contains(&count);
         fits.then_some(([volume(&self.shape)?, 0], volume(&[outer, inner])?))
     }
 
-    pub(crate) fn run(&self, input: &[i8], output: &mut [i8]) -> Option<()> {
+    pub(crate) fn run<N: Number>(&self, input: &[i8], output: &mut [i8]) -> Option<()> {
+        let (input, output) = (N::numbers(input), N::numbers_mut(output));
         let [_, count, inner] = self.shape;
         let inner = inner.max(1);
         // Chunks are not zipped: that divides by their length, where it is not known to be positive.
@@ -142,12 +148,13 @@ impl Mean {
                 let mut sums = [0i32; LANES];
                 for row in all.chunks_exact(inner) {
                     for (sum, x) in sums.iter_mut().zip(row.get(block * LANES..)?.get(..to.len())?) {
-                        *sum += i32::from(*x);
+                        *sum += N::value(*x);
                     }
                 }
                 for (to, sum) in to.iter_mut().zip(sums) {
                     let sum = sum.wrapping_sub(self.zero.wrapping_mul(count as i32));
-                    *to = self.multiplier.times(sum).wrapping_add(self.output_zero).clamp(-128, 127) as i8;
+                    let mean = self.multiplier.times(sum).wrapping_add(self.output_zero);
+                    *to = N::held(mean.clamp(N::LEAST, N::MOST));
                 }
             }
         }

@@ -70,12 +70,28 @@ pub fn clamp_of_bytes(from: Quantised, to: Quantised, low: f32, high: Option<f32
 
 /// x where it is positive, else slope x. None if a ratio of the scales is out of range.
 pub fn leaky_relu(from: Quantised, to: Quantised, slope: f32) -> Option<Table> {
+    let [above, below] = leaky_multipliers(from, to, slope)?;
+    Some(leaky_table(from, to, above, below))
+}
+
+/// The same as the reference does it for bytes without sign: these scales are multiplied and divided in single precision.
+pub fn leaky_relu_of_bytes(from: Quantised, to: Quantised, slope: f32) -> Option<Table> {
     let below = Multiplier::of(f64::from(from.scale * slope / to.scale))?;
     let above = Multiplier::of(f64::from(from.scale / to.scale))?;
-    Some(table(|q| {
+    Some(leaky_table(from, to, above, below))
+}
+
+/// What numbers are multiplied by where they are positive, and where they are not.
+pub fn leaky_multipliers(from: Quantised, to: Quantised, slope: f32) -> Option<[Multiplier; 2]> {
+    let (first, last) = (f64::from(from.scale), f64::from(to.scale));
+    Some([Multiplier::of(first / last)?, Multiplier::of(first * f64::from(slope) / last)?])
+}
+
+fn leaky_table(from: Quantised, to: Quantised, above: Multiplier, below: Multiplier) -> Table {
+    table(|q| {
         let x = q - from.zero_point;
         if x >= 0 { above.times(x) } else { below.times(x) }.wrapping_add(to.zero_point)
-    }))
+    })
 }
 
 /// The logistic function; the output has the scale 1/256 and the zero point -128.

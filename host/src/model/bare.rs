@@ -52,7 +52,7 @@ pub(super) fn of(
     let mut look = InspectOptions { folder: folder.as_deref(), size, output: options.output.as_deref(), classes };
     let (mut found, onnx, integers, description) = if is_tflite {
         let (found, integers, onnx) = tflite::inspect::inspect(&bytes, &look).with_context(|| origin.clone())?;
-        let description = format!("an int8 network of TensorFlow Lite, SHA-256 {}", sha256_hex(&bytes));
+        let description = format!("a network of TensorFlow Lite in integers, SHA-256 {}", sha256_hex(&bytes));
         (found.network, onnx, Some((Arc::new(integers), bytes)), description)
     } else {
         let found = inspect::inspect(&bytes, &look).with_context(|| origin.clone())?;

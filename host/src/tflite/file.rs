@@ -327,11 +327,14 @@ impl<'f> Tensor<'f> {
         Ok(data)
     }
 
-    /// The numbers of a constant of bytes; those without sign less 128.
+    /// The bytes of a constant of integers of 8 or 16 bits; those without sign less 128.
     ///
     /// # Errors
     /// Another type, or too few or many bytes.
     pub fn bytes(&self) -> Result<Vec<i8>> {
+        if self.kind == kind::INT16 {
+            return Ok(self.constant(kind::INT16, 2)?.iter().map(|byte| *byte as i8).collect());
+        }
         if self.kind == kind::UINT8 {
             return Ok(self.constant(kind::UINT8, 1)?.iter().map(|byte| byte.wrapping_sub(128) as i8).collect());
         }
@@ -347,7 +350,7 @@ impl<'f> Tensor<'f> {
         Ok(data.chunks_exact(4).map(|bytes| i32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])).collect())
     }
 
-    /// The numbers of a constant of integers that say axes, lengths or places.
+    /// The numbers of a constant of integers of 32 or 64 bits: axes, lengths, places, biases.
     ///
     /// # Errors
     /// A tensor that is no constant, or no such one.

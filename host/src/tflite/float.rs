@@ -6,10 +6,11 @@
 //! Pictures have their channels first here, as the rest of the program knows them, until an operator takes their axes apart. A tensor keeps the file's name for it.
 
 use super::file::{File, Operator, Tensor, kind};
-use super::program::{self, Program, WeightSteps, bounds, code, quantised};
+use super::layers::WeightSteps;
+use super::options::{self, Levels, bounds, code};
+use super::program::Program;
 use crate::onnx::normal::MADE;
 use anyhow::{Context, Result, bail};
-use decomcam_int8::tables::Quantised;
 use prost::Message as _;
 use std::collections::HashSet;
 use tract_onnx::pb::attribute_proto::AttributeType;
@@ -41,8 +42,8 @@ pub struct Named {
     pub name: String,
     /// Its number in the `.tflite` file.
     pub tensor: usize,
-    /// What its integers stand for.
-    pub quantised: Quantised,
+    /// Its integers.
+    pub levels: Levels,
     /// Lengths of its axes in the ONNX file.
     pub shape: Vec<usize>,
     /// Whether these are batch, channels, height and width, of a tensor whose channels come last in the `.tflite` file.
@@ -56,12 +57,6 @@ pub fn picture() -> String {
     format!("{MADE}integers")
 }
 
-/// The real numbers that a tensor's integers reach from and to.
-fn reach(steps: Quantised) -> (f32, f32) {
-    let real = |q: i32| (q - steps.zero_point) as f32 * steps.scale;
-    (real(-128), real(127))
-}
-
 struct Writer<'f> {
     file: &'f File<'f>,
     /// The tensor that takes the picture, of integers.
@@ -70,8 +65,8 @@ struct Writer<'f> {
     /// For each tensor, what holds it with its axes as the file has them, and what with channels first.
     plain: Vec<Option<String>>,
     maps: Vec<Option<String>>,
-    /// What each tensor's integers stand for.
-    steps: Vec<Option<Quantised>>,
+    /// Each tensor's integers.
+    levels: Vec<Option<Levels>>,
     names: HashSet<String>,
     named: Vec<Named>,
     unheld: Vec<Named>,
@@ -91,7 +86,7 @@ pub fn write(file: &File, plan: &Program) -> Result<Float> {
         graph: GraphProto { name: "tflite".into(), ..Default::default() },
         plain: none(),
         maps: none(),
-        steps: vec![None; file.tensors.len()],
+        levels: vec![None; file.tensors.len()],
         names: HashSet::new(),
         named: Vec::new(),
         unheld: Vec::new(),
@@ -145,8 +140,7 @@ fn shape_of_maps(shape: &[usize]) -> Result<Vec<usize>> {
 
 /// Real numbers of a constant.
 fn real_numbers(tensor: &Tensor) -> Result<Vec<f32>> {
-    let steps = quantised(tensor)?;
-    Ok(tensor.bytes()?.into_iter().map(|q| (i32::from(q) - steps.zero_point) as f32 * steps.scale).collect())
+    Ok(Levels::of(tensor)?.reals(&tensor.bytes()?))
 }
 
 impl<'f> Writer<'f> {
@@ -222,9 +216,9 @@ impl<'f> Writer<'f> {
             .push(described(&name, &if maps { shape_of_maps(&tensor.shape)? } else { tensor.shape.clone() }));
         let mut held = name.clone();
         if tensor.kind != kind::FLOAT {
-            let steps = quantised(tensor)?;
-            self.steps[input] = Some(steps);
-            self.in_range(&name, steps, &picture());
+            let levels = Levels::of(tensor)?;
+            self.levels[input] = Some(levels);
+            self.in_range(&name, levels, &picture());
             held = picture();
         }
         let place = if maps { &mut self.maps } else { &mut self.plain };
@@ -233,8 +227,8 @@ impl<'f> Writer<'f> {
     }
 
     /// Held to the range of integers.
-    fn in_range(&mut self, tensor: &str, steps: Quantised, output: &str) {
-        let (low, high) = reach(steps);
+    fn in_range(&mut self, tensor: &str, levels: Levels, output: &str) {
+        let (low, high) = levels.reach();
         let (low, high) = (self.floats(&[], &[low]), self.floats(&[], &[high]));
         self.node("Clip", &[tensor, &low, &high], vec![], output);
     }
@@ -244,8 +238,8 @@ impl<'f> Writer<'f> {
         operator.inputs.get(at).copied().flatten().with_context(|| format!("expected an input {at}"))
     }
 
-    fn steps_of(&self, tensor: usize) -> Result<Quantised> {
-        self.steps[tensor].map_or_else(|| quantised(&self.file.tensors[tensor]), Ok)
+    fn levels_of(&self, tensor: usize) -> Result<Levels> {
+        self.levels[tensor].map_or_else(|| Levels::of(&self.file.tensors[tensor]), Ok)
     }
 
     /// The tensor with its axes as in the file.
@@ -301,12 +295,12 @@ impl<'f> Writer<'f> {
         within: (f32, f32),
     ) -> Result<()> {
         let tensor = &self.file.tensors[output];
-        let steps = quantised(tensor)?;
-        let (least, most) = reach(steps);
+        let levels = Levels::of(tensor)?;
+        let (least, most) = levels.reach();
         let (low, high) = bounds(activation)?;
         let (low, high) = (low.unwrap_or(least).max(least), high.unwrap_or(most).min(most));
         // A bound that is passed by no more than the rounding would change no number, but the derivative on the bound itself would depend on a convention.
-        let half = steps.scale / 2.0;
+        let half = levels.steps.scale / 2.0;
         let low = (within.0 < low - half).then_some(low);
         let high = (within.1 > high + half).then_some(high);
         let name = self.name(output);
@@ -321,16 +315,9 @@ impl<'f> Writer<'f> {
             self.node("Clip", &inputs[..given], vec![], &name);
             let shape = if maps { shape_of_maps(&tensor.shape)? } else { tensor.shape.clone() };
             let operator = operator.name.clone();
-            self.unheld.push(Named {
-                name: made,
-                tensor: output,
-                quantised: steps,
-                shape,
-                channels_first: maps,
-                operator,
-            });
+            self.unheld.push(Named { name: made, tensor: output, levels, shape, channels_first: maps, operator });
         }
-        self.found(operator, output, name, maps, steps)
+        self.found(operator, output, name, maps, levels)
     }
 
     /// Renames what the last node made, if that is the tensor; the name that the tensor then has.
@@ -344,16 +331,16 @@ impl<'f> Writer<'f> {
         }
     }
 
-    fn found(&mut self, operator: &Operator, output: usize, name: String, maps: bool, steps: Quantised) -> Result<()> {
+    fn found(&mut self, operator: &Operator, output: usize, name: String, maps: bool, levels: Levels) -> Result<()> {
         let shape = &self.file.tensors[output].shape;
         let shape = if maps { shape_of_maps(shape)? } else { shape.clone() };
-        self.steps[output] = Some(steps);
+        self.levels[output] = Some(levels);
         let held = if maps { &mut self.maps } else { &mut self.plain };
         held[output] = Some(name.clone());
         self.named.push(Named {
             name,
             tensor: output,
-            quantised: steps,
+            levels,
             shape,
             channels_first: maps,
             operator: operator.name.clone(),
@@ -370,7 +357,7 @@ impl<'f> Writer<'f> {
     /// As [`Writer::give`], of one output that lies where the first input does.
     fn give_same(&mut self, operator: &Operator, made: String, maps: bool, input: usize) -> Result<()> {
         let output = *operator.outputs.first().context("no output")?;
-        let within = reach(self.steps_of(input)?);
+        let within = self.levels_of(input)?.reach();
         self.give(operator, output, made, maps, 0, within)
     }
 
@@ -394,7 +381,7 @@ impl<'f> Writer<'f> {
             code::SOFTMAX => self.softmax(operator),
             code::QUANTIZE | code::DEQUANTIZE => self.requantise(operator),
             code::TRANSPOSE => {
-                let order: Vec<i64> = program::order(file, operator)?.into_iter().map(|axis| axis as i64).collect();
+                let order: Vec<i64> = options::order(file, operator)?.into_iter().map(|axis| axis as i64).collect();
                 let input = self.operand(operator, 0)?;
                 let plain = self.plain(input)?;
                 let made = self.op("Transpose", &[&plain], vec![ints("perm", &order)]);
@@ -419,13 +406,13 @@ impl<'f> Writer<'f> {
         let dilation = [operator.int(5 + later, 1)?, operator.int(4 + later, 1)?].map(|dilation| dilation as usize);
         let padding = operator.byte(0)?;
         let sides = [(height, tall, 0), (width, wide, 1)].map(|(length, taps, axis)| -> Result<(i64, i64)> {
-            let (places, before) = program::window(length, taps, stride[axis], dilation[axis], padding)?;
+            let (places, before) = options::window(length, taps, stride[axis], dilation[axis], padding)?;
             let needed = (places - 1) * stride[axis] + (taps - 1) * dilation[axis] + 1;
             Ok((before as i64, needed.saturating_sub(length + before) as i64))
         });
         let [rows, columns] = sides;
         let ((top, bottom), (left, right)) = (rows?, columns?);
-        let from = self.steps_of(input)?;
+        let from = self.levels_of(input)?;
         let steps = WeightSteps::of(weights, if depthwise { 3 } else { 0 }, outputs)?;
         let bytes = weights.bytes()?;
         // From taps and channels last to channels first: outputs x inputs of a group x rows x columns.
@@ -441,7 +428,8 @@ impl<'f> Writer<'f> {
         }
         let kernel = self.floats(&[outputs, depth, tall, wide], &kernel);
         let maps = self.maps(input)?;
-        let bias = self.bias(operator, outputs, |channel| f64::from(from.scale) * f64::from(steps.scale(channel)))?;
+        let bias =
+            self.bias(operator, outputs, |channel| f64::from(from.steps.scale) * f64::from(steps.scale(channel)))?;
         let inputs: Vec<&str> = [&maps, &kernel].into_iter().chain(&bias).map(String::as_str).collect();
         let long = |pair: [usize; 2]| pair.map(|length| length as i64);
         let attributes = vec![
@@ -457,9 +445,9 @@ impl<'f> Writer<'f> {
 
     fn bias(&mut self, operator: &Operator, outputs: usize, scale: impl Fn(usize) -> f64) -> Result<Option<String>> {
         let Some(bias) = operator.inputs.get(2).copied().flatten() else { return Ok(None) };
-        let values = self.file.tensors[bias].integers()?;
+        let values = self.file.tensors[bias].counts()?;
         let values: Vec<f32> =
-            values.into_iter().enumerate().map(|(channel, q)| (f64::from(q) * scale(channel)) as f32).collect();
+            values.into_iter().enumerate().map(|(channel, q)| (q as f64 * scale(channel)) as f32).collect();
         Ok(Some(self.floats(&[outputs], &values)))
     }
 
@@ -468,7 +456,7 @@ impl<'f> Writer<'f> {
         let (input, weights) = (self.operand(operator, 0)?, file.input(operator, 1)?);
         let [outputs, inputs] = weights.shape[..] else { bail!("expected weights of 2 axes") };
         let rows = file.tensors[input].numbers() / inputs;
-        let from = self.steps_of(input)?;
+        let from = self.levels_of(input)?;
         let steps = WeightSteps::of(weights, 0, outputs)?;
         let numbers: Vec<f32> =
             weights.bytes()?.into_iter().enumerate().map(|(at, q)| steps.real(q, at / inputs)).collect();
@@ -477,7 +465,8 @@ impl<'f> Writer<'f> {
         if file.tensors[input].shape != [rows, inputs] {
             at = self.reshaped(&at, &[rows, inputs]);
         }
-        let bias = self.bias(operator, outputs, |channel| f64::from(from.scale) * f64::from(steps.scale(channel)))?;
+        let bias =
+            self.bias(operator, outputs, |channel| f64::from(from.steps.scale) * f64::from(steps.scale(channel)))?;
         let given: Vec<&str> = [&at, &matrix].into_iter().chain(&bias).map(String::as_str).collect();
         let mut made = self.op("Gemm", &given, vec![int("transB", 1)]);
         let shape = &file.output(operator)?.shape;
@@ -509,7 +498,7 @@ impl<'f> Writer<'f> {
         let padding = operator.byte(0)?;
         let mut pads = [0i64; 4];
         for (axis, length) in [height, width].into_iter().enumerate() {
-            let (places, before) = program::window(length, size[axis], stride[axis], 1, padding)?;
+            let (places, before) = options::window(length, size[axis], stride[axis], 1, padding)?;
             let needed = (places - 1) * stride[axis] + size[axis];
             pads[axis] = before as i64;
             pads[axis + 2] = needed.saturating_sub(length + before) as i64;
@@ -523,14 +512,14 @@ impl<'f> Writer<'f> {
         let op = if operator.code == code::MAX_POOL_2D { "MaxPool" } else { "AveragePool" };
         let made = self.op(op, &[&maps], attributes);
         let output = *operator.outputs.first().context("no output")?;
-        let within = reach(self.steps_of(input)?);
+        let within = self.levels_of(input)?.reach();
         self.give(operator, output, made, true, operator.byte(5)?, within)
     }
 
     fn mean(&mut self, operator: &Operator) -> Result<()> {
         let input = self.operand(operator, 0)?;
         let (found, output) = (&self.file.tensors[input], self.file.output(operator)?);
-        let axes = program::axes(self.file.input(operator, 1)?, found.shape.len())?;
+        let axes = options::axes(self.file.input(operator, 1)?, found.shape.len())?;
         let keep = output.shape.len() == found.shape.len();
         // A mean over all places of a picture leaves batch and channels, in either order of the axes.
         let maps = self.is_maps(input) && (keep || axes == [1, 2]);
@@ -546,13 +535,14 @@ impl<'f> Writer<'f> {
 
     fn pad(&mut self, operator: &Operator) -> Result<()> {
         let input = self.operand(operator, 0)?;
-        let steps = quantised(self.file.output(operator)?)?;
+        let levels = Levels::of(self.file.output(operator)?)?;
         let value = match operator.inputs.get(2).copied().flatten() {
-            Some(value) => *self.file.tensors[value].bytes()?.first().context("no number to pad with")?,
-            None => steps.zero_point as i8,
+            Some(value) => {
+                *levels.reals(&self.file.tensors[value].bytes()?).first().context("no number to pad with")?
+            }
+            None => 0.0,
         };
-        let value = (i32::from(value) - steps.zero_point) as f32 * steps.scale;
-        let pairs = program::paddings(self.file, operator)?;
+        let pairs = options::paddings(self.file, operator)?;
         let maps = self.is_maps(input);
         let (from, order) = if maps {
             (self.maps(input)?, vec![0, 3, 1, 2])
@@ -569,7 +559,7 @@ impl<'f> Writer<'f> {
     fn concatenation(&mut self, operator: &Operator) -> Result<()> {
         let inputs: Vec<usize> = operator.inputs.iter().copied().flatten().collect();
         let rank = self.file.output(operator)?.shape.len();
-        let axis = program::axis_of(operator.int(0, 0)?.into(), rank)?;
+        let axis = options::axis_of(operator.int(0, 0)?.into(), rank)?;
         let maps = inputs.iter().all(|input| self.is_maps(*input));
         let names: Vec<String> = inputs
             .iter()
@@ -579,9 +569,9 @@ impl<'f> Writer<'f> {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let made = self.op("Concat", &names, vec![int("axis", axis as i64)]);
         let output = *operator.outputs.first().context("no output")?;
-        let mut within = reach(self.steps_of(*inputs.first().context("no input")?)?);
+        let mut within = self.levels_of(*inputs.first().context("no input")?)?.reach();
         for input in inputs {
-            let (low, high) = reach(self.steps_of(input)?);
+            let (low, high) = self.levels_of(input)?.reach();
             within = (within.0.min(low), within.1.max(high));
         }
         self.give(operator, output, made, maps, 0, within)
@@ -613,8 +603,8 @@ impl<'f> Writer<'f> {
         let output = *operator.outputs.first().context("no output")?;
         let name = self.name(output);
         self.node("Softmax", &[&from], vec![int("axis", -1)], &name);
-        let steps = quantised(&self.file.tensors[output])?;
-        self.found(operator, output, name, false, steps)
+        let levels = Levels::of(&self.file.tensors[output])?;
+        self.found(operator, output, name, false, levels)
     }
 
     fn requantise(&mut self, operator: &Operator) -> Result<()> {
@@ -622,17 +612,17 @@ impl<'f> Writer<'f> {
         let maps = self.maps[input].is_some();
         let from = if maps { self.maps(input)? } else { self.plain(input)? };
         if output == self.picture {
-            let steps = quantised(&self.file.tensors[output])?;
-            self.in_range(&from, steps, &picture());
-            self.steps[output] = Some(steps);
+            let levels = Levels::of(&self.file.tensors[output])?;
+            self.in_range(&from, levels, &picture());
+            self.levels[output] = Some(levels);
             let place = if maps { &mut self.maps } else { &mut self.plain };
             place[output] = Some(picture());
             return Ok(());
         }
         if self.file.tensors[output].kind == kind::FLOAT {
-            let (name, steps) = (self.name(output), self.steps_of(input)?);
+            let (name, levels) = (self.name(output), self.levels_of(input)?);
             self.node("Identity", &[&from], vec![], &name);
-            self.found(operator, output, name, maps, steps)?;
+            self.found(operator, output, name, maps, levels)?;
             return Ok(());
         }
         let made = self.op("Identity", &[&from], vec![]);
@@ -644,7 +634,9 @@ impl<'f> Writer<'f> {
         let maps = self.is_maps(input);
         let from = if maps { self.maps(input)? } else { self.plain(input)? };
         let one = |alpha: f32| AttributeProto { f: alpha, ..attribute("alpha", AttributeType::Float) };
-        let (least, most) = reach(self.steps_of(input)?);
+        let (least, most) = self.levels_of(input)?.reach();
+        // What 1 is rounded to.
+        let (_, largest) = Levels::of(self.file.output(operator)?)?.reach();
         let (made, activation, within) = match operator.code {
             // What is held to a range gets a name of its own: others may read what it was made of.
             code::RELU => (self.op("Identity", &[&from], vec![]), 1, (least, most)),
@@ -653,8 +645,8 @@ impl<'f> Writer<'f> {
             code::LEAKY_RELU => {
                 (self.op("LeakyRelu", &[&from], vec![one(operator.float(0)?)]), 0, (f32::MIN, f32::MAX))
             }
-            code::LOGISTIC => (self.op("Sigmoid", &[&from], vec![]), 0, (0.0, 255.0 / 256.0)),
-            code::TANH => (self.op("Tanh", &[&from], vec![]), 0, (-1.0, 127.0 / 128.0)),
+            code::LOGISTIC => (self.op("Sigmoid", &[&from], vec![]), 0, (0.0, largest)),
+            code::TANH => (self.op("Tanh", &[&from], vec![]), 0, (-1.0, largest)),
             code::HARD_SWISH => {
                 let [three, zero, six] = [3.0, 0.0, 6.0].map(|number| self.floats(&[], &[number]));
                 let moved = self.op("Add", &[&from, &three], vec![]);
@@ -678,10 +670,10 @@ impl<'f> Writer<'f> {
     }
 
     fn split(&mut self, operator: &Operator) -> Result<()> {
-        let (input, axis) = program::split_axis(self.file, operator)?;
+        let (input, axis) = options::split_axis(self.file, operator)?;
         let maps = self.is_maps(input);
         let (from, along) = if maps { (self.maps(input)?, axis_of_maps(axis)) } else { (self.plain(input)?, axis) };
-        let within = reach(self.steps_of(input)?);
+        let within = self.levels_of(input)?.reach();
         let mut at = 0;
         for &output in &operator.outputs {
             let length = self.file.tensors[output].shape[axis] as i64;
@@ -695,7 +687,7 @@ impl<'f> Writer<'f> {
     fn slice(&mut self, operator: &Operator) -> Result<()> {
         let input = self.operand(operator, 0)?;
         let output = self.file.output(operator)?;
-        let block = program::block(self.file, operator)?;
+        let block = options::block(self.file, operator)?;
         let maps = self.is_maps(input) && output.shape.len() == 4;
         let from = if maps { self.maps(input)? } else { self.plain(input)? };
         let cuts: Vec<(usize, i64, i64, i64)> = block

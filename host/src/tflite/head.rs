@@ -1,7 +1,8 @@
 //! The usual end of a classifier, in integers: the average over all places of a layer, and a linear layer.
 
 use super::file::{File, Operator, Tensor, kind};
-use super::program::{self, WeightSteps, code, quantised};
+use super::layers::WeightSteps;
+use super::options::{self, code, quantised};
 use crate::onnx::head::WANTED;
 use anyhow::{Context, Result, bail, ensure};
 use decomcam_int8::tables::Quantised;
@@ -42,6 +43,10 @@ pub fn of(file: &File, scores: usize) -> Result<Head> {
         }),
         "expected a network of int8, found one of uint8, which TensorFlow Lite Micro no longer runs; convert it to int8"
     );
+    ensure!(
+        file.tensors.iter().all(|tensor| tensor.kind != kind::INT16),
+        "expected a network of int8, found one of int16, whose activations boards do not explain; convert it to int8"
+    );
     let mut linear: Option<Linear> = None;
     let mut at = scores;
     for _ in 0..file.operators.len() {
@@ -74,7 +79,7 @@ fn averaged(file: &File, operator: &Operator, input: &Tensor) -> Result<[usize; 
     let output = file.output(operator)?;
     let whole = output.numbers() == channels;
     let plain = if operator.code == code::MEAN {
-        program::axes(file.input(operator, 1)?, 4)? == [1, 2]
+        options::axes(file.input(operator, 1)?, 4)? == [1, 2]
     } else {
         operator.byte(5)? == 0
     };

@@ -2,7 +2,8 @@
 
 use super::file::{File, kind};
 use super::float::{self, Named};
-use super::program::{Program, quantised};
+use super::options::{Levels, Width};
+use super::program::Program;
 use crate::onnx::quantised::Steps;
 use anyhow::{Context, Result, bail, ensure};
 use decomcam_int8::tables::Quantised;
@@ -12,8 +13,8 @@ use std::collections::HashMap;
 #[derive(Debug)]
 pub struct Integers {
     program: Program,
-    /// What the picture's integers stand for.
-    input: Quantised,
+    /// The picture's integers.
+    input: Levels,
     /// Height, width and channels of the picture.
     shape: [usize; 3],
     /// Tensors by their names in the ONNX file.
@@ -47,7 +48,7 @@ impl Integers {
             && !file.operators.iter().any(|operator| operator.name == "QUANTIZE")
         {
             bail!(
-                "expected a network of 8-bit integers, found one of float32, input \"{}\"; convert it with a representative data set, or explain its ONNX export",
+                "expected a network of integers, found one of float32, input \"{}\"; convert it with a representative data set, or explain its ONNX export",
                 given.short_name()
             );
         }
@@ -62,7 +63,7 @@ impl Integers {
             "expected a picture of 1 or 3 channels, which come last, found shape {:?}",
             tensor.shape
         );
-        let input = quantised(tensor)?;
+        let input = Levels::of(tensor)?;
         let named = written.unheld.into_iter().chain(written.tensors);
         let tensors = named.map(|named| (named.name.clone(), named)).collect();
         Ok((Self { program, input, shape: [height, width, channels], tensors }, written.onnx))
@@ -78,9 +79,10 @@ impl Integers {
         self.tensors.get(name)
     }
 
-    /// The steps of a tensor.
+    /// The steps of a tensor of bytes.
     pub fn steps_of(&self, name: &str) -> Option<Steps> {
-        let Quantised { scale, zero_point } = self.tensor(name)?.quantised;
+        let levels = self.tensor(name)?.levels;
+        let Quantised { scale, zero_point } = Some(levels.steps).filter(|_| levels.width == Width::Eight)?;
         Some(Steps { scale, zero_point: u8::try_from(zero_point + 128).ok()? })
     }
 
@@ -94,7 +96,7 @@ impl Integers {
         self.shape
     }
 
-    /// The integers, height x width x channels, of a picture of channels x height x width in real numbers; those of bytes without sign less 128.
+    /// The bytes of the integers, height x width x channels, of a picture of channels x height x width in real numbers; those without sign less 128.
     ///
     /// # Errors
     /// A picture of another size.
@@ -106,9 +108,7 @@ impl Integers {
             "expected {channels} x {height} x {width} numbers, found {}",
             picture.len()
         );
-        let integer =
-            |at: usize| self.input.step_of(picture[at % channels * area + at / channels]).clamp(-128, 127) as i8;
-        Ok((0..picture.len()).map(integer).collect())
+        Ok(self.input.bytes((0..picture.len()).map(|at| picture[at % channels * area + at / channels])))
     }
 
     /// The tensors of these names for a picture of channels x height x width in real numbers: the numbers that their integers stand for.
@@ -132,11 +132,13 @@ impl Integers {
 }
 
 /// How pictures are prepared, as scale and zero point of the input say: the smallest and the largest integer stand for the ends of a usual range, and the integers are
-/// the pixels less 128, as boards compute them.
-pub fn preparation(input: Quantised) -> Preparation {
-    let Quantised { scale, zero_point } = input;
-    let real = |q: i32| (q - zero_point) as f32 * scale;
-    let (low, high) = (real(-128), real(127));
+/// the pixels less 128, as boards compute them. Those of 16 bits reach as far below 0 as above.
+pub fn preparation(input: Levels) -> Preparation {
+    let (low, high) = input.reach();
+    if input.width == Width::Sixteen {
+        return of_sixteen_bits(high);
+    }
+    let Quantised { scale, zero_point } = input.steps;
     let near = |real: f32, end: f32, span: f32| (real - end).abs() <= 0.02 * span;
     let range =
         RANGES.iter().find(|(_, least, most)| near(low, *least, most - least) && near(high, *most, most - least));
@@ -153,17 +155,36 @@ pub fn preparation(input: Quantised) -> Preparation {
     }
 }
 
+/// How pictures are prepared for integers of 16 bits, which reach to a number and to its negative.
+fn of_sixteen_bits(reach: f32) -> Preparation {
+    let near = |end: f32| (reach - end).abs() <= 0.02 * end;
+    let bytes = format!("its steps reach from {:.3} to {reach:.3}", -reach);
+    let (mean, std, words) = if near(255.0) {
+        (0.0, 1.0, format!("{bytes}: pixels from 0 to 255"))
+    } else if near(128.0) {
+        (128.0, 1.0, format!("{bytes}: pixels from -128 to 127"))
+    } else {
+        let why = if near(1.0) {
+            "as those of pixels from 0 to 1 do, which --mean 0 and --std 1 say"
+        } else {
+            "and --preset, or --mean and --std, say another preparation"
+        };
+        (127.5, 127.5 / reach, format!("{bytes}, over which pixels are spread; {why}"))
+    };
+    Preparation { mean, std, words }
+}
+
 impl Named {
-    /// The numbers that a tensor's integers stand for, in the ONNX file's order.
-    pub fn real(&self, integers: &[i8]) -> Vec<f32> {
-        let real = |q: i8| (i32::from(q) - self.quantised.zero_point) as f32 * self.quantised.scale;
+    /// The numbers that a tensor's integers stand for, of their bytes, in the ONNX file's order.
+    pub fn real(&self, bytes: &[i8]) -> Vec<f32> {
+        let reals = self.levels.reals(bytes);
         if !self.channels_first {
-            return integers.iter().copied().map(real).collect();
+            return reals;
         }
         let (channels, area) = (self.shape[1], self.shape[2] * self.shape[3]);
-        let picture = |integers: &[i8]| -> Vec<f32> {
-            (0..integers.len()).map(|at| real(integers[at % area * channels + at / area])).collect()
+        let picture = |reals: &[f32]| -> Vec<f32> {
+            (0..reals.len()).map(|at| reals[at % area * channels + at / area]).collect()
         };
-        integers.chunks_exact(channels * area).flat_map(picture).collect()
+        reals.chunks_exact(channels * area).flat_map(picture).collect()
     }
 }

@@ -1,11 +1,13 @@
-//! Int8 networks of TensorFlow Lite: the very file that is flashed.
+//! Networks of integers of TensorFlow Lite, int8 or int16 with weights of int8: the very file that is flashed.
 //!
 //! | file | what |
 //! |---|---|
 //! | [`file`](mod@file) | the bytes, as tensors and operators |
-//! | [`program`] | the operators in terms of [`decomcam_int8`], which computes what a board computes, bit for bit |
-//! | [`functions`] | functions of one number as the reference takes them of bytes without sign, in real numbers |
+//! | [`options`] | options and shapes of operators, for the plan and for the network in real numbers alike |
 //! | [`arena`] | where each tensor lies |
+//! | [`program`] | the plan as data and its run, in terms of [`decomcam_int8`], which computes what a board computes, bit for bit |
+//! | [`planner`] | from a file to its plan: memory and order |
+//! | [`layers`], [`moves`], [`functions`] | the steps of each operator |
 //! | [`float`] | the same network in real numbers, as ONNX, for gradients |
 //! | [`inspect`] | what is in it, in words |
 //! | [`head`] | the average and the linear layer at its end, for boards |
@@ -19,7 +21,11 @@ pub mod functions;
 pub mod head;
 pub mod inspect;
 pub mod integers;
+pub mod layers;
+pub mod moves;
 pub mod names;
+pub mod options;
+pub mod planner;
 pub mod program;
 pub mod tables;
 

@@ -1,13 +1,12 @@
 //! A plan as Rust source, for a board that runs it with `decomcam-int8`.
 
-use super::program::Program;
-use decomcam_int8::{Place, Work};
+use decomcam_int8::{Operator, Place, Work};
 use std::fmt::Write as _;
 
 /// The operators of a plan, one a line: what stands between the brackets of a `[decomcam_int8::Operator; N]`.
-pub fn operators(program: &Program) -> String {
+pub fn operators(operators: &[Operator]) -> String {
     let mut text = String::new();
-    for operator in program.operators() {
+    for operator in operators {
         let [first, second] = operator.inputs.map(place_of);
         let work = work_of(&operator.work);
         let _ = writeln!(
@@ -20,8 +19,8 @@ pub fn operators(program: &Program) -> String {
 }
 
 /// Bytes that the operators take in flash: their numbers, without the code.
-pub fn bytes(program: &Program) -> usize {
-    let of = |operator: decomcam_int8::Operator| {
+pub fn bytes(operators: &[Operator]) -> usize {
+    let of = |operator: &Operator| {
         let constants = operator.inputs.iter().map(|place| match place {
             Place::Constant(numbers) => numbers.len(),
             Place::Arena(_) => 0,
@@ -34,9 +33,9 @@ pub fn bytes(program: &Program) -> usize {
             Work::Nearest(work) => 4 * (work.rows.len() + work.columns.len()),
             _ => 0,
         };
-        size_of::<decomcam_int8::Operator>() + constants.sum::<usize>() + held
+        size_of::<Operator>() + constants.sum::<usize>() + held
     };
-    program.operators().into_iter().map(of).sum()
+    operators.iter().map(of).sum()
 }
 
 fn place_of(place: Place) -> String {

@@ -198,13 +198,13 @@ fn network(bytes: &[u8], ending: &Ending) -> anyhow::Result<Network> {
     let (features, _) = place(layer)?;
     let after = program.shown().iter().find(|(_, tensor)| *tensor == layer).map_or(0, |(after, _)| *after);
     ensure!(after > 0, "the layer is the network's input");
-    let operators = program.operators();
+    let operators = program.operators_of_bytes().context("expected a network of int8, found numbers of int16")?;
     let values = context! {
         arena => program.arena(), input, input_length, output, output_length, features, layer => after - 1,
         picture => format!("{:?}", &file.tensors[program.input()].shape[1..]),
-        count => operators.len(), operators => tables::operators(&program),
+        count => operators.len(), operators => tables::operators(&operators),
     };
-    Ok(Network { arena: program.arena(), flash: tables::bytes(&program), values })
+    Ok(Network { arena: program.arena(), flash: tables::bytes(&operators), values })
 }
 
 fn values(

@@ -3,7 +3,7 @@
 #![no_main]
 
 use core::hint::black_box;
-use decomcam_int8::{Network, Operator, tables};
+use decomcam_int8::{Network, Operator, int16, tables};
 use firmware_proof::{any, buffer, number};
 
 #[unsafe(no_mangle)]
@@ -14,6 +14,10 @@ extern "C" fn _start() -> ! {
             let _ = black_box(network.run_seeing(buffer(), |operator, arena| {
                 black_box((operator, arena));
             }));
+        }
+        let operators: &[Operator<int16::Work>] = buffer();
+        if let Ok(network) = Network::new(operators, any()) {
+            let _ = black_box(network.run(buffer()));
         }
         let steps = || tables::Quantised { scale: number(), zero_point: any() as i32 };
         black_box(tables::requantise(steps(), steps()));
