@@ -13,7 +13,7 @@ const OVERLAY: usize = 1600;
 
 impl Answer<'_> {
     /// How maps are drawn: one of two sides in two colours.
-    pub(super) fn style(&self) -> Style {
+    pub(crate) fn style(&self) -> Style {
         let style = self.outputs.style.clone();
         if self.is_signed() { style.colours(draw::ColourMap::BlueOrange) } else { style }
     }
