@@ -406,6 +406,8 @@ impl<'a> Run<'a> {
             let last = frames.last().map_or(0.0, |frame| frame.time);
             warnings.insert(0, format!("`{}`: {damage}; the last frame is that at {last:.2} s", clip.name()));
         }
+        let colours: Vec<Option<usize>> =
+            order.into_kept().known.into_iter().map(|known| known.map(|(colour, _)| colour)).collect();
         let names: Vec<String> = match &asked.out {
             Some(_) => [format.name(), CURVE, REPORT].map(str::to_owned).to_vec(),
             None => Vec::new(),

@@ -193,6 +193,7 @@ impl FrameReport {
     pub(super) fn line(&self) -> String {
         let reported = &self.scores.reported;
         let found = match (&self.support, &self.class) {
+            _ if reported.versus.is_some() => String::new(),
             (Some(support), _) => format!("   the model {} it", support.verdict.found()),
             (None, Some(class)) => {
                 let likely =
@@ -298,7 +299,8 @@ impl FramesReport {
         if !lines.is_empty() {
             notes.push(format!(
                 "A track is a part, followed from frame to frame by its channels. Contribution: how much the {explained} rises when its part alone is kept. The per cent beside \
-                 a track are its share of what speaks for the text in all frames. Of {} tracks the {} that contribute most are drawn.",
+                 a track are its share of what speaks for {} in all frames. Of {} tracks the {} that contribute most are drawn.",
+                if self.versus.is_some() { "either text" } else { "the text" },
                 self.tracks.len(),
                 lines.len()
             ));
@@ -309,7 +311,10 @@ impl FramesReport {
             seconds: self.clip.seconds,
             score: (
                 self.frames.iter().map(|frame| (frame.time, frame.scores.reported.value)).collect(),
-                format!("Score: {reported}"),
+                match &self.versus {
+                    Some(versus) => format!("Score: {reported}, less that of \"{versus}\""),
+                    None => format!("Score: {reported}"),
+                },
             ),
             lines: (lines, format!("Contribution to the {explained}")),
             notes,
