@@ -45,9 +45,12 @@ fn filled(width: u32, height: u32, colour: [u8; 4]) -> RgbaImage {
     RgbaImage::from_pixel(width, height, Rgba(colour))
 }
 
-/// Pieces of 3 x 2 pictures: what is laid, where, and what becomes of it. Chosen so that every rule shows: a piece that is cleared, one after it that is taken back to what was
+/// A colour, width and height, left and top, and what becomes of it.
+type Step = ([u8; 4], [u32; 2], [u32; 2], DisposeOp);
+
+/// Pieces of 3 x 2 pictures. Chosen so that every rule shows: a piece that is cleared, one after it that is taken back to what was
 /// cleared, and a transparent one that shows what is there.
-const STEPS: [([u8; 4], [u32; 2], [u32; 2], DisposeOp); 6] = [
+const STEPS: [Step; 6] = [
     (RED, [3, 2], [0, 0], DisposeOp::None),
     (GREEN, [2, 1], [1, 0], DisposeOp::Background),
     (BLUE, [2, 2], [1, 0], DisposeOp::Previous),

@@ -43,7 +43,7 @@ pub fn run(args: &ExplainArgs, wanted: Wanted, options: Options, outputs: Output
     asked.options = options;
     asked.options.unchecked = !args.check;
     asked.outputs = outputs;
-    asked.announce = (!quiet).then_some(|line| note(line));
+    asked.announce = if quiet { None } else { Some(note) };
 
     let bar = Bar::default();
     let session = args.request.open_for(asked.options.method, false, quiet)?;

@@ -107,12 +107,9 @@ pub fn explain(session: &Session, clip: &Clip, asked: &FramesOptions, ask: &Ask<
             })
         });
         let first = frames.recv().ok();
-        let explained = match first {
-            Some(first) => {
-                Some(Run::new(session, clip, asked, ask, (first, frames), (workers, chosen)).and_then(Run::explain))
-            }
-            None => None,
-        };
+        let explained = first.map(|first| {
+            Run::new(session, clip, asked, ask, (first, frames), (workers, chosen)).and_then(Run::explain)
+        });
         let read =
             reader.join().map_err(|_| anyhow!("the thread that reads frames stopped unexpectedly; please report it"));
         let damage = read.kind(Error::Explanation)??;
