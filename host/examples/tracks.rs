@@ -1,7 +1,8 @@
-//! How well a part's direction tells what is the same thing: `cargo run --release --example tracks -- FOLDER`, with photos that have nothing to do with each other.
+//! How well a part's direction tells what is the same thing: `cargo run --release --example tracks -- FOLDER`, with photos that have nothing to do with each
+//! other.
 //!
-//! Prints quantiles of the cosines of the best one-to-one matching: between photos of the folder, and between frames in which a cat's face, cut out, moves over them. The threshold of
-//! `decomcam::frames::tracks` stands between.
+//! Prints quantiles of the cosines of the best one-to-one matching: between photos of the folder, and between frames in which a cat's face, cut out, moves over
+//! them. The threshold of `decomcam::frames::tracks` stands between.
 
 use anyhow::{Context, Result};
 use decomcam::frames::tracks::matched;

@@ -1,4 +1,5 @@
-//! One picture of a film: a frame with its map, the same frame with the outlines of its parts, and the parts' numbers. Everything has one place in all pictures of a film.
+//! One picture of a film: a frame with its map, the same frame with the outlines of its parts, and the parts' numbers. Everything has one place in all pictures
+//! of a film.
 
 use super::canvas::{Canvas, GAP, MARGIN, Place};
 use super::colours::{DIM_INK, FAINT_INK, INK, Style, TRACKS};

@@ -146,7 +146,8 @@ impl Clip {
         }
     }
 
-    /// Of a video, how many pictures what is drawn of its frames has in a second, as a fraction; none of an animation, in which each picture has a time of its own.
+    /// Of a video, how many pictures what is drawn of its frames has in a second, as a fraction; none of an animation, in which each picture has a time of its
+    /// own.
     pub(super) fn rate(&self, wanted: Wanted) -> Option<String> {
         match &self.0 {
             Kind::Animation(_) => None,

@@ -1,5 +1,6 @@
-//! Videos, by the programs `ffprobe` and `ffmpeg` where they are installed. Pictures come through a pipe, each with its size before it, turned as the file says and with square
-//! pixels; their times come as the lines of ffmpeg's filter `showinfo`. Nothing is written on the way, and only files of this machine are opened.
+//! Videos, by the programs `ffprobe` and `ffmpeg` where they are installed. Pictures come through a pipe, each with its size before it, turned as the file says
+//! and with square pixels; their times come as the lines of ffmpeg's filter `showinfo`. Nothing is written on the way, and only files of this machine are
+//! opened.
 
 use super::clip::{Frame, Wanted};
 use crate::error::Sorted as _;

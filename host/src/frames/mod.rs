@@ -9,8 +9,8 @@
 //! | `writer` | pictures with their times | `overlay.gif`, or of a video `overlay.mp4` |
 //! | `report` | what was found | `frames.json`, `curve.png`, a sentence |
 //!
-//! What is asked is asked of the first frame and stays: a text, or without one what is predicted there. Each thread has a frame of its own; of a frame nothing stays in memory but its
-//! numbers, once its picture is written.
+//! What is asked is asked of the first frame and stays: a text, or without one what is predicted there. Each thread has a frame of its own; of a frame nothing
+//! stays in memory but its numbers, once its picture is written.
 
 mod clip;
 mod ffmpeg;

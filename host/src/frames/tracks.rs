@@ -1,20 +1,21 @@
 //! Which part of one frame is which part of the next: tracks.
 //!
-//! A part has a direction in channel space, [`Component::direction`](crate::explain::Component): of a component the right singular vector. The channels are the same in
-//! every frame and positions are summed away, so the direction says what a part shows, not where. It stays when a thing moves.
+//! A part has a direction in channel space, [`Component::direction`](crate::explain::Component): of a component the right singular vector. The channels are the
+//! same in every frame and positions are summed away, so the direction says what a part shows, not where. It stays when a thing moves.
 //!
 //! ```text
 //! c(t, q) = v_t' v_q                              v_t: the direction of the part that continued track t last
 //! maximise sum over matched (t, q) of c(t, q) - LEAST     over one-to-one matchings of tracks and parts
 //! ```
 //!
-//! Pairs at or below [`LEAST`] are never matched: a part that no track takes begins a track. A track is open for [`PATIENCE`] frames after it was last continued, so that a thing
-//! that is hidden for a moment, or a component that shows its other side for a moment, comes back under its number. The assignment is optimal, in O(n^3).
+//! Pairs at or below [`LEAST`] are never matched: a part that no track takes begins a track. A track is open for [`PATIENCE`] frames after it was last
+//! continued, so that a thing that is hidden for a moment, or a component that shows its other side for a moment, comes back under its number. The assignment
+//! is optimal, in O(n^3).
 //!
-//! **Why 1/2.** Directions of unrelated things are nearly orthogonal in so many channels, and those of one thing nearly parallel. With `lite`, between photos of COCO that have nothing to
-//! do with each other the best matching has cosines of 0.05 at the median and 0.31 at most (250 parts); between frames in which a cut-out moves, 0.84 at the median of all parts and 0.94
-//! of those with more than a tenth of the evidence (`host/examples/tracks.rs` measures it). 1/2 stands between, nearer to what moves. A part that shows the other side of its component has about -0.9: it
-//! marks another place, and so it is another track.
+//! **Why 1/2.** Directions of unrelated things are nearly orthogonal in so many channels, and those of one thing nearly parallel. With `lite`, between photos
+//! of COCO that have nothing to do with each other the best matching has cosines of 0.05 at the median and 0.31 at most (250 parts); between frames in which a
+//! cut-out moves, 0.84 at the median of all parts and 0.94 of those with more than a tenth of the evidence (`host/examples/tracks.rs` measures it). 1/2 stands
+//! between, nearer to what moves. A part that shows the other side of its component has about -0.9: it marks another place, and so it is another track.
 
 use decomcam_core::sums;
 
@@ -88,8 +89,8 @@ impl Tracks {
     }
 }
 
-/// The best one-to-one matching of directions above a cosine: of each of the first its partner among the others and their cosine, if it has one. What the cosines have above
-/// `least`, summed, is as large as it can be.
+/// The best one-to-one matching of directions above a cosine: of each of the first its partner among the others and their cosine, if it has one. What the
+/// cosines have above `least`, summed, is as large as it can be.
 pub fn matched<D: AsRef<[f32]>>(first: &[D], others: &[D], least: f32) -> Vec<Option<(usize, f32)>> {
     let cosine = |one: &D, other: &D| sums::dot(one.as_ref(), other.as_ref());
     let cosines: Vec<Vec<f32>> =

@@ -1,8 +1,8 @@
 //! Animated GIF, PNG and WebP: the pictures that a browser shows one after the other, and when.
 //!
-//! Frames of a file are pieces that are laid over what stands there, and what becomes of them afterwards differs: they stay, their place becomes transparent, or
-//! what was there before comes back. GIF and PNG are composed here; the crate `image` composes GIF alike, but takes the wrong picture back in a PNG where a frame that is cleared
-//! stands before one that is taken back, and refuses 16 bits. WebP, which takes nothing back, is composed by that crate.
+//! Frames of a file are pieces that are laid over what stands there, and what becomes of them afterwards differs: they stay, their place becomes transparent,
+//! or what was there before comes back. GIF and PNG are composed here; the crate `image` composes GIF alike, but takes the wrong picture back in a PNG where a
+//! frame that is cleared stands before one that is taken back, and refuses 16 bits. WebP, which takes nothing back, is composed by that crate.
 
 use super::decode::{MAX_DECODER_BYTES, Refusal, check_size, kind, named, over_white, read, still};
 use super::gif;
