@@ -43,6 +43,19 @@ impl<'a> Files<'a> {
         Ok(())
     }
 
+    /// An empty file with a temporary name in the directory, for what is written at length or by another program; [`Files::keep`] takes it.
+    ///
+    /// # Errors
+    /// [`Error::Output`].
+    pub fn begin(&self) -> Result<tempfile::NamedTempFile> {
+        temporary(self.directory).kind(Error::Output)
+    }
+
+    /// Takes a complete file, which will have this name.
+    pub fn keep(&mut self, name: &str, file: tempfile::NamedTempFile) {
+        self.written.push((file, self.directory.join(name)));
+    }
+
     /// Renames all files to their own names, in the order in which they were added.
     ///
     /// # Errors

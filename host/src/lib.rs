@@ -35,6 +35,7 @@
 //! | [`methods`] | activations, gradients, a scorer | the names and formulas of recipes and of other methods |
 //! | [`report`] | an explanation | words, JSON, arrays and pictures |
 //! | [`many`] | photos without end | an explanation of each, a contact sheet of all; a run that was stopped goes on |
+//! | [`frames`] | an animation or a video | an explanation of each frame; their parts followed from frame to frame |
 //! | [`draw`] | maps and a photo | pictures; it does not know how a map came about |
 //! | [`compare`] | one photo, several methods | their maps side by side with what metrics say of each |
 //! | [`eval`] | annotated photos, methods, metrics | a table with intervals |
@@ -49,7 +50,7 @@
 //!
 //! | floor | rooms |
 //! |---|---|
-//! | 7 | [`report`], [`many`], [`eval`], [`compare`], [`pool`] |
+//! | 7 | [`report`], [`many`], [`frames`], [`eval`], [`compare`], [`pool`] |
 //! | 6 | [`board`], [`dataset`] |
 //! | 5 | [`explain`], [`session`] |
 //! | 4 | [`metrics`], [`methods`] |
@@ -71,6 +72,7 @@ pub mod error;
 pub mod eval;
 pub mod explain;
 pub mod files;
+pub mod frames;
 pub mod hash;
 pub mod journal;
 pub mod many;

@@ -18,6 +18,15 @@ pub struct Progress {
 /// Is told of every step, from any thread; [`ControlFlow::Break`] ends the work with [`Error::Cancelled`].
 pub type Watch<'a> = dyn Fn(Progress) -> ControlFlow<()> + Send + Sync + 'a;
 
+/// So many seconds as people say them.
+pub(crate) fn in_words(seconds: f64) -> String {
+    match seconds {
+        seconds if seconds < 90.0 => format!("about {seconds:.0} seconds"),
+        seconds if seconds < 5400.0 => format!("about {:.0} minutes", seconds / 60.0),
+        seconds => format!("about {:.1} hours", seconds / 3600.0),
+    }
+}
+
 /// A [`Watch`] to keep.
 #[derive(Clone)]
 pub struct Watcher(std::sync::Arc<Watch<'static>>);

@@ -28,7 +28,7 @@ const FLOORS: [&[&str]; 8] = [
     &["metrics", "methods"],
     &["explain", "session"],
     &["board", "dataset"],
-    &["report", "many", "eval", "compare", "pool"],
+    &["report", "many", "frames", "eval", "compare", "pool"],
 ];
 
 /// What only the command may know.

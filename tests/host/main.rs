@@ -2,6 +2,7 @@
 
 mod common;
 
+mod animation;
 mod dataset;
 mod draw;
 mod explain;
@@ -22,6 +23,8 @@ mod cli;
 mod compare;
 #[cfg(feature = "cli")]
 mod eval;
+#[cfg(feature = "cli")]
+mod frames;
 #[cfg(all(feature = "cli", feature = "hub", unix))]
 mod hub;
 #[cfg(feature = "cli")]

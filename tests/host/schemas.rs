@@ -81,6 +81,24 @@ fn one_schema_for_the_explanations_of_every_method() {
 }
 
 #[test]
+fn frames_of_sequences() {
+    let place = TempDir::new().unwrap();
+    let photo = image::open(cat()).unwrap().into_rgb8();
+    let clip = place.path().join("clip.png");
+    fs::write(&clip, crate::common::animation::png(&[photo.clone(), image::imageops::flip_horizontal(&photo)], 20))
+        .unwrap();
+    let exact = ["explain", "-t", "a cat qzxvw", "--size", "96", "--frames", "all", "--check", "--name-parts", "a cat"];
+    let report = decomcam(exact).path("-o", "-").arg(&clip).ok().json();
+    conforms("frames", &report);
+    is_strict("frames", &report);
+    let other = [
+        "explain", "-t", "a cat", "--versus", "a dog", "--size", "96", "--frames", "all", "--method", "grad-cam", "-o",
+        "-",
+    ];
+    conforms("frames", &decomcam(other).arg(&clip).ok().json());
+}
+
+#[test]
 fn comparisons() {
     let place = TempDir::new().unwrap();
     let run =

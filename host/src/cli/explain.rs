@@ -1,7 +1,7 @@
 //! `decomcam explain`.
 
 use super::headings::{ADVANCED, METHOD, OUTPUT, WHAT};
-use super::output::{QuietArgs, print, print_json, usage, warn, wrote};
+use super::output::{QuietArgs, note, print, print_json, usage, warn, wrote};
 use super::place::PlaceArgs;
 use super::request::RequestArgs;
 use super::values::{ArraysArg, MethodArg};
@@ -9,6 +9,7 @@ use anyhow::Result;
 use clap::Args;
 use clap::error::ErrorKind;
 use decomcam::draw::ColourMap;
+use decomcam::frames::Wanted;
 use decomcam::many::Source;
 use decomcam::report::{Alike, Answer, Outputs, timing_table};
 use decomcam::timings::Timings;
@@ -33,6 +34,8 @@ Examples:
       Every photo of a directory; maps/index.html shows all. The same command goes on where it was stopped.
   decomcam explain *.jpg -m resnet50.onnx -o 'maps/{stem}.png' --jsonl > maps.jsonl
       One picture a photo, and one line of JSON.
+  decomcam explain clip.gif -t \"a cat\" -o clip --frames
+      The frames of an animation or a video, their parts followed from one to the next.
   decomcam explain photo.jpg --like other.jpg
       What makes the two photos alike? Writes explanation/alike.png and the rest.
   decomcam explain street.jpg -m yolov8n.onnx --class 0 --box 2
@@ -43,7 +46,7 @@ Examples:
 /// Arguments of `explain`.
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
-    /// Photos (JPEG, PNG, WebP, BMP, GIF, TIFF, ICO), directories of photos, patterns such as "*.jpg", or - for standard input
+    /// Photos (JPEG, PNG, WebP, BMP, GIF, TIFF, ICO), directories of photos, patterns such as "*.jpg", or - for standard input; with --frames an animation or a video
     ///
     /// Of a directory everything below it that is a photo is explained.
     #[arg(value_name = "PHOTO", required_unless_present = "list")]
@@ -56,6 +59,12 @@ pub struct ExplainArgs {
     /// Which share a photo belongs to follows from its path alone, as it is given or found.
     #[arg(long, hide_short_help = true, value_name = "N/M", help_heading = WHAT, display_order = 0)]
     pub shard: Option<Shard>,
+    /// Explain the frames of an animated GIF, PNG or WebP, or of a video that ffmpeg reads: every one, or of a longer file a hundred; or as many as given
+    ///
+    /// Frames are spaced evenly in time. The text is the same for all: without one, what is seen in the first frame is explained. Writes overlay.gif (of a video
+    /// overlay.mp4): each frame with its map and with its parts, which are followed from frame to frame; curve.png: what each part contributes over time; and frames.json.
+    #[arg(long, value_name = "N|all", num_args = 0..=1, default_missing_value = "100", help_heading = WHAT, display_order = 3)]
+    pub frames: Option<Wanted>,
     /// Name each part by that one of these texts whose score it raises most
     #[arg(long, value_name = "TEXT", num_args = 1.., help_heading = WHAT, display_order = 3)]
     pub name_parts: Vec<String>,
@@ -77,6 +86,9 @@ pub struct ExplainArgs {
     /// Also print the time of each stage
     #[arg(long, hide_short_help = true, help_heading = OUTPUT, conflicts_with = "quiet")]
     pub timings: bool,
+    /// With --frames: also check the map of each frame, which takes three times as long
+    #[arg(long, hide_short_help = true, requires = "frames", conflicts_with = "no_check", help_heading = OUTPUT)]
+    pub check: bool,
     /// Leave out the check: hiding the brightest places of the map, and as much elsewhere (ten passes of the network)
     #[arg(long, help_heading = OUTPUT)]
     pub no_check: bool,
@@ -153,6 +165,9 @@ pub fn run(args: &ExplainArgs) -> Result<()> {
     options.unchecked = args.no_check;
     options.check_used(&[options.method])?;
     let outputs = args.outputs()?;
+    if let Some(wanted) = args.frames {
+        return super::frames::run(args, wanted, options, outputs);
+    }
     if let Some(photos) = super::many::photos(args)? {
         return super::many::run(args, photos, options, outputs);
     }
@@ -200,9 +215,16 @@ pub fn run(args: &ExplainArgs) -> Result<()> {
         text += &timing_table(&timings);
     }
     print(&text)?;
+    if photo.animated {
+        note(ANIMATED);
+    }
     warn(&explanation.warnings);
     Ok(())
 }
+
+/// What is said of an animation that is explained as a photo.
+const ANIMATED: &str =
+    "the file is an animation, of which the first frame was explained; --frames explains the others too";
 
 /// Explains what makes two photos alike, in each of them: the first one's files as ever, the second one's in the directory `like`, and both side by side.
 fn alike(

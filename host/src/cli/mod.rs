@@ -7,6 +7,7 @@ mod compare;
 mod eval;
 mod explain;
 mod firmware;
+mod frames;
 mod headings;
 mod inspect;
 mod manual;

@@ -1,4 +1,7 @@
-//! Ctrl-C during a run that goes on where it was stopped.
+//! Ctrl-C during long runs.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// From now on Ctrl-C says how the run goes on. What is complete has been written by then, so the program ends at once, with the exit code that a shell gives to what a signal ended.
 #[cfg(unix)]
@@ -18,3 +21,22 @@ pub fn say_how_to_go_on() {
 /// Elsewhere Ctrl-C ends the program as ever.
 #[cfg(not(unix))]
 pub fn say_how_to_go_on() {}
+
+/// Whether Ctrl-C was pressed since: the work ends soon then, without half a file. Pressed again, it ends the program at once.
+#[cfg(unix)]
+pub fn asked() -> Arc<AtomicBool> {
+    use signal_hook::consts::signal::{SIGINT, SIGTERM};
+    let stopped = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        // Without these the signal ends the program as ever. In this order the first signal finds nothing set.
+        let _ = signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stopped));
+        let _ = signal_hook::flag::register(signal, Arc::clone(&stopped));
+    }
+    stopped
+}
+
+/// Elsewhere Ctrl-C ends the program as ever.
+#[cfg(not(unix))]
+pub fn asked() -> Arc<AtomicBool> {
+    Arc::default()
+}

@@ -64,7 +64,12 @@ impl Words {
 
     /// Pixels from the scale on.
     pub(super) fn foot_height(&self) -> usize {
-        SCALE.height + 12 + self.notes.len() * BODY.line() + MARGIN
+        SCALE.height + 12 + self.notes_height()
+    }
+
+    /// Pixels from the notes on.
+    pub(super) fn notes_height(&self) -> usize {
+        self.notes.len() * BODY.line() + MARGIN
     }
 }
 
@@ -104,7 +109,7 @@ impl Canvas {
         image::imageops::replace(&mut self.0, picture, left as i64, top as i64);
     }
 
-    fn fill(&mut self, left: usize, top: usize, size: Size, colour: Colour) {
+    pub(super) fn fill(&mut self, left: usize, top: usize, size: Size, colour: Colour) {
         for y in top..(top + size.height).min(self.0.height() as usize) {
             for x in left..(left + size.width).min(self.0.width() as usize) {
                 self.0.put_pixel(x as u32, y as u32, Rgb(colour));
@@ -112,7 +117,7 @@ impl Canvas {
         }
     }
 
-    fn text(&mut self, left: usize, top: usize, text: &str, font: Font, colour: Colour) {
+    pub(super) fn text(&mut self, left: usize, top: usize, text: &str, font: Font, colour: Colour) {
         for (left, letter) in (left..).step_by(font.step()).zip(text.chars()) {
             for (y, row) in (top..).zip(font.coverage(letter).into_iter().flatten()) {
                 for (x, &coverage) in (left..).zip(row) {
@@ -146,13 +151,61 @@ impl Canvas {
     }
 
     /// A bar from the middle: its length the size, its side and colour the sign.
-    fn bar(&mut self, Place { left, top, width }: Place, value: f32, dimmed: bool) {
+    fn bar(&mut self, place: Place, value: f32, dimmed: bool) {
+        let colour = if value < 0.0 { AGAINST } else { FOR };
+        self.coloured_bar(place, value, if dimmed { mixed(PAPER, colour, 0.45) } else { colour });
+    }
+
+    /// A bar from the middle: its length the size, its side the sign.
+    pub(super) fn coloured_bar(&mut self, Place { left, top, width }: Place, value: f32, colour: Colour) {
         let middle = left + width / 2;
         let length = (value.abs().clamp(0.0, 1.0) * (width / 2) as f32).round() as usize;
-        let (start, colour) = if value < 0.0 { (middle - length, AGAINST) } else { (middle, FOR) };
+        let start = if value < 0.0 { middle - length } else { middle };
         self.fill(left, top, Size::new(BAR, width), TRACK);
-        self.fill(start, top, Size::new(BAR, length), if dimmed { mixed(PAPER, colour, 0.45) } else { colour });
+        self.fill(start, top, Size::new(BAR, length), colour);
         self.fill(middle, top, Size::new(BAR, 1), INK);
+    }
+
+    /// A name on a dark field of its own, so that it is read on any picture.
+    pub(super) fn label(&mut self, left: usize, top: usize, name: &str, colour: Colour) {
+        let size = Size::new(LABEL.height(), LABEL.width(name) + 4);
+        for y in top..(top + size.height).min(self.0.height() as usize) {
+            for x in left..(left + size.width).min(self.0.width() as usize) {
+                let pixel = &mut self.0.get_pixel_mut(x as u32, y as u32).0;
+                *pixel = mixed(*pixel, PAPER, 0.7);
+            }
+        }
+        self.text(left + 2, top, name, LABEL, colour);
+    }
+
+    /// A line with round ends of so much to each side, smooth at its edges.
+    pub(super) fn stroke(&mut self, from: (f32, f32), to: (f32, f32), half: f32, colour: Colour) {
+        let range = |one: f32, other: f32, most: u32| {
+            let (low, high) = (one.min(other) - half - 1.0, one.max(other) + half + 2.0);
+            // A float-to-integer cast saturates.
+            (low.max(0.0) as u32)..(high.max(0.0) as u32).min(most)
+        };
+        let along = (to.0 - from.0, to.1 - from.1);
+        let length = along.0 * along.0 + along.1 * along.1;
+        for y in range(from.1, to.1, self.0.height()) {
+            for x in range(from.0, to.0, self.0.width()) {
+                let to_pixel = (x as f32 - from.0, y as f32 - from.1);
+                let share = if length > 0.0 { (to_pixel.0 * along.0 + to_pixel.1 * along.1) / length } else { 0.0 };
+                let share = share.clamp(0.0, 1.0);
+                let distance = (to_pixel.0 - share * along.0).hypot(to_pixel.1 - share * along.1);
+                let coverage = (half + 0.5 - distance).clamp(0.0, 1.0);
+                let pixel = &mut self.0.get_pixel_mut(x, y).0;
+                *pixel = mixed(*pixel, colour, coverage);
+            }
+        }
+    }
+
+    /// The notes alone.
+    pub(super) fn notes(&mut self, mut top: usize, words: &Words) {
+        for note in &words.notes {
+            self.text(MARGIN, top, note, BODY, FAINT_INK);
+            top += BODY.line();
+        }
     }
 
     /// The scale with what its ends mean, and the notes.
@@ -173,10 +226,6 @@ impl Canvas {
         let right = left + length + BODY.step();
         let high = BODY.shortened(ends[1], (MARGIN + room).saturating_sub(right));
         self.text(right, text_top, &high, BODY, INK);
-        let mut top = top + SCALE.height + 12;
-        for note in &words.notes {
-            self.text(MARGIN, top, note, BODY, FAINT_INK);
-            top += BODY.line();
-        }
+        self.notes(top + SCALE.height + 12, words);
     }
 }

@@ -18,6 +18,11 @@ pub(super) const FOR: Colour = [0x56, 0xb4, 0xe9];
 /// What counts against it.
 pub(super) const AGAINST: Colour = [0xe6, 0x9f, 0x00];
 
+/// Colours of things that are told apart, such as parts over time: those of Okabe and Ito, lighter where dark paper asks for it. Without black and dark blue, which it
+/// would swallow.
+pub const TRACKS: [[u8; 3]; 7] =
+    [FOR, AGAINST, [0x1f, 0xc0, 0x92], [0xf0, 0xe4, 0x42], [0xe8, 0x6a, 0x2a], [0xdb, 0x8f, 0xba], [0xd8, 0xdc, 0xe2]];
+
 /// How numbers become colours. All are perceptually even: equal steps of the number are equal steps of lightness.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ColourMap {

@@ -1,10 +1,12 @@
-//! Saliency made visible: the overlay on the photo, and the sheets that show every part of it.
+//! Saliency made visible: the overlay on the photo, the sheets that show every part of it, pictures of films, and curves over time.
 //!
 //! Nothing here knows how a map came about: maps are `(height, width)`, row-major, one sample a pixel, zero where nothing
 //! is shown.
 
 mod canvas;
 mod colours;
+mod curve;
+mod film;
 mod overlay;
 mod regions;
 mod rows;
@@ -12,7 +14,9 @@ mod sheet;
 mod text;
 
 pub use canvas::Tile;
-pub use colours::{ColourMap, Style};
+pub use colours::{ColourMap, Style, TRACKS};
+pub use curve::{Curve, Line, curve};
+pub use film::{Film, Outlined, film, film_tile};
 pub use overlay::{Titled, copy, copy_size, heatmap, marked, overlay, titled};
 pub use regions::{Region, regions};
 pub use rows::{Row, Rows, row_tile, rows};

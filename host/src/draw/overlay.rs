@@ -115,19 +115,19 @@ pub(super) fn tinted(photo: &RgbImage, map: &[f32], maximum: f32, style: &Style)
     for (pixel, &sample) in picture.pixels_mut().zip(map) {
         pixel.0 = tints.over(pixel.0, sample / maximum);
     }
+    let line = line_width(&picture);
     for &share in &style.contours {
-        outline(&mut picture, |at| map[at] >= share * maximum, [255; 3]);
+        outline(&mut picture, |at| map[at] >= share * maximum, [255; 3], line);
         if style.colours.is_signed() {
-            outline(&mut picture, |at| map[at] <= -share * maximum, [255; 3]);
+            outline(&mut picture, |at| map[at] <= -share * maximum, [255; 3], line);
         }
     }
     picture
 }
 
-/// A light line just inside the border of what is inside, and a dark one just outside, so that it shows on any photo.
-fn outline(picture: &mut RgbImage, inside: impl Fn(usize) -> bool, colour: Colour) {
+/// A line of this colour just inside the border of what is inside, and a dark one just outside, so that it shows on any photo.
+pub(super) fn outline(picture: &mut RgbImage, inside: impl Fn(usize) -> bool, colour: Colour, line: usize) {
     let Size { height, width } = size_of(picture);
-    let line = line_width(picture);
     for y in 0..height {
         for x in 0..width {
             let here = inside(y * width + x);

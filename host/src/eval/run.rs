@@ -12,7 +12,7 @@ use crate::explain::{self, Look, Request, Towers, Used};
 use crate::methods::Method;
 use crate::metrics::{self, Metric};
 use crate::photo::Photo;
-use crate::progress::Steps;
+use crate::progress::{Steps, in_words};
 use crate::score::Prompt;
 use crate::session::{Purpose, Session};
 use crate::timings::timed;
@@ -68,14 +68,6 @@ fn passes_of_map(request: &Request) -> usize {
         Method::ScoreCam | Method::AblationCam => CHANNELS,
         Method::GScoreCam => CHANNELS / 10,
         _ => with_gradient + if request.scales > 1 { 4 } else { 0 },
-    }
-}
-
-fn minutes(seconds: f64) -> String {
-    match seconds {
-        seconds if seconds < 90.0 => format!("about {seconds:.0} seconds"),
-        seconds if seconds < 5400.0 => format!("about {:.0} minutes", seconds / 60.0),
-        seconds => format!("about {:.1} hours", seconds / 3600.0),
     }
 }
 
@@ -157,7 +149,7 @@ impl<'a> Run<'a> {
             let less = if for_metrics > for_maps { "; a larger --step or fewer --metrics take less" } else { "" };
             announce(&format!(
                 "this takes {}: up to {} passes of the network{less}",
-                minutes(seconds),
+                in_words(seconds),
                 for_maps + for_metrics
             ));
         }

@@ -28,6 +28,9 @@ pub struct Component {
     pub explained_variance: f32,
     /// The values' product with the first-order map L over the largest of these products: the contribution that the gradient predicts, without any forward pass.
     pub predicted: f32,
+    /// Its direction in channel space, of length one: of each channel the product of its weighted map with the values; zero of channels that were not selected.
+    /// Of a component that is the right singular vector. It does not depend on where in the photo things are.
+    pub direction: Vec<f32>,
     /// The closed form's weight: of `exact` (U s)_q' L / s_q^2, turned along where the parts are one-sided; of all other recipes max(0, predicted).
     pub closed_form: f32,
 }
@@ -140,6 +143,7 @@ pub(crate) fn decompose(channel_weights: Vec<f32>, grid: &Grid, rank: Rank) -> R
         singular_value,
         explained_variance: share(singular_value),
         predicted,
+        direction: direction(values, &grid.maps, &channel_weights, &top),
         closed_form,
     });
     let mut selected_weights = vec![0.0; channel_weights.len()];
@@ -154,6 +158,19 @@ pub(crate) fn decompose(channel_weights: Vec<f32>, grid: &Grid, rank: Rank) -> R
         channel_weights,
         selected,
     })
+}
+
+/// A part's direction in channel space. Its values sum to zero, so the means of the channels need not be taken off.
+fn direction(values: &[f32], maps: &[f32], channel_weights: &[f32], selected: &[channels::Channel]) -> Vec<f32> {
+    let mut direction = vec![0.0; channel_weights.len()];
+    for &channel in selected {
+        let channel = usize::from(channel);
+        let map = &maps[channel * values.len()..][..values.len()];
+        direction[channel] = channel_weights[channel] * sums::dot(map, values);
+    }
+    let length = sums::dot(&direction, &direction).sqrt();
+    direction.iter_mut().filter(|_| length > 0.0).for_each(|entry| *entry /= length);
+    direction
 }
 
 /// The explained score of a photo kept where each OSSM is high, and of one with nothing kept.

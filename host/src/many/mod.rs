@@ -124,6 +124,10 @@ pub type Ask<'a> = dyn Fn(&Photo) -> Result<Prompt> + Sync + 'a;
 /// What is told of events.
 pub type Tell<'a> = dyn Fn(Event<'_>) + Sync + 'a;
 
+/// What is said of animations among many photos.
+const ANIMATED: &str =
+    "an animation, of which the first frame was explained; --frames explains the others, of one file";
+
 /// Different warnings that an outcome names at most.
 const WARNINGS: usize = 50;
 
@@ -391,7 +395,8 @@ impl Run<'_> {
                 outcome.checked += 1;
                 outcome.passed += usize::from(check.passed());
             }
-            for warning in &explanation.warnings {
+            let animated = photo.animated.then(|| ANIMATED.to_owned());
+            for warning in explanation.warnings.iter().chain(&animated) {
                 match outcome.warnings.iter().position(|(known, ..)| known == warning) {
                     Some(at) => outcome.warnings[at].1 += 1,
                     None if outcome.warnings.len() < WARNINGS => {

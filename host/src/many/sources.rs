@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 /// What standard input is called on the command line.
 const STANDARD_INPUT: &str = "-";
 
+/// What tells of a folder that a sequence of frames was explained into.
+const FRAMES: &str = "frames.json";
+
 /// One photo that will be explained.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
@@ -121,7 +124,9 @@ fn within(folder: &Path, out: Option<&Path>, all: &mut Vec<Source>) -> anyhow::R
             continue;
         }
         if entry.file_type()?.is_dir() {
-            let ours = path.join("explanation.json").exists() || path.join(super::JOURNAL).exists();
+            let ours = path.join("explanation.json").exists()
+                || path.join(FRAMES).exists()
+                || path.join(super::JOURNAL).exists();
             if !ours && (out.is_none() || path.canonicalize().ok().as_deref() != out) {
                 within(&path, out, all)?;
             }

@@ -1,7 +1,7 @@
 //! A file's bytes become upright 8-bit pixels.
 
 use super::orientation::orientation;
-use super::{Photo, bmp, gif, ico, jpeg};
+use super::{Photo, animation, bmp, gif, ico, jpeg};
 use crate::error::Sorted as _;
 use crate::hash::sha256_hex;
 use crate::{Error, Size};
@@ -62,7 +62,7 @@ impl Photo {
     /// [`Error::Photo`], as [`Photo::open`].
     pub fn read(name: impl Into<String>, from: impl io::Read) -> crate::Result<Self> {
         let name = name.into();
-        let bytes = named(&name, all(from).map_err(unreadable).and_then(not_too_long))?;
+        let bytes = named(&name, everything(from))?;
         Self::from_bytes(name, &bytes)
     }
 
@@ -78,11 +78,12 @@ impl Photo {
     pub fn from_bytes(name: impl Into<String>, bytes: &[u8]) -> crate::Result<Self> {
         let name = name.into();
         let pixels = named(&name, decode(bytes))?;
-        Ok(Self { name, pixels, sha256: sha256_hex(bytes) })
+        let animated = image::guess_format(bytes).is_ok_and(|format| animation::has_more(bytes, format));
+        Ok(Self { name, pixels, sha256: sha256_hex(bytes), animated })
     }
 }
 
-fn named<T>(name: &str, found: Result<T, String>) -> crate::Result<T> {
+pub(super) fn named<T>(name: &str, found: Result<T, String>) -> crate::Result<T> {
     found.map_err(|reason| anyhow!("cannot read photo `{name}`: {reason}")).kind(Error::Photo)
 }
 
@@ -109,11 +110,16 @@ fn not_too_long(bytes: Vec<u8>) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, String> {
+/// Everything that comes.
+pub(super) fn everything(from: impl io::Read) -> Result<Vec<u8>, String> {
+    all(from).map_err(unreadable).and_then(not_too_long)
+}
+
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
     if fs::metadata(path).map_err(unreadable)?.is_dir() {
         return Err(format!("expected {KINDS}, found a directory; name one file in it"));
     }
-    File::open(path).and_then(all).map_err(unreadable).and_then(not_too_long)
+    everything(File::open(path).map_err(unreadable)?)
 }
 
 /// Why bytes do not become a photo.
@@ -136,6 +142,14 @@ impl From<ImageError> for Refusal {
 }
 
 impl Refusal {
+    /// Why, without what to do.
+    pub(super) fn cause(self) -> String {
+        match self {
+            Self::Damaged(cause) => cause,
+            Self::TooLarge(found) => format!("too large: {found}"),
+        }
+    }
+
     /// A sentence for the user.
     fn words(self, kind: &str, bytes: &[u8]) -> String {
         match self {
@@ -157,7 +171,7 @@ impl Refusal {
 }
 
 /// The name of a format that is read.
-fn kind(format: ImageFormat) -> Option<&'static str> {
+pub(super) fn kind(format: ImageFormat) -> Option<&'static str> {
     match format {
         ImageFormat::Jpeg => Some("JPEG"),
         ImageFormat::Png => Some("PNG"),
@@ -199,7 +213,7 @@ fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
 }
 
 /// Anything but a GIF, as it is stored, and what makes it upright.
-fn still(bytes: &[u8], format: ImageFormat) -> Result<(DynamicImage, Orientation), Refusal> {
+pub(super) fn still(bytes: &[u8], format: ImageFormat) -> Result<(DynamicImage, Orientation), Refusal> {
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(MAX_DECODER_BYTES);
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
@@ -242,17 +256,25 @@ fn not_a_photo(bytes: &[u8], format: Option<ImageFormat>) -> String {
             (Some(b"ftyp"), Some(b"heic" | b"heix" | b"hevc" | b"heim" | b"heis" | b"mif1" | b"msf1")) => {
                 "HEIC".to_owned()
             }
-            (Some(b"ftyp"), _) => "HEIC, AVIF or video".to_owned(),
+            (Some(b"ftyp"), _) => {
+                return format!(
+                    "expected {KINDS}, found {count} bytes of HEIC, AVIF or video; convert a photo to JPEG or PNG first, and give --frames for a video"
+                );
+            }
             (_, None) if bytes.is_empty() => {
                 return format!("expected {KINDS}, found an empty file; get it again");
             }
-            _ => return format!("expected {KINDS}, found {count} bytes that are none of these; convert it first"),
+            _ => {
+                return format!(
+                    "expected {KINDS}, found {count} bytes that are none of these; convert it first, or give --frames if it is a video"
+                );
+            }
         },
     };
     format!("expected {KINDS}, found {count} bytes of {kind}; convert it to JPEG or PNG first")
 }
 
-fn over_white(decoded: DynamicImage) -> RgbImage {
+pub(super) fn over_white(decoded: DynamicImage) -> RgbImage {
     if !decoded.color().has_alpha() {
         return decoded.into_rgb8();
     }

@@ -2,6 +2,7 @@
 //!
 //! Samples stay sRGB-encoded throughout, as in the Python pipelines whose models are explained; ICC profiles are ignored.
 
+mod animation;
 mod blur;
 mod bmp;
 mod decode;
@@ -16,6 +17,7 @@ mod planes;
 mod rect;
 mod resize;
 
+pub use animation::Animation;
 pub use blur::blur;
 pub(crate) use decode::ENDINGS;
 pub use decode::is_named_as_photo;
@@ -41,13 +43,15 @@ pub struct Photo {
     pub pixels: RgbImage,
     /// SHA-256 of the file's bytes, or of the samples if there is no file: 64 lower-case hexadecimal digits.
     pub sha256: String,
+    /// Whether its file holds more pictures that are shown after this one ([`Animation`]).
+    pub animated: bool,
 }
 
 impl Photo {
     /// A photo that is decoded already, such as a frame of a video.
     pub fn from_pixels(name: impl Into<String>, pixels: RgbImage) -> Self {
         let sha256 = sha256_hex(pixels.as_raw());
-        Self { name: name.into(), pixels, sha256 }
+        Self { name: name.into(), pixels, sha256, animated: false }
     }
 
     /// Height and width, in pixels.

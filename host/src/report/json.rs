@@ -134,7 +134,7 @@ struct PartReport {
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct CheckReport {
+pub(crate) struct CheckReport {
     passed: bool,
     /// Share of what the model saw that was hidden.
     hidden: f32,
@@ -155,7 +155,12 @@ struct CheckScores {
 }
 
 impl CheckReport {
-    pub(super) fn new(check: &Check) -> Self {
+    /// Whether the map passed.
+    pub(crate) fn passed(&self) -> bool {
+        self.passed
+    }
+
+    pub(crate) fn new(check: &Check) -> Self {
         Self {
             passed: check.passed(),
             hidden: check.hidden,

@@ -71,7 +71,7 @@ impl Levels {
 
 impl Answer<'_> {
     /// Whether the map has two sides: one for the text, one for the text that it is held against.
-    pub(super) fn is_signed(&self) -> bool {
+    pub(crate) fn is_signed(&self) -> bool {
         self.prompt.versus().is_some()
     }
 
@@ -86,18 +86,18 @@ impl Answer<'_> {
     }
 
     /// Where maps lie on a copy of the photo.
-    pub(super) fn on_copy(&self, copy: Size) -> Placement {
+    pub(crate) fn on_copy(&self, copy: Size) -> Placement {
         self.explanation.placement(self.photo).on_copy(copy)
     }
 
     /// The map on a copy of the photo: in 0..=1, or in -1..=1 if it has two sides.
-    pub(super) fn saliency(&self, copy: Size) -> Result<Vec<f32>> {
+    pub(crate) fn saliency(&self, copy: Size) -> Result<Vec<f32>> {
         let placement = self.on_copy(copy);
         if self.is_signed() { placement.signed(&self.values()) } else { placement.saliency(&self.values()) }
     }
 
     /// A part on a copy of the photo: its OSSM, refined as the map is; not scaled. Negative if the part speaks for the text that the other one is held against.
-    pub(super) fn part(&self, part: &Part, copy: Size) -> Result<Vec<f32>> {
+    pub(crate) fn part(&self, part: &Part, copy: Size) -> Result<Vec<f32>> {
         let refined = self.explanation.refined(&part.component.ossm)?;
         let mut map = self.on_copy(copy).upsampled(&refined.values)?;
         let side = if self.is_signed() && part.contribution < 0.0 { -1.0 } else { 1.0 };
@@ -125,7 +125,7 @@ impl Answer<'_> {
 
     /// Boxes around the places where the map is at or above the threshold, in pixels of the photo; and of a difference those where it is at or below minus the
     /// threshold.
-    pub(super) fn regions(&self) -> Result<[Vec<Region>; 2]> {
+    pub(crate) fn regions(&self) -> Result<[Vec<Region>; 2]> {
         let copy = copy_size(self.photo.size());
         let map = self.saliency(copy)?;
         let turned: Vec<f32> = map.iter().map(|value| -value).collect();
@@ -133,7 +133,7 @@ impl Answer<'_> {
     }
 
     /// Boxes around the places where a part is at or above the threshold.
-    pub(super) fn part_regions(&self, part: &Part) -> Result<Vec<Region>> {
+    pub(crate) fn part_regions(&self, part: &Part) -> Result<Vec<Region>> {
         let copy = copy_size(self.photo.size());
         let map: Vec<f32> = self.part(part, copy)?.into_iter().map(f32::abs).collect();
         self.boxes(&map, copy)

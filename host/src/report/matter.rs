@@ -14,17 +14,17 @@ const MOST: f32 = 0.6;
 const NAMED: usize = 3;
 
 /// A part as it is told of.
-pub(super) struct Told<'a> {
-    pub(super) number: usize,
-    pub(super) part: &'a Part,
+pub(crate) struct Told<'a> {
+    pub(crate) number: usize,
+    pub(crate) part: &'a Part,
     /// Its share of the evidence: its contribution divided by the sum of those above zero, or of a difference by the sum of their sizes. Negative if it speaks against
     /// the score. None where there is no evidence.
-    pub(super) share: Option<f32>,
-    pub(super) place: &'static str,
+    pub(crate) share: Option<f32>,
+    pub(crate) place: &'static str,
 }
 
 /// All parts by falling contribution, equal ones in their order. Of a difference of two texts the evidence is what speaks for either.
-pub(super) fn told(parts: &Parts, signed: bool) -> Vec<Told<'_>> {
+pub(crate) fn told(parts: &Parts, signed: bool) -> Vec<Told<'_>> {
     let counted = |part: &Part| if signed { part.contribution.abs() } else { part.contribution.max(0.0) };
     let evidence: f32 = parts.list.iter().map(counted).sum();
     let share = |part: &Part| (evidence > 0.0).then(|| part.contribution / evidence);
@@ -62,7 +62,7 @@ impl Told<'_> {
     }
 
     /// Whether it carries, or takes away, enough to be listed.
-    pub(super) fn matters(&self) -> bool {
+    pub(crate) fn matters(&self) -> bool {
         self.share.is_some_and(|share| share.abs() >= LEAST)
     }
 }
@@ -104,7 +104,7 @@ pub(super) fn sentence(told: &[Told<'_>], prompt: &Prompt) -> String {
 }
 
 /// A share in whole per cent, and in tenths below one.
-pub(super) fn percent(share: f32) -> String {
+pub(crate) fn percent(share: f32) -> String {
     let percent = 100.0 * f64::from(share);
     match percent.abs() {
         0.0 => "0%".into(),

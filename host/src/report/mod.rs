@@ -20,8 +20,11 @@ mod pictures;
 mod words;
 
 pub use alike::Alike;
+pub(crate) use json::CheckReport;
 pub use json::ExplanationReport;
+pub(crate) use matter::{Told, percent, told};
 pub use models::{describe, list};
+pub(crate) use words::digits;
 pub use words::{classes, ranking, timing_table};
 
 use crate::draw::{self, Style};
@@ -193,7 +196,7 @@ impl Answer<'_> {
     }
 
     /// The photo, with the rectangle that was asked about.
-    fn picture(&self) -> Cow<'_, RgbImage> {
+    pub(crate) fn picture(&self) -> Cow<'_, RgbImage> {
         let rect = self.prompt.spot().and_then(|spot| spot.rect());
         rect.map_or(Cow::Borrowed(&self.photo.pixels), |rect| Cow::Owned(draw::marked(&self.photo.pixels, rect)))
     }

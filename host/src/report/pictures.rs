@@ -15,7 +15,7 @@ const FAINT: f32 = 0.4;
 
 impl Answer<'_> {
     /// How maps are drawn: one of two sides in two colours, one of a thing that the model does not see faint and without lines.
-    pub(super) fn style(&self) -> Style {
+    pub(crate) fn style(&self) -> Style {
         let mut style = self.outputs.style.clone();
         if self.is_unsupported() {
             style.alpha *= FAINT;

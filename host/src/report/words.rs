@@ -49,7 +49,7 @@ impl Answer<'_> {
     }
 
     /// What the model says of the photo.
-    pub(super) fn found(&self) -> String {
+    pub(crate) fn found(&self) -> String {
         match (self.prompt.versus(), &self.explanation.standing) {
             _ if self.is_special() => self.special(),
             (Some(versus), _) => self.difference(versus),
@@ -200,7 +200,7 @@ impl Answer<'_> {
 }
 
 /// A number with three digits that count.
-fn digits(value: f32) -> String {
+pub(crate) fn digits(value: f32) -> String {
     let decimals = match value.abs() {
         size if size >= 100.0 => 0,
         size if size >= 10.0 => 1,

@@ -4,6 +4,7 @@
 // Without the command, what reads its files has no use.
 #![cfg_attr(not(feature = "cli"), allow(dead_code))]
 
+pub mod animation;
 #[cfg(feature = "cli")]
 pub mod measure;
 pub mod random;
