@@ -132,3 +132,23 @@ def test_maps_are_those_of_pytorch_grad_cam(model, images, name, method):
         if method == "eigen-cam" and difference > 1e-4:
             pytest.skip("the other sign of the component")
         assert difference < 1e-4
+
+
+def test_an_empty_map_is_no_silence(images):
+    """A head that reads one position says nothing of the others, and a score that everything lowers has no place that speaks for it."""
+
+    class Corner(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Conv2d(3, 4, 3, padding=1)
+
+        def forward(self, images):
+            features = torch.relu(self.layer(images)) + 1
+            return torch.stack([features[:, :, 0, 0].sum(1), -features.sum((1, 2, 3))], 1)
+
+    model = Corner().eval()
+    inner = lambda features: features[:, :, 1:, 1:]
+    with DecomCAM(model, [model.layer], reshape_transform=inner, method="layer-cam") as cam, pytest.warns(UserWarning, match="2 of the images .0, 1.: target layer 0 .*zero at every"):
+        assert not cam(images, targets=[ClassifierOutputTarget(0)] * 2).any()
+    with DecomCAM(model, [model.layer], method="layer-cam") as cam, pytest.warns(UserWarning, match="no place speaks for the score"):
+        assert not cam(images, targets=[ClassifierOutputTarget(1)] * 2).any()

@@ -12,6 +12,7 @@ one that the command makes of the exported network with ``--scales 1 --refine of
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Callable, List, Optional, Sequence, Union
 
 import numpy as np
@@ -199,7 +200,14 @@ class DecomCAM:
         self.results = [self._layer(at) for at in range(len(self.target_layers))]
         size = tuple(input_tensor.shape[-2:])
         layers = [np.stack([self._upsampled(result, size) for result in results]) for results in self.results]
+        empty = [image for image, maps in enumerate(zip(*layers)) if not np.any(maps)]
+        if empty:
+            self._warn("no place speaks for the score, so the map is zero everywhere; layer-cam, or another layer, may show where it comes from", empty)
         return np.stack([_scaled(one) for one in np.mean(layers, axis=0)])
+
+    def _warn(self, what: str, images: "list[int]") -> None:
+        named = ", ".join(str(image) for image in images[:5]) + (", ..." if len(images) > 5 else "")
+        warnings.warn(f"{len(images)} of the images ({named}): {what}", stacklevel=5)
 
     def _layer(self, at: int) -> "list[Union[Decomposition, np.ndarray]]":
         name = type(self.target_layers[at]).__name__
@@ -214,6 +222,9 @@ class DecomCAM:
             raise OptionsError(
                 f"target layer {at} ({name}): expected N x C x H x W, found {tuple(activations.shape)}; give a reshape_transform"
             )
+        silent = [image for image, slopes in enumerate(gradients) if not slopes.any()]
+        if silent:
+            self._warn(f"target layer {at} ({name}): the gradient of the score is zero at every position, so there is nothing to explain; take an earlier layer", silent)
         pairs = zip(activations.float().cpu().numpy(), gradients.float().cpu().numpy())
         if self.method in RECIPES:
             return [_decompose(maps, slopes, recipe=self.method, **self.options) for maps, slopes in pairs]
