@@ -8,7 +8,7 @@ use crate::explain::{CHANNELS_MAX, Explanation, Options, Parts};
 use crate::files::{self, Files};
 use crate::methods::{Method, Recipe};
 use crate::photo::{Framing, Photo, Placement};
-use crate::{Error, Result, Size};
+use crate::{Error, Result, Size, stats};
 use anyhow::{Context as _, ensure};
 use decomcam_core::capsule::{self, Buffers, Capsule, Difference, Elements, Recording, Settings, Stage};
 use decomcam_core::resample::Tap;
@@ -150,11 +150,13 @@ pub type Replay = Vec<(Stage, Option<Difference>)>;
 /// # Errors
 /// A file that cannot be read, is no capsule, is of another version or damaged.
 pub fn replay(path: &Path) -> Result<Replay> {
+    let again = computed_again(&read(path, "replay")?);
+    again.with_context(|| format!("cannot replay capsule `{}`", path.display())).kind(Error::Board)
+}
+
+fn read(path: &Path, purpose: &str) -> Result<Vec<u8>> {
     let bytes = std::fs::read(path).context("expected a file that `decomcam capture` wrote");
-    bytes
-        .and_then(|bytes| computed_again(&bytes))
-        .with_context(|| format!("cannot replay capsule `{}`", path.display()))
-        .kind(Error::Board)
+    bytes.with_context(|| format!("cannot {purpose} capsule `{}`", path.display())).kind(Error::Board)
 }
 
 /// The same for a capsule that is in memory.
@@ -176,8 +178,7 @@ pub fn draw(
     framing: impl Fn(Size) -> Framing,
     directory: &Path,
 ) -> Result<Vec<PathBuf>> {
-    let read = || std::fs::read(path).context("expected a file that `decomcam capture` wrote");
-    let bytes = read().with_context(|| format!("cannot draw capsule `{}`", path.display())).kind(Error::Board)?;
+    let bytes = read(path, "draw")?;
     let capsule = Capsule::parse(&bytes)?;
     let (height, width) = capsule.activations().size();
     let map = Size::new(height, width);
@@ -225,6 +226,68 @@ pub fn draw(
     files.add("overlay.png", |out| files::write_png(out, &overlay))?;
     files.add("parts.png", |out| files::write_png(out, &sheet))?;
     files.publish()
+}
+
+/// Draws the map of a capsule beside that of an explanation of the same photo, as `beside.png`. Returns the file and how alike the maps are: Spearman's rank correlation over what
+/// both saw, on the small copies that are drawn; none if they saw nothing in common.
+///
+/// # Errors
+/// Those of [`draw`].
+pub fn draw_beside(
+    path: &Path,
+    photo: &Photo,
+    framing: Framing,
+    (explanation, headline): (&Explanation, &str),
+    directory: &Path,
+) -> Result<(Vec<PathBuf>, Option<f64>)> {
+    let bytes = read(path, "draw")?;
+    let capsule = Capsule::parse(&bytes)?;
+    let (height, width) = capsule.activations().size();
+    let map = Size::new(height, width);
+    let recorded: Vec<f32> = capsule.recorded(Stage::Saliency).map(f32::from_bits).collect();
+    let tile = draw::tile_size(photo.size());
+    let board = Placement::new(map, framing, photo.size()).on_copy(tile);
+    let desktop = explanation.placement(photo).on_copy(tile);
+    let (of_board, of_desktop) = (board.saliency(&recorded)?, desktop.saliency(&explanation.map.values)?);
+    let seen = |at: &usize| {
+        let (row, column) = (at / tile.width, at % tile.width);
+        [board.seen(), desktop.seen()].iter().all(|rect| {
+            (rect.top..rect.top + rect.size.height).contains(&row)
+                && (rect.left..rect.left + rect.size.width).contains(&column)
+        })
+    };
+    let both: Vec<usize> = (0..tile.area()).filter(seen).collect();
+    let of_both = |values: &[f32]| both.iter().map(|at| values[*at]).collect::<Vec<f32>>();
+    let alike = (!both.is_empty()).then(|| stats::spearman(&of_both(&of_board), &of_both(&of_desktop)));
+    let request = &explanation.request;
+    let sheet = draw::sheet(&Sheet {
+        photo: &photo.pixels,
+        seen: Placement::new(map, framing, photo.size()).seen(),
+        title: headline,
+        subtitle: vec!["The map that a board computes from the capsule, beside the one of this program".into()],
+        saliency: Tile {
+            map: &of_board,
+            lines: vec!["The board".into(), format!("{map} positions")],
+            ..Tile::default()
+        },
+        parts: vec![Tile {
+            map: &of_desktop,
+            lines: vec!["The desktop".into(), format!("{}, {} positions", request.method.name(), explanation.map.size)],
+            ..Tile::default()
+        }],
+        style: &Style::default(),
+        notes: alike.iter().map(|alike| alike_in_words(*alike)).collect(),
+    })?;
+    let mut files = Files::new(directory);
+    files.add("beside.png", |out| files::write_png(out, &sheet))?;
+    Ok((files.publish()?, alike))
+}
+
+/// What a correlation of the board's map and the desktop's means.
+pub fn alike_in_words(alike: f64) -> String {
+    format!(
+        "Rank correlation of the two maps: {alike:.2} (1: they rank all places alike; 0: they have nothing to do with each other)"
+    )
 }
 
 fn computed_again(bytes: &[u8]) -> anyhow::Result<Replay> {

@@ -11,7 +11,7 @@ use decomcam::board::capsule;
 use decomcam::files::{self, Files};
 use decomcam::photo::{Fit, Framing};
 use decomcam::report::{Answer, Outputs};
-use decomcam::{Photo, Size};
+use decomcam::{Options, Photo, Session, SessionOptions, Size};
 use std::path::{Path, PathBuf};
 
 /// What the end of `capture --help` shows.
@@ -28,7 +28,9 @@ Examples:
   decomcam replay cat.capsule
       One line for each stage; the exit code is 1 if a stage differs.
   decomcam replay cat.capsule -o replayed --photo photo.jpg
-      Also draws the map and its parts on the photo, as a board computes them.";
+      Also draws the map and its parts on the photo, as a board computes them.
+  decomcam replay cat.capsule -o replayed --photo photo.jpg -t \"a cat\"
+      And beside it the map that this program makes of the photo, with how alike both are.";
 
 /// Arguments of `capture`.
 #[derive(Debug, Args)]
@@ -96,6 +98,12 @@ pub struct ReplayArgs {
     /// How the photo was made to fit the network [default: crop]
     #[arg(long, value_enum, requires = "photo", help_heading = OUTPUT)]
     pub fit: Option<FitArg>,
+    /// Also explain the photo for these words, and draw that map beside the board's
+    #[arg(short, long, visible_alias = "class", requires = "photo", help_heading = OUTPUT)]
+    pub text: Option<String>,
+    /// The model that explains the photo for --text [default: lite]
+    #[arg(short, long, value_name = "NAME|DIR|FILE", requires = "text", help_heading = OUTPUT)]
+    pub model: Option<String>,
 }
 
 /// Computes a recording again.
@@ -110,7 +118,21 @@ pub fn replay(args: &ReplayArgs) -> Result<()> {
             Some(_) => Framing::new(fit, size, Size::square(96), 0),
             None => Framing::whole(size),
         };
-        print(&("\n".to_owned() + &wrote(&capsule::draw(&args.capsule, photo.as_ref(), framing, out)?)))?;
+        let mut files = capsule::draw(&args.capsule, photo.as_ref(), framing, out)?;
+        let mut said = String::new();
+        if let (Some(text), Some(photo)) = (&args.text, &photo) {
+            let mut options = SessionOptions::new();
+            options.fit = args.fit.map(|fit| fit.0);
+            let session = Session::open_with(args.model.as_deref().unwrap_or("lite"), &options)?;
+            let prompt = session.prompt(&text[..])?;
+            let explanation = session.explain(photo, &prompt, &Options::new().unchecked())?;
+            let own = (&explanation, &*prompt.headline());
+            let (beside, alike) = capsule::draw_beside(&args.capsule, photo, framing(photo.size()), own, out)?;
+            files.extend(beside);
+            said = alike.map(|alike| capsule::alike_in_words(alike) + "\n").unwrap_or_default();
+            warn(&explanation.warnings);
+        }
+        print(&format!("\n{said}{}", wrote(&files)))?;
     }
     let differing = stages.iter().filter(|(_, difference)| difference.is_some()).count();
     ensure!(

@@ -82,11 +82,6 @@ impl Tracks {
         self.open.retain(|open| frame - open.seen < PATIENCE);
         followed
     }
-
-    /// A frame without parts.
-    pub fn pass(&mut self) {
-        self.follow(&[]);
-    }
 }
 
 /// The best one-to-one matching of directions above a cosine: of each of the first its partner among the others and their cosine, if it has one. What the
@@ -237,7 +232,7 @@ mod tests {
         for (hidden, number) in [(PATIENCE - 1, 1), (PATIENCE, 2)] {
             let mut tracks = Tracks::default();
             tracks.follow(&[&[1.0, 0.0]]);
-            (0..hidden).for_each(|_| tracks.pass());
+            (0..hidden).for_each(|_| drop(tracks.follow(&[])));
             assert_eq!(numbers(&tracks.follow(&[&[1.0, 0.0]])), [number], "{hidden}");
         }
     }
