@@ -158,6 +158,18 @@ def test_parquet_files_give_photos_names_and_texts(cluster, photos, tmp_path):
     assert grey.shape == saliency.shape and np.abs(grey / 255.0 - saliency).max() <= 0.5 / 255.0 + 1e-6
 
 
+def test_addresses_are_read_and_written_as_folders_are(cluster, photos, tmp_path):
+    """Photos and Parquet files side by side, by their address, and by their path."""
+    pq.write_table(pa.table({"bytes": [pathlib.Path(CHELSEA).read_bytes()], "path": ["chelsea"]}), photos / "one.parquet")
+    for name, given, out in [("address", f"file://{photos}/", f"file://{tmp_path}/address"), ("path", str(photos), str(tmp_path / "path"))]:
+        outcome = cluster_of.run(given, out, "a cat", shares=2, maps="none", **QUICK)
+        assert (outcome.photos, outcome.failed, outcome.shares) == (13, 0, 3)
+        named = {row["photo"] for row in rows_of(tmp_path / name)}
+        assert named == {path.as_uri() if name == "address" else str(path) for path in photos.glob("*.png")} | {"chelsea"}
+    with pytest.raises(decomcam.PhotoError, match="file:///nowhere"):
+        cluster_of.run("file:///nowhere", str(tmp_path / "none"), "a cat", **QUICK)
+
+
 def test_rows_in_rows_out(cluster, photos, tmp_path):
     dataset = ray.data.read_binary_files(str(photos), include_paths=True)
     rows = cluster_of.explain(dataset, "a cat", **QUICK).take_all()

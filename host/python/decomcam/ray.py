@@ -24,6 +24,7 @@ import os
 import subprocess
 import sys
 import time
+import urllib.parse
 import uuid
 from typing import Any, Iterable, Iterator, Mapping, Optional, Sequence, Union
 
@@ -401,7 +402,7 @@ def _found(given: Sequence[str], out: str) -> "tuple[dict[str, str], dict[str, s
     tables: "dict[str, str]" = {}
     for path in given:
         for name, state in _listed(path, out):
-            (tables if name.lower().endswith(".parquet") else photos)[name] = state
+            (tables if _is_table(name) else photos)[name] = state
     if not photos and not tables:
         raise PhotoError(f"{', '.join(given)}: expected photos or Parquet files, found none")
     return photos, tables
@@ -440,23 +441,27 @@ def _listed(given: str, out: str) -> Iterator["tuple[str, str]"]:
     state = lambda info: f"{info.size} {info.mtime_ns}"
     if "://" in given:
         system, path = _system(given)
-        prefix = given[: len(given) - len(path)] if given.endswith(path) else given.split("://")[0] + "://"
+        # What an address says beside the path, such as the region of a bucket, holds for all below it.
+        address, mark, query = given.partition("?")
+        prefix = address.split("://")[0] + "://"
         info = system.get_file_info(path)
+        if info.type == pa.fs.FileType.NotFound:
+            raise PhotoError(f"{given}: expected a file or a folder, found none")
         if info.type == pa.fs.FileType.File:
             yield given, state(info)
             return
         for info in system.get_file_info(pa.fs.FileSelector(path, recursive=True)):
             hidden = any(part.startswith((".", "_")) for part in info.path[len(path) :].split("/"))
-            table = info.path.lower().endswith(".parquet")
-            if info.type == pa.fs.FileType.File and not hidden and (table or _native.named_as_photo(info.path)):
-                yield prefix + info.path, state(info)
+            if info.type == pa.fs.FileType.File and not hidden and (_is_table(info.path) or _native.named_as_photo(info.path)):
+                yield prefix + urllib.parse.quote(info.path) + mark + query, state(info)
         return
-    if given.lower().endswith(".parquet") and os.path.isfile(given):
-        found = [given]
-    elif os.path.isdir(given) and (tables := _tables(given, out)):
-        found = tables
-    else:
-        found = [os.fspath(path) for path in _native.photos([given], None if "://" in out else out)]
+    local = None if "://" in out else out
+    found = [given] if os.path.isfile(given) and _is_table(given) else _tables(given, out)
+    try:
+        found += [os.fspath(path) for path in _native.photos([given], local)] if found != [given] else []
+    except PhotoError:
+        if not found:
+            raise
     for path in found:
         try:
             status = os.stat(path)
@@ -465,11 +470,16 @@ def _listed(given: str, out: str) -> Iterator["tuple[str, str]"]:
         yield path, f"{status.st_size} {status.st_mtime_ns}"
 
 
+def _is_table(name: str) -> bool:
+    return name.partition("?")[0].lower().endswith(".parquet")
+
+
 def _tables(folder: str, out: str) -> "list[str]":
+    """The Parquet files in a folder; none in a file."""
     found = []
     for root, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith((".", "_")) and os.path.abspath(os.path.join(root, name)) != os.path.abspath(out))
-        found += [os.path.join(root, name) for name in sorted(files) if name.lower().endswith(".parquet")]
+        found += [os.path.join(root, name) for name in sorted(files) if _is_table(name)]
     return found
 
 
