@@ -41,7 +41,7 @@ fn a_replay_is_drawn() {
     assert_eq!(photo.dimensions(), image::open(cat()).unwrap().into_rgb8().dimensions());
     assert_ne!(plain.dimensions(), photo.dimensions());
     replay(&capsule).args(["--photo", "x.png"]).misused(&["--out"]);
-    replay(&capsule).path("--out", &place.path().join("no photo")).args(["--text", "a cat"]).misused(&["--photo"]);
+    replay(&capsule).path("--out", place.path().join("no photo")).args(["--text", "a cat"]).misused(&["--photo"]);
 }
 
 /// The same photo and question: both maps rank most places alike, a board's of another thing does not.
@@ -51,7 +51,7 @@ fn a_replay_is_drawn_beside_the_desktop_s_map() {
     let alike = |text: &str| -> f64 {
         let (capsule, out) = (place.path().join("a.capsule"), place.path().join("out"));
         decomcam(["capture", "--text", text]).arg(cat()).path("--out", &capsule).ok();
-        let beside = replay(&capsule).path("--out", &out).path("--photo", &cat()).args(["--text", "a cat"]).ok();
+        let beside = replay(&capsule).path("--out", &out).path("--photo", cat()).args(["--text", "a cat"]).ok();
         assert!(beside.stdout.contains("beside.png") && out.join("beside.png").exists(), "{beside}");
         let (_, number) = beside.stdout.split_once("Rank correlation of the two maps: ").unwrap();
         number.split_once(' ').unwrap().0.parse().unwrap()
