@@ -232,7 +232,7 @@ pub fn draw(
 /// both saw, on the small copies that are drawn; none if they saw nothing in common.
 ///
 /// # Errors
-/// Those of [`draw`].
+/// Those of [`draw()`].
 pub fn draw_beside(
     path: &Path,
     photo: &Photo,
