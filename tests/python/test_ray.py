@@ -123,6 +123,8 @@ def test_results_of_other_settings_are_kept_apart(cluster, photos, tmp_path):
     cluster_of.run(str(photos), str(tmp_path / "out"), "a cat", maps="none", **QUICK)
     with pytest.raises(decomcam.OutputError, match='text was "a cat" and not "a dog"'):
         cluster_of.run(str(photos), str(tmp_path / "out"), "a dog", maps="none", **QUICK)
+    with pytest.raises(decomcam.OutputError, match="shares, not 99"):
+        cluster_of.run(str(photos), str(tmp_path / "out"), "a cat", maps="none", shares=99, **QUICK)
 
 
 @pytest.mark.parametrize(

@@ -347,6 +347,8 @@ def run(
             **settings.options,
         }
     )
+    if shares is not None and plan.get("shares", shares) != shares:
+        raise OutputError(f"{out}: holds results in {plan['shares']} shares, not {shares}; leave the number out, or give another folder")
     found, tables = _found(given, out)
     plan["shares"] = plan.get("shares") or shares or _usual_shares(len(found))
     work = list(_shares(found, tables, plan["shares"], columns))
