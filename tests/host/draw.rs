@@ -1,5 +1,6 @@
 //! From maps to pictures.
 
+use crate::common::random::Random;
 use decomcam::Size;
 use decomcam::draw::{
     ColourMap, PARTS_A_PAGE, Sheet, Style, Tile, Titled, copy, heatmap, overlay, pages, regions, sheet, tile_size,
@@ -338,6 +339,55 @@ fn a_map_lies_where_the_model_saw_the_photo() {
         assert!((small[50 * y + x] - at(&saliency, 2 * y, 50 + 2 * x)).abs() < 0.05, "{y}, {x}");
     }
     assert!(placement.saliency(&[0.0; 5]).is_err());
+}
+
+/// The regions by a fill from each pixel: their bounds and sums, in the order of their first pixels.
+fn filled(map: &[f32], size: Size, threshold: f32) -> Vec<(Rect, f64)> {
+    let mut unseen: Vec<bool> = map.iter().map(|value| *value >= threshold).collect();
+    let mut found = Vec::new();
+    for start in 0..map.len() {
+        let mut border = if std::mem::take(&mut unseen[start]) { vec![start] } else { continue };
+        let (mut bounds, mut sum) = (Rect::pixel(start / size.width, start % size.width), 0.0);
+        while let Some(at) = border.pop() {
+            let (y, x) = (at / size.width, at % size.width);
+            bounds = bounds.joined(Rect::pixel(y, x));
+            sum += f64::from(map[at]);
+            for y in y.saturating_sub(1)..(y + 2).min(size.height) {
+                for x in x.saturating_sub(1)..(x + 2).min(size.width) {
+                    let next = y * size.width + x;
+                    if std::mem::take(&mut unseen[next]) {
+                        border.push(next);
+                    }
+                }
+            }
+        }
+        found.push((bounds, sum));
+    }
+    found
+}
+
+#[test]
+fn regions_are_those_of_a_fill_from_each_pixel() {
+    let mut random = Random::new(8);
+    for round in 0..200 {
+        let size = Size::new(1 + round % 23, 1 + round % 17);
+        // From nearly nothing to nearly everything, with ties.
+        let share = random.uniform();
+        let mut pixel = || if random.uniform() < share { 1.0 + (4.0 * random.uniform() as f32).floor() } else { 0.0 };
+        let map: Vec<f32> = (0..size.area()).map(|_| pixel()).collect();
+        let maximum = map.iter().copied().fold(0.0, f32::max);
+        let mut expected = filled(&map, size, 0.5 * maximum);
+        let sum: f64 = map.iter().map(|value| f64::from(*value)).sum();
+        if sum == 0.0 {
+            expected.clear();
+        }
+        // Whole numbers, so that sums are exact.
+        expected.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let found = regions(&map, size, 0.5).unwrap();
+        let found: Vec<(Rect, f64)> = found.iter().map(|region| (region.bounds, region.share)).collect();
+        let expected: Vec<(Rect, f64)> = expected.into_iter().map(|(bounds, part)| (bounds, part / sum)).collect();
+        assert_eq!(found, expected, "{size}");
+    }
 }
 
 #[test]
