@@ -15,7 +15,14 @@ use std::path::Path;
 fn tower(model: &Model, layer: &str) -> ImageTower {
     let image = &model.manifest.image;
     let score = model.manifest.explain.explained.clone();
-    let key = TowerKey { layer: layer.into(), score, size: image.size, shuffle: Shuffle::default(), guide: None };
+    let key = TowerKey {
+        layer: layer.into(),
+        score,
+        size: image.size,
+        shuffle: Shuffle::default(),
+        guide: None,
+        gradient: true,
+    };
     ImageTower::load(model, &key).expect("the image tower")
 }
 

@@ -11,6 +11,10 @@ use tract_onnx::tract_core::ops::cnn::{Conv, KernelFormat, PaddingSpec, PoolSpec
 use tract_onnx::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_core::ops::nn::DataFormat;
 
+/// That of the command: pages that are fetched anew for each output would take longer than many a layer.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Input channels, side of the input, side of the kernel, stride.
 const DEPTHWISE: [[usize; 4]; 8] = [
     [96, 112, 3, 2],
@@ -21,6 +25,16 @@ const DEPTHWISE: [[usize; 4]; 8] = [
     [672, 14, 5, 1],
     [1152, 7, 5, 1],
     [96, 56, 7, 1],
+];
+
+/// Input channels, expanded channels, side, and side of the kernel and stride of the depthwise convolution that alone reads them.
+const EXPANDED: [[usize; 5]; 6] = [
+    [16, 96, 224, 3, 2],
+    [24, 144, 112, 3, 1],
+    [24, 144, 112, 5, 2],
+    [40, 240, 56, 5, 1],
+    [112, 672, 28, 5, 1],
+    [192, 1152, 14, 5, 1],
 ];
 
 /// Output channels, input channels, side.
@@ -54,31 +68,49 @@ fn pair(
     group.finish();
 }
 
+fn depthwise(
+    model: &mut TypedModel,
+    source: OutletId,
+    [channels, kernel, stride]: [usize; 3],
+) -> TractResult<OutletId> {
+    let weights = model.add_const("w", tensor(&[channels, 1, kernel, kernel]))?;
+    let bias = model.add_const("b", tensor(&[channels]))?;
+    let pool_spec = PoolSpec {
+        data_format: DataFormat::NCHW,
+        kernel_shape: tvec!(kernel, kernel),
+        padding: PaddingSpec::SameUpper,
+        dilations: None,
+        strides: Some(tvec!(stride, stride)),
+        input_channels: channels,
+        output_channels: channels,
+    };
+    let conv = Conv { pool_spec, kernel_fmt: KernelFormat::OIHW, group: channels, q_params: None };
+    Ok(model.wire_node("conv", conv, &[source, weights, bias])?[0])
+}
+
+fn pointwise(model: &mut TypedModel, source: OutletId, [rows, depth]: [usize; 2]) -> TractResult<OutletId> {
+    let weights = model.add_const("w1", tensor(&[rows, depth]))?;
+    let axes = AxesMapping::from_strs(&["nihw", "oi"], &["nohw"])?;
+    let product = EinSum::new(axes, f32::datum_type());
+    Ok(model.wire_node("product", product, &[source, weights])?[0])
+}
+
 fn kernels(criterion: &mut Criterion) {
     for [channels, side, kernel, stride] in DEPTHWISE {
         let name = format!("depthwise {channels} x {side} x {side}, kernel {kernel}, stride {stride}");
         pair(criterion, &name, [1, channels, side, side], |model, source| {
-            let weights = model.add_const("w", tensor(&[channels, 1, kernel, kernel]))?;
-            let bias = model.add_const("b", tensor(&[channels]))?;
-            let pool_spec = PoolSpec {
-                data_format: DataFormat::NCHW,
-                kernel_shape: tvec!(kernel, kernel),
-                padding: PaddingSpec::SameUpper,
-                dilations: None,
-                strides: Some(tvec!(stride, stride)),
-                input_channels: channels,
-                output_channels: channels,
-            };
-            let conv = Conv { pool_spec, kernel_fmt: KernelFormat::OIHW, group: channels, q_params: None };
-            Ok(model.wire_node("conv", conv, &[source, weights, bias])?[0])
+            depthwise(model, source, [channels, kernel, stride])
         });
     }
     for [rows, depth, side] in POINTWISE {
         let name = format!("pointwise {depth} to {rows} channels of {side} x {side}");
+        pair(criterion, &name, [1, depth, side, side], |model, source| pointwise(model, source, [rows, depth]));
+    }
+    for [depth, rows, side, kernel, stride] in EXPANDED {
+        let name = format!("expanded {depth} to {rows} channels of {side} x {side}, kernel {kernel}, stride {stride}");
         pair(criterion, &name, [1, depth, side, side], |model, source| {
-            let weights = model.add_const("w", tensor(&[rows, depth]))?;
-            let axes = AxesMapping::from_strs(&["nihw", "oi"], &["nohw"])?;
-            Ok(model.wire_node("product", EinSum::new(axes, f32::datum_type()), &[source, weights])?[0])
+            let expanded = pointwise(model, source, [rows, depth])?;
+            depthwise(model, expanded, [rows, kernel, stride])
         });
     }
 }

@@ -63,6 +63,7 @@ fn run(path: &Path, expected: &Expected, photo: &Photo) -> Result<String> {
         size,
         shuffle: Shuffle::default(),
         guide: None,
+        gradient: true,
     };
     let tower = ImageTower::load(&model, &key)?;
     let framing = Framing::new(Fit::Stretch, photo.size(), size, 0);

@@ -71,6 +71,7 @@ fn check(folder: &Path, faithful: bool) -> Result<()> {
         size: Size::new(height, width),
         shuffle: Shuffle::default(),
         guide: None,
+        gradient: true,
     };
     let start = Instant::now();
     let tower = ImageTower::load(&model, &key)?;

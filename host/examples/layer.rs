@@ -34,6 +34,7 @@ fn main() -> Result<()> {
         size,
         shuffle: Shuffle::default(),
         guide: None,
+        gradient: true,
     };
     let tower = ImageTower::load(&model, &key)?;
     let vectors = tower.vectors(&input)?;

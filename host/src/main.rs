@@ -25,6 +25,16 @@ fn keep_freed_memory_a_while() {
     unsafe { mi_option_set_default(OPTION, PURGE_DELAY) }
 }
 
+/// Gives freed memory back to the system now.
+#[allow(unsafe_code, reason = "mimalloc has no safe interface for this")]
+fn give_memory_back() {
+    unsafe extern "C" {
+        fn mi_collect(force: bool);
+    }
+    // SAFETY: the allocator that is linked has this function, which may be called at any time and by any thread.
+    unsafe { mi_collect(true) }
+}
+
 fn main() -> ExitCode {
     keep_freed_memory_a_while();
     ExitCode::from(cli::main(std::env::args_os()))

@@ -35,6 +35,8 @@ pub struct SessionOptions {
     pub margin: Option<usize>,
     /// Number of worker threads; one for each core if not given.
     pub threads: Option<usize>,
+    /// Is called when networks have been loaded, which takes several times the memory that they keep: for programs whose allocator can give memory back.
+    pub after_loading: Option<fn()>,
 }
 
 impl SessionOptions {
@@ -67,6 +69,11 @@ impl SessionOptions {
     pub fn threads(self, threads: usize) -> Self {
         Self { threads: Some(threads), ..self }
     }
+
+    /// Sets what is called when networks have been loaded.
+    pub fn after_loading(self, after_loading: fn()) -> Self {
+        Self { after_loading: Some(after_loading), ..self }
+    }
 }
 
 /// An open model, ready to explain photos from any thread.
@@ -86,6 +93,7 @@ pub struct Session {
     view: View,
     threads: usize,
     shuffle: Shuffle,
+    after_loading: Option<fn()>,
     watch: Arc<Watch<'static>>,
     text: Shelf<(), TextTower>,
     knowledge: Shelf<(), Option<Arc<Knowledge>>>,
@@ -167,6 +175,7 @@ impl Session {
             model: Arc::new(model),
             threads: options.threads.unwrap_or_else(cores).max(1),
             shuffle: Shuffle::default(),
+            after_loading: options.after_loading,
             watch: Arc::new(|_| ControlFlow::Continue(())),
             text: Shelf::default(),
             knowledge: Shelf::default(),
@@ -200,6 +209,7 @@ impl Session {
             view: self.view,
             threads: self.threads,
             shuffle,
+            after_loading: self.after_loading,
             watch: Arc::clone(&self.watch),
             text: Shelf::default(),
             knowledge: Shelf::default(),
@@ -416,12 +426,13 @@ impl Session {
             requests.iter().filter(|request| request.scales == scales).find_map(|request| request.guide.clone())
         };
         let (layer, score, shuffle) = (layer.clone(), score.to_owned(), self.shuffle);
-        let key = TowerKey { layer, score, size, shuffle, guide: guide(1) };
+        let key = TowerKey { layer, score, size, shuffle, guide: guide(1), gradient: true };
         let finer = || -> Result<Option<Arc<ImageTower>>> {
             if scales < 2 {
                 return Ok(None);
             }
-            let finer = self.tower(&TowerKey { size: size.times(scales), guide: guide(scales), ..key.clone() });
+            let (size, guide) = (size.times(scales), guide(scales));
+            let finer = self.tower(&TowerKey { size, guide, gradient: false, ..key.clone() });
             let finer = finer.context("--scales: could not load the network at the larger size; take --scales 1");
             finer.kind(Error::Options).map(Some)
         };
@@ -437,7 +448,13 @@ impl Session {
             })?;
             Ok((tower, self.head(&key, need, kept)?))
         };
+        let known = self.towers.count();
         let ((own, head), finer) = workers::both(self.threads, own, finer)?;
+        if self.towers.count() != known
+            && let Some(after_loading) = self.after_loading
+        {
+            after_loading();
+        }
         Ok(Towers { own: Own::Layer(own), finer, head })
     }
 
@@ -551,6 +568,10 @@ impl<K: Clone + PartialEq, V> Shelf<K, V> {
         let loaded = Arc::new(load()?);
         *place = Some(Arc::clone(&loaded));
         Ok(loaded)
+    }
+
+    fn count(&self) -> usize {
+        unpoisoned(&self.0).len()
     }
 
     fn clear(&self) {

@@ -247,6 +247,7 @@ fn tower(name: &str, layer: &str) -> (Model, ImageTower) {
         size: image.size,
         shuffle: Shuffle::default(),
         guide: None,
+        gradient: true,
     };
     let tower = ImageTower::load(&model, &key).unwrap();
     (model, tower)

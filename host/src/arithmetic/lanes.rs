@@ -3,7 +3,7 @@
 //! The core adds product `i` to lane `i % 8` and the lanes as a tree. A vector of eight holds the lanes of one sum here, and several sums are computed side by
 //! side, which changes none of them: the bits are the core's.
 
-use super::processor::Work;
+use super::processor::{Processor, Work};
 
 const LANES: usize = 8;
 
@@ -23,7 +23,7 @@ pub(crate) struct Dots<'a> {
 
 impl Work for Dots<'_> {
     #[inline(always)]
-    fn run<const FUSED: bool>(self) {
+    fn run<P: Processor>(self) {
         let count = self.rows.len() / self.length;
         let pairs = self.vectors.chunks(VECTORS * self.length).zip(self.output.chunks_mut(VECTORS * count));
         for (vectors, output) in pairs {

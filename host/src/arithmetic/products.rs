@@ -5,7 +5,7 @@
 //! residual and clamp.
 
 use super::clamped;
-use super::processor::Work;
+use super::processor::{Processor, Work};
 
 /// Output channels that are summed at the same time.
 pub(crate) const BLOCK: usize = 6;
@@ -17,23 +17,31 @@ const INSIDE: &str = "a panel inside the output";
 
 /// `output = clamp(weights * input + bias + residual)`.
 pub(crate) struct Product<'a> {
-    /// Output channels.
-    pub(crate) rows: usize,
+    pub(crate) factor: Factor<'a>,
     /// Positions.
     pub(crate) columns: usize,
-    /// As [`packed`] lays them out.
-    pub(crate) weights: &'a [f32],
-    /// One number for each output channel.
-    pub(crate) bias: &'a [f32],
     /// Of the output's shape.
     pub(crate) residual: Option<&'a [f32]>,
-    pub(crate) low: f32,
-    pub(crate) high: f32,
     /// Input channels x positions.
     pub(crate) input: &'a [f32],
     /// Output channels x positions.
     pub(crate) output: &'a mut [f32],
     pub(crate) scratch: &'a mut Vec<f32>,
+}
+
+/// What an input is multiplied with, and what becomes of the sums.
+#[derive(Clone, Copy)]
+pub(crate) struct Factor<'a> {
+    /// Output channels.
+    pub(crate) rows: usize,
+    /// Input channels.
+    pub(crate) depth: usize,
+    /// As [`packed`] lays them out.
+    pub(crate) weights: &'a [f32],
+    /// One number for each output channel.
+    pub(crate) bias: &'a [f32],
+    pub(crate) low: f32,
+    pub(crate) high: f32,
 }
 
 /// Weights, `depth` for each output channel, in blocks of channels: for each input channel those of all channels of the block.
@@ -56,64 +64,125 @@ const TOGETHER: usize = 16 * 1024;
 
 impl Work for Product<'_> {
     #[inline(always)]
-    fn run<const FUSED: bool>(mut self) {
-        let depth = self.input.len() / self.columns;
+    fn run<P: Processor>(self) {
+        let Self { factor, columns, residual, input, output, scratch: kept } = self;
+        let depth = factor.depth;
         let together = PANEL * (TOGETHER / (PANEL * depth)).clamp(1, 32);
-        let mut scratch = std::mem::take(self.scratch);
-        scratch.resize(depth * together.min(self.columns.next_multiple_of(PANEL)), 0.0);
-        for first in (0..self.columns).step_by(together) {
-            let end = self.columns.min(first + together);
-            for at in (first..end).step_by(PANEL) {
-                let to = &mut scratch[(at - first) * depth..][..PANEL * depth];
-                if end - at > PANEL / 2 {
-                    self.copy::<PANEL>(at, (end - at).min(PANEL), to);
-                } else {
-                    self.copy::<{ PANEL / 2 }>(at, end - at, to);
-                }
-            }
-            for block in 0..self.rows.div_ceil(BLOCK) {
-                for at in (first..end).step_by(PANEL) {
-                    let panel = &scratch[(at - first) * depth..][..PANEL * depth];
-                    if end - at > PANEL / 2 {
-                        self.sum::<FUSED, PANEL>(block, at, (end - at).min(PANEL), panel);
-                    } else {
-                        self.sum::<FUSED, { PANEL / 2 }>(block, at, end - at, panel);
-                    }
-                }
+        let mut scratch = std::mem::take(kept);
+        scratch.resize(depth * together.min(columns.next_multiple_of(PANEL)), 0.0);
+        for first in (0..columns).step_by(together) {
+            let count = together.min(columns - first);
+            copy(&input[first..], columns, count, depth, &mut scratch);
+            let residual = residual.map(|residual| &residual[first..]);
+            for block in 0..factor.rows.div_ceil(BLOCK) {
+                factor.sums::<P>(block, &scratch, count, residual, &mut output[first..], columns);
             }
         }
-        *self.scratch = scratch;
+        *kept = scratch;
     }
 }
 
-impl Product<'_> {
-    /// Copies `count` positions from `at` on, at most N, so that they lie in one piece. What stands behind them is computed with, and not stored.
+/// Numbers that `count` positions of so many channels take as panels.
+pub(crate) fn panels_len(count: usize, depth: usize) -> usize {
+    count.next_multiple_of(PANEL) * depth
+}
+
+/// Copies the first `count` positions of each channel of the input, which are `pitch` apart, in panels.
+#[inline(always)]
+pub(crate) fn copy(input: &[f32], pitch: usize, count: usize, depth: usize, panels: &mut [f32]) {
+    for at in (0..count).step_by(PANEL) {
+        let to = &mut panels[at * depth..][..PANEL * depth];
+        if count - at > PANEL / 2 {
+            copy_panel::<PANEL>(&input[at..], pitch, (count - at).min(PANEL), to);
+        } else {
+            copy_panel::<{ PANEL / 2 }>(&input[at..], pitch, count - at, to);
+        }
+    }
+}
+
+/// Copies `count` positions, at most N, so that they lie in one piece. What stands behind them is computed with, and not stored.
+#[inline(always)]
+fn copy_panel<const N: usize>(input: &[f32], pitch: usize, count: usize, to: &mut [f32]) {
+    for (to, line) in to.as_chunks_mut::<N>().0.iter_mut().zip(input.chunks(pitch)) {
+        match line.first_chunk::<N>() {
+            Some(line) if count == N => *to = *line,
+            _ => to.iter_mut().zip(&line[..count]).for_each(|(to, from)| *to = *from),
+        }
+    }
+}
+
+impl<'a> Factor<'a> {
+    /// That of one block of output channels.
     #[inline(always)]
-    fn copy<const N: usize>(&self, at: usize, count: usize, to: &mut [f32]) {
-        for (to, line) in to.as_chunks_mut::<N>().0.iter_mut().zip(self.input.chunks_exact(self.columns)) {
-            match line[at..].first_chunk::<N>() {
-                Some(line) if count == N => *to = *line,
-                _ => to.iter_mut().zip(&line[at..at + count]).for_each(|(to, from)| *to = *from),
+    pub(crate) fn block(&self, block: usize) -> Factor<'a> {
+        let (first, rows) = (block * BLOCK, BLOCK.min(self.rows - block * BLOCK));
+        let weights = &self.weights[first * self.depth..][..BLOCK * self.depth];
+        Factor { rows, weights, bias: &self.bias[first..][..rows], ..*self }
+    }
+
+    /// A block of output channels of `count` positions: rows of the output, and of the residual, are `pitch` apart, and begin with the first of these positions.
+    #[inline(always)]
+    pub(crate) fn sums<P: Processor>(
+        &self,
+        block: usize,
+        panels: &[f32],
+        count: usize,
+        residual: Option<&[f32]>,
+        output: &mut [f32],
+        pitch: usize,
+    ) {
+        let first = block * BLOCK * pitch;
+        for at in (0..count).step_by(PANEL) {
+            let panel = &panels[at * self.depth..][..PANEL * self.depth];
+            let residual = residual.map(|residual| &residual[first + at..]);
+            let output = &mut output[first + at..];
+            if count - at > PANEL / 2 {
+                self.sum::<P, PANEL>(block, (count - at).min(PANEL), panel, residual, output, pitch);
+            } else {
+                self.sum::<P, { PANEL / 2 }>(block, count - at, panel, residual, output, pitch);
             }
         }
     }
 
     /// A block of output channels of a panel.
     #[inline(always)]
-    fn sum<const FUSED: bool, const N: usize>(&mut self, block: usize, at: usize, count: usize, panel: &[f32]) {
-        let depth = self.input.len() / self.columns;
-        let weights = &self.weights[block * BLOCK * depth..][..BLOCK * depth];
-        let sums = tile::<FUSED, N>(weights, panel.as_chunks::<N>().0);
-        let (low, high, pitch) = (self.low, self.high, self.columns);
-        let (first, rows) = (block * BLOCK, BLOCK.min(self.rows - block * BLOCK));
-        let bias = &self.bias[first..first + rows];
-        let output = &mut self.output[first * pitch + at..];
-        let residual = self.residual.map(|residual| &residual[first * pitch + at..]);
-        if let (Some(bias), true) = (bias.first_chunk::<BLOCK>(), count == N) {
-            // Whole: no sum leaves its register before it is finished.
-            let mut finish = |i: usize, sums: [f32; N]| {
+    fn sum<P: Processor, const N: usize>(
+        &self,
+        block: usize,
+        count: usize,
+        panel: &[f32],
+        residual: Option<&[f32]>,
+        output: &mut [f32],
+        pitch: usize,
+    ) {
+        let weights = &self.weights[block * BLOCK * self.depth..][..BLOCK * self.depth];
+        let sums = tile::<P, N>(weights, panel.as_chunks::<N>().0);
+        let bias = &self.bias[block * BLOCK..self.rows.min((block + 1) * BLOCK)];
+        let (low, high) = (self.low, self.high);
+        P::apart(Finish { sums: &sums, bias, count, residual, low, high, output, pitch });
+    }
+}
+
+/// Writes the sums of a block of output channels by a panel.
+struct Finish<'a, const N: usize> {
+    sums: &'a [[f32; N]; BLOCK],
+    bias: &'a [f32],
+    count: usize,
+    residual: Option<&'a [f32]>,
+    low: f32,
+    high: f32,
+    output: &'a mut [f32],
+    pitch: usize,
+}
+
+impl<const N: usize> Work for Finish<'_, N> {
+    #[inline(always)]
+    fn run<P: Processor>(self) {
+        let Self { sums, bias, count, residual, low, high, output, pitch } = self;
+        for (i, (sums, bias)) in sums.iter().zip(bias).enumerate() {
+            if count == N {
                 let line: &mut [f32; N] = output[i * pitch..].first_chunk_mut().expect(INSIDE);
-                let sums = sums.map(|sum| sum + bias[i]);
+                let sums = sums.map(|sum| sum + bias);
                 *line = match residual {
                     Some(residual) => {
                         let residual: &[f32; N] = residual[i * pitch..].first_chunk().expect(INSIDE);
@@ -121,17 +190,8 @@ impl Product<'_> {
                     }
                     None => sums.map(|sum| clamped(sum, low, high)),
                 };
-            };
-            let [a, b, c, d, e, f] = sums;
-            finish(0, a);
-            finish(1, b);
-            finish(2, c);
-            finish(3, d);
-            finish(4, e);
-            finish(5, f);
-            return;
-        }
-        for (i, (sums, bias)) in sums.iter().zip(bias).enumerate() {
+                continue;
+            }
             for (j, (to, sum)) in output[i * pitch..].iter_mut().zip(sums).take(count).enumerate() {
                 let sum = residual.map_or(sum + bias, |residual| sum + bias + residual[i * pitch + j]);
                 *to = clamped(sum, low, high);
@@ -142,24 +202,24 @@ impl Product<'_> {
 
 /// Sums of a block of output channels by a panel.
 #[inline(always)]
-fn tile<const FUSED: bool, const N: usize>(weights: &[f32], panel: &[[f32; N]]) -> [[f32; N]; BLOCK] {
+fn tile<P: Processor, const N: usize>(weights: &[f32], panel: &[[f32; N]]) -> [[f32; N]; BLOCK] {
     // Written out, because a compiler that left a loop over the block standing would keep the sums in memory.
     let [mut a, mut b, mut c, mut d, mut e, mut f] = [[0.0f32; N]; BLOCK];
     for (weights, values) in weights.as_chunks::<BLOCK>().0.iter().zip(panel) {
-        a = plus::<FUSED, N>(a, weights[0], values);
-        b = plus::<FUSED, N>(b, weights[1], values);
-        c = plus::<FUSED, N>(c, weights[2], values);
-        d = plus::<FUSED, N>(d, weights[3], values);
-        e = plus::<FUSED, N>(e, weights[4], values);
-        f = plus::<FUSED, N>(f, weights[5], values);
+        a = plus::<P, N>(a, weights[0], values);
+        b = plus::<P, N>(b, weights[1], values);
+        c = plus::<P, N>(c, weights[2], values);
+        d = plus::<P, N>(d, weights[3], values);
+        e = plus::<P, N>(e, weights[4], values);
+        f = plus::<P, N>(f, weights[5], values);
     }
     [a, b, c, d, e, f]
 }
 
 #[inline(always)]
-fn plus<const FUSED: bool, const N: usize>(mut sums: [f32; N], weight: f32, values: &[f32; N]) -> [f32; N] {
+fn plus<P: Processor, const N: usize>(mut sums: [f32; N], weight: f32, values: &[f32; N]) -> [f32; N] {
     for (sum, value) in sums.iter_mut().zip(values) {
-        *sum = if FUSED { weight.mul_add(*value, *sum) } else { *sum + weight * value };
+        *sum = if P::FUSED { weight.mul_add(*value, *sum) } else { *sum + weight * value };
     }
     sums
 }

@@ -38,8 +38,8 @@ pub(super) struct Plans {
     pub(super) vectors: Arc<TypedRunnableModel>,
     /// Picture -> outputs, layer, guide.
     pub(super) see: Arc<TypedRunnableModel>,
-    /// Picture -> outputs, layer, guide, gradient; with a [`Target`] in between.
-    pub(super) explain: Arc<TypedRunnableModel>,
+    /// Picture -> outputs, layer, guide, gradient; with a [`Target`] in between. None of a tower without gradient.
+    pub(super) explain: Option<Arc<TypedRunnableModel>>,
     /// The same for a gradient that passes the ends of integers' ranges, of a quantised network.
     pub(super) straight: Option<Arc<TypedRunnableModel>>,
     pub(super) target_len: usize,
@@ -200,20 +200,22 @@ impl Wiring {
             Some(integers) => integers.steps_of(&self.layer.name),
             None => quantised::steps_of(&network, layer),
         };
-        let target = network.add_source("decomcam.target", f32::fact([1, target_len]))?;
-        let value = append_score(&mut network, self.score.kind, scored, target)?;
-        let gradient = append_gradient(&mut network, value, layer)?;
-        network.outputs.push(gradient);
-        let saturates = quantised::saturates(&network);
-        if saturates {
-            let straight = append_straight_gradient(&mut network, value, layer)?;
-            network.outputs.push(straight);
+        let saturates = self.key.gradient && quantised::saturates(&network);
+        if self.key.gradient {
+            let target = network.add_source("decomcam.target", f32::fact([1, target_len]))?;
+            let value = append_score(&mut network, self.score.kind, scored, target)?;
+            let gradient = append_gradient(&mut network, value, layer)?;
+            network.outputs.push(gradient);
+            if saturates {
+                let straight = append_straight_gradient(&mut network, value, layer)?;
+                network.outputs.push(straight);
+            }
+            ask_for_target(&mut network, target, target_len, self.outputs.len())?;
         }
-        ask_for_target(&mut network, target, target_len, self.outputs.len())?;
         kernels::optimise(&mut network)?;
         let seen = self.outputs.len() + 1 + usize::from(self.guide.is_some());
         let (vectors, see) = (first_outputs(&network, self.outputs.len())?, first_outputs(&network, seen)?);
-        let explain = first_outputs(&network, seen + 1)?;
+        let explain = self.key.gradient.then(|| first_outputs(&network, seen + 1)).transpose()?;
         let straight = saturates.then(|| -> TractResult<_> {
             let mut network = network.clone();
             network.outputs.remove(seen);

@@ -9,11 +9,11 @@ use crate::error::Sorted as _;
 use crate::model::{Layer, Model, Score};
 use crate::onnx::guard::{contained, ensure_finite, finite};
 use crate::onnx::quantised::Steps;
+use crate::onnx::running;
 use crate::onnx::shuffle::{Shuffle, weight_tensors};
 use crate::{Error, Result, Size};
 use anyhow::{Context, anyhow, ensure};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tract_onnx::tract_core::plan::eval;
 use tract_onnx::tract_hir::internal::{Arc, TValue, TVec, Tensor, TypedRunnableModel, tvec};
 
 /// What a tower is loaded for.
@@ -29,13 +29,15 @@ pub struct TowerKey {
     pub shuffle: Shuffle,
     /// Name of a layer with finer positions that is seen beside it, if one is wanted.
     pub guide: Option<String>,
+    /// Whether [`ImageTower::explain`] will be asked for. Without it the network is smaller.
+    pub gradient: bool,
 }
 
 /// An image tower, pinned to one input size and one inner layer, ready to run from any number of threads.
 pub struct ImageTower {
     vectors: Arc<TypedRunnableModel>,
     see: Arc<TypedRunnableModel>,
-    explain: Arc<TypedRunnableModel>,
+    explain: Option<Arc<TypedRunnableModel>>,
     straight: Option<Arc<TypedRunnableModel>>,
     target_len: usize,
     shapes: Vec<Vec<usize>>,
@@ -316,6 +318,7 @@ impl ImageTower {
         target: impl FnOnce(Vec<Vec<f32>>) -> anyhow::Result<Vec<f32>>,
     ) -> anyhow::Result<Explained> {
         let image = picture(image, self.size())?;
+        let explain = self.explain.as_ref().context("the network was loaded without its gradient")?;
         self.passes.fetch_add(1, Ordering::Relaxed);
         let (mut asked, mut wrong) = (Vec::new(), None);
         let found = contained(|| {
@@ -329,7 +332,7 @@ impl ImageTower {
                     Err(anyhow!("no target"))
                 }
             };
-            run_with_target(&self.explain, image.clone(), target)
+            run_with_target(explain, image.clone(), target)
         });
         // What is wrong with the target is not wrong with the network.
         if let Some(error) = wrong {
@@ -413,7 +416,7 @@ fn picture(image: &[f32], Size { height, width }: Size) -> anyhow::Result<TValue
 
 /// Runs a plan whose outputs are all f32.
 pub(super) fn run(plan: &Arc<TypedRunnableModel>, inputs: TVec<TValue>, origin: &str) -> anyhow::Result<Vec<Vec<f32>>> {
-    contained(|| plan.run(inputs)?.iter().map(finite).collect()).with_context(|| could_not_compute(origin))
+    contained(|| running::run(plan, inputs)?.iter().map(finite).collect()).with_context(|| could_not_compute(origin))
 }
 
 fn could_not_compute(origin: &str) -> String {
@@ -427,13 +430,12 @@ fn run_with_target(
     target: impl FnOnce(Vec<Vec<f32>>) -> anyhow::Result<Vec<f32>>,
 ) -> anyhow::Result<Vec<Vec<f32>>> {
     let mut target = Some(target);
-    let outputs = plan.spawn()?.run_plan_with_eval(tvec!(image), |context, state, node, inputs| {
-        if !node.op_is::<Target>() {
-            return eval(context, state, node, inputs);
-        }
-        let target = target.take().context("the target was asked for twice")?;
-        let target = target(inputs.iter().map(finite).collect::<anyhow::Result<_>>()?)?;
-        Ok(tvec!(Tensor::from_shape(&[1, target.len()], &target)?.into()))
+    let outputs = running::run_with(plan, tvec!(image), |node, inputs| {
+        node.op_is::<Target>().then(|| {
+            let target = target.take().context("the target was asked for twice")?;
+            let target = target(inputs.iter().map(finite).collect::<anyhow::Result<_>>()?)?;
+            Ok(tvec!(Tensor::from_shape(&[1, target.len()], &target)?.into()))
+        })
     })?;
     outputs.iter().map(finite).collect()
 }
@@ -445,7 +447,7 @@ mod tests {
     use tract_onnx::prelude::Tensor;
     use tract_onnx::tract_core::ops::konst::Const;
 
-    /// Large constants of a plan, and the weights of operators of our own. Those that tract packed into its operators are not among them, but shared likewise.
+    /// Large constants of a plan, and the weights of operators of our own. Those that tract packed into its operators are not among them.
     fn weights(plan: &TypedRunnableModel) -> Vec<Arc<Tensor>> {
         let nodes = plan.model().nodes.iter();
         let held = nodes.flat_map(|node| match node.op_as::<Const>() {
@@ -462,23 +464,33 @@ mod tests {
         let key = TowerKey {
             layer: "block10".into(),
             score,
-            size: Size::square(96),
+            size: Size::square(128),
             shuffle: Shuffle::default(),
             guide: None,
+            gradient: true,
         };
         let tower = ImageTower::load(&model, &key).unwrap();
-        let shared = weights(&tower.explain);
+        let explain = tower.explain.as_ref().unwrap();
+        let shared = weights(explain);
         let named = |plan: &TypedRunnableModel, prefix: &str| {
             plan.model().nodes.iter().any(|node| node.name.starts_with(prefix))
         };
-        assert!(named(&tower.explain, "gradient.") && named(&tower.explain, "decomcam."));
+        assert!(named(explain, "gradient.") && named(explain, "decomcam."));
         for plan in [&tower.vectors, &tower.see] {
             let ours = weights(plan);
             assert!(ours.len() > 10 && shared.len() >= ours.len());
             assert!(ours.iter().all(|weight| shared.iter().any(|other| Arc::ptr_eq(weight, other))));
             assert!(!named(plan, "gradient.") && !named(plan, "decomcam."));
         }
-        let picture = vec![0.25; 3 * 96 * 96];
+        // At another size, too; without a gradient.
+        let key = TowerKey { size: Size::square(160), gradient: false, ..key };
+        let larger = ImageTower::load(&model, &key).unwrap();
+        let is_shared = |weight: &Arc<Tensor>| shared.iter().any(|other| Arc::ptr_eq(weight, other));
+        let ours = weights(&larger.see);
+        assert!(ours.len() > 10 && ours.iter().all(is_shared));
+        assert!(!named(&larger.see, "gradient.") && larger.explain.is_none());
+        assert!(larger.explain(&vec![0.25; 3 * 160 * 160], &vec![0.5; larger.target_len]).is_err());
+        let picture = vec![0.25; 3 * 128 * 128];
         let explained = tower.explain(&picture, &vec![0.5; tower.target_len]).unwrap();
         assert_eq!(tower.see(&picture).unwrap(), explained.seen);
         assert_eq!(tower.vectors(&picture).unwrap(), explained.seen.vectors);

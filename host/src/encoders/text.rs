@@ -5,6 +5,7 @@ use crate::error::Sorted as _;
 use crate::model::{AT_A_PLACE, Model, OF_A_PICTURE, Score, ScoreKind, TokenizerKind};
 use crate::onnx::guard::{contained, finite};
 use crate::onnx::quantised::{self, Form, Pairs, Wanted};
+use crate::onnx::running::run;
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::{BTreeMap, HashMap};
 use tract_onnx::tract_hir::internal::*;
@@ -274,7 +275,7 @@ impl TextTower {
         let tokens = words.tokens(template, prompt)?;
         let values = contained(|| {
             let ids = Tensor::from_shape(&[1, tokens.ids.len()], &tokens.ids)?;
-            plan.run(tvec!(ids.into()))?.iter().map(finite).collect::<Result<Vec<_>>>()
+            run(plan, tvec!(ids.into()))?.iter().map(finite).collect::<Result<Vec<_>>>()
         })
         .with_context(|| format!("{}: could not encode \"{prompt}\"", self.origin))?;
         let outputs = self.outputs.iter().cloned().zip(values).collect();

@@ -6,7 +6,7 @@
 
 use crate::arithmetic::lanes::Dots;
 use crate::arithmetic::processor::{Rounded, best};
-use crate::arithmetic::products::{BLOCK, Product, packed};
+use crate::arithmetic::products::{BLOCK, Factor, Product, packed};
 use crate::{Size, workers};
 use decomcam_core::{Error, sums};
 
@@ -83,18 +83,15 @@ fn matrix(maps: Vec<f32>, positions: usize, weigh: impl Fn(usize, &mut [f32]) + 
         let (first, count) = (at * rows, output.len() / n);
         let weights = packed(|row, channel| maps[channel * n + first + row], count, channels);
         let bias = vec![0.0; count];
-        best(Rounded(Product {
+        let factor = Factor {
             rows: count,
-            columns: n,
+            depth: channels,
             weights: &weights,
             bias: &bias,
-            residual: None,
             low: f32::NEG_INFINITY,
             high: f32::INFINITY,
-            input: &maps,
-            output,
-            scratch: &mut Vec::new(),
-        }));
+        };
+        best(Rounded(Product { factor, columns: n, residual: None, input: &maps, output, scratch: &mut Vec::new() }));
         Ok(())
     })?;
     drop(maps);

@@ -1,5 +1,6 @@
 //! What is done with a network that may be damaged: a panic of the runtime becomes an error, and numbers are known to be finite.
 
+use crate::arithmetic::processor::settle;
 use anyhow::{Context, Result, anyhow, ensure};
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
@@ -29,6 +30,8 @@ pub fn contained<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     let outer = CONTAINED.replace(true);
     let outcome = panic::catch_unwind(AssertUnwindSafe(work));
     CONTAINED.set(outer);
+    // Kernels run when a network is read, too.
+    settle();
     outcome.unwrap_or_else(|panic| {
         let said = (panic.downcast_ref::<&str>().copied())
             .or_else(|| panic.downcast_ref::<String>().map(String::as_str))

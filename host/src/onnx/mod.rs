@@ -15,5 +15,7 @@ mod operators;
 pub mod path;
 pub mod places;
 pub mod quantised;
+pub mod running;
+mod sharing;
 pub mod shuffle;
 pub mod validate;

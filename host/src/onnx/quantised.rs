@@ -25,6 +25,7 @@ pub use crate::onnx::normal::Form;
 use crate::onnx::normal::{Normal, Reading};
 use crate::onnx::operators::{self, DynamicRounding};
 use crate::onnx::places::{Grid, Places};
+use crate::onnx::sharing::{share_constants, shared};
 use crate::onnx::validate;
 use anyhow::{Context, ensure};
 use std::collections::HashSet;
@@ -101,6 +102,7 @@ pub fn read_with_grids(onnx: &[u8], wanted: &Wanted) -> TractResult<(TypedModel,
     }
     keep_outputs(&mut model)?;
     declutter(&mut model)?;
+    share_constants(&mut model);
     Ok((model, grids))
 }
 
@@ -216,7 +218,7 @@ fn with_float_weights(parsed: ParseResult, graph: &pb::GraphProto) -> TractResul
         let Some(weights) = dequantised(&constants, axis)? else {
             continue;
         };
-        let weights = weights.into_arc_tensor();
+        let weights = shared(weights.into_arc_tensor());
         for input in std::mem::take(&mut model.node_mut(outlet.node).inputs) {
             model.node_mut(input.node).outputs[input.slot].successors.retain(|successor| successor.node != outlet.node);
         }

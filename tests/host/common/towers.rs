@@ -14,7 +14,7 @@ pub fn lite() -> Model {
 /// What a tower is loaded for: a layer, a size, and the score that the model explains.
 pub fn key(model: &Model, layer: &str, size: Size) -> TowerKey {
     let score = model.manifest.explain.explained.clone();
-    TowerKey { layer: layer.into(), score, size, shuffle: Shuffle::default(), guide: None }
+    TowerKey { layer: layer.into(), score, size, shuffle: Shuffle::default(), guide: None, gradient: true }
 }
 
 /// An image tower for the score that the model explains.

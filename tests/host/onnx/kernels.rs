@@ -327,6 +327,53 @@ fn pointwise_convolutions_are_those_of_a_plain_loop() {
     }
 }
 
+/// A 1x1 convolution that a depthwise one alone reads: held to the two by themselves, as they run where somebody else reads between them. Some rows at a time,
+/// with many input channels; rows that are all padding; strides that leave rows out.
+#[test]
+fn an_expansion_and_its_filter_are_the_two_by_themselves_bit_for_bit() {
+    let mut random = Random::new(21);
+    for round in 0..120 {
+        let depth = whole(&mut random, 1, if round % 3 == 0 { 500 } else { 30 });
+        let case = Case { multiplier: 1, ..Case::new(&mut random) };
+        let case = if round % 3 == 0 { Case { input: [whole(&mut random, 20, 60), 40], ..case } } else { case };
+        let [height, width] = case.input;
+        if height * width < 16 {
+            continue;
+        }
+        let mut model = TypedModel::default();
+        let shape = [case.batch, depth, height, width];
+        let x = tensor(&mut random, &shape);
+        let source = model.add_source("x", f32::fact(shape)).unwrap();
+        let w = model.add_const("v", tensor(&mut random, &[case.channels, depth])).unwrap();
+        let axes = AxesMapping::from_strs(&["nihw", "oi"], &["nohw"]).unwrap();
+        let product = model.wire_node("product", EinSum::new(axes, f32::datum_type()), &[source, w]).unwrap()[0];
+        let product = clamped(&mut model, product, 0.0, 6.0);
+        let [kernel_height, kernel_width] = case.kernel;
+        let w = tensor(&mut random, &[case.channels, 1, kernel_height, kernel_width]);
+        let inputs = [
+            product,
+            model.add_const("w", w).unwrap(),
+            model.add_const("b", tensor(&mut random, &[case.channels])).unwrap(),
+        ];
+        let pool_spec = case.pool(case.channels);
+        let op = Conv { pool_spec, kernel_fmt: KernelFormat::OIHW, group: case.channels, q_params: None };
+        let filtered = model.wire_node("conv", op, &inputs).unwrap()[0];
+        let mut run = |outputs: Vec<OutletId>, expected: &str| {
+            let mut model = model.clone();
+            model.outputs = outputs;
+            optimise_with(&mut model, Kernels::Ours).unwrap();
+            let names: Vec<String> = model.nodes.iter().map(|node| node.op.name().into_owned()).collect();
+            assert!(names.iter().any(|name| name == expected), "{case:?}: {names:?}");
+            let plan = model.into_runnable().unwrap();
+            let threads = whole(&mut random, 1, 3);
+            let outputs = workers::shared(threads, || plan.run(tvec!(x.clone().into())).unwrap());
+            floats(&outputs[0]).iter().map(|value| value.to_bits()).collect::<Vec<_>>()
+        };
+        let alone = run(vec![filtered, product], "decomcam.Depthwise");
+        assert!(run(vec![filtered], "decomcam.Expanded") == alone, "{depth} channels to {case:?}");
+    }
+}
+
 /// Layers that are large enough to be shared, by up to more threads than there are blocks of channels.
 #[test]
 fn no_bit_depends_on_the_number_of_threads() {

@@ -13,14 +13,14 @@ use tract_onnx::tract_core::ops::nn::DataFormat;
 /// `y[m c + i] = clamp(x[c] * kernel[m c + i] + bias[m c + i])` for channels c, and i below the multiplier m. Tensors are ... x channels x height x width.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Depthwise {
-    geometry: Geometry,
-    channels: usize,
-    multiplier: usize,
-    kernel: Arc<Tensor>,
-    bias: Arc<Tensor>,
-    low: f32,
-    high: f32,
-    shape: TVec<usize>,
+    pub(super) geometry: Geometry,
+    pub(super) channels: usize,
+    pub(super) multiplier: usize,
+    pub(super) kernel: Arc<Tensor>,
+    pub(super) bias: Arc<Tensor>,
+    pub(super) low: f32,
+    pub(super) high: f32,
+    pub(super) shape: TVec<usize>,
 }
 
 // A bound is never NaN.
@@ -185,6 +185,7 @@ impl EvalOp for Depthwise {
                         high: self.high,
                         input: &input[first / self.multiplier * input_area..],
                         output,
+                        pitch: output_area,
                         scratch,
                     });
                 });

@@ -4,11 +4,13 @@
 //! form that is not known here stays with tract. With `DECOMCAM_KERNELS=tract` in the environment, everything does.
 
 mod depthwise;
+mod expanded;
 mod planes;
 mod pointwise;
 
+use super::sharing::{share_constants, shared};
 use anyhow::Context;
-use std::sync::{Mutex, OnceLock, PoisonError, Weak};
+use std::sync::OnceLock;
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
 
@@ -48,7 +50,9 @@ pub fn optimise_with(model: &mut TypedModel, kernels: Kernels) -> TractResult<()
     if kernels == Kernels::Ours {
         replace(model)?;
     }
-    model.optimize()
+    model.optimize()?;
+    share_constants(model);
+    Ok(())
 }
 
 /// Replaces what there is an operator for, and says how many nodes that were.
@@ -59,6 +63,9 @@ fn replace(model: &mut TypedModel) -> TractResult<usize> {
         replaced += usize::from(depthwise::replace(model, id)? || pointwise::replace(model, id)?);
     }
     if replaced > 0 {
+        for id in model.eval_order()? {
+            expanded::replace(model, id)?;
+        }
         model.compact()?;
     }
     Ok(replaced)
@@ -114,24 +121,9 @@ fn finite_numbers(model: &TypedModel, tensor: OutletId) -> Option<Vec<f32>> {
     numbers.iter().all(|number| number.is_finite()).then(|| numbers.to_vec())
 }
 
-/// A tensor of these numbers: the one that another graph has already, such as that of the same network at another size, if it is bit for bit the same.
+/// A tensor of these numbers, [`shared`].
 fn constant(numbers: &[f32]) -> Arc<Tensor> {
-    static KNOWN: Mutex<Vec<Weak<Tensor>>> = Mutex::new(Vec::new());
-    let same = |tensor: &Tensor| {
-        let plain = tensor.try_as_plain_ram().ok()?;
-        let others = plain.as_slice::<f32>().ok()?;
-        let equal =
-            others.len() == numbers.len() && others.iter().zip(numbers).all(|(a, b)| a.to_bits() == b.to_bits());
-        equal.then_some(())
-    };
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    known.retain(|tensor| tensor.strong_count() > 0);
-    if let Some(tensor) = known.iter().filter_map(Weak::upgrade).find(|tensor| same(tensor).is_some()) {
-        return tensor;
-    }
-    let tensor = tensor1(numbers).into_arc_tensor();
-    known.push(Arc::downgrade(&tensor));
-    tensor
+    shared(tensor1(numbers).into_arc_tensor())
 }
 
 /// The output of an operator of our own: `compute` makes each picture of it from the number of the picture and the same picture of the input.
@@ -166,5 +158,7 @@ fn unwritten(shape: &[usize]) -> TractResult<Tensor> {
 #[cfg(test)]
 pub(crate) fn weights(op: &dyn TypedOp) -> Option<Arc<Tensor>> {
     let depthwise = op.downcast_ref::<depthwise::Depthwise>().map(depthwise::Depthwise::weights);
-    depthwise.or_else(|| op.downcast_ref::<pointwise::Pointwise>().map(pointwise::Pointwise::weights))
+    let pointwise = op.downcast_ref::<pointwise::Pointwise>().map(pointwise::Pointwise::weights);
+    let expanded = op.downcast_ref::<expanded::Expanded>().map(expanded::Expanded::weights);
+    depthwise.or(pointwise).or(expanded)
 }

@@ -7,7 +7,7 @@
 //! that a tap on the padding adds zero instead of nothing.
 
 use crate::arithmetic;
-use crate::arithmetic::processor::Work;
+use crate::arithmetic::processor::{Processor, Work};
 
 /// What is done to each plane. All pairs are height and width.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -26,6 +26,9 @@ pub(super) struct Geometry {
 /// Numbers that a vector of the tile holds.
 const LANES: usize = 8;
 
+/// The same where rows are as long as that.
+const WIDE: usize = 16;
+
 /// Planes, one after another: `output[p] = clamp(input[p / multiplier] * kernel[p] + bias[p])`.
 pub(super) struct Planes<'a> {
     pub(super) geometry: &'a Geometry,
@@ -36,7 +39,9 @@ pub(super) struct Planes<'a> {
     pub(super) low: f32,
     pub(super) high: f32,
     pub(super) input: &'a [f32],
+    /// Planes begin so many numbers apart.
     pub(super) output: &'a mut [f32],
+    pub(super) pitch: usize,
     pub(super) scratch: &'a mut Vec<f32>,
 }
 
@@ -67,16 +72,41 @@ const ROWS: usize = 4;
 
 impl Work for Planes<'_> {
     #[inline(always)]
-    fn run<const FUSED: bool>(mut self) {
+    fn run<P: Processor>(self) {
+        let wide = self.geometry.output[1] >= WIDE;
         match (self.geometry.is_square(), self.geometry.kernel[0], self.geometry.stride[0]) {
-            (true, 3, 1) => self.square::<3, 1>(),
-            (true, 5, 1) => self.square::<5, 1>(),
-            (true, 7, 1) => self.square::<7, 1>(),
-            (true, 3, 2) => self.square::<3, 2>(),
-            (true, 5, 2) => self.square::<5, 2>(),
-            (true, 7, 2) => self.square::<7, 2>(),
-            _ => self.any(),
+            (true, 3, 1) if wide => P::apart(Square::<3, 1, WIDE>(self)),
+            (true, 5, 1) if wide => P::apart(Square::<5, 1, WIDE>(self)),
+            (true, 3, 2) if wide => P::apart(Square::<3, 2, WIDE>(self)),
+            (true, 5, 2) if wide => P::apart(Square::<5, 2, WIDE>(self)),
+            (true, 3, 1) => P::apart(Square::<3, 1, LANES>(self)),
+            (true, 5, 1) => P::apart(Square::<5, 1, LANES>(self)),
+            (true, 7, 1) => P::apart(Square::<7, 1, LANES>(self)),
+            (true, 3, 2) => P::apart(Square::<3, 2, LANES>(self)),
+            (true, 5, 2) => P::apart(Square::<5, 2, LANES>(self)),
+            (true, 7, 2) => P::apart(Square::<7, 2, LANES>(self)),
+            _ => P::apart(Any(self)),
         }
+    }
+}
+
+/// Square kernels of side K, both strides S, in vectors of L.
+struct Square<'a, const K: usize, const S: usize, const L: usize>(Planes<'a>);
+
+impl<const K: usize, const S: usize, const L: usize> Work for Square<'_, K, S, L> {
+    #[inline(always)]
+    fn run<P: Processor>(mut self) {
+        self.0.square::<K, S, L>();
+    }
+}
+
+/// Every other form.
+struct Any<'a>(Planes<'a>);
+
+impl Work for Any<'_> {
+    #[inline(always)]
+    fn run<P: Processor>(mut self) {
+        self.0.any();
     }
 }
 
@@ -103,13 +133,13 @@ impl Planes<'_> {
     }
 
     #[inline(always)]
-    fn square<const K: usize, const S: usize>(&mut self) {
+    fn square<const K: usize, const S: usize, const L: usize>(&mut self) {
         let g = *self.geometry;
         let (pitch, phase) = (self.clear(ROWS), g.phase());
         let area = g.output[0] * g.output[1];
         let columns: [usize; K] = std::array::from_fn(|kx| (kx * g.dilation[1] % S) * phase + kx * g.dilation[1] / S);
         // Whether each tile is written whole.
-        let whole = g.output[1] >= LANES && g.output[0] / g.dilation[0] >= ROWS;
+        let whole = g.output[1] >= L && g.output[0] / g.dilation[0] >= ROWS;
         for at in 0..self.bias.len() {
             if at % self.multiplier == 0 {
                 self.copy(at, pitch);
@@ -117,11 +147,11 @@ impl Planes<'_> {
             let kernel: &[[f32; K]] = self.kernel[at * K * K..][..K * K].as_chunks().0;
             let kernel: [[f32; K]; K] = std::array::from_fn(|ky| kernel[ky]);
             let plane = Plane { source: self.scratch, pitch, columns, kernel, bias: self.bias[at] };
-            let output = &mut self.output[at * area..][..area];
+            let output = &mut self.output[at * self.pitch..][..area];
             if whole {
-                plane.tiles::<S, ROWS, true>(&g, self.low, self.high, output);
+                plane.tiles::<S, ROWS, L, true>(&g, self.low, self.high, output);
             } else {
-                plane.tiles::<S, ROWS, false>(&g, self.low, self.high, output);
+                plane.tiles::<S, ROWS, L, false>(&g, self.low, self.high, output);
             }
         }
     }
@@ -144,14 +174,14 @@ impl Planes<'_> {
                 self.copy(at, pitch);
             }
             let kernel = &self.kernel[at * taps.len()..][..taps.len()];
-            let output = &mut self.output[at * height * width..][..height * width];
+            let output = &mut self.output[at * self.pitch..][..height * width];
             for y in 0..height {
                 for x in (0..width).step_by(LANES) {
                     let x = x.min(width.saturating_sub(LANES));
                     let source = &self.scratch[g.stride[0] * y * pitch + x..];
                     let mut sum = [self.bias[at]; LANES];
                     for (tap, weight) in taps.iter().zip(kernel) {
-                        let values = vector(source, *tap);
+                        let values: [f32; LANES] = vector(source, *tap);
                         for (sum, value) in sum.iter_mut().zip(values) {
                             *sum += weight * value;
                         }
@@ -239,7 +269,7 @@ struct Plane<'a, const K: usize> {
 
 impl<const K: usize> Plane<'_, K> {
     #[inline(always)]
-    fn tiles<const S: usize, const R: usize, const WHOLE: bool>(
+    fn tiles<const S: usize, const R: usize, const L: usize, const WHOLE: bool>(
         &self,
         g: &Geometry,
         low: f32,
@@ -253,21 +283,21 @@ impl<const K: usize> Plane<'_, K> {
             for i in (0..count).step_by(R) {
                 // The last tile goes back over rows that are done.
                 let i = i.min(count.saturating_sub(R));
-                for x in (0..width).step_by(LANES) {
-                    let x = x.min(width.saturating_sub(LANES));
+                for x in (0..width).step_by(L) {
+                    let x = x.min(width.saturating_sub(L));
                     let source = &self.source[(first + S * i * apart) * self.pitch + x..];
                     let output = &mut output[(first + i * apart) * width + x..];
                     let mut lines = output.chunks_mut(apart * width);
                     if WHOLE {
                         // Looked up before the tile is computed: a compiler would put off parts of the sums behind each of these checks.
-                        let lines: [&mut [f32; LANES]; R] =
+                        let lines: [&mut [f32; L]; R] =
                             std::array::from_fn(|_| lines.next().and_then(<[f32]>::first_chunk_mut).expect(INSIDE));
-                        let tile = self.tile::<S, R>(source, apart * self.pitch);
+                        let tile = self.tile::<S, R, L>(source, apart * self.pitch);
                         for (line, sums) in lines.into_iter().zip(tile) {
                             *line = clamped(sums, low, high);
                         }
                     } else {
-                        let tile = self.tile::<S, R>(source, apart * self.pitch);
+                        let tile = self.tile::<S, R, L>(source, apart * self.pitch);
                         for (line, sums) in lines.zip(tile).take(count) {
                             store(&clamped(sums, low, high), line, width);
                         }
@@ -279,11 +309,11 @@ impl<const K: usize> Plane<'_, K> {
 
     /// R rows of one vector. A row of the source is loaded once for all the rows of the tile that it is a tap of.
     #[inline(always)]
-    fn tile<const S: usize, const R: usize>(&self, source: &[f32], pitch: usize) -> [[f32; LANES]; R] {
-        let mut sums = [[self.bias; LANES]; R];
+    fn tile<const S: usize, const R: usize, const L: usize>(&self, source: &[f32], pitch: usize) -> [[f32; L]; R] {
+        let mut sums = [[self.bias; L]; R];
         // Unrolled by hand: a compiler that left this loop standing would keep the sums in memory, which is five times slower.
         macro_rules! rows {
-            ($($y:literal)*) => { $( self.row::<$y, S, R>(source, pitch, &mut sums); )* };
+            ($($y:literal)*) => { $( self.row::<$y, S, R, L>(source, pitch, &mut sums); )* };
         }
         const { assert!(S * (R - 1) + K <= 19) };
         rows!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18);
@@ -292,18 +322,18 @@ impl<const K: usize> Plane<'_, K> {
 
     /// Adds what row Y of the source is worth to the rows of the tile.
     #[inline(always)]
-    fn row<const Y: usize, const S: usize, const R: usize>(
+    fn row<const Y: usize, const S: usize, const R: usize, const L: usize>(
         &self,
         source: &[f32],
         pitch: usize,
-        sums: &mut [[f32; LANES]; R],
+        sums: &mut [[f32; L]; R],
     ) {
         if Y >= S * (R - 1) + K {
             return;
         }
         let source = &source[Y * pitch..];
         for kx in 0..K {
-            let values = vector(source, self.columns[kx]);
+            let values: [f32; L] = vector(source, self.columns[kx]);
             #[allow(clippy::needless_range_loop, reason = "as numbers, r and kx are unrolled")]
             for r in 0..R {
                 if Y >= S * r && Y - S * r < K {
@@ -318,26 +348,26 @@ impl<const K: usize> Plane<'_, K> {
 }
 
 #[inline(always)]
-fn vector(source: &[f32], at: usize) -> [f32; LANES] {
-    let mut values = [0.0; LANES];
-    values.copy_from_slice(&source[at..at + LANES]);
+fn vector<const L: usize>(source: &[f32], at: usize) -> [f32; L] {
+    let mut values = [0.0; L];
+    values.copy_from_slice(&source[at..at + L]);
     values
 }
 
 #[inline(always)]
-fn clamped(values: [f32; LANES], low: f32, high: f32) -> [f32; LANES] {
+fn clamped<const L: usize>(values: [f32; L], low: f32, high: f32) -> [f32; L] {
     values.map(|value| arithmetic::clamped(value, low, high))
 }
 
 /// As much of the vector as the row is wide.
 #[inline(always)]
-fn store(values: &[f32; LANES], row: &mut [f32], width: usize) {
+fn store<const L: usize>(values: &[f32; L], row: &mut [f32], width: usize) {
     // Each length is written out: a copy of a length that is only known later would be a call of the system's.
     macro_rules! first {
         ($($length:literal)*) => {
             match width {
                 $($length => row[..$length].copy_from_slice(&values[..$length]),)*
-                _ => row[..LANES].copy_from_slice(values),
+                _ => row[..L].copy_from_slice(values),
             }
         };
     }

@@ -2,7 +2,7 @@
 
 use super::{Following, by_picture, constant, finite_numbers, only_reader};
 use crate::arithmetic::processor::{best, is_fused};
-use crate::arithmetic::products::{BLOCK, Product, packed};
+use crate::arithmetic::products::{BLOCK, Factor, Product, packed};
 use crate::workers;
 use anyhow::ensure;
 use std::cell::RefCell;
@@ -14,11 +14,11 @@ use tract_onnx::tract_core::ops::einsum::EinSum;
 /// of y's shape.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Pointwise {
-    rows: usize,
-    depth: usize,
-    columns: usize,
-    weights: Arc<Tensor>,
-    bias: Arc<Tensor>,
+    pub(super) rows: usize,
+    pub(super) depth: usize,
+    pub(super) columns: usize,
+    pub(super) weights: Arc<Tensor>,
+    pub(super) bias: Arc<Tensor>,
     low: f32,
     high: f32,
     shape: TVec<usize>,
@@ -151,6 +151,20 @@ fn sum_after(model: &TypedModel, id: usize) -> Option<(usize, OutletId)> {
     same.then(|| (next.id, next.inputs[1 - slot]))
 }
 
+impl Pointwise {
+    /// What `count` output channels from `first` on, which a block begins with, are made by; `weights` and `bias` are the operator's own.
+    pub(super) fn factor<'a>(&self, weights: &'a [f32], bias: &'a [f32], first: usize, count: usize) -> Factor<'a> {
+        Factor {
+            rows: count,
+            depth: self.depth,
+            weights: &weights[first * self.depth..][..count.next_multiple_of(BLOCK) * self.depth],
+            bias: &bias[first..][..count],
+            low: self.low,
+            high: self.high,
+        }
+    }
+}
+
 impl Op for Pointwise {
     fn name(&self) -> StaticName {
         "decomcam.Pointwise".into()
@@ -180,13 +194,9 @@ impl EvalOp for Pointwise {
                 let residual = residual.map(|residual| &residual[picture * area + first * self.columns..]);
                 SCRATCH.with_borrow_mut(|scratch| {
                     best(Product {
-                        rows: count,
+                        factor: self.factor(weights, bias, first, count),
                         columns: self.columns,
-                        weights: &weights[first * self.depth..][..count.next_multiple_of(BLOCK) * self.depth],
-                        bias: &bias[first..],
                         residual,
-                        low: self.low,
-                        high: self.high,
                         input,
                         output,
                         scratch,
