@@ -149,9 +149,9 @@ impl Planes<'_> {
             let plane = Plane { source: self.scratch, pitch, columns, kernel, bias: self.bias[at] };
             let output = &mut self.output[at * self.pitch..][..area];
             if whole {
-                plane.tiles::<S, ROWS, L, true>(&g, self.low, self.high, output);
+                plane.tiles::<S, L, true>(&g, self.low, self.high, output);
             } else {
-                plane.tiles::<S, ROWS, L, false>(&g, self.low, self.high, output);
+                plane.tiles::<S, L, false>(&g, self.low, self.high, output);
             }
         }
     }
@@ -269,7 +269,7 @@ struct Plane<'a, const K: usize> {
 
 impl<const K: usize> Plane<'_, K> {
     #[inline(always)]
-    fn tiles<const S: usize, const R: usize, const L: usize, const WHOLE: bool>(
+    fn tiles<const S: usize, const L: usize, const WHOLE: bool>(
         &self,
         g: &Geometry,
         low: f32,
@@ -280,9 +280,9 @@ impl<const K: usize> Plane<'_, K> {
         // Rows that are a dilation apart share their taps.
         for first in 0..apart.min(height) {
             let count = (height - first).div_ceil(apart);
-            for i in (0..count).step_by(R) {
+            for i in (0..count).step_by(ROWS) {
                 // The last tile goes back over rows that are done.
-                let i = i.min(count.saturating_sub(R));
+                let i = i.min(count.saturating_sub(ROWS));
                 for x in (0..width).step_by(L) {
                     let x = x.min(width.saturating_sub(L));
                     let source = &self.source[(first + S * i * apart) * self.pitch + x..];
@@ -290,14 +290,14 @@ impl<const K: usize> Plane<'_, K> {
                     let mut lines = output.chunks_mut(apart * width);
                     if WHOLE {
                         // Looked up before the tile is computed: a compiler would put off parts of the sums behind each of these checks.
-                        let lines: [&mut [f32; L]; R] =
+                        let lines: [&mut [f32; L]; ROWS] =
                             std::array::from_fn(|_| lines.next().and_then(<[f32]>::first_chunk_mut).expect(INSIDE));
-                        let tile = self.tile::<S, R, L>(source, apart * self.pitch);
+                        let tile = self.tile::<S, L>(source, apart * self.pitch);
                         for (line, sums) in lines.into_iter().zip(tile) {
                             *line = clamped(sums, low, high);
                         }
                     } else {
-                        let tile = self.tile::<S, R, L>(source, apart * self.pitch);
+                        let tile = self.tile::<S, L>(source, apart * self.pitch);
                         for (line, sums) in lines.zip(tile).take(count) {
                             store(&clamped(sums, low, high), line, width);
                         }
@@ -307,43 +307,47 @@ impl<const K: usize> Plane<'_, K> {
         }
     }
 
-    /// R rows of one vector. A row of the source is loaded once for all the rows of the tile that it is a tap of.
+    /// Rows of one vector. A row of the source is loaded once for all the rows of the tile that it is a tap of.
     #[inline(always)]
-    fn tile<const S: usize, const R: usize, const L: usize>(&self, source: &[f32], pitch: usize) -> [[f32; L]; R] {
-        let mut sums = [[self.bias; L]; R];
-        // Unrolled by hand: a compiler that left this loop standing would keep the sums in memory, which is five times slower.
+    fn tile<const S: usize, const L: usize>(&self, source: &[f32], pitch: usize) -> [[f32; L]; ROWS] {
+        let [mut a, mut b, mut c, mut d] = [[self.bias; L]; ROWS];
+        // Written out, because a compiler that left a loop over the rows standing would keep the sums in memory, which is five times slower.
         macro_rules! rows {
-            ($($y:literal)*) => { $( self.row::<$y, S, R, L>(source, pitch, &mut sums); )* };
-        }
-        const { assert!(S * (R - 1) + K <= 19) };
-        rows!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18);
-        sums
-    }
-
-    /// Adds what row Y of the source is worth to the rows of the tile.
-    #[inline(always)]
-    fn row<const Y: usize, const S: usize, const R: usize, const L: usize>(
-        &self,
-        source: &[f32],
-        pitch: usize,
-        sums: &mut [[f32; L]; R],
-    ) {
-        if Y >= S * (R - 1) + K {
-            return;
-        }
-        let source = &source[Y * pitch..];
-        for kx in 0..K {
-            let values: [f32; L] = vector(source, self.columns[kx]);
-            #[allow(clippy::needless_range_loop, reason = "as numbers, r and kx are unrolled")]
-            for r in 0..R {
-                if Y >= S * r && Y - S * r < K {
-                    let weight = self.kernel[Y - S * r][kx];
-                    for (sum, value) in sums[r].iter_mut().zip(values) {
-                        *sum += weight * value;
+            ($($y:literal)*) => {$(
+                if $y < S * (ROWS - 1) + K {
+                    let line = &source[$y * pitch..];
+                    for (kx, column) in self.columns.iter().enumerate() {
+                        let values: [f32; L] = vector(line, *column);
+                        a = self.plus(a, $y, 0, kx, &values);
+                        b = self.plus(b, $y, S, kx, &values);
+                        c = self.plus(c, $y, 2 * S, kx, &values);
+                        d = self.plus(d, $y, 3 * S, kx, &values);
                     }
                 }
+            )*};
+        }
+        const { assert!(S * (ROWS - 1) + K <= 13) };
+        rows!(0 1 2 3 4 5 6 7 8 9 10 11 12);
+        [a, b, c, d]
+    }
+
+    /// The sums of a row of the tile, whose first tap is row `first` of the source, with what row `y` of the source is worth to it.
+    #[inline(always)]
+    fn plus<const L: usize>(
+        &self,
+        mut sums: [f32; L],
+        y: usize,
+        first: usize,
+        kx: usize,
+        values: &[f32; L],
+    ) -> [f32; L] {
+        if y >= first && y - first < K {
+            let weight = self.kernel[y - first][kx];
+            for (sum, value) in sums.iter_mut().zip(values) {
+                *sum += weight * value;
             }
         }
+        sums
     }
 }
 
