@@ -27,7 +27,7 @@
 //! | [`session`] | the name of a model | an open model, its towers loaded when they are first needed |
 //! | [`model`] | a directory, a folder of Hugging Face's hub or a name there, an ONNX or a `.tflite` file | a manifest as data, and the bytes of the files that it names |
 //! | [`onnx`] | the bytes of a network | a checked graph of floats; its layers, and the gradient back to any of them |
-//! | [`tflite`] | the bytes of an int8 network of TensorFlow Lite | its operators for [`decomcam_int8`], and the same network as ONNX |
+//! | [`tflite`] | the bytes of a network of integers of TensorFlow Lite | its operators for [`decomcam_int8`], and the same network as ONNX |
 //! | [`encoders`] | the graph, an input or a prompt | image and text vectors, activations, gradients; the network from a layer on |
 //! | [`score`] | image and text vectors | the reported score, the explained score, texts in order |
 //! | [`photo`] | the bytes of a photo | upright pixels, framed and resized to the network's input; and a map's way back to the photo |

@@ -108,9 +108,13 @@ pub fn described(explanation: &Explanation, floats: bool) -> String {
     let Some(parts) = &explanation.parts else { return "Recorded nothing: the method gives no parts.".into() };
     let activations = &parts.layer.seen.activations;
     let (layer, recipe) = (&explanation.request.layer, explanation.request.method.name());
-    let kind = if floats { "floats" } else { "the bytes of an int8 board" };
+    let kind = match (floats, activations.steps) {
+        (true, _) => "floats",
+        (false, Some(_)) => "the network's own bytes",
+        (false, None) => "bytes, rounded with one scale over the range of the layer",
+    };
     format!(
-        "Recorded: {} channels of layer {layer} at {} positions as {kind}, with the channel weights, and every stage of recipe {recipe} with {} of the channels and {} parts.",
+        "Recorded: {} channels of layer {layer} at {} positions, as {kind}; the channel weights, and every stage of recipe {recipe} with {} of the channels and {} parts.",
         activations.channels,
         activations.size,
         parts.selected,

@@ -18,7 +18,7 @@ Examples:
 /// Arguments of `inspect`.
 #[derive(Debug, Args)]
 pub struct InspectArgs {
-    /// An ONNX file, or an int8 network of TensorFlow Lite
+    /// An ONNX file, or a network of TensorFlow Lite, of integers or of floats
     #[arg(value_name = "MODEL.onnx|.tflite")]
     pub file: PathBuf,
     /// Height and width of the network's input, in pixels [default: the file's own, or 224]
