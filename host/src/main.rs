@@ -37,5 +37,6 @@ fn give_memory_back() {
 
 fn main() -> ExitCode {
     keep_freed_memory_a_while();
+    cli::GIVE_MEMORY_BACK.set(give_memory_back).ok();
     ExitCode::from(cli::main(std::env::args_os()))
 }

@@ -182,6 +182,21 @@ def test_rows_in_rows_out(cluster, photos, tmp_path):
         cluster_of.explain(dataset, "a cat", photo_column="picture")
 
 
+def test_each_row_has_a_name_of_its_own(cluster, photos, tmp_path):
+    given = [{"bytes": path.read_bytes(), "mine": path.stem} for path in photos.glob("*.png")]
+    dataset = ray.data.from_items(given)
+
+    def named(**more):
+        return {row["photo"] for row in cluster_of.explain(dataset, "a cat", batch_size=5, maps="none", **more, **QUICK).take_all()}
+
+    by_hash = named()
+    assert len(by_hash) == 12 and all(name.startswith("photo ") for name in by_hash)
+    assert named() == by_hash
+    assert named(name_column="mine") == {row["mine"] for row in given}
+    with pytest.raises(decomcam.OptionsError, match='a column "yours"'):
+        named(name_column="yours")
+
+
 def test_a_killed_machine_loses_and_doubles_nothing(cluster, tmp_path):
     photos, out = pieces(tmp_path / "photos", 90), tmp_path / "out"
     node = cluster.add_node(num_cpus=2, object_store_memory=200 << 20)

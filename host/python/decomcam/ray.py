@@ -244,6 +244,7 @@ def explain(
     model: Union[str, "os.PathLike[str]"] = "lite",
     photo_column: Optional[str] = None,
     text_column: Optional[str] = None,
+    name_column: Optional[str] = None,
     maps: str = "f16",
     report: bool = False,
     session: Optional[Mapping[str, Any]] = None,
@@ -255,21 +256,23 @@ def explain(
     """Explains each row of a dataset; the result has the columns of :data:`SCHEMA`, and is computed when it is consumed.
 
     ``photo_column`` holds the bytes of a file, a height x width x 3 array of uint8, or a path that every machine can open; without it the first of ``bytes``, ``image``
-    and ``path`` that there is. A column ``path`` also names the photo. ``text_column`` asks something else of each photo. ``session`` are choices of
+    and ``path`` that there is. ``name_column`` names the photos; without it a column ``path`` does, or else a hash of each photo. ``text_column`` asks something else of each
+    photo. ``session`` are choices of
     :class:`decomcam.Session`, ``options`` those of :meth:`decomcam.Session.explain`; ``num_cpus`` and ``compute`` are those of ``map_batches``; without it
     every core but one, which reads, holds an actor.
     """
     settings = _settings(model, text, maps, report, session, num_cpus, options)
     columns = dataset.schema().names
     photo_column = photo_column or next((name for name in ("bytes", "image", "path") if name in columns), None)
-    for column in (photo_column, text_column):
+    name_column = name_column or next((name for name in ("path",) if name in columns), None)
+    for column in (photo_column, text_column, name_column):
         if column is not None and column not in columns:
             raise OptionsError(f'expected a column "{column}", found {", ".join(columns)}')
     if photo_column is None:
         raise OptionsError(f"expected a column bytes, image or path, found {', '.join(columns)}; give photo_column")
     return dataset.map_batches(
         _Rows,
-        fn_constructor_args=(settings, photo_column, text_column),
+        fn_constructor_args=(settings, photo_column, text_column, name_column),
         batch_size=batch_size,
         batch_format="numpy",
         num_cpus=num_cpus,
@@ -280,16 +283,24 @@ def explain(
 class _Rows:
     """What an actor of ``explain`` is."""
 
-    def __init__(self, settings: _Settings, photo_column: str, text_column: Optional[str]):
+    def __init__(self, settings: _Settings, photo_column: str, text_column: Optional[str], name_column: Optional[str]):
         self.explainer = _Explainer(settings)
-        self.photo_column, self.text_column = photo_column, text_column
+        self.photo_column, self.text_column, self.name_column = photo_column, text_column, name_column
 
     def __call__(self, batch: "dict[str, np.ndarray]") -> "pa.Table":
         photos = batch[self.photo_column]
-        names = batch.get("path", [f"row {at}" for at in range(len(photos))])
+        names = batch[self.name_column] if self.name_column else map(_hash_name, photos)
         texts = batch[self.text_column] if self.text_column else [None] * len(photos)
         rows = [self.explainer.row(str(name), photo, text) for name, photo, text in zip(names, photos, texts)]
         return pa.Table.from_pylist(rows, SCHEMA)
+
+
+def _hash_name(photo: Any) -> str:
+    """A name for a photo that has none: the same wherever and whenever it is explained."""
+    if isinstance(photo, str):
+        return photo
+    data = np.ascontiguousarray(photo).tobytes() if isinstance(photo, np.ndarray) else bytes(photo or b"")
+    return f"photo {hashlib.sha256(data).hexdigest()[:16]}"
 
 
 def _workers(num_cpus: float) -> int:

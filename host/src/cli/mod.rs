@@ -28,11 +28,15 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::io;
+use std::sync::OnceLock;
 
 const SUCCESS: u8 = 0;
 const FAILURE: u8 = 1;
 /// The exit code of wrong usage: what `clap` refuses, and options that contradict each other or have no effect.
 const USAGE: u8 = 2;
+
+/// What gives freed memory back to the system, of a program whose allocator can.
+pub static GIVE_MEMORY_BACK: OnceLock<fn()> = OnceLock::new();
 
 /// Parses the arguments, the program's name first, runs what they ask for, and returns the exit code.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {

@@ -120,7 +120,7 @@ impl ModelArgs {
         options.fit = self.fit.map(|fit| fit.0);
         options.margin = self.margin.map(usize::from);
         options.threads = self.threads.map(usize::from);
-        options.after_loading = Some(crate::give_memory_back);
+        options.after_loading = super::GIVE_MEMORY_BACK.get().copied();
         let session = Session::open_with(&self.model, &options)?;
         Ok(if quiet { session } else { session.watching(progress_bar()) })
     }
