@@ -143,6 +143,22 @@ fn what_is_loaded_is_loaded_once() {
 // Options that a kind of work has no use for, which the command does not even offer there.
 
 #[test]
+fn it_is_told_once_that_networks_have_been_loaded() {
+    static TOLD: AtomicUsize = AtomicUsize::new(0);
+    let tell = || {
+        TOLD.fetch_add(1, Ordering::Relaxed);
+    };
+    let options = SessionOptions::new().size(Size::square(96)).threads(2).after_loading(tell);
+    let (session, photo) = (Session::open_with("lite", &options).unwrap(), Photo::open(cat()).unwrap());
+    let prompt = session.prompt("a cat").unwrap();
+    assert_eq!(TOLD.load(Ordering::Relaxed), 0);
+    for _ in 0..2 {
+        session.explain(&photo, &prompt, &Options::new()).unwrap();
+        assert_eq!(TOLD.load(Ordering::Relaxed), 1);
+    }
+}
+
+#[test]
 fn options_without_effect_are_refused_by_the_library() {
     let (session, photo) = open();
     let place = folder();
