@@ -409,6 +409,7 @@ fn regions_are_boxes_by_their_share() {
     assert_eq!(found(0.7), [(Rect::pixel(1, 1), 0.33), (corner, 0.27)]);
     assert_eq!(found(1.0), [(Rect::pixel(1, 1), 0.33)]);
     assert!(regions(&[0.0; 20], size, 0.5).unwrap().is_empty());
+    assert!(regions(&[], Size::new(3, 0), 0.5).unwrap().is_empty());
     for wrong in [0.0, -0.5, 1.5, f32::NAN] {
         assert!(regions(&map, size, wrong).unwrap_err().to_string().contains("above 0 and at most 1"));
     }

@@ -195,6 +195,10 @@ def test_each_row_has_a_name_of_its_own(cluster, photos, tmp_path):
     assert named(name_column="mine") == {row["mine"] for row in given}
     with pytest.raises(decomcam.OptionsError, match='a column "yours"'):
         named(name_column="yours")
+    # A column of something else is named as what it is, not as what cannot be hashed.
+    strange = ray.data.from_items([{"bytes": {"path": "a.png"}}])
+    with pytest.raises(Exception, match="array of height x width x 3 bytes .uint8.; found dict"):
+        cluster_of.explain(strange, "a cat", **QUICK).take_all()
 
 
 def test_a_killed_machine_loses_and_doubles_nothing(cluster, tmp_path):

@@ -264,7 +264,7 @@ def explain(
     settings = _settings(model, text, maps, report, session, num_cpus, options)
     columns = dataset.schema().names
     photo_column = photo_column or next((name for name in ("bytes", "image", "path") if name in columns), None)
-    name_column = name_column or next((name for name in ("path",) if name in columns), None)
+    name_column = name_column or ("path" if "path" in columns else None)
     for column in (photo_column, text_column, name_column):
         if column is not None and column not in columns:
             raise OptionsError(f'expected a column "{column}", found {", ".join(columns)}')
@@ -299,7 +299,11 @@ def _hash_name(photo: Any) -> str:
     """A name for a photo that has none: the same wherever and whenever it is explained."""
     if isinstance(photo, str):
         return photo
-    data = np.ascontiguousarray(photo).tobytes() if isinstance(photo, np.ndarray) else bytes(photo or b"")
+    if isinstance(photo, np.ndarray):
+        data = photo.tobytes()
+    else:
+        # What is no photo is refused when it is explained, in words of its own.
+        data = photo if isinstance(photo, bytes) else repr(photo).encode()
     return f"photo {hashlib.sha256(data).hexdigest()[:16]}"
 
 

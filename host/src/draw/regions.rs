@@ -32,6 +32,9 @@ pub fn regions(map: &[f32], size: Size, threshold: f32) -> Result<Vec<Region>> {
     let found = format!("cannot find a map's regions: expected {size} samples, found {}", map.len());
     check(map.len() == size.area(), found).kind(Error::Output)?;
 
+    if map.is_empty() {
+        return Ok(Vec::new());
+    }
     let rows: Vec<Row> = map.chunks_exact(size.width).map(Row::of).collect();
     let sum: f64 = rows.iter().map(|row| row.sum).sum();
     let maximum = rows.iter().map(|row| row.maximum).fold(0.0, f32::max);
