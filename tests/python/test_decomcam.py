@@ -3,8 +3,11 @@
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 
 import decomcam
 import numpy as np
@@ -82,6 +85,44 @@ def test_a_broken_photo_does_not_end_the_others(session, tmp_path):
     first, second = session.explain_many([broken, CHELSEA], "a cat", **QUICK)
     assert isinstance(first, decomcam.PhotoError) and "broken.jpg" in str(first)
     assert isinstance(second, decomcam.Explanation)
+
+
+def test_many_at_once_are_as_one_by_one_in_order_and_not_far_ahead(session):
+    photos = [CHELSEA, np.full((40, 60, 3), 90, np.uint8), CHELSEA, np.zeros((64, 64, 3), np.uint8)] * 2
+    one_by_one = [session.explain(photo, "a cat", **QUICK) for photo in photos]
+    taken = []
+
+    def taking():
+        for photo in photos:
+            taken.append(photo)
+            yield photo
+
+    for at, why in enumerate(session.explain_many(taking(), "a cat", **QUICK)):
+        assert len(taken) <= at + 1 + 2
+        assert np.array_equal(why.grid, one_by_one[at].grid) and why.scores == one_by_one[at].scores
+    assert at + 1 == len(taken) == len(photos)
+    assert len(list(session.explain_many(photos[:1], "a cat", **QUICK))) == 1
+    assert list(session.explain_many([], "a cat", **QUICK)) == []
+
+
+def test_who_takes_no_more_does_not_wait_for_photos_at_work(session):
+    small = np.zeros((64, 64, 3), np.uint8)
+    answers = session.explain_many(iter([small] * 9), "a cat", method="rise", rise_masks=1, check=False)
+    assert isinstance(next(answers), decomcam.Explanation)
+    answers.close()
+    begun = threading.Event()
+
+    # With so many masks, each photo takes hours.
+    def photos():
+        yield small
+        begun.set()
+        yield small
+
+    waiting = threading.Thread(target=lambda: (begun.wait(), time.sleep(1.0), signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)))
+    waiting.start()
+    with pytest.raises(KeyboardInterrupt):
+        list(session.explain_many(photos(), "a cat", method="rise", rise_masks=1_000_000, check=False))
+    waiting.join()
 
 
 @pytest.mark.parametrize(

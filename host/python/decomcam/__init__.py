@@ -14,12 +14,16 @@
 from __future__ import annotations
 
 import base64
+import collections
+import concurrent.futures
 import html
 import json
+import operator
 import os
 import tempfile
+import types
 from dataclasses import dataclass, field
-from typing import Any, Iterable, Iterator, Optional, Sequence, Tuple, Union
+from typing import Any, Iterable, Iterator, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -259,6 +263,7 @@ class Session:
         seed: int = 0,
         check: bool = True,
         photo_name: Optional[str] = None,
+        _beside: Mapping[str, Any] = types.MappingProxyType({}),
     ) -> Explanation:
         """Explains why ``photo`` gets its score for ``text``: words, or a class of a classifier by name or number; without it the class that is predicted.
         ``check=False`` leaves out the passes with which the map checks itself; ``photo_name`` is what a photo that is no path is called in reports and errors.
@@ -283,25 +288,58 @@ class Session:
             seed=seed,
             check=check,
             photo_name=photo_name,
+            **_beside,
         )
         return Explanation(native)
 
     def explain_many(
         self, photos: Iterable[Photo], text: Union[None, str, int] = None, *, progress: bool = False, **options: Any
     ) -> Iterator[Union[Explanation, DecomcamError]]:
-        """Explains one photo after the other. For a photo that cannot be read, the error is yielded in its place, and the rest goes on. ``progress`` shows
-        a bar, if tqdm is installed."""
-        if progress:
+        """Explains photos, as many at once as the session has threads, and yields the explanations in the photos' order. For a photo that cannot be read, the
+        error is yielded in its place, and the rest goes on. ``photos`` may be a generator: what is taken from it is at most one photo for each thread ahead of
+        what was yielded. ``progress`` shows a bar, if tqdm is installed."""
+        count = operator.length_hint(photos, -1)
+        explained = self._explained(photos, count, text, options)
+        if not progress:
+            return explained
+        try:
+            from tqdm.auto import tqdm
+        except ImportError as error:
+            raise OptionsError("progress: tqdm is not installed; pip install tqdm, or leave it out") from error
+        return iter(tqdm(explained, total=None if count < 0 else count, unit="photo"))
+
+    def _explained(
+        self, photos: Iterable[Photo], count: int, text: Union[None, str, int], options: "dict[str, Any]"
+    ) -> Iterator[Union[Explanation, DecomcamError]]:
+        threads = self._native.threads
+        at_once = threads if count < 0 else max(1, min(threads, count))
+        stop = _native.Stop()
+        beside = {"threads": -(-threads // at_once), "stop": stop}
+
+        def explained(photo: Photo) -> Union[Explanation, DecomcamError]:
             try:
-                from tqdm.auto import tqdm
-            except ImportError as error:
-                raise OptionsError("progress: tqdm is not installed; pip install tqdm, or leave it out") from error
-            photos = tqdm(photos, unit="photo")
-        for photo in photos:
-            try:
-                yield self.explain(photo, text, **options)
+                return self.explain(photo, text, _beside=beside, **options)
             except PhotoError as error:
-                yield error
+                return error
+
+        if at_once == 1:
+            yield from map(explained, photos)
+            return
+        ahead: "collections.deque[concurrent.futures.Future]" = collections.deque()
+        workers = concurrent.futures.ThreadPoolExecutor(at_once, thread_name_prefix="decomcam")
+        try:
+            for photo in photos:
+                ahead.append(workers.submit(explained, photo))
+                if len(ahead) > at_once:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            # Whoever takes no more, or presses Ctrl-C, does not wait for what is at work.
+            stop.set()
+            for future in ahead:
+                future.cancel()
+            workers.shutdown()
 
     def rank(self, photo: Photo, texts: Sequence[str]) -> "list[Ranked]":
         """The texts by how well they fit the photo, best first."""

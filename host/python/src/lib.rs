@@ -22,7 +22,7 @@ mod _native {
     #[pymodule_export]
     use super::many::{named_as_photo, photos, share_of};
     #[pymodule_export]
-    use super::session::{Explanation, Session};
+    use super::session::{Explanation, Session, Stop};
     use super::*;
 
     #[pymodule_init]

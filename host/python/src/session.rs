@@ -13,6 +13,7 @@ use pyo3::prelude::*;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A method by its name.
 pub fn method(name: &str) -> PyResult<Method> {
@@ -96,9 +97,32 @@ impl Source {
     }
 }
 
+/// Ends explanations on other threads, which no signal of Python's reaches.
+#[pyclass(frozen, module = "decomcam._native")]
+pub struct Stop(Arc<AtomicBool>);
+
+#[pymethods]
+impl Stop {
+    #[new]
+    fn new() -> Self {
+        Self(Arc::default())
+    }
+
+    /// Explanations that were given this end before their next pass.
+    fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// An open model. Networks are loaded when they are first needed, once.
 #[pyclass(frozen, module = "decomcam._native")]
 pub struct Session(Arc<decomcam::Session>);
+
+/// How one explanation is made beside others.
+struct Beside {
+    threads: usize,
+    stop: Option<Arc<AtomicBool>>,
+}
 
 #[pymethods]
 impl Session {
@@ -155,13 +179,19 @@ impl Session {
         self.0.model().manifest.image.layers.iter().map(|layer| layer.name.clone()).collect()
     }
 
+    /// How many threads it was opened with.
+    #[getter]
+    fn threads(&self) -> usize {
+        self.0.threads()
+    }
+
     /// The SHA-256 of the model's files.
     #[getter]
     fn model_sha256(&self) -> String {
         self.0.model().sha256()
     }
 
-    #[pyo3(signature = (photo, text=None, *, versus=None, score=None, method_name="exact", layer=None, components=None, channels=None, scales=None, affinity=None, refine=None, one_sided=None, sign_rule=None, integrate_in=None, names=Vec::new(), rise_masks=None, seed=0, check=true, photo_name=None))]
+    #[pyo3(signature = (photo, text=None, *, versus=None, score=None, method_name="exact", layer=None, components=None, channels=None, scales=None, affinity=None, refine=None, one_sided=None, sign_rule=None, integrate_in=None, names=Vec::new(), rise_masks=None, seed=0, check=true, photo_name=None, threads=None, stop=None))]
     #[expect(clippy::too_many_arguments, reason = "keywords of Python")]
     fn explain(
         &self,
@@ -185,6 +215,8 @@ impl Session {
         seed: u64,
         check: bool,
         photo_name: Option<&str>,
+        threads: Option<usize>,
+        stop: Option<&Stop>,
     ) -> PyResult<Explanation> {
         let mut options = Options::new().method(method(method_name)?).names(names).seed(seed);
         (options.layer, options.components, options.channels) = (layer, components, channels);
@@ -195,8 +227,13 @@ impl Session {
         options.integrate = integrate_in.map(integrate).transpose()?;
         let source = Source::of(photo)?;
         let session = Arc::clone(&self.0);
+        let beside = Beside {
+            threads: threads.unwrap_or_else(|| session.threads()),
+            stop: stop.map(|stop| Arc::clone(&stop.0)),
+        };
         py.detach(|| {
-            Explanation::new(session, source.read(photo_name)?, text, versus.as_deref(), score.as_deref(), &options)
+            let photo = source.read(photo_name)?;
+            Explanation::new(session, photo, text, versus.as_deref(), score.as_deref(), &options, &beside)
         })
         .map_err(raised)
     }
@@ -235,13 +272,18 @@ impl Explanation {
         versus: Option<&str>,
         score: Option<&str>,
         options: &Options,
+        beside: &Beside,
     ) -> decomcam::Result<Self> {
         let text = match text {
             Some(text) => text,
             None => session.predicted(&photo, options, score)?,
         };
         let prompt = session.prompt(Question { text: &text, versus, score })?;
-        let explanation = session.explain(&photo, &prompt, options)?;
+        let watch = |progress| match &beside.stop {
+            Some(stop) if stop.load(Ordering::Relaxed) => ControlFlow::Break(()),
+            _ => session.watch()(progress),
+        };
+        let explanation = session.explain_on(&photo, &prompt, options, (beside.threads, &watch))?;
         let mut timings = session.loading();
         timings.append(&explanation.timings);
         Ok(Self { session, photo, prompt, explanation, timings, outputs: Outputs::default() })
