@@ -23,11 +23,14 @@ CHELSEA = os.environ["CHELSEA"]
 QUICK = {"method": "aligned", "integrate": "features", "check": False}
 # float16 keeps 11 bits; the maps are in units of their largest value.
 HALF = 2.0**-11
+# Of a bucket that this machine serves itself; the workers of the cluster take them from their environment.
+KEYS = {"aws_access_key_id": "of", "aws_secret_access_key": "nobody", "region_name": "us-east-1"}
 
 
 @pytest.fixture(scope="module")
 def cluster():
     ray.shutdown()
+    os.environ.update({"AWS_ACCESS_KEY_ID": KEYS["aws_access_key_id"], "AWS_SECRET_ACCESS_KEY": KEYS["aws_secret_access_key"]})
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "object_store_memory": 200 << 20})
     made.add_node(num_cpus=2, object_store_memory=200 << 20)
     ray.init(address=made.address, log_to_driver=False)
@@ -170,6 +173,37 @@ def test_addresses_are_read_and_written_as_folders_are(cluster, photos, tmp_path
         assert named == {path.as_uri() if name == "address" else str(path) for path in photos.glob("*.png")} | {"chelsea"}
     with pytest.raises(decomcam.PhotoError, match="file:///nowhere"):
         cluster_of.run("file:///nowhere", str(tmp_path / "none"), "a cat", **QUICK)
+
+
+def test_a_bucket_is_read_and_written_as_a_folder_is(cluster, photos, tmp_path):
+    server = pytest.importorskip("moto.server")
+    boto3 = pytest.importorskip("boto3")
+    served = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    served.start()
+    try:
+        host, port = served.get_host_and_port()
+        bucket = boto3.client("s3", endpoint_url=f"http://{host}:{port}", **KEYS)
+        bucket.create_bucket(Bucket="pictures")
+        for path in sorted(photos.iterdir())[:5]:
+            bucket.upload_file(str(path), "pictures", f"in/{path.name}")
+        where = f"?endpoint_override={host}:{port}&scheme=http&region={KEYS['region_name']}"
+        calls = [cluster_of.run(f"s3://pictures/in{where}", f"s3://pictures/out{where}", "a cat", shares=2, **QUICK) for _ in range(2)]
+        assert [(outcome.photos, outcome.failed, outcome.before) for outcome in calls] == [(5, 0, 0), (5, 0, 5)]
+        written = [entry["Key"] for entry in bucket.list_objects_v2(Bucket="pictures", Prefix="out/part-")["Contents"]]
+        for at, key in enumerate(written):
+            bucket.download_file("pictures", key, str(tmp_path / f"{at}.parquet"))
+        rows = [row for at in range(len(written)) for row in rows_of(tmp_path / f"{at}.parquet")]
+        cluster_of.run(str(photos), str(tmp_path / "local"), "a cat", **QUICK)
+        local = {row["sha256"]: plain(row) for row in rows_of(tmp_path / "local")}
+        assert len({row["sha256"] for row in rows}) == len(rows) == 5
+        assert all(plain(row) == local[row["sha256"]] for row in rows)
+    finally:
+        served.stop()
+
+
+def plain(row):
+    """A row without the name of its photo, which says where that lies."""
+    return {name: value for name, value in row.items() if name not in ("photo", "sentence")}
 
 
 def test_rows_in_rows_out(cluster, photos, tmp_path):
