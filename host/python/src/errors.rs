@@ -39,7 +39,7 @@ pub fn raised(error: decomcam::Error) -> PyErr {
         decomcam::Error::Explanation(_) => ExplanationError::new_err(message),
         decomcam::Error::Dataset(_) => DatasetError::new_err(message),
         decomcam::Error::Output(_) => OutputError::new_err(message),
-        // The only one who asks to stop is Ctrl-C.
+        // Who asks to stop is Ctrl-C, or a `Stop`, whose explanation nobody waits for.
         decomcam::Error::Cancelled => PyKeyboardInterrupt::new_err(message),
         _ => DecomcamError::new_err(message),
     }
