@@ -32,7 +32,8 @@ for wheel in sys.argv[1:]:
     packed = wheel + ".packed"
     with zipfile.ZipFile(wheel) as old, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as new:
         for entry in old.infolist():
-            new.writestr(entry, old.read(entry))
+            data, entry.compress_type = old.read(entry), zipfile.ZIP_DEFLATED
+            new.writestr(entry, data)
     with zipfile.ZipFile(packed) as new:
         broken = new.testzip()
     if broken is not None:
