@@ -40,6 +40,9 @@ const EXPANDED: [[usize; 5]; 6] = [
 /// Output channels, input channels, side.
 const POINTWISE: [[usize; 3]; 5] = [[96, 16, 112], [144, 24, 56], [240, 40, 28], [480, 80, 14], [192, 1152, 7]];
 
+/// Outputs and inputs of a product with one vector.
+const LINEAR: [[usize; 2]; 4] = [[1000, 1280], [1280, 1000], [32, 8], [240, 960]];
+
 fn tensor(shape: &[usize]) -> Tensor {
     let mut random = Random::new(7);
     let values: Vec<f32> = (0..shape.iter().product()).map(|_| 2.0 * random.uniform() as f32 - 1.0).collect();
@@ -95,6 +98,13 @@ fn pointwise(model: &mut TypedModel, source: OutletId, [rows, depth]: [usize; 2]
     Ok(model.wire_node("product", product, &[source, weights])?[0])
 }
 
+/// Of one vector; weights rows x depth, or the other way round.
+fn linear(model: &mut TypedModel, source: OutletId, [rows, depth]: [usize; 2], turned: bool) -> TractResult<OutletId> {
+    let weights = model.add_const("w", tensor(&if turned { [depth, rows] } else { [rows, depth] }))?;
+    let axes = AxesMapping::from_strs(&["nihw", if turned { "io" } else { "oi" }], &["nohw"])?;
+    Ok(model.wire_node("product", EinSum::new(axes, f32::datum_type()), &[source, weights])?[0])
+}
+
 fn kernels(criterion: &mut Criterion) {
     for [channels, side, kernel, stride] in DEPTHWISE {
         let name = format!("depthwise {channels} x {side} x {side}, kernel {kernel}, stride {stride}");
@@ -105,6 +115,12 @@ fn kernels(criterion: &mut Criterion) {
     for [rows, depth, side] in POINTWISE {
         let name = format!("pointwise {depth} to {rows} channels of {side} x {side}");
         pair(criterion, &name, [1, depth, side, side], |model, source| pointwise(model, source, [rows, depth]));
+    }
+    for [rows, depth] in LINEAR {
+        for turned in [false, true] {
+            let name = format!("linear {depth} to {rows}, {}", if turned { "by columns" } else { "by rows" });
+            pair(criterion, &name, [1, depth, 1, 1], |model, source| linear(model, source, [rows, depth], turned));
+        }
     }
     for [depth, rows, side, kernel, stride] in EXPANDED {
         let name = format!("expanded {depth} to {rows} channels of {side} x {side}, kernel {kernel}, stride {stride}");

@@ -327,6 +327,52 @@ fn pointwise_convolutions_are_those_of_a_plain_loop() {
     }
 }
 
+/// One vector, weights both ways round, as a row or as channels of one position, bias and clamp; large ones are shared among threads.
+#[test]
+fn a_vector_times_a_matrix_is_that_of_a_plain_loop() {
+    let mut random = Random::new(31);
+    for round in 0..200 {
+        let most = if round % 10 == 0 { 900 } else { 100 };
+        let (rows, depth) = (whole(&mut random, 1, most), whole(&mut random, 1, most));
+        let [turned, channels, biased, clamp] = [(); 4].map(|()| random.uniform() < 0.5);
+        let name = format!("{rows} x {depth}, {turned} {channels} {biased} {clamp}");
+        let shape = |length: usize| if channels { vec![1, length, 1, 1] } else { vec![1, length] };
+        let x = tensor(&mut random, &shape(depth));
+        let w = tensor(&mut random, &if turned { [depth, rows] } else { [rows, depth] });
+        let b = tensor(&mut random, &shape(rows));
+        let mut model = TypedModel::default();
+        let source = model.add_source("x", f32::fact(x.shape())).unwrap();
+        let weights = model.add_const("w", w.clone()).unwrap();
+        let (from, to) = if channels { ("nihw", "nohw") } else { ("ni", "no") };
+        let axes = AxesMapping::from_strs(&[from, if turned { "io" } else { "oi" }], &[to]).unwrap();
+        let op = EinSum::new(axes, f32::datum_type());
+        let mut y = model.wire_node("product", op, &[source, weights]).unwrap()[0];
+        if biased {
+            let bias = model.add_const("b", b.clone()).unwrap();
+            y = model.wire_node("biased", math::add(), &[bias, y]).unwrap()[0];
+        }
+        if clamp {
+            y = clamped(&mut model, y, -0.5, 0.75);
+        }
+        model.outputs = vec![y];
+        let threads = whole(&mut random, 1, 3);
+        let ([ours, tracts], names) = workers::shared(threads, || outputs(&model, &x));
+        assert_eq!(names.last().map(String::as_str), Some("decomcam.Linear"), "{name}");
+        assert_eq!(names.len(), 2, "{name}: {names:?}");
+        let (x, w, b) = (floats(&x), floats(&w), floats(&b));
+        let expected: Vec<f64> = (0..rows)
+            .map(|row| {
+                let weight = |k: usize| if turned { w[k * rows + row] } else { w[row * depth + k] };
+                let products = (0..depth).map(|k| f64::from(weight(k)) * f64::from(x[k]));
+                let sum = products.sum::<f64>() + if biased { f64::from(b[row]) } else { 0.0 };
+                if clamp { sum.clamp(-0.5, 0.75) } else { sum }
+            })
+            .collect();
+        assert_near(&name, &ours[0], &expected, depth + 2);
+        assert_near(&format!("tract: {name}"), &tracts[0], &expected, depth + 2);
+    }
+}
+
 /// A 1x1 convolution that a depthwise one alone reads: held to the two by themselves, as they run where somebody else reads between them. Some rows at a time,
 /// with many input channels; rows that are all padding; strides that leave rows out.
 #[test]

@@ -5,6 +5,7 @@
 
 mod depthwise;
 mod expanded;
+mod linear;
 mod planes;
 mod pointwise;
 
@@ -60,7 +61,8 @@ fn replace(model: &mut TypedModel) -> TractResult<usize> {
     let mut replaced = 0;
     for id in model.eval_order()? {
         // A node before may have taken this one along.
-        replaced += usize::from(depthwise::replace(model, id)? || pointwise::replace(model, id)?);
+        let ours = depthwise::replace(model, id)? || pointwise::replace(model, id)? || linear::replace(model, id)?;
+        replaced += usize::from(ours);
     }
     if replaced > 0 {
         for id in model.eval_order()? {
@@ -160,5 +162,6 @@ pub(crate) fn weights(op: &dyn TypedOp) -> Option<Arc<Tensor>> {
     let depthwise = op.downcast_ref::<depthwise::Depthwise>().map(depthwise::Depthwise::weights);
     let pointwise = op.downcast_ref::<pointwise::Pointwise>().map(pointwise::Pointwise::weights);
     let expanded = op.downcast_ref::<expanded::Expanded>().map(expanded::Expanded::weights);
-    depthwise.or(pointwise).or(expanded)
+    let linear = op.downcast_ref::<linear::Linear>().map(linear::Linear::weights);
+    depthwise.or(pointwise).or(expanded).or(linear)
 }

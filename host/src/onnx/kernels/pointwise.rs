@@ -32,17 +32,17 @@ thread_local! {
     static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Fewer positions than this are left to tract, which multiplies by vectors faster.
+/// Fewer positions than this are left to tract, which multiplies by few vectors faster; of a single one is [`super::linear`].
 const FEWEST_POSITIONS: usize = 16;
 
 /// How a product is a 1x1 convolution.
-struct Form {
+pub(super) struct Form {
     /// The input that holds the weights.
-    weights: usize,
+    pub(super) weights: usize,
     /// Whether their first axis is the input's channels.
-    turned: bool,
+    pub(super) turned: bool,
     /// Axes that follow that of the channels.
-    behind: usize,
+    pub(super) behind: usize,
 }
 
 /// Puts the operator in the place of a node, with the bias, the residual and the clamps that follow it, if the node is a 1x1 convolution with constant weights.
@@ -94,7 +94,7 @@ pub(super) fn replace(model: &mut TypedModel, id: usize) -> TractResult<bool> {
 }
 
 /// The product as sums over one axis, in whose place another comes: y\[..., o, ...\] = sum over i of w\[o, i\] x\[..., i, ...\].
-fn form(model: &TypedModel, node: &TypedNode, op: &EinSum) -> Option<Form> {
+pub(super) fn form(model: &TypedModel, node: &TypedNode, op: &EinSum) -> Option<Form> {
     if op.q_params.is_some() || op.operating_dt != f32::datum_type() || node.inputs.len() != 2 {
         return None;
     }
@@ -127,7 +127,7 @@ fn form(model: &TypedModel, node: &TypedNode, op: &EinSum) -> Option<Form> {
 }
 
 /// A constant for each output channel that is added to a node's value, and the node that adds it.
-fn bias_after(model: &TypedModel, id: usize, axis: usize, rows: usize) -> Option<(Vec<f32>, usize)> {
+pub(super) fn bias_after(model: &TypedModel, id: usize, axis: usize, rows: usize) -> Option<(Vec<f32>, usize)> {
     let (next, other) = sum_after(model, id)?;
     let shape = model.outlet_fact(other).ok()?.shape.as_concrete()?.to_vec();
     let along = (0..shape.len()).all(|at| shape[at] == if at == axis { rows } else { 1 });
