@@ -315,6 +315,36 @@ def local_response(w):
 
 
 @case()
+def celu_with_an_alpha(w):
+    return lambda g, x: g.Celu(x, alpha=0.7), lambda x: F.celu(x, 0.7)
+
+
+@case(opset=24)
+def swish_with_an_alpha(w):
+    return lambda g, x: g.Swish(x, alpha=1.7), lambda x: x * torch.sigmoid(1.7 * x)
+
+
+@case()
+def global_lengths(w):
+    k = w(3, 4, 1, 1)
+    return (
+        lambda g, x: g.Concat(*(g.GlobalLpPool(x, p=p) for p in (1, 2, 3)), g.GlobalAveragePool(g.Conv(x, k)), axis=1),
+        lambda x: torch.cat(
+            [*(x.abs().pow(p).sum((2, 3), keepdim=True).pow(1 / p) for p in (1, 2, 3)), F.conv2d(x, k).mean((2, 3), keepdim=True)], 1
+        ),
+    )
+
+
+@case()
+def padding_that_cuts(w):
+    k = w(3, 4, 2, 2)
+    return (
+        lambda g, x: g.Conv(g.Pad(x, np.array([0, 0, -1, 1, 0, 0, 2, -1]), 0.3), k),
+        lambda x: F.conv2d(F.pad(x[:, :, 1:, :-1], (1, 0, 0, 2), value=0.3), k),
+    )
+
+
+@case()
 def constant_branch(w):
     k = w(3, 4, 3, 3)
 

@@ -379,6 +379,13 @@ unary(
     shape=POOLED,
 )
 unary(
+    # The last windows reach beyond the padding, and count no place there; 1 x 4 x 5 x 4 pooled to rows of 3 and columns of 3.
+    "average_pool_with_pads_and_ceil",
+    lambda g, x: g.AveragePool(x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1], count_include_pad=1, ceil_mode=1),
+    lambda x: F.avg_pool2d(x, 3, 2, 1, ceil_mode=True, count_include_pad=True),
+    shape=(1, 4, 6, 4),
+)
+unary(
     "average_pool_plain",
     lambda g, x: g.AveragePool(x, kernel_shape=[2, 2], strides=[2, 2]),
     lambda x: F.avg_pool2d(x, 2),

@@ -344,15 +344,21 @@ fn after(mut network: TypedModel, outputs: usize) -> TractResult<TypedModel> {
 
 /// Makes the first outputs rows, and returns what their shapes were.
 fn make_rows(network: &mut TypedModel, outputs: &[String], manifest: &Manifest) -> TractResult<Vec<Vec<usize>>> {
-    let mut shapes = Vec::new();
     let places = manifest.image.places.as_ref();
+    let shape = |tensor: &OutletId| -> TractResult<Vec<usize>> {
+        Ok(network.outlet_fact(*tensor)?.shape.as_concrete().map(<[usize]>::to_vec).unwrap_or_default())
+    };
+    let shapes = network.outputs.iter().take(outputs.len()).map(shape).collect::<TractResult<Vec<_>>>()?;
+    // What holds as many numbers as a row beside it is that row before its shape was changed: several questions, each with a softmax of its own.
+    let numbers = |shape: &[usize]| shape.iter().product::<usize>();
+    let rows: Vec<&Vec<usize>> =
+        shapes.iter().filter(|shape| shape.iter().filter(|length| **length > 1).count() == 1).collect();
     for (at, name) in outputs.iter().enumerate() {
-        let shape = network.outlet_fact(network.outputs[at])?.shape.as_concrete().map(<[usize]>::to_vec);
-        shapes.push(shape.unwrap_or_default());
+        let of_row = rows.iter().any(|row| numbers(row) == numbers(&shapes[at]));
         let of_places = places.is_some_and(|places| {
             [Some(&places.explained), Some(&places.reported), places.boxes.as_ref()].contains(&Some(name))
         });
-        network.outputs[at] = as_row(network, at, of_places)?;
+        network.outputs[at] = as_row(network, at, of_places || of_row)?;
     }
     Ok(shapes)
 }

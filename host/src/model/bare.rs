@@ -197,7 +197,7 @@ pub(super) fn places(answer: &Answer) -> Option<Places> {
 /// The number that a network is known by.
 fn reported_name(answer: &Answer) -> &'static str {
     match answer.end.squash {
-        None if answer.classes_read() == Some(1) => "value",
+        None if answer.classes_read() == Some(1) || !answer.end.logits => "value",
         None => "logit",
         Some(Squash::Softmax | Squash::Sigmoid) => "probability",
         Some(Squash::LogSoftmax) => "log-probability",
@@ -253,6 +253,7 @@ fn preprocessing(options: &ModelOptions, picture: &Picture) -> Result<Preprocess
         Scale::Bytes => Preprocessing::RAW,
         Scale::Signed => Preprocessing { mean: [128.0; 3], ..Preprocessing::RAW },
         Scale::Shares => Preprocessing { std: [255.0; 3], ..Preprocessing::RAW },
+        Scale::Halves => Preprocessing { mean: [127.5; 3], std: [127.5; 3], ..Preprocessing::RAW },
     });
     let given = options.preset.is_some() || options.mean.is_some() || options.std.is_some();
     if let Some(own) = own.filter(|_| picture.is_whole()) {

@@ -7,7 +7,7 @@ use super::normal::Reading;
 use crate::Size;
 use anyhow::{Result, bail, ensure};
 use serde::Serialize;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use tract_onnx::pb;
 
 /// Nodes that are looked back through from an output.
@@ -36,6 +36,8 @@ pub struct End {
     pub explained: String,
     /// What lies between the two, if it makes probabilities.
     pub squash: Option<Squash>,
+    /// Whether the explained tensor comes from the network's last matrices by sums, shares and choices alone, so that a softmax of it says how likely classes are.
+    pub logits: bool,
     /// What the last matrix turns into the explained tensor: the features of a classifier.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub features: Option<String>,
@@ -54,6 +56,7 @@ impl End {
             reported: output.into(),
             explained: output.into(),
             squash: None,
+            logits: true,
             features: None,
             unit_length: has_unit_length(output, &producers),
         };
@@ -84,8 +87,43 @@ impl End {
             }
         }
         end.features = features(&end.explained, &producers);
+        end.logits = are_logits(&end.explained, &producers);
         end
     }
+}
+
+/// Whether nothing but arithmetic with constants, choices and changes of shape lies between a tensor and the matrices that it is computed by.
+fn are_logits(tensor: &str, producers: &HashMap<&str, &pb::NodeProto>) -> bool {
+    let (mut seen, mut left) = (HashSet::from([tensor]), vec![tensor]);
+    while let Some(node) = left.pop().and_then(|tensor| producers.get(tensor)) {
+        let computed = |at: usize| {
+            let input = node.input.get(at);
+            input.is_some_and(|input| producers.contains_key(input.as_str()) && !is_constant(input, producers))
+        };
+        let bends = match node.op_type.as_str() {
+            "Gemm" | "MatMul" | "Conv" | "Einsum" | "ConvTranspose" => continue,
+            "Div" => computed(1),
+            "Softmax" | "LogSoftmax" | "Sigmoid" | "HardSigmoid" | "Tanh" | "Exp" | "Softplus" | "Softsign" | "Erf"
+            | "Not" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "Equal" | "Floor" | "Round" | "Ceil" => {
+                computed(0)
+            }
+            _ => false,
+        };
+        if bends || seen.len() > FARTHEST {
+            return !bends;
+        }
+        left.extend(node.input.iter().map(String::as_str).filter(|input| seen.insert(input)));
+    }
+    true
+}
+
+/// Whether a tensor is computed from constants alone.
+fn is_constant(tensor: &str, producers: &HashMap<&str, &pb::NodeProto>) -> bool {
+    let node = producers.get(tensor);
+    node.is_some_and(|node| {
+        node.op_type == "Constant"
+            || node.op_type == "DequantizeLinear" && !producers.contains_key(node.input[0].as_str())
+    })
 }
 
 /// Whether a tensor is divided by its own length.

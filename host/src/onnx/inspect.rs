@@ -1,8 +1,9 @@
 //! What an ONNX network is made of: its ends, and the inner tensors at which it can be explained.
 
 use crate::error::Sorted as _;
-use crate::onnx::ends::{self, Answer, End};
+use crate::onnx::ends::{self, Answer, End, Squash};
 use crate::onnx::evidence::{self, Budget, Reach};
+use crate::onnx::extent::Extents;
 use crate::onnx::gradient::{self, Obstacles};
 use crate::onnx::guard::contained;
 use crate::onnx::layout::LayerLayout;
@@ -309,6 +310,15 @@ impl Seen {
         fact.shape.as_concrete().map(<[usize]>::to_vec)
     }
 
+    /// Whether a tensor of 1 x a x b, beside which there are no places of boxes, may hold boxes itself: numbers that a softmax makes are no places, boxes come from places of
+    /// the picture, and neither from its rows alone nor from its columns, as the letters of a line of text do.
+    fn may_hold_boxes(&self, end: &End) -> bool {
+        let softmax = matches!(end.squash, Some(Squash::Softmax | Squash::LogSoftmax));
+        let Some(&tensor) = self.outlets.get(&end.reported) else { return !softmax };
+        let is_line = |axis: usize| (0..2).any(|dimension| self.places.line(tensor, axis, dimension).is_some());
+        !softmax && !is_line(1) && !is_line(2) && self.places.may_stand_for_places(tensor)
+    }
+
     fn answer(&self, graph: &pb::GraphProto, output: &Port, places_beside: bool, classes: Option<usize>) -> Answer {
         let end = End::of(graph, &output.name);
         let shape = self.shape(&end.reported).map(|shape| shape.into_iter().map(Some).collect());
@@ -322,7 +332,9 @@ impl Seen {
             },
             // Few boxes of six numbers are what is left after suppression: place, score and the class's number, which is no score.
             (_, &[_, Some(first), Some(6)]) if first <= MOST_LEFT && classes != Some(1) && !places_beside => None,
-            (_, &[_, Some(first), Some(second)]) if first > 1 && second > 1 => {
+            (_, &[_, Some(first), Some(second)])
+                if first > 1 && second > 1 && (places_beside || self.may_hold_boxes(&end)) =>
+            {
                 Some(ends::detector(first, second, places_beside, classes, self.size()))
             }
             _ => None,
@@ -353,6 +365,7 @@ impl Seen {
         let without_rule = gradient::without_rule(&network)?;
         let obstacles = Obstacles::before(&network, &without_rule, |node| named(&operators, node))?;
         let only_ways = only_ways(&network, answer)?;
+        let extents = Extents::of(&network, &self.places, self.size())?;
         let sums = sums(graph);
         let mut layers = Vec::new();
         for (name, operator) in names {
@@ -370,7 +383,10 @@ impl Seen {
                 size: grid.size,
                 prefix_tokens: grid.before,
                 suffix_tokens: grid.after,
-                obstacle: obstacles.behind(tensor).map(str::to_owned),
+                obstacle: obstacles
+                    .behind(tensor)
+                    .map(str::to_owned)
+                    .or_else(|| extents.misplaced(tensor, self.places.lines(tensor, &grid)?, self.size())),
                 only_way: only_ways.contains(&tensor),
                 sum: *operator == "Add" && sums.contains(name),
             });

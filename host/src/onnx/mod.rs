@@ -4,6 +4,7 @@ pub mod constants;
 pub mod ends;
 pub mod evidence;
 pub mod exact;
+mod extent;
 pub mod gradient;
 pub mod guard;
 pub mod head;

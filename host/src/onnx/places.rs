@@ -134,6 +134,57 @@ impl Places {
     }
 }
 
+/// Rows or columns along an axis, counted in those that the last windows made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Line {
+    pub(super) first: i32,
+    pub(super) step: i32,
+    pub(super) length: usize,
+}
+
+impl Places {
+    /// The rows (`dimension` 0) or columns (1) along an axis.
+    pub(super) fn line(&self, tensor: OutletId, axis: usize, dimension: usize) -> Option<Line> {
+        let along = self.0.get(&tensor)?.get(axis)?;
+        let [first, step] = line_of(along, dimension)?;
+        Some(Line { first, step, length: along.count() })
+    }
+
+    /// Whether some axis of a tensor stands for places of the picture, or may.
+    pub(super) fn may_stand_for_places(&self, tensor: OutletId) -> bool {
+        self.0.get(&tensor).is_none_or(|along| along.iter().any(|along| *along != Along::Elsewhere))
+    }
+
+    /// The rows and the columns of a tensor that is a [`Places::grid`].
+    pub(super) fn lines(&self, tensor: OutletId, grid: &Grid) -> Option<[Line; 2]> {
+        let along = self.0.get(&tensor)?;
+        if grid.layout == LayerLayout::Tokens {
+            let places =
+                along.iter().find_map(|along| if let Along::Places(places) = along { Some(places) } else { None })?;
+            let at = |index: usize| places.get(grid.before + index).copied().flatten();
+            let (first, below, beside) = (at(0)?, at(grid.size.width)?, at(1)?);
+            let line = |dimension: usize, next: [i32; 2], length: usize| Line {
+                first: first[dimension],
+                step: next[dimension] - first[dimension],
+                length,
+            };
+            return Some([line(0, below, grid.size.height), line(1, beside, grid.size.width)]);
+        }
+        let of = |dimension: usize| (0..along.len()).find_map(|axis| self.line(tensor, axis, dimension));
+        Some([of(0)?, of(1)?])
+    }
+}
+
+/// The first of the axes that a pooling's windows slide along, and that of the channels.
+pub(super) fn window_axes(pool: &PoolSpec, rank: usize) -> (usize, usize) {
+    match pool.data_format {
+        DataFormat::NCHW => (2, 1),
+        DataFormat::NHWC => (1, rank - 1),
+        DataFormat::CHW => (1, 0),
+        DataFormat::HWC => (0, rank - 1),
+    }
+}
+
 fn rows(height: usize) -> Along {
     line(height, |row| [row, 0])
 }
@@ -151,14 +202,19 @@ fn line(length: usize, place: impl Fn(i32) -> [i32; 2]) -> Along {
 
 /// Whether the indices are all rows (`dimension` 0) or all columns (1), evenly spaced and in order.
 fn is_line(along: &Along, dimension: usize) -> bool {
-    let Along::Places(places) = along else { return false };
-    let Some(places) = places.iter().copied().collect::<Option<Vec<_>>>() else { return false };
-    let (Some(first), Some(second)) = (places.first(), places.get(1)) else { return false };
+    line_of(along, dimension).is_some()
+}
+
+/// The first row or column, and the step to the next, if the indices are all rows (`dimension` 0) or all columns (1), evenly spaced and in order.
+fn line_of(along: &Along, dimension: usize) -> Option<[i32; 2]> {
+    let Along::Places(places) = along else { return None };
+    let places = places.iter().copied().collect::<Option<Vec<_>>>()?;
+    let (first, second) = (places.first()?, places.get(1)?);
     let step = second[dimension] - first[dimension];
     let regular = |pair: &[[i32; 2]]| {
         pair[1][dimension] - pair[0][dimension] == step && pair[1][1 - dimension] == pair[0][1 - dimension]
     };
-    step > 0 && places.windows(2).all(regular)
+    (step > 0 && places.windows(2).all(regular)).then_some([first[dimension], step])
 }
 
 /// A grid of tokens, row by row, with others before and after.
@@ -470,12 +526,7 @@ fn split(places: &[Place], outer: usize) -> Option<(Along, Vec<Place>)> {
 
 /// Windows that slide over the rows and columns: new ones come out.
 fn windowed(pool: &PoolSpec, along: &[Along], out: &[usize]) -> Option<Vec<Along>> {
-    let (first, channels) = match pool.data_format {
-        DataFormat::NCHW => (2, 1),
-        DataFormat::NHWC => (1, out.len() - 1),
-        DataFormat::CHW => (1, 0),
-        DataFormat::HWC => (0, out.len() - 1),
-    };
+    let (first, channels) = window_axes(pool, out.len());
     let mut result = along.to_vec();
     for (index, &kernel) in pool.kernel_shape.iter().enumerate() {
         let axis = first + index;

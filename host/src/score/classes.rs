@@ -17,7 +17,8 @@ pub struct Class {
     pub name: String,
     /// The number that the network gives it: before a softmax or a sigmoid.
     pub logit: f32,
-    /// How likely it is, 0..=1; none where the network gives several numbers for each class, such as one for each pixel, and no probabilities.
+    /// How likely it is, 0..=1; none where the network gives several numbers for each class, such as one for each pixel, and no probabilities, or where nobody
+    /// knows what its numbers are.
     pub probability: Option<f64>,
 }
 
@@ -62,6 +63,8 @@ impl Reading {
         let probability = |number: usize| match self.reported.name.as_str() {
             "probability" => reported.get(number).map(|share| f64::from(*share)),
             "log-probability" => reported.get(number).map(|log| f64::from(*log).exp()),
+            // Numbers of a kind that is not known.
+            "value" => None,
             _ => self.single.then(|| odds(logits[number]) / total),
         };
         let class = |(number, logit): (usize, &f32)| Class {

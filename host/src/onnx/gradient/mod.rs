@@ -128,12 +128,16 @@ impl Obstacles {
             let node = network.node(id);
             let behind = (0..node.outputs.len()).find_map(|slot| tensors.get(&OutletId::new(id, slot)).cloned());
             let Some(behind) = behind else { continue };
+            let beyond = products::beyond_rule(network, node);
             let here = match rule_for(node.op.as_ref()) {
                 _ if node.inputs.is_empty() => None,
                 Some(Derivative::Zero) => continue,
-                Some(Derivative::By(_)) if node.outputs.len() == 1 => None,
+                Some(Derivative::By(_)) if node.outputs.len() == 1 && beyond.is_none() => None,
                 _ if !without_rule.contains(&node.name) => None,
-                _ => Some(format!("{} has no gradient rule", named(node))),
+                _ => match beyond {
+                    Some(how) => Some(format!("{} {how} has no gradient rule", named(node))),
+                    None => Some(format!("{} has no gradient rule", named(node))),
+                },
             };
             let obstacle = behind.or(here);
             for &input in &node.inputs {
@@ -169,7 +173,7 @@ pub fn without_rule(network: &TypedModel) -> TractResult<HashSet<String>> {
     let names = |network: &TypedModel| -> TractResult<HashSet<String>> {
         let lacks = |node: &TypedNode| match rule_for(node.op.as_ref()) {
             Some(Derivative::Zero) => false,
-            Some(Derivative::By(_)) => node.outputs.len() != 1,
+            Some(Derivative::By(_)) => node.outputs.len() != 1 || products::beyond_rule(network, node).is_some(),
             None => !node.inputs.is_empty(),
         };
         let order = network.eval_order()?;

@@ -4,7 +4,7 @@ use super::{Rule, Tape, pointwise};
 use anyhow::{Context, bail, ensure};
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
-use tract_onnx::tract_core::ops::cnn::{MaxPool, PoolSpec, SumPool};
+use tract_onnx::tract_core::ops::cnn::{MaxPool, PaddingSpec, PoolSpec, SumPool};
 use tract_onnx::tract_core::ops::math;
 use tract_onnx::tract_core::ops::nn::{Reduce, Reducer, RmsNorm, Softmax, SoftmaxKind};
 
@@ -108,7 +108,7 @@ fn sum_pool(tape: &mut Tape, node: &TypedNode, _slot: usize, g: OutletId) -> Tra
     let share = match (op.normalize, op.count_include_pad) {
         (false, _) => Share::Whole,
         (true, false) => Share::OfPlaces,
-        (true, true) => Share::OfKernel,
+        (true, true) => Share::OfPadded,
     };
     tape.wire("unpool", SumUnpool { windows, share }, &[g])
 }
@@ -131,8 +131,8 @@ struct Windows {
     /// For each row of windows and for each column of windows: the rows and the columns of x that it covers.
     rows: Vec<TVec<usize>>,
     columns: Vec<TVec<usize>>,
-    /// Of the window, padding included.
-    kernel: usize,
+    /// How many rows and columns each covers of the padded x. With ONNX's `ceil_mode` the last may reach beyond.
+    padded: [TVec<usize>; 2],
 }
 
 impl Windows {
@@ -151,13 +151,22 @@ impl Windows {
             let places = |out: usize| (0..spec.kernel_shape[axis]).filter_map(|k| place(out, k)).collect();
             (0..pad.convoluted).map(places).collect()
         };
-        let (rows, columns) = match hw.len() {
-            1 => (vec![tvec!(0)], covered(0)),
-            _ => (covered(0), covered(1)),
+        let of_padded = |axis: usize| -> TVec<usize> {
+            let end = match &spec.padding {
+                PaddingSpec::ExplicitOnnxPool(before, after, true) => before[axis] + hw[axis] + after[axis],
+                _ => usize::MAX,
+            };
+            let inside = |out: usize, k: &usize| out * spec.stride(axis) + k * spec.dilation(axis) < end;
+            (0..padding[axis].convoluted)
+                .map(|out| (0..spec.kernel_shape[axis]).filter(|k| inside(out, k)).count())
+                .collect()
+        };
+        let (rows, columns, padded) = match hw.len() {
+            1 => (vec![tvec!(0)], covered(0), [tvec!(1), of_padded(0)]),
+            _ => (covered(0), covered(1), [of_padded(0), of_padded(1)]),
         };
         let from = if hw.len() == 1 { [1, hw[0]] } else { [hw[0], hw[1]] };
-        let kernel = spec.kernel_shape.iter().product();
-        Ok(Self { shape: shape.into(), from, to: [rows.len(), columns.len()], rows, columns, kernel })
+        Ok(Self { shape: shape.into(), from, to: [rows.len(), columns.len()], rows, columns, padded })
     }
 
     /// Calls `spread` with each plane of ds/dx, its place among the planes, and its window's number and places.
@@ -189,7 +198,7 @@ impl Windows {
 enum Share {
     Whole,
     OfPlaces,
-    OfKernel,
+    OfPadded,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -218,7 +227,10 @@ impl EvalOp for SumUnpool {
             let share = match self.share {
                 Share::Whole => 1,
                 Share::OfPlaces => places.len(),
-                Share::OfKernel => self.windows.kernel,
+                Share::OfPadded => {
+                    let [rows, columns] = &self.windows.padded;
+                    rows[window / columns.len()] * columns[window % columns.len()]
+                }
             };
             let g = g[plane * count + window] / share as f32;
             places.iter().for_each(|&place| sums[place] += g);

@@ -20,6 +20,26 @@ pub(super) fn rule_for(op: &dyn TypedOp) -> Option<Rule> {
     None
 }
 
+/// Why an operator of these has no rule as it is used, if it has none.
+pub(super) fn beyond_rule(network: &TypedModel, node: &TypedNode) -> Option<&'static str> {
+    if let Some(op) = node.op_as::<EinSum>() {
+        let (inputs, _) = op.axes.to_strs();
+        return match inputs.len() {
+            1 | 2 if inputs.iter().any(|axes| repeats(axes)) => Some("of a diagonal"),
+            1 | 2 => None,
+            _ => Some("of more than two tensors"),
+        };
+    }
+    let has_kernel = node.op_is::<Conv>() || node.op_is::<Deconv>();
+    let computed = |kernel: &OutletId| network.outlet_fact(*kernel).is_ok_and(|fact| fact.konst.is_none());
+    (has_kernel && node.inputs.get(1).is_some_and(computed)).then_some("with a kernel that is computed")
+}
+
+/// Whether an axis stands twice.
+fn repeats(axes: &str) -> bool {
+    axes.chars().collect::<HashSet<_>>().len() != axes.chars().count()
+}
+
 /// y = sum of products, such as y\[m,n\] = sum over k of a\[m,k\] b\[k,n\]: ds/da is the sum of products of g and b
 /// over the axes that a lacks, here ds/da\[m,k\] = sum over n of g\[m,n\] b\[k,n\].
 ///
@@ -33,14 +53,13 @@ fn einsum(tape: &mut Tape, node: &TypedNode, slot: usize, g: OutletId) -> TractR
     let (inputs, outputs) = op.axes.to_strs();
     let (ours, output) = (&inputs[slot], &outputs[0]);
     let shape = tape.shape(node.inputs[slot])?;
+    ensure!(!inputs.iter().any(|axes| repeats(axes)), "a diagonal has no rule");
     if node.inputs.len() == 1 {
         let axes = AxesMapping::from_strs(&[output], &[ours])?;
         let back = tape.wire("einsum", EinSum::new(axes, op.operating_dt), &[g])?;
         return tape.broadcast(back, &shape);
     }
     let other = &inputs[1 - slot];
-    let repeats = |axes: &str| axes.chars().collect::<HashSet<_>>().len() != axes.chars().count();
-    ensure!(!repeats(ours) && !repeats(other), "a diagonal has no rule");
     let factor = match tape.constant_behind(node.inputs[1 - slot])? {
         Some(weights) => tape.constant(weights)?,
         None => node.inputs[1 - slot],

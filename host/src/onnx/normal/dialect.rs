@@ -1,6 +1,6 @@
 //! Operators of old and new versions of ONNX that tract has no, or no differentiable, form of.
 
-use super::edit::{Asked, Constants, Emit, int, ints, rewrite, text};
+use super::edit::{Asked, Constants, Emit, int, ints, numbers, rewrite, text};
 use super::fused;
 use anyhow::{Result, bail, ensure};
 use tract_onnx::pb::{GraphProto, NodeProto};
@@ -13,6 +13,10 @@ pub fn expand(graph: &mut GraphProto, opset: i64) -> Result<()> {
         "BatchNormalization" => batch_normalisation(node, constants, emit),
         "LRN" => local_response(node, emit),
         "RMSNormalization" | "SimplifiedLayerNormalization" => root_mean_square(node, emit),
+        "Celu" => celu(node, emit),
+        "Swish" => swish(node, emit),
+        "GlobalLpPool" => global_length(node, emit),
+        "Pad" => crop(node, constants, emit),
         _ => Ok(false),
     })
 }
@@ -110,5 +114,80 @@ fn root_mean_square(node: &NodeProto, emit: &mut Emit) -> Result<bool> {
     let epsilon = node.float("epsilon", 1e-5);
     let normal = fused::root_mean_square(node.needed(0)?, epsilon, emit);
     emit.op_to("Mul", &[&normal, node.needed(1)?], vec![], node.out()?);
+    Ok(true)
+}
+
+/// alpha (exp(x / alpha) - 1) below zero, x above. tract leaves out the first alpha.
+fn celu(node: &NodeProto, emit: &mut Emit) -> Result<bool> {
+    let alpha = node.float("alpha", 1.0);
+    ensure!(alpha > 0.0, "expected an alpha above zero, found {alpha}");
+    let (into, back) = (emit.number(1.0 / alpha), emit.number(alpha));
+    let shares = emit.op("Mul", &[node.needed(0)?, &into], vec![]);
+    let curved = emit.op("Elu", &[&shares], vec![]);
+    emit.op_to("Mul", &[&curved, &back], vec![], node.out()?);
+    Ok(true)
+}
+
+/// x sigmoid(alpha x). tract leaves out alpha.
+fn swish(node: &NodeProto, emit: &mut Emit) -> Result<bool> {
+    let input = node.needed(0)?;
+    let alpha = emit.number(node.float("alpha", 1.0));
+    let steep = emit.op("Mul", &[input, &alpha], vec![]);
+    let gate = emit.op("Sigmoid", &[&steep], vec![]);
+    emit.op_to("Mul", &[input, &gate], vec![], node.out()?);
+    Ok(true)
+}
+
+/// (sum over all positions of |x|^p)^(1/p), of maps. tract's is another number.
+fn global_length(node: &NodeProto, emit: &mut Emit) -> Result<bool> {
+    let p = node.int("p", 2);
+    ensure!(p > 0, "expected a p above zero, found {p}");
+    let flat = emit.reshape(node.needed(0)?, &[0, 0, -1]);
+    let length = match p {
+        1 => emit.reduce("ReduceL1", &flat, &[2]),
+        2 => emit.reduce("ReduceL2", &flat, &[2]),
+        _ => {
+            let (power, root) = (emit.number(p as f32), emit.number(1.0 / p as f32));
+            let size = emit.op("Abs", &[&flat], vec![]);
+            let powers = emit.op("Pow", &[&size, &power], vec![]);
+            let sum = emit.reduce("ReduceSum", &powers, &[2]);
+            emit.op("Pow", &[&sum, &root], vec![])
+        }
+    };
+    let shape = emit.integers(&[0, 0, 1, 1]);
+    emit.op_to("Reshape", &[&length, &shape], vec![], node.out()?);
+    Ok(true)
+}
+
+/// Padding by less than nothing cuts off; what is left is padded.
+fn crop(node: &NodeProto, constants: &Constants, emit: &mut Emit) -> Result<bool> {
+    let known = node.given(1).and_then(|pads| constants.get(pads));
+    let pads: Vec<i64> = match (node.attribute("pads"), known) {
+        (Some(pads), _) => pads.ints.clone(),
+        (None, Some(pads)) => numbers(pads)?.into_iter().map(|pad| pad as i64).collect(),
+        _ => return Ok(false),
+    };
+    if pads.iter().all(|pad| *pad >= 0) || node.given(3).is_some() {
+        return Ok(false);
+    }
+    let rank = pads.len() / 2;
+    let mut kept = node.needed(0)?.to_owned();
+    for axis in 0..rank {
+        let (before, after) = (pads[axis].min(0), pads[axis + rank].min(0));
+        if (before, after) != (0, 0) {
+            kept = emit.slice(&kept, axis as i64, -before, if after == 0 { i64::MAX } else { after });
+        }
+    }
+    let pads: Vec<i64> = pads.iter().map(|pad| *pad.max(&0)).collect();
+    let mut attributes: Vec<_> = node.attribute.iter().filter(|attribute| attribute.name != "pads").cloned().collect();
+    if node.given(1).is_none() {
+        attributes.push(ints("pads", &pads));
+        emit.op_to("Pad", &[&kept], attributes, node.out()?);
+        return Ok(true);
+    }
+    let pads = emit.integers(&pads);
+    let mut inputs = vec![kept.as_str(), &pads];
+    inputs.extend(node.given(2));
+    emit.op_to("Pad", &inputs, attributes, node.out()?);
     Ok(true)
 }

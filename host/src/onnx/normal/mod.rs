@@ -18,6 +18,7 @@ mod inputs;
 mod integers;
 mod numbers;
 mod picture;
+mod prepared;
 mod prune;
 mod readings;
 

@@ -1,8 +1,9 @@
 //! The input that takes a picture, whatever its layout, channels and numbers.
 
 use super::MADE;
-use super::edit::{Asked, Constants, Emit, floats, int, ints};
+use super::edit::{Emit, floats, int, ints};
 use super::inputs::{element, lengths};
+use super::prepared;
 use crate::Size;
 use anyhow::{Result, bail};
 use serde::Serialize;
@@ -12,8 +13,6 @@ use tract_onnx::pb::{GraphProto, NodeProto, TensorShapeProto, TypeProto, ValueIn
 
 /// Pictures at once that a file may want; more is damage.
 const LARGEST_BATCH: usize = 256;
-/// Operators that are looked through to find how the graph prepares a picture.
-const LOOKED_THROUGH: usize = 16;
 
 /// An input that takes a picture.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -75,6 +74,8 @@ pub enum Scale {
     Signed,
     /// 0 to 1.
     Shares,
+    /// -1 to 1.
+    Halves,
 }
 
 impl Picture {
@@ -138,7 +139,14 @@ impl Picture {
         };
         picture.scale = match kind {
             DataType::Int8 => Some(Scale::Signed),
-            DataType::Float => prepared(graph, &input.name),
+            DataType::Float => {
+                let count = if channels == Channels::Grey {
+                    1
+                } else {
+                    lengths[if channels_last { 3 } else { 1 }].unwrap_or(3)
+                };
+                prepared::scale(graph, &input.name, count as usize, if channels_last { 3 } else { 1 })
+            }
             _ => Some(Scale::Bytes),
         };
         Some(picture)
@@ -260,38 +268,4 @@ fn listed(graph: &GraphProto) -> String {
     let inputs: Vec<String> =
         graph.input.iter().map(|input| format!("\"{}\" of {}", input.name, shape(input))).collect();
     if inputs.is_empty() { "no input".into() } else { inputs.join(", ") }
-}
-
-/// What the numbers of a picture are that a graph normalises itself, by constants right behind its input: y = gain * x + shift then lies within a few units.
-fn prepared(graph: &GraphProto, input: &str) -> Option<Scale> {
-    let constants = Constants::of(graph);
-    let (mut gain, mut shift, mut changed) = (1f64, 0f64, false);
-    let mut at = input;
-    for _ in 0..LOOKED_THROUGH {
-        let mut readers = graph.node.iter().filter(|node| node.input.iter().any(|input| input == at));
-        let (Some(node), None) = (readers.next(), readers.next()) else { break };
-        let first = node.input.first().is_some_and(|input| input == at);
-        let other = node.input.iter().find(|input| *input != at).and_then(|input| constants.numbers(input).ok());
-        let mean = |numbers: Vec<f64>| numbers.iter().sum::<f64>() / numbers.len().max(1) as f64;
-        match (node.op_type.as_str(), other.filter(|numbers| numbers.len() <= 4).map(mean)) {
-            ("Sub", Some(constant)) if first => shift -= constant,
-            ("Add", Some(constant)) => shift += constant,
-            ("Mul", Some(constant)) => (gain, shift) = (gain * constant, shift * constant),
-            ("Div", Some(constant)) if first && constant != 0.0 => (gain, shift) = (gain / constant, shift / constant),
-            ("Transpose" | "Cast" | "Identity", _) => {
-                at = node.out().ok()?;
-                continue;
-            }
-            _ => break,
-        }
-        changed = true;
-        at = node.out().ok()?;
-    }
-    let span = 255.0 * gain.abs();
-    match changed {
-        true if (0.5..16.0).contains(&span) => Some(Scale::Bytes),
-        true if (0.5..16.0).contains(&gain.abs()) && shift.abs() < 16.0 => Some(Scale::Shares),
-        true if gain == 1.0 && shift.abs() > 16.0 => Some(Scale::Bytes),
-        _ => None,
-    }
 }
