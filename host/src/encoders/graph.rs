@@ -32,6 +32,9 @@ pub(super) struct Wiring {
     pub(super) origin: String,
 }
 
+/// What an error says before why the gradient of a layer cannot be computed.
+pub(super) const NO_GRADIENT: &str = "its gradient cannot be computed";
+
 /// The plans of a tower. All share their constants, packed weights included.
 pub(super) struct Plans {
     /// Picture -> outputs.
@@ -204,7 +207,7 @@ impl Wiring {
         if self.key.gradient {
             let target = network.add_source("decomcam.target", f32::fact([1, target_len]))?;
             let value = append_score(&mut network, self.score.kind, scored, target)?;
-            let gradient = append_gradient(&mut network, value, layer)?;
+            let gradient = append_gradient(&mut network, value, layer).context(NO_GRADIENT)?;
             network.outputs.push(gradient);
             if saturates {
                 let straight = append_straight_gradient(&mut network, value, layer)?;

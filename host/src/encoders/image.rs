@@ -4,7 +4,7 @@
 
 use super::activations::{Activations, maps};
 use super::flashed::FlashedHead;
-use super::graph::{Place, Plans, Reading, Target, Wiring, image_outputs, outputs_alone};
+use super::graph::{NO_GRADIENT, Place, Plans, Reading, Target, Wiring, image_outputs, outputs_alone};
 use crate::error::Sorted as _;
 use crate::model::{Layer, Model, Score};
 use crate::onnx::guard::{contained, ensure_finite, finite};
@@ -170,6 +170,11 @@ impl ImageTower {
             // An operator without a rule is told in the file's own words, with a way out.
             if let Ok(Some(refusal)) = contained(|| wiring.refusal(model)) {
                 return anyhow!("{}: {refusal}", wiring.origin);
+            }
+            if error.downcast_ref::<&str>() == Some(&NO_GRADIENT) {
+                let advice = "take a later one (decomcam inspect lists them)";
+                return error
+                    .context(format!("{}: layer \"{}\" cannot be explained; {advice}", wiring.origin, key.layer));
             }
             error.context(format!(
                 "{}: expected an ONNX image tower as its manifest describes it; fetch the model again, or correct it",

@@ -95,7 +95,8 @@ impl End {
 /// Whether nothing but arithmetic with constants, choices and changes of shape lies between a tensor and the matrices that it is computed by.
 fn are_logits(tensor: &str, producers: &HashMap<&str, &pb::NodeProto>) -> bool {
     let (mut seen, mut left) = (HashSet::from([tensor]), vec![tensor]);
-    while let Some(node) = left.pop().and_then(|tensor| producers.get(tensor)) {
+    while let Some(tensor) = left.pop() {
+        let Some(node) = producers.get(tensor) else { continue };
         let computed = |at: usize| {
             let input = node.input.get(at);
             input.is_some_and(|input| producers.contains_key(input.as_str()) && !is_constant(input, producers))
@@ -296,7 +297,9 @@ pub fn class_answer<'a>(answers: &'a [Answer], wanted: Option<&str>, labels: Opt
     );
     let as_long = |answer: &&Answer| labels.is_some_and(|labels| answer.classes_read() == Some(labels));
     let called = |answer: &&Answer| answer.is_called(&["logit", "prob", "score", "class", "pred", "softmax"]);
-    let main = |answer: &&Answer| !answer.is_called(&["aux", "label", "index", "indices"]);
+    let is_features =
+        |answer: &&Answer| answers.iter().any(|other| other.end.features.as_deref() == Some(&answer.end.output));
+    let main = |answer: &&Answer| !answer.is_called(&["aux", "label", "index", "indices"]) && !is_features(answer);
     let filters: [&dyn Fn(&&Answer) -> bool; 3] = [&as_long, &called, &main];
     let mut left = candidates;
     for filter in filters {

@@ -6,6 +6,7 @@
 //! convolutions and poolings make new rows of old ones. What windows and rolled pictures (Swin) do to the places is followed through the operators that reverse it.
 
 use super::layout::LayerLayout;
+use super::mended::indices_taken;
 use crate::Size;
 use std::collections::HashMap;
 use tract_onnx::tract_core::ops::Downsample;
@@ -276,7 +277,7 @@ fn follow(
         return unary(&|along| select(along, op.axis, &|places| places[start..start + out[op.axis]].to_vec()));
     }
     if &*op.name() == "StridedSlice" {
-        return strided(network, node, first, out);
+        return strided(network, node, first);
     }
     if let Some(op) = op.downcast_ref::<TypedConcat>() {
         return joined(network, node, inputs, op.axis);
@@ -568,46 +569,17 @@ fn select(along: &[Along], axis: usize, chosen: &dyn Fn(&[Place]) -> Vec<Place>)
     Some(along)
 }
 
-fn strided(
-    network: &TypedModel,
-    node: &TypedNode,
-    along: Option<&Vec<Along>>,
-    out: &[usize],
-) -> TractResult<Option<Vec<Along>>> {
-    let fact = network.outlet_fact(node.inputs[0])?;
-    let (Some(along), Some(from)) = (along, fact.shape.as_concrete()) else { return Ok(None) };
-    if from.len() != out.len() {
-        return Ok(None);
-    }
-    // Which indices are taken follows from running the operator on the indices themselves, axis by axis.
-    let mut result = along.clone();
-    for axis in 0..out.len() {
-        if matches!(along[axis], Along::Long(_)) {
-            result[axis] = Along::Mixed;
-        }
-        let Along::Places(places) = &along[axis] else { continue };
-        let mut shape = vec![1; axis];
-        shape.push(from[axis]);
-        shape.extend(vec![1; out.len() - axis - 1]);
-        let indices: Vec<i64> = (0..from[axis] as i64).collect();
-        let indices = Tensor::from_shape(&shape, &indices)?.broadcast_to_shape(from)?;
-        let mut inputs: TVec<TValue> = tvec!(indices.into_tvalue());
-        for input in &node.inputs[1..] {
-            let Some(constant) = network.outlet_fact(*input)?.konst.clone() else { return Ok(None) };
-            inputs.push(constant.into_tvalue());
-        }
-        let Some(taken) = node.op.eval_out_of_plan(inputs)? else { return Ok(None) };
-        let view = taken[0].to_plain_array_view::<i64>()?;
-        let mut at = vec![0; out.len()];
-        let chosen: Vec<Place> = (0..out[axis])
-            .map(|index| {
-                at[axis] = index;
-                places[view[&at[..]] as usize]
-            })
-            .collect();
-        result[axis] = if chosen.len() > 1 { Along::Places(Arc::new(chosen)) } else { Along::Elsewhere };
-    }
-    Ok(Some(result))
+fn strided(network: &TypedModel, node: &TypedNode, along: Option<&Vec<Along>>) -> TractResult<Option<Vec<Along>>> {
+    let (Some(along), Some(taken)) = (along, indices_taken(network, node)?) else { return Ok(None) };
+    let chosen = |(along, (_, indices)): (&Along, (usize, Vec<i64>))| match along {
+        Along::Elsewhere => Along::Elsewhere,
+        Along::Places(_) if indices.len() <= 1 => Along::Elsewhere,
+        Along::Places(places) => Along::Places(Arc::new(
+            indices.into_iter().map(|index| places.get(index as usize).copied().flatten()).collect(),
+        )),
+        Along::Mixed | Along::Long(_) => Along::Mixed,
+    };
+    Ok(Some(along.iter().zip(taken).map(chosen).collect()))
 }
 
 /// One after the other: what is no part of the picture, such as a class token, stands for no place.

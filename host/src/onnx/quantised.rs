@@ -21,6 +21,7 @@
 //! into a table of 256 entries, even a Softmax, which does not work on one element at a time; it cannot fold this.
 
 use crate::onnx::constants;
+use crate::onnx::mended;
 pub use crate::onnx::normal::Form;
 use crate::onnx::normal::{Normal, Reading};
 use crate::onnx::operators::{self, DynamicRounding};
@@ -166,7 +167,9 @@ pub fn read_with_pairs(onnx: &[u8], wanted: &Wanted) -> TractResult<TypedModel> 
     model.set_input_fact(0, wanted.datum_type.fact(shape).into())?;
     model.select_outputs_by_name(wanted.outputs)?;
     validate::bound(&mut model, &graph);
-    model.into_typed()
+    let mut model = model.into_typed()?;
+    mended::mend(&mut model)?;
+    Ok(model)
 }
 
 fn ensure_wanted(normal: &Normal, wanted: &Wanted) -> TractResult<()> {

@@ -14,6 +14,7 @@ use decomcam::model::{Labels, Model, ModelOptions};
 use decomcam::onnx::gradient::append_gradient;
 use decomcam::onnx::inspect::{InspectOptions, Inspection, inspect};
 use decomcam::onnx::layout::LayerLayout;
+use decomcam::onnx::normal::Scale;
 use decomcam::onnx::quantised::{self, Form, Pairs, Wanted};
 use decomcam::onnx::shuffle::Shuffle;
 use prost::Message;
@@ -32,8 +33,9 @@ const CLASSES: usize = 4;
 enum With<'a> {
     Int(&'a str, i64),
     Ints(&'a str, &'a [i64]),
+    Text(&'a str, &'a str),
 }
-use With::{Int, Ints};
+use With::{Int, Ints, Text};
 
 /// An ONNX file in the making.
 #[derive(Clone)]
@@ -57,6 +59,11 @@ impl Onnx {
     fn weight(&mut self, shape: &[i64]) -> String {
         let numbers = random::values(&mut self.random, shape.iter().product::<i64>() as usize);
         let raw = numbers.iter().flat_map(|number| (number / 2.0).to_le_bytes()).collect();
+        self.constant(DataType::Float, shape, raw)
+    }
+
+    fn floats(&mut self, shape: &[i64], numbers: &[f32]) -> String {
+        let raw = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
         self.constant(DataType::Float, shape, raw)
     }
 
@@ -88,6 +95,12 @@ impl Onnx {
                 name: name.into(),
                 ints: ints.to_vec(),
                 r#type: AttributeType::Ints as i32,
+                ..Default::default()
+            },
+            Text(name, text) => pb::AttributeProto {
+                name: name.into(),
+                s: text.as_bytes().to_vec(),
+                r#type: AttributeType::String as i32,
                 ..Default::default()
             },
         });
@@ -852,5 +865,218 @@ fn lengths_beyond_32_bits_are_refused_before_they_are_computed() {
     for (name, build) in cases {
         let error = refusal(&with_operator(build));
         assert!(error.contains("expected lengths of at most 134217728") && error.contains("big"), "{name}: {error}");
+    }
+}
+
+// What a network does to its picture, and what its numbers are.
+
+/// The network with something between the picture and its first convolution.
+fn behind(front: impl FnOnce(&mut Onnx) -> String) -> Onnx {
+    let mut onnx = convolutional();
+    let nodes = std::mem::take(&mut onnx.graph.node);
+    let picture = front(&mut onnx);
+    onnx.graph.node.extend(nodes);
+    onnx.graph.node.iter_mut().find(|node| node.output[0] == "conv1").unwrap().input[0] = picture;
+    onnx
+}
+
+fn finished(onnx: Onnx) -> Vec<u8> {
+    onnx.bytes("logits", &[1, CLASSES as i64])
+}
+
+/// Gain and shift of each channel say what pictures a network wants, in whatever operators they are written.
+#[test]
+fn what_a_network_prepares_itself_is_seen_in_every_form() {
+    type Front = fn(&mut Onnx) -> String;
+    /// x times this, then plus that.
+    fn scaled(o: &mut Onnx, x: &str, gain: f32, shift: f32) -> String {
+        let (gain, shift) = (o.floats(&[], &[gain]), o.floats(&[1, 3, 1, 1], &[shift; 3]));
+        let x = o.node("Mul", &[x, &gain], "scaled", &[]);
+        o.node("Add", &[&x, &shift], "shifted", &[])
+    }
+    let cases: [(&str, Front, Option<Scale>); 11] = [
+        ("nothing", |_| "image".into(), None),
+        ("bytes", |o| scaled(o, "image", 1.0 / 57.0, -2.0), Some(Scale::Bytes)),
+        ("shares", |o| scaled(o, "image", 4.4, -2.1), Some(Scale::Shares)),
+        ("shares as bytes", |o| scaled(o, "image", 255.0, -118.0), Some(Scale::Shares)),
+        ("halves", |o| scaled(o, "image", 2.2, 0.2), Some(Scale::Halves)),
+        ("numbers that are prepared already", |o| scaled(o, "image", 1.1, 0.05), None),
+        (
+            "blue before red",
+            |o| {
+                let order = o.ints(&[2, 1, 0]);
+                let x = o.node("Gather", &["image", &order], "turned", &[Int("axis", 1)]);
+                scaled(o, &x, 1.0 / 57.0, -2.0)
+            },
+            Some(Scale::Bytes),
+        ),
+        (
+            "channels backwards",
+            |o| {
+                let [start, end, axis, step] = [-1, i64::MIN, 1, -1].map(|number| o.ints(&[number]));
+                let x = o.node("Slice", &["image", &start, &end, &axis, &step], "turned", &[]);
+                scaled(o, &x, 1.0 / 57.0, -2.0)
+            },
+            Some(Scale::Bytes),
+        ),
+        (
+            "a clamp",
+            |o| {
+                let (low, high) = (o.floats(&[], &[0.0]), o.floats(&[], &[255.0]));
+                o.node("Clip", &["image", &low, &high], "clamped", &[])
+            },
+            Some(Scale::Bytes),
+        ),
+        (
+            "a normalisation",
+            |o| {
+                let [one, zero, mean, variance] = [1.0, 0.0, 115.0, 3000.0].map(|number| o.floats(&[3], &[number; 3]));
+                o.node("BatchNormalization", &["image", &one, &zero, &mean, &variance], "normal", &[])
+            },
+            Some(Scale::Bytes),
+        ),
+        (
+            "one channel after the other",
+            |o| {
+                let sizes = o.ints(&[1, 1, 1]);
+                o.node("Split", &["image", &sizes], "red", &[Int("axis", 1)]);
+                let names = ["red", "green", "blue"];
+                o.graph.node.last_mut().unwrap().output = names.map(String::from).to_vec();
+                let by = o.floats(&[], &[1.0 / 57.0]);
+                let parts = names.map(|name| o.node("Mul", &[name, &by], &format!("{name} scaled"), &[]));
+                o.node("Concat", &parts.each_ref().map(String::as_str), "joined", &[Int("axis", 1)])
+            },
+            Some(Scale::Bytes),
+        ),
+    ];
+    for (name, front, expected) in cases {
+        assert_eq!(found(&finished(behind(front))).picture.scale, expected, "{name}");
+    }
+}
+
+/// A map is drawn over the whole picture.
+#[test]
+fn layers_of_a_part_of_the_picture_are_no_layers() {
+    let refusal = |front: fn(&mut Onnx) -> String| found(&finished(behind(front))).refusal;
+    let cut = |o: &mut Onnx, from: i64, to: i64| {
+        let [start, end, axes] = [[from, from], [to, to], [2, 3]].map(|numbers| o.ints(&numbers));
+        o.node("Slice", &["image", &start, &end, &axes], "cut", &[])
+    };
+    let refused = refusal(|o| {
+        let [start, end, axes] = [[0, 0], [8, 8], [2, 3]].map(|numbers| o.ints(&numbers));
+        o.node("Slice", &["image", &start, &end, &axes], "cut", &[])
+    });
+    assert!(refused.unwrap().contains("rows 0 to 8 of 16 only"));
+    let refused = refusal(|o| {
+        let pads = o.ints(&[0, 0, 8, 8, 0, 0, 0, 0]);
+        o.node("Pad", &["image", &pads], "padded", &[])
+    });
+    assert!(refused.unwrap().contains("puts its picture into a larger one"));
+    // A row less, and a convolution without padding, leave out what its strides would.
+    assert_eq!(found(&finished(behind(|o| cut(o, 0, SIDE - 1)))).refusal, None);
+    let unpadded = refusal(|o| {
+        let weight = o.weight(&[3, 3, 5, 5]);
+        o.node("Conv", &["image", &weight], "valid", &[Ints("kernel_shape", &[5, 5])])
+    });
+    assert_eq!(unpadded, None);
+}
+
+/// Per cent are said of what is known to be logits or probabilities.
+#[test]
+fn no_probability_is_made_of_numbers_of_another_kind() {
+    let ended = |end: fn(&mut Onnx, &str) -> String| {
+        let mut onnx = convolutional();
+        let last = end(&mut onnx, "logits");
+        let (_place, path) = written(&onnx.bytes(&last, &[1, -1]));
+        explained(&path, &[])["classes"]["explained"]["probability"].as_f64()
+    };
+    let plain = ended(|_, x| x.into()).unwrap();
+    assert_eq!(
+        ended(|o, x| o.node("Softmax", &[x], "shares", &[Int("axis", 1)])).map(|p| (p * 1e4).round()),
+        Some((plain * 1e4).round())
+    );
+    // A temperature makes other logits.
+    assert!(
+        ended(|o, x| {
+            let two = o.floats(&[], &[2.0]);
+            o.node("Div", &[x, &two], "cooler", &[])
+        })
+        .is_some()
+    );
+    let per_cent = ended(|o, x| {
+        let (shares, hundred) = (o.node("Softmax", &[x], "shares", &[Int("axis", 1)]), o.floats(&[], &[100.0]));
+        o.node("Mul", &[&shares, &hundred], "per cent", &[])
+    });
+    assert_eq!(per_cent, None);
+    assert_eq!(ended(|o, x| o.node("HardSigmoid", &[x], "hard", &[])), None);
+}
+
+/// Two questions with two answers each, in one row or not; letters of a word.
+#[test]
+fn numbers_of_several_softmaxes_are_no_boxes() {
+    let ended = |rows: i64, last: Option<[i64; 2]>| {
+        let mut onnx = convolutional();
+        let shape = onnx.ints(&[1, rows, CLASSES as i64 / rows]);
+        let x = onnx.node("Reshape", &["logits", &shape], "questions", &[]);
+        let x = onnx.node("Softmax", &[&x], "answers", &[Int("axis", 2)]);
+        let Some(last) = last else { return onnx.bytes(&x, &[1, rows, CLASSES as i64 / rows]) };
+        let shape = onnx.ints(&last);
+        let x = onnx.node("Reshape", &[&x, &shape], "row", &[]);
+        onnx.bytes(&x, &last)
+    };
+    let (_place, path) = written(&ended(2, Some([1, 4])));
+    assert_eq!(explained(&path, &[])["classes"]["of"].as_f64(), Some(4.0));
+    let (_place, path) = written(&ended(2, None));
+    explain(&path, &[]).refused(&["1 x classes", "1 x 2 x 2"]);
+}
+
+/// tract merges steps into the convolution before them. What is read and simplified gives the numbers of what is read.
+#[test]
+fn steps_behind_a_convolution_begin_where_the_file_says() {
+    let same = [Text("auto_pad", "SAME_UPPER"), Ints("kernel_shape", &[3, 3])];
+    let sliced = |o: &mut Onnx, x: &str, starts: [i64; 2], steps: [i64; 2]| {
+        let [starts, ends, axes, steps] = [starts, [i64::MAX; 2], [2, 3], steps].map(|numbers| o.ints(&numbers));
+        o.node("Slice", &[x, &starts, &ends, &axes, &steps], "every other", &[])
+    };
+    type Middle<'a> = &'a dyn Fn(&mut Onnx, &str) -> String;
+    let cases: [(&str, Middle); 4] = [
+        ("a slice", &|o, x| sliced(o, x, [1, 0], [2, 2])),
+        ("behind a clamp", &|o, x| {
+            let x = o.node("Relu", &[x], "clamped", &[]);
+            sliced(o, &x, [1, 2], [2, 3])
+        }),
+        ("backwards", &|o, x| {
+            let [starts, ends, axes, steps] = [-1, i64::MIN, 2, -2].map(|number| o.ints(&[number]));
+            o.node("Slice", &[x, &starts, &ends, &axes, &steps], "every other", &[])
+        }),
+        ("a stride", &|o, x| {
+            let weight = o.weight(&[6, 6, 1, 1]);
+            o.node("Conv", &[x, &weight], "strided", &[Ints("strides", &[2, 2]), Ints("kernel_shape", &[1, 1])])
+        }),
+    ];
+    for (name, middle) in cases {
+        let mut onnx = Onnx::of_picture();
+        let weight = onnx.weight(&[6, 3, 3, 3]);
+        let x = onnx.node("Conv", &["image", &weight], "conv", &same);
+        let x = middle(&mut onnx, &x);
+        let file = onnx.bytes(&x, &[1, 6, -1, -1]);
+        let wanted = Wanted {
+            input: "image",
+            datum_type: f32::datum_type(),
+            shape: &[Some(1), Some(3), Some(SIDE as usize), Some(SIDE as usize)],
+            outputs: &[&x],
+            pairs: Pairs::Clamp,
+            folder: None,
+            form: Form::default(),
+            readings: &[],
+        };
+        let input = Tensor::from_shape(&[1, 3, SIDE as usize, SIDE as usize], &picture()).unwrap();
+        let [read, simplified] =
+            [quantised::read_with_pairs(&file, &wanted), quantised::read(&file, &wanted)].map(|network| {
+                let plan = network.unwrap().into_runnable().unwrap();
+                let output = plan.run(tvec!(input.clone().into())).unwrap().remove(0);
+                output.try_as_plain_ram().unwrap().as_slice::<f32>().unwrap().to_vec()
+            });
+        assert!(close(&read, &simplified), "{name}");
     }
 }

@@ -3,7 +3,8 @@
 use super::edit::{Asked, Constants, Emit, int, rewrite};
 use super::fused::SWAP;
 use anyhow::{Context, Result, bail, ensure};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{GraphProto, NodeProto, type_proto};
 
 /// Added where nothing may be seen.
@@ -11,10 +12,10 @@ const NOT_SEEN: f32 = -1e30;
 
 /// Rewrites the graph.
 pub fn expand(graph: &mut GraphProto, opset: i64) -> Result<()> {
-    let ranks = ranks(graph);
+    let (ranks, masks) = (ranks(graph), masks(graph));
     rewrite(graph, opset, |node, constants, emit| match (node.domain.as_str(), node.op_type.as_str()) {
         ("com.microsoft", "Attention" | "QAttention") => packed(node, constants, emit),
-        (_, "Attention") => standard(node, emit),
+        (_, "Attention") => standard(node, &masks, emit),
         (_, "MultiHeadAttention") => several_heads(node, emit),
         (_, "RotaryEmbedding") => rotary(node, constants, ranks.get(node.needed(0)?).copied(), emit),
         _ => Ok(false),
@@ -97,7 +98,7 @@ fn unused(node: &NodeProto, inputs: &[usize], outputs: &[usize]) -> Result<()> {
 }
 
 /// ONNX's own: three tensors of 3 or 4 axes.
-fn standard(node: &NodeProto, emit: &mut Emit) -> Result<bool> {
+fn standard(node: &NodeProto, masks: &HashSet<String>, emit: &mut Emit) -> Result<bool> {
     unused(node, &[4, 5, 6], &[1, 2, 3])?;
     ensure!(node.float("softcap", 0.0) == 0.0, "softcap is not supported");
     let (heads, shared) = (node.int("q_num_heads", 0), node.int("kv_num_heads", 0));
@@ -105,10 +106,16 @@ fn standard(node: &NodeProto, emit: &mut Emit) -> Result<bool> {
     let [query, key, value] = [0, 1, 2].map(|at| node.needed(at));
     let [query, key, value] = [query?, key?, value?]
         .map(|tensor| if heads > 0 { split_heads(tensor, heads, emit) } else { tensor.to_owned() });
-    let bias = node.given(3);
+    let bias = node.given(3).map(|mask| match masks.contains(mask) {
+        true => {
+            let (seen, hidden) = (emit.number(0.0), emit.number(NOT_SEEN));
+            emit.op("Where", &[mask, &seen, &hidden], vec![])
+        }
+        false => mask.to_owned(),
+    });
     let scale = node.attribute("scale").map(|scale| scale.f);
     let causal = node.int("is_causal", 0) == 1;
-    let found = attend(Heads { query, key, value, scale, bias, causal }, emit);
+    let found = attend(Heads { query, key, value, scale, bias: bias.as_deref(), causal }, emit);
     if heads > 0 {
         join_heads(&found, emit, node.out()?)
     } else {
@@ -193,6 +200,32 @@ fn packed(node: &NodeProto, constants: &Constants, emit: &mut Emit) -> Result<bo
     let found = attend(Heads { query, key, value, scale, bias, causal }, emit);
     join_heads(&found, emit, node.out()?);
     Ok(true)
+}
+
+/// Tensors that say of places whether they may be seen.
+fn masks(graph: &GraphProto) -> HashSet<String> {
+    const BOOL: i64 = DataType::Bool as i64;
+    let constants = Constants::of(graph);
+    let weights = graph.initializer.iter().filter(|tensor| i64::from(tensor.data_type) == BOOL);
+    let mut masks: HashSet<String> = weights.map(|tensor| tensor.name.clone()).collect();
+    for node in &graph.node {
+        let is_one = match node.op_type.as_str() {
+            "Not" | "And" | "Or" | "Xor" | "Equal" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual"
+            | "IsNaN" | "IsInf" => true,
+            "Cast" => node.int("to", 0) == BOOL,
+            "Constant" => node
+                .output
+                .iter()
+                .any(|name| constants.get(name).is_some_and(|tensor| i64::from(tensor.data_type) == BOOL)),
+            "Identity" | "Reshape" | "Transpose" | "Squeeze" | "Unsqueeze" | "Expand" | "Slice" | "Gather" | "Tile"
+            | "Concat" => node.input.first().is_some_and(|input| masks.contains(input)),
+            _ => false,
+        };
+        if is_one {
+            masks.extend(node.output.iter().cloned());
+        }
+    }
+    masks
 }
 
 /// Number of axes of the tensors whose shapes the file declares.

@@ -17,6 +17,10 @@ pub fn expand(graph: &mut GraphProto, opset: i64) -> Result<()> {
         "Swish" => swish(node, emit),
         "GlobalLpPool" => global_length(node, emit),
         "Pad" => crop(node, constants, emit),
+        "Resize" => old_resize(node, emit),
+        "Einsum" => diagonal(node),
+        "GatherND" => gather(node, constants, emit),
+        "ConvTranspose" => output_shape(node),
         _ => Ok(false),
     })
 }
@@ -189,5 +193,49 @@ fn crop(node: &NodeProto, constants: &Constants, emit: &mut Emit) -> Result<bool
     let mut inputs = vec![kept.as_str(), &pads];
     inputs.extend(node.given(2));
     emit.op_to("Pad", &inputs, attributes, node.out()?);
+    Ok(true)
+}
+
+/// What opset 10 calls Resize is upsampling; tract reads it as later versions are read. Later ones choose the nearest number at the corners in ways that tract does not know.
+fn old_resize(node: &NodeProto, emit: &mut Emit) -> Result<bool> {
+    let nearest = matches!(node.text("mode"), "" | "nearest");
+    let corners = node.text("coordinate_transformation_mode") == "align_corners";
+    ensure!(!(nearest && corners), "the nearest number with aligned corners is not known; export with another mode");
+    if emit.opset != 10 {
+        return Ok(false);
+    }
+    let mode = if nearest { "nearest" } else { node.text("mode") };
+    let attributes = vec![text("mode", mode), text("nearest_mode", "floor")];
+    emit.op_to(UPSAMPLE, &[node.needed(0)?, node.needed(1)?], attributes, node.out()?);
+    Ok(true)
+}
+
+/// A product that takes the diagonal of a tensor is summed by tract as if it took all of it.
+fn diagonal(node: &NodeProto) -> Result<bool> {
+    let equation = node.text("equation").split("->").next().unwrap_or("").replace(' ', "");
+    let repeats = |term: &str| term.char_indices().any(|(at, name)| name != '.' && term[..at].contains(name));
+    let wrong = node.input.len() > 1 && equation.split(',').any(repeats);
+    ensure!(!wrong, "a product with the diagonal of a tensor (\"{equation}\") is not known");
+    Ok(false)
+}
+
+/// tract does not read it.
+fn output_shape(node: &NodeProto) -> Result<bool> {
+    let known = node.attribute("output_shape").is_none_or(|shape| shape.ints.is_empty());
+    ensure!(known, "output_shape is not known; export with pads and output_padding instead");
+    Ok(false)
+}
+
+/// One index for each of the first axis' numbers that are taken is a Gather. PyTorch's newer exporter writes so what exchanges red and blue.
+fn gather(node: &NodeProto, constants: &Constants, emit: &mut Emit) -> Result<bool> {
+    let indices = node.given(1).and_then(|name| constants.get(name));
+    let Some(indices) = indices.filter(|_| node.int("batch_dims", 0) == 0) else { return Ok(false) };
+    let [count, 1] = indices.dims[..] else { return Ok(false) };
+    let numbers: Vec<i64> = numbers(indices)?.into_iter().map(|number| number as i64).collect();
+    if numbers.len() as i64 != count {
+        return Ok(false);
+    }
+    let indices = emit.integers(&numbers);
+    emit.op_to("Gather", &[node.needed(0)?, &indices], vec![int("axis", 0)], node.out()?);
     Ok(true)
 }

@@ -10,8 +10,9 @@ use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{GraphProto, NodeProto};
 
 /// Operators that move integers, which work as well on the numbers that they stand for.
-const MOVES: [&str; 15] = [
+const MOVES: [&str; 16] = [
     "Reshape",
+    "Pad",
     "Transpose",
     "Squeeze",
     "Unsqueeze",
@@ -204,6 +205,15 @@ fn moved(
     let number = number_of(first, meaning, emit);
     let mut inputs = vec![number.as_str()];
     inputs.extend(node.input.iter().skip(1).map(String::as_str));
+    // What is put around a picture of integers is an integer, zero if nothing is said.
+    let around = match node.op_type.as_str() {
+        "Pad" if matches!(node.text("mode"), "" | "constant") => Some(padding(node, meaning, constants, emit)?),
+        _ => None,
+    };
+    if let Some(around) = &around {
+        inputs.resize(inputs.len().max(3), "");
+        inputs[2] = around;
+    }
     let outputs: Vec<String> = (0..node.output.len()).map(|at| format!("{MADE}{}/real/{at}", node.output[0])).collect();
     emit.op_to(&node.op_type, &inputs, node.attribute.clone(), &outputs[0]);
     if let Some(moved) = emit.nodes.last_mut() {
@@ -215,6 +225,13 @@ fn moved(
         meanings.insert(output.clone(), Meaning { carried: true, ..meaning.clone() });
     }
     Ok(true)
+}
+
+/// The number that the integer stands for that a picture of integers is padded with.
+fn padding(node: &NodeProto, meaning: &Meaning, constants: &Constants, emit: &mut Emit) -> Result<String> {
+    let number = |name: Option<&str>| name.map_or(Ok(0.0), |name| constants.number(name));
+    let (integer, zero) = (number(node.given(2))?, number(meaning.zero.as_deref())?);
+    Ok(emit.number(((integer - zero) * constants.number(&meaning.scale)?) as f32))
 }
 
 /// A sum of products of integers, which its readers multiply with the scales.

@@ -1,7 +1,7 @@
 //! The input that takes a picture, whatever its layout, channels and numbers.
 
 use super::MADE;
-use super::edit::{Emit, floats, int, ints};
+use super::edit::{Asked, Emit, floats, int, ints};
 use super::inputs::{element, lengths};
 use super::prepared;
 use crate::Size;
@@ -123,7 +123,7 @@ impl Picture {
         let (channels, channels_last) = match (channels(second), channels(last), second) {
             (None, Some(channels), _) if second != Some(1) => (channels, true),
             (Some(channels), ..) => (channels, false),
-            (None, None, None) => (Channels::Colour, false),
+            (None, None, None) => (Channels::Colour, is_turned(graph, &input.name)),
             _ => return None,
         };
         let (height, width) = if channels_last { (second, third) } else { (third, last) };
@@ -244,6 +244,23 @@ impl Picture {
             input.r#type = Some(picture_type(self.height, self.width));
         }
     }
+}
+
+/// Whether what is read from an input moves its last axis to the place of the channels.
+fn is_turned(graph: &GraphProto, input: &str) -> bool {
+    const MOST: usize = 8;
+    let mut at = input;
+    for _ in 0..MOST {
+        let reader =
+            graph.node.iter().find(|node| node.input.iter().any(|input| input == at) && node.op_type != "Shape");
+        let Some(node) = reader else { return false };
+        match (node.op_type.as_str(), node.output.first()) {
+            ("Transpose", _) => return node.attribute("perm").is_some_and(|order| order.ints == [0, 3, 1, 2]),
+            ("Cast" | "Identity" | "Add" | "Sub" | "Mul" | "Div", Some(output)) => at = output,
+            _ => return false,
+        }
+    }
+    false
 }
 
 fn picture_type(height: Option<usize>, width: Option<usize>) -> TypeProto {

@@ -1,0 +1,115 @@
+//! What tract's simplifications get wrong, written so that they leave it alone.
+//!
+//! tract merges steps into the convolution before them, also from the other side of what lies between: a stride, or every n-th row that is taken. It forgets with
+//! which row the steps begin, and it computes padding that a file leaves open ("SAME") anew for the larger stride. So such padding becomes numbers, and every
+//! n-th number becomes a choice of numbers.
+
+use tract_onnx::tract_core::ops::array::Gather;
+use tract_onnx::tract_core::ops::cnn::{Conv, MaxPool, PaddingSpec, PoolSpec, SumPool};
+use tract_onnx::tract_hir::internal::*;
+
+/// Does both. Nothing may have been simplified yet.
+pub(super) fn mend(network: &mut TypedModel) -> TractResult<()> {
+    explicit_padding(network)?;
+    chosen(network)
+}
+
+/// Writes the padding of all convolutions and poolings as numbers. Shapes have to be known.
+fn explicit_padding(network: &mut TypedModel) -> TractResult<()> {
+    for id in 0..network.nodes.len() {
+        let node = network.node(id);
+        let Some(&input) = node.inputs.first() else { continue };
+        let Some(shape) = network.outlet_fact(input)?.shape.as_concrete() else { continue };
+        let op: Box<dyn TypedOp> = if let Some(op) = node.op_as::<Conv>() {
+            let Some(pool_spec) = explicit(&op.pool_spec, shape)? else { continue };
+            Box::new(Conv { pool_spec, ..op.clone() })
+        } else if let Some(op) = node.op_as::<MaxPool>() {
+            let Some(pool_spec) = explicit(&op.pool_spec, shape)? else { continue };
+            Box::new(MaxPool { pool_spec, ..op.clone() })
+        } else if let Some(op) = node.op_as::<SumPool>() {
+            let Some(pool_spec) = explicit(&op.pool_spec, shape)? else { continue };
+            Box::new(SumPool { pool_spec, ..op.clone() })
+        } else {
+            continue;
+        };
+        network.nodes[id].op = op;
+    }
+    Ok(())
+}
+
+/// The same windows, if their padding is to be computed.
+fn explicit(pool: &PoolSpec, shape: &[usize]) -> TractResult<Option<PoolSpec>> {
+    if !matches!(pool.padding, PaddingSpec::SameUpper | PaddingSpec::SameLower) {
+        return Ok(None);
+    }
+    let shape = pool.data_format.shape(TVec::from(shape))?;
+    let pads = pool.computed_padding(shape.hw_dims());
+    let (before, after) = pads.iter().map(|pad| (pad.pad_before, pad.pad_after)).unzip::<_, _, Vec<_>, Vec<_>>();
+    Ok(Some(PoolSpec { padding: PaddingSpec::Explicit(before.into(), after.into()), ..pool.clone() }))
+}
+
+/// Makes every n-th number of an axis a choice by constants.
+fn chosen(network: &mut TypedModel) -> TractResult<()> {
+    for id in 0..network.nodes.len() {
+        let node = network.node(id);
+        if &*node.op.name() != "StridedSlice" {
+            continue;
+        }
+        let Some(choices) = choices(network, node)? else { continue };
+        let name = node.name.clone();
+        let mut patch = TypedModelPatch::default();
+        let mut from = patch.tap_model(network, node.inputs[0])?;
+        for (axis, indices) in choices {
+            let indices = patch.add_const(format!("{name}.of_axis_{axis}"), tensor1(&indices))?;
+            from = patch.wire_node(format!("{name}.chosen_{axis}"), Gather::new(axis), &[from, indices])?[0];
+        }
+        patch.shunt_outside(network, id.into(), from)?;
+        patch.apply(network)?;
+    }
+    Ok(())
+}
+
+/// The axes along which such a slice takes something else than neighbours, in each case with the indices that it takes; along all others it takes everything. None if
+/// it takes neighbours only, or what it takes is not known.
+fn choices(network: &TypedModel, node: &TypedNode) -> TractResult<Option<Vec<(usize, Vec<i64>)>>> {
+    let Some(taken) = indices_taken(network, node)? else { return Ok(None) };
+    let steps = taken.iter().any(|(_, indices)| indices.windows(2).any(|pair| pair[1] - pair[0] != 1));
+    let all = |length: usize, indices: &[i64]| {
+        indices.len() == length && indices.iter().zip(0..).all(|(index, at)| *index == at)
+    };
+    let some = taken.into_iter().enumerate().filter(|(_, (length, indices))| !all(*length, indices));
+    Ok(steps.then(|| some.map(|(axis, (_, indices))| (axis, indices)).collect()))
+}
+
+/// Length of each axis, and the indices along it that a slice takes: what it makes of the indices themselves.
+pub(super) fn indices_taken(network: &TypedModel, node: &TypedNode) -> TractResult<Option<Vec<(usize, Vec<i64>)>>> {
+    let (from, to) = (network.outlet_fact(node.inputs[0])?, &node.outputs[0].fact);
+    let (Some(from), Some(to)) = (from.shape.as_concrete(), to.shape.as_concrete()) else { return Ok(None) };
+    if from.len() != to.len() {
+        return Ok(None);
+    }
+    let mut constants = Vec::new();
+    for input in &node.inputs[1..] {
+        let Some(constant) = network.outlet_fact(*input)?.konst.clone() else { return Ok(None) };
+        constants.push(constant);
+    }
+    let mut taken = Vec::new();
+    for axis in 0..from.len() {
+        let mut shape = vec![1; axis];
+        shape.push(from[axis]);
+        shape.resize(from.len(), 1);
+        let indices: Vec<i64> = (0..from[axis] as i64).collect();
+        let indices = Tensor::from_shape(&shape, &indices)?.broadcast_to_shape(from)?;
+        let constants = constants.iter().map(|constant| Arc::clone(constant).into_tvalue());
+        let inputs = std::iter::once(indices.into_tvalue()).chain(constants).collect();
+        let Some(found) = node.op.eval_out_of_plan(inputs)? else { return Ok(None) };
+        let view = found[0].to_plain_array_view::<i64>()?;
+        let mut at = vec![0; to.len()];
+        let along = (0..to[axis]).map(|index| {
+            at[axis] = index;
+            view[&at[..]]
+        });
+        taken.push((from[axis], along.collect()));
+    }
+    Ok(Some(taken))
+}
