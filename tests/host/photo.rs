@@ -5,7 +5,7 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use decomcam::Size;
-use decomcam::photo::{Filter, Fit, Framing, Photo, Planes, blur};
+use decomcam::photo::{Animation, Filter, Fit, Framing, Photo, Planes, blur};
 use image::codecs::gif::GifEncoder;
 use image::{DynamicImage, Frame, GrayImage, ImageBuffer, ImageFormat, LumaA, Rgb, RgbImage, Rgba, RgbaImage};
 use tempfile::TempDir;
@@ -580,7 +580,9 @@ fn pages_of_a_tiff_are_counted() {
     let second = [&one[first..link], &[0; 4]].concat();
     let copy = [&[1, 0][..], &254_u16.to_le_bytes(), &[4, 0, 1, 0, 0, 0, 1, 0, 0, 0], &[0; 4]].concat();
     let end = one.len() as u32;
-    assert_eq!(files.open("two.tif", &[leading(one.clone(), end), second].concat()).pages, 2);
+    let two = [leading(one.clone(), end), second].concat();
+    assert_eq!(files.open("two.tif", &two).pages, 2);
+    assert_eq!(Animation::from_bytes("two.tif", two).unwrap().pages, 2);
     assert_eq!(files.open("copy.tif", &[leading(one.clone(), end), copy].concat()).pages, 1);
     files.refusal("circle.tif", &leading(one.clone(), first as u32));
 }

@@ -12,7 +12,7 @@ const BAR: usize = 8;
 const SCALE: Size = Size::new(16, 240);
 
 /// Lines of a headline at most.
-const TITLE_LINES: usize = 3;
+const TITLE_LINES: usize = 2;
 
 /// A map, and the words beneath it.
 #[derive(Clone, Debug, Default)]

@@ -139,8 +139,8 @@ pub struct Explanation {
     pub input_size: Size,
     /// What the score loses when the places that the map marks are hidden; none if that was not asked for, or if the map marks nothing.
     pub check: Option<Check>,
-    /// Whether the network sees nothing of the photo but one colour, so that no answer about it means anything.
-    pub plain: bool,
+    /// Why no answer about the photo means anything, if so: it is all of one colour, say.
+    pub meaningless: Option<String>,
     /// What a reader should know before trusting the explanation.
     pub warnings: Vec<String>,
     /// Time spent, by stage.
@@ -234,7 +234,7 @@ pub fn explain(look: &Look<'_>, request: &Request, names: &[Prompt], watch: &Wat
         framing: look.framing(),
         input_size: look.size(),
         check,
-        plain: look.view().is_plain(look.photo()),
+        meaningless: look.view().shows_nothing(look.photo()),
         warnings: look.view().warnings(look.photo()).into_iter().chain(look.prompt().warnings()).collect(),
         timings,
         parts: None,

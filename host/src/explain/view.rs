@@ -65,11 +65,6 @@ impl View {
         Framing::new(self.fit, photo, self.size, self.margin)
     }
 
-    /// Whether the network sees nothing of the photo but one colour.
-    pub fn is_plain(&self, photo: &Photo) -> bool {
-        photo.is_plain(self.framing(photo.size()).seen(photo.size()))
-    }
-
     /// What a reader should know of a photo before it is asked anything.
     pub fn warnings(&self, photo: &Photo) -> Vec<String> {
         let pages = (photo.pages > 1).then(|| {
@@ -82,7 +77,7 @@ impl View {
     }
 
     /// Why an answer about this photo means nothing, if so.
-    fn shows_nothing(&self, photo: &Photo) -> Option<String> {
+    pub fn shows_nothing(&self, photo: &Photo) -> Option<String> {
         let (size, framing) = (photo.size(), self.framing(photo.size()));
         let covered = |photo: usize, framing: usize, input: usize| photo.min(framing) * input < framing;
         let thin = covered(size.height, framing.size.height, self.size.height)
@@ -95,7 +90,7 @@ impl View {
             ));
         }
         let message = "the photo is all of one colour where the model looks, so no answer about it means anything";
-        self.is_plain(photo).then(|| message.to_owned())
+        photo.is_plain(framing.seen(size)).then(|| message.to_owned())
     }
 
     /// A part of the photo at a size of the network's input, samples in 0..=1.

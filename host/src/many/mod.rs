@@ -128,10 +128,6 @@ pub type Tell<'a> = dyn Fn(Event<'_>) + Sync + 'a;
 const ANIMATED: &str =
     "an animation, of which the first frame was explained; --frames explains the others, of one file";
 
-/// What is said of links among photos.
-const LINKED: &str =
-    "a link to a directory, which is not followed; name it beside the others to have its photos explained";
-
 /// Different warnings that an outcome names at most.
 const WARNINGS: usize = 50;
 
@@ -297,7 +293,9 @@ pub fn explain(session: &Session, asked: &ManyOptions, ask: &Ask<'_>, tell: &Tel
     let workers = session.threads().clamp(1, sources.len().max(1));
     let threads_each = session.threads().div_ceil(workers);
     let mut outcome = Outcome::default();
-    outcome.warnings.extend(links.first().map(|first| (LINKED.to_owned(), links.len(), first.display().to_string())));
+    outcome
+        .warnings
+        .extend(links.first().map(|first| (sources::LINKED.to_owned(), links.len(), first.display().to_string())));
     let outcome = Mutex::new(outcome);
     let run = Run { session, asked, ask, tell, sources, names, before, journal, settings, threads_each, outcome };
     let steps = Steps::new(session.watch(), "photos", run.sources.len())?;

@@ -15,6 +15,10 @@ const STANDARD_INPUT: &str = "-";
 /// What tells of a folder that a sequence of frames was explained into.
 const FRAMES: &str = "frames.json";
 
+/// What is said of links to folders among photos.
+pub const LINKED: &str =
+    "a link to a directory, which is not followed; name it beside the others to have its photos explained";
+
 /// One photo that will be explained.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
@@ -26,11 +30,11 @@ pub struct Source {
 
 /// What paths stand for.
 #[derive(Debug)]
-pub(super) struct Sources {
+pub struct Sources {
     /// The photos.
-    pub(super) photos: Vec<Source>,
+    pub photos: Vec<Source>,
     /// Links to folders that were found in folders, and are not followed.
-    pub(super) links: Vec<PathBuf>,
+    pub links: Vec<PathBuf>,
 }
 
 impl Source {
@@ -71,7 +75,7 @@ impl Source {
 ///
 /// # Errors
 /// [`Error::Photo`]: a folder that cannot be listed, a folder or a pattern without photos.
-pub(super) fn sources(given: &[PathBuf], out: Option<&Path>) -> Result<Sources> {
+pub fn sources(given: &[PathBuf], out: Option<&Path>) -> Result<Sources> {
     let out = out.and_then(|out| out.canonicalize().ok());
     let gather = || -> anyhow::Result<Sources> {
         let (mut all, mut links) = (Vec::new(), Vec::new());

@@ -92,9 +92,13 @@ pub(super) fn sentence(told: &[Told<'_>], prompt: &Prompt) -> String {
         [one] => ("carries", one.clone()),
         [first @ .., last] => ("carry", format!("{} and {last}", first.join(", "))),
     };
-    let mut letters = list.chars();
-    let list = letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect());
-    format!("{list} {verb} {} of what speaks {what}.", percent(sum))
+    format!("{} {verb} {} of what speaks {what}.", capitalised(&list), percent(sum))
+}
+
+/// The same text, beginning with a capital letter.
+pub(super) fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// A share in whole per cent, and in tenths below one.

@@ -2,7 +2,7 @@
 
 use super::Answer;
 use super::json::StageReport;
-use super::matter::{LEAST, Told, percent, sentence, told};
+use super::matter::{LEAST, Told, capitalised, percent, sentence, told};
 use crate::explain::{Check, Parts};
 use crate::methods::sign_name;
 use crate::score::{Class, Ranked, Scores, Side, Spot, Standing, Support, Verdict, Words};
@@ -50,13 +50,10 @@ impl Answer<'_> {
 
     /// What the model says of the photo.
     pub(crate) fn found(&self) -> String {
-        if self.explanation.plain {
-            return format!(
-                "The photo is all of one colour where the model looks, so its answer means nothing. {}",
-                self.answered()
-            );
+        match &self.explanation.meaningless {
+            Some(why) => format!("{}. {}", capitalised(why), self.answered()),
+            None => self.answered(),
         }
-        self.answered()
     }
 
     fn answered(&self) -> String {
