@@ -172,8 +172,8 @@ pub fn compare(session: &Session, photo: &Photo, prompt: &Prompt, asked: &Compar
         ms: time.as_secs_f64() * 1e3,
     });
     let (scores, support) = (prompt.scores(look.vectors()?)?, prompt.support(look.vectors()?)?);
-    let mut warnings = prompt.warnings();
-    warnings.extend(support.as_ref().and_then(|support| support.sentence(prompt, scores.reported.text)));
+    let mut warnings: Vec<String> = look.view().warnings(photo).into_iter().chain(prompt.warnings()).collect();
+    warnings.extend(support.iter().flat_map(|support| support.warnings(prompt, scores.reported.text)));
     Ok(Comparison {
         schema_version: SCHEMA_VERSION,
         program: PROGRAM,

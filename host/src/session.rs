@@ -522,7 +522,11 @@ impl Session {
     /// # Errors
     /// A network that fails.
     pub fn rank(&self, photo: &Photo, prompts: &[Prompt]) -> Result<Vec<Ranked>> {
-        score::rank(prompts, &self.scorer()?.vectors(&self.input(photo))?)
+        let mut ranked = score::rank(prompts, &self.scorer()?.vectors(&self.input(photo))?)?;
+        for entry in &mut ranked {
+            entry.warnings.splice(0..0, self.view.warnings(photo));
+        }
+        Ok(ranked)
     }
 }
 

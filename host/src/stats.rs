@@ -84,6 +84,21 @@ impl Sample {
     }
 }
 
+/// Pearson's correlation of two lists of equal length; 0 where one is constant.
+pub fn pearson(a: &[f32], b: &[f32]) -> f64 {
+    let mean = |values: &[f32]| values.iter().map(|value| f64::from(*value)).sum::<f64>() / values.len().max(1) as f64;
+    let (mean_a, mean_b) = (mean(a), mean(b));
+    let (mut both, mut of_a, mut of_b) = (0.0, 0.0, 0.0);
+    for (a, b) in a.iter().zip(b) {
+        let (a, b) = (f64::from(*a) - mean_a, f64::from(*b) - mean_b);
+        both += a * b;
+        of_a += a * a;
+        of_b += b * b;
+    }
+    let norm = f64::sqrt(of_a * of_b);
+    if norm > 0.0 { both / norm } else { 0.0 }
+}
+
 /// Spearman's rank correlation of two maps, equal values sharing their mean rank; 0 where a map is constant.
 pub fn spearman(a: &[f32], b: &[f32]) -> f64 {
     let ranks = |map: &[f32]| {

@@ -5,7 +5,7 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use decomcam::Size;
-use decomcam::photo::{Filter, Fit, Framing, Photo, Planes, blur};
+use decomcam::photo::{Animation, Filter, Fit, Framing, Photo, Planes, blur};
 use image::codecs::gif::GifEncoder;
 use image::{DynamicImage, Frame, GrayImage, ImageBuffer, ImageFormat, LumaA, Rgb, RgbImage, Rgba, RgbaImage};
 use tempfile::TempDir;
@@ -532,7 +532,7 @@ fn absurd_sizes_are_refused_by_the_header_alone() {
 #[test]
 fn what_is_no_photo_is_refused_by_name() {
     let files = Files::new();
-    let cases: [(&str, &[u8], &str); 8] = [
+    let cases: [(&str, &[u8], &str); 14] = [
         ("empty.jpg", b"", "found an empty file"),
         ("words.jpg", b"hello world\n", "found 12 bytes that are none of these; convert it first"),
         ("scan.png", b"II*\0abcd", "complete TIFF image, found 8 bytes that are damaged"),
@@ -540,6 +540,16 @@ fn what_is_no_photo_is_refused_by_name() {
         ("web.jpg", b"\0\0\0\x18ftypavif", "found 12 bytes of AVIF; convert it to JPEG or PNG first"),
         ("film.jpg", b"\0\0\0\x18ftypisom", "found 12 bytes of HEIC, AVIF or video"),
         ("bare.jpg", b"\xff\xd8\xff\xd9", "damaged, cut short or unusual"),
+        (
+            "lfs.jpg",
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+            "get the photo itself with `git lfs pull`",
+        ),
+        ("page.jpg", b"\n<!DOCTYPE html><html>", "found a page of HTML"),
+        ("drawing.png", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "found a drawing in SVG"),
+        ("print.jpg", b"%PDF-1.7", "found a PDF"),
+        ("new.jpg", b"\0\0\0\x0cJXL \r\n\x87\n", "found JPEG XL"),
+        ("large.tif", b"II+\0\x08\0\0\0", "found a BigTIFF"),
         ("noise.webp", b"RIFF\x10\0\0\0WEBPVP8 \x04\0\0\0abcd", "damaged, cut short or unusual"),
     ];
     for (name, bytes, found) in cases {
@@ -548,6 +558,33 @@ fn what_is_no_photo_is_refused_by_name() {
     }
     assert!(refusal(files.0.path()).contains("found a directory"));
     assert!(refusal(&files.0.path().join("none.jpg")).contains("found no such file"));
+}
+
+/// Further pages of a TIFF are counted, small copies of a page are not, and a circle is refused.
+#[test]
+fn pages_of_a_tiff_are_counted() {
+    let files = Files::new();
+    let mut one = Vec::new();
+    let picture = DynamicImage::ImageRgb8(RgbImage::from_pixel(8, 6, Rgb([9, 80, 200])));
+    picture.write_to(&mut Cursor::new(&mut one), ImageFormat::Tiff).unwrap();
+    assert_eq!(files.open("one.tif", &one).pages, 1);
+    let word = |bytes: &[u8], at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+    let first = word(&one, 4);
+    let entries = usize::from(u16::from_le_bytes(one[first..first + 2].try_into().unwrap()));
+    let link = first + 2 + 12 * entries;
+    // What is behind the last page leads to `to`.
+    let leading = |mut bytes: Vec<u8>, to: u32| {
+        bytes[link..link + 4].copy_from_slice(&to.to_le_bytes());
+        bytes
+    };
+    let second = [&one[first..link], &[0; 4]].concat();
+    let copy = [&[1, 0][..], &254_u16.to_le_bytes(), &[4, 0, 1, 0, 0, 0, 1, 0, 0, 0], &[0; 4]].concat();
+    let end = one.len() as u32;
+    let two = [leading(one.clone(), end), second].concat();
+    assert_eq!(files.open("two.tif", &two).pages, 2);
+    assert_eq!(Animation::from_bytes("two.tif", two).unwrap().pages, 2);
+    assert_eq!(files.open("copy.tif", &[leading(one.clone(), end), copy].concat()).pages, 1);
+    files.refusal("circle.tif", &leading(one.clone(), first as u32));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The page for the browser: it holds everything that it needs, and no text can become part of its markup.
 
-use crate::common::cat;
 use crate::common::run::decomcam;
+use crate::common::{cat, json, npy};
 use decomcam::draw::Style;
 use decomcam::report::{Answer, Outputs};
 use decomcam::timings::Timings;
@@ -80,4 +80,43 @@ fn what_the_model_does_not_see_is_drawn_faint() {
     let (seen, unseen) = (strongest("a cat"), strongest("a volcano"));
     assert!(seen > 100, "{seen}");
     assert!((1..=(0.4 * 0.6 * 255.0) as u8 + 1).contains(&unseen), "{unseen}");
+}
+
+/// In which third of the height and of the width a map is highest.
+fn third_of_peak(map: &[f32], height: usize, width: usize) -> String {
+    let at = map.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).unwrap().0;
+    let row = ["top", "", "bottom"][3 * (at / width) / height];
+    let column = ["left", "", "right"][3 * (at % width) / width];
+    match format!("{row} {column}").trim() {
+        "" => "centre".to_owned(),
+        words => words.to_owned(),
+    }
+}
+
+/// What is said of where a part lies is where its map on the photo is highest, whatever of the photo the network saw and at whatever shape.
+#[test]
+fn where_a_part_lies_is_where_its_map_is_drawn() {
+    let place = TempDir::new().unwrap();
+    let photo = image::open(cat()).unwrap();
+    let shapes = [("wide", photo.crop_imm(0, 60, 451, 120)), ("high", photo.crop_imm(120, 0, 80, 300))];
+    let mut told = std::collections::BTreeSet::new();
+    for (name, picture) in shapes {
+        let path = place.path().join(format!("{name}.png"));
+        picture.save(&path).unwrap();
+        for fit in ["pad", "crop", "stretch"] {
+            let out = place.path().join(format!("{name}-{fit}"));
+            let asked = ["explain", "--size", "96", "-t", "a cat", "--fit", fit, "--arrays", "photo", "--no-check"];
+            decomcam(asked).path("--out", &out).arg(&path).ok();
+            let (shape, maps) = npy(out.join("ossms.npy"));
+            let (height, width) = (shape[1] as usize, shape[2] as usize);
+            for part in json(out.join("explanation.json"))["parts"].as_array().unwrap() {
+                let number = part["number"].as_u64().unwrap() as usize;
+                let map = &maps[(number - 1) * height * width..][..height * width];
+                let drawn = third_of_peak(map, height, width);
+                assert_eq!(part["place"], drawn.as_str(), "part {number} of {name} with {fit}");
+                told.insert(drawn);
+            }
+        }
+    }
+    assert!(told.len() > 5, "places of many kinds are told: {told:?}");
 }

@@ -25,9 +25,9 @@ fn the_bundled_model_says_what_it_does_not_see() {
         ("a dog", Verdict::Doubtful, Words::HaveClass, Some("the model hardly sees \"a dog\" here")),
         ("a truck", Verdict::Doubtful, Words::HaveClass, Some("the model hardly sees \"a truck\" here")),
         ("a volcano", Verdict::NotSeen, Words::HaveClass, Some("the model does not see \"a volcano\" here")),
-        ("a person", Verdict::NotSeen, Words::NoClass, Some("the model has no class for \"person\", reads")),
-        ("red", Verdict::NotSeen, Words::NoClass, Some("the model has no class for \"red\", reads")),
-        ("seven", Verdict::NotSeen, Words::NoClass, Some("the model has no class for \"seven\", reads")),
+        ("a person", Verdict::NotSeen, Words::NoClass, Some("the model has no class for \"person\": it reads")),
+        ("red", Verdict::NotSeen, Words::NoClass, Some("the model has no class for \"red\": it reads")),
+        ("seven", Verdict::NotSeen, Words::NoClass, Some("the model has no class for \"seven\": it reads")),
         ("a raccoon", Verdict::UnknownWords, Words::Unknown, Some("the model knows no word of \"a raccoon\"")),
     ];
     for (text, verdict, words, said) in cases {
@@ -36,7 +36,7 @@ fn the_bundled_model_says_what_it_does_not_see() {
         let supported = match verdict {
             Verdict::Seen => Some(true),
             Verdict::NotSeen | Verdict::UnknownWords => Some(false),
-            Verdict::Doubtful => None,
+            Verdict::Doubtful | Verdict::Mixed => None,
         };
         assert_eq!(support.supported, supported, "{text}");
         assert_eq!(support.classes, 1000);
@@ -48,6 +48,30 @@ fn the_bundled_model_says_what_it_does_not_see() {
     }
     let rank = |text: &str| support(&session, &photo, text).0.rank;
     assert!(rank("a cat") < rank("a dog") && rank("a dog") < rank("a truck"));
+}
+
+/// Several things are judged one by one, in every spelling of "and", and no negation is heard.
+#[test]
+fn each_thing_of_a_prompt_is_judged_alone() {
+    let (session, photo) = (Session::open("lite").unwrap(), Photo::open(cat()).unwrap());
+    for text in
+        ["a cat and a volcano", "cat, volcano", "volcanoes & CATS", "a volcano or a cat", "neither cat nor volcano"]
+    {
+        let (support, warnings) = support(&session, &photo, text);
+        assert_eq!((support.verdict, support.supported), (Verdict::Mixed, None), "{text}: {support:?}");
+        let verdict = |name: &str| support.things.iter().find(|thing| thing.text.contains(name)).unwrap().verdict;
+        assert_eq!((verdict("cat"), verdict("volcano")), (Verdict::Seen, Verdict::NotSeen), "{text}");
+        assert!(
+            warnings.iter().any(|warning| warning.contains(&format!("judges \"{text}\" by its things"))),
+            "{warnings:?}"
+        );
+    }
+    let (without, warnings) = support(&session, &photo, "a volcano without a cat");
+    assert_eq!(without.verdict, Verdict::NotSeen);
+    assert!(warnings.iter().any(|warning| warning.contains("stands for \"without\"")), "{warnings:?}");
+    assert_eq!(support(&session, &photo, "<b>cat</b>").0.verdict, Verdict::Seen);
+    let plural = support(&session, &photo, "kitties").0;
+    assert_eq!((plural.verdict, plural.read_as), (Verdict::Seen, support(&session, &photo, "kitty").0.read_as));
 }
 
 /// A share is sum_c e_c p_c: of a class of its own, no more than that class has, and of all classes that look like it, no more than one.

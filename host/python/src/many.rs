@@ -4,15 +4,20 @@ use crate::errors::{OptionsError, raised};
 use decomcam::many::sources;
 use decomcam::photo::is_named_as_photo;
 use decomcam::shard;
+use pyo3::exceptions::PyUserWarning;
 use pyo3::prelude::*;
 use std::path::{Path, PathBuf};
 
-/// The photos that files, folders with everything below them and patterns stand for, each once; what is in `out` is left out.
+/// The photos that files, folders with everything below them and patterns stand for, each once; what is in `out` is left out, and links to folders, of which a warning tells.
 #[pyfunction]
 #[pyo3(signature = (paths, out=None))]
-pub fn photos(paths: Vec<PathBuf>, out: Option<PathBuf>) -> PyResult<Vec<PathBuf>> {
+pub fn photos(py: Python<'_>, paths: Vec<PathBuf>, out: Option<PathBuf>) -> PyResult<Vec<PathBuf>> {
     let found = sources::sources(&paths, out.as_deref()).map_err(raised)?;
-    Ok(found.into_iter().map(|source| source.path).collect())
+    for link in &found.links {
+        let message = std::ffi::CString::new(format!("{}: {}", link.display(), sources::LINKED))?;
+        PyErr::warn(py, &py.get_type::<PyUserWarning>(), &message, 1)?;
+    }
+    Ok(found.photos.into_iter().map(|source| source.path).collect())
 }
 
 /// Whether the ending of a file's name is one of a photo.

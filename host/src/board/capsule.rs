@@ -171,8 +171,41 @@ pub fn replay_bytes(bytes: &[u8]) -> Result<Replay> {
     computed_again(bytes).context("cannot replay the capsule").kind(Error::Board)
 }
 
+/// Where two layers of one photo agree at least: the bytes of a capsule are rounded, those of another photo or of another part of it are others.
+const SAME_LAYER: f64 = 0.9;
+
+/// Refuses an explanation of another photo than the capsule's, or of a photo that was made to fit in another way: its layer has other activations. Returns whether
+/// that could be told: it cannot where the explanation has no layer, or one of another shape.
+///
+/// # Errors
+/// Those of [`replay`], and [`Error::Board`] for another photo or fit.
+pub fn check_photo(path: &Path, explanation: &Explanation) -> Result<bool> {
+    let bytes = read(path, "draw")?;
+    let capsule = Capsule::parse(&bytes)?;
+    let recorded = capsule.activations();
+    let Some(own) = explanation.parts.as_ref().map(|parts| &parts.layer.seen.activations) else { return Ok(false) };
+    if (own.channels, (own.size.height, own.size.width)) != (recorded.channels(), recorded.size()) {
+        return Ok(false);
+    }
+    let mut values = vec![0.0; own.values.len()];
+    for (channel, map) in values.chunks_exact_mut(own.size.area().max(1)).enumerate() {
+        recorded.read(channel, map)?;
+    }
+    let alike = stats::pearson(&values, &own.values);
+    let same = || {
+        ensure!(
+            alike >= SAME_LAYER,
+            "capsule `{}`: expected the activations of this photo, found others (correlation {alike:.2}): it was recorded of another photo or layer, or of a photo that was \
+             made to fit in another way; give that photo, and --fit as it was captured",
+            path.display()
+        );
+        Ok(true)
+    };
+    same().kind(Error::Board)
+}
+
 /// Draws what a capsule holds, which is what a board computes whose replay is equal: `overlay.png`, the map on the photo, and `parts.png`, every part. `framing` gives the part of a
-/// photo of this size that was seen. Without a photo the maps are drawn on a plain one.
+/// photo of this size that was seen; `notes` stand at the foot of `parts.png`. Without a photo the maps are drawn on a plain one.
 ///
 /// # Errors
 /// Those of [`replay`], and a directory that cannot be written to.
@@ -180,6 +213,7 @@ pub fn draw(
     path: &Path,
     photo: Option<&Photo>,
     framing: impl Fn(Size) -> Framing,
+    notes: Vec<String>,
     directory: &Path,
 ) -> Result<Vec<PathBuf>> {
     let bytes = read(path, "draw")?;
@@ -224,7 +258,7 @@ pub fn draw(
         saliency: Tile { map: &whole, lines: vec!["Saliency".into()], ..Tile::default() },
         parts: parts.into_iter().map(|(_, tile)| tile).collect(),
         style: &style,
-        notes: Vec::new(),
+        notes,
     })?;
     let mut files = Files::new(directory);
     files.add("overlay.png", |out| files::write_png(out, &overlay))?;

@@ -70,7 +70,7 @@ impl Sent {
     }
 
     /// Writes `overlay.png`, the saliency on the photo, and `parts.png`, every part of it. `framing` gives the part of a photo of this size that the
-    /// board's network saw. Without a photo the maps are drawn on a plain one.
+    /// board's network saw; `notes` stand at the foot of `parts.png`. Without a photo the maps are drawn on a plain one.
     ///
     /// # Errors
     /// A directory that cannot be written to.
@@ -78,6 +78,7 @@ impl Sent {
         &self,
         photo: Option<&Photo>,
         framing: impl Fn(Size) -> Framing,
+        notes: &[String],
         directory: &Path,
     ) -> Result<Vec<PathBuf>> {
         let frame = self.frame()?;
@@ -93,7 +94,7 @@ impl Sent {
         let saliency: Vec<f32> = frame.saliency().values().collect();
         let overlay =
             draw::overlay(&photo.pixels, &placement.saliency(&saliency)?, placement.seen(), &Style::default())?;
-        let sheet = sheet(&frame, photo, &placement, &saliency)?;
+        let sheet = sheet(&frame, photo, &placement, &saliency, notes)?;
         let mut files = Files::new(directory);
         files.add("overlay.png", |out| files::write_png(out, &overlay))?;
         files.add("parts.png", |out| files::write_png(out, &sheet))?;
@@ -131,7 +132,13 @@ pub(super) fn plain_photo(map: Size) -> Photo {
     Photo::from_pixels("no photo", pixels)
 }
 
-fn sheet(frame: &Frame<'_>, photo: &Photo, placement: &Placement, saliency: &[f32]) -> Result<image::RgbImage> {
+fn sheet(
+    frame: &Frame<'_>,
+    photo: &Photo,
+    placement: &Placement,
+    saliency: &[f32],
+    notes: &[String],
+) -> Result<image::RgbImage> {
     let tile = placement.on_copy(draw::tile_size(photo.size()));
     let parts: Vec<_> = frame.parts().collect();
     let maps = parts.iter().map(|part| tile.saliency(&part.map.values().collect::<Vec<f32>>()));
@@ -154,7 +161,10 @@ fn sheet(frame: &Frame<'_>, photo: &Photo, placement: &Placement, saliency: &[f3
             .iter()
             .map(|(_, lines, bar, weight, map)| Tile { map, lines: lines.to_vec(), bar: *bar, dimmed: *weight <= 0.0 })
             .collect(),
-        notes: vec!["Maps have 256 levels: what a board sends in a few hundred bytes.".into()],
+        notes: ["Maps have 256 levels: what a board sends in a few hundred bytes.".to_owned()]
+            .into_iter()
+            .chain(notes.iter().cloned())
+            .collect(),
         style: &Style::default(),
     })
 }

@@ -11,7 +11,7 @@ use decomcam::board::capsule;
 use decomcam::files::{self, Files};
 use decomcam::photo::{Fit, Framing};
 use decomcam::report::{Answer, Outputs};
-use decomcam::{Options, Photo, Session, SessionOptions, Size};
+use decomcam::{Explanation, Options, Photo, Session, SessionOptions, Size};
 use std::path::{Path, PathBuf};
 
 /// What the end of `capture --help` shows.
@@ -118,20 +118,23 @@ pub fn replay(args: &ReplayArgs) -> Result<()> {
             Some(_) => Framing::new(fit, size, Size::square(96), 0),
             None => Framing::whole(size),
         };
-        let mut files = capsule::draw(&args.capsule, photo.as_ref(), framing, out)?;
+        let asked = args.text.as_deref().zip(photo.as_ref());
+        let own = asked.map(|(text, photo)| explained(args, text, photo)).transpose()?;
+        let checked = match &own {
+            Some((explanation, _)) => capsule::check_photo(&args.capsule, explanation)?,
+            None => false,
+        };
+        let notes: Vec<String> = photo.iter().filter(|_| !checked).map(|_| drawn_as("capsule", fit)).collect();
+        let mut files = capsule::draw(&args.capsule, photo.as_ref(), framing, notes.clone(), out)?;
         let mut said = String::new();
-        if let (Some(text), Some(photo)) = (&args.text, &photo) {
-            let mut options = SessionOptions::new();
-            options.fit = args.fit.map(|fit| fit.0);
-            let session = Session::open_with(args.model.as_deref().unwrap_or("lite"), &options)?;
-            let prompt = session.prompt(&text[..])?;
-            let explanation = session.explain(photo, &prompt, &Options::new().unchecked())?;
-            let own = (&explanation, &*prompt.headline());
+        if let (Some((explanation, headline)), Some(photo)) = (&own, &photo) {
+            let own = (explanation, &headline[..]);
             let (beside, alike) = capsule::draw_beside(&args.capsule, photo, framing(photo.size()), own, out)?;
             files.extend(beside);
             said = alike.map(|alike| capsule::alike_in_words(alike) + "\n").unwrap_or_default();
             warn(&explanation.warnings);
         }
+        notes.iter().for_each(|note| super::output::note(note));
         print(&format!("\n{said}{}", wrote(&files)))?;
     }
     let differing = stages.iter().filter(|(_, difference)| difference.is_some()).count();
@@ -142,4 +145,25 @@ pub fn replay(args: &ReplayArgs) -> Result<()> {
         stages.len()
     );
     Ok(())
+}
+
+/// What this program makes of the photo, and the question as a headline.
+fn explained(args: &ReplayArgs, text: &str, photo: &Photo) -> Result<(Explanation, String)> {
+    let mut options = SessionOptions::new();
+    options.fit = args.fit.map(|fit| fit.0);
+    let session = Session::open_with(args.model.as_deref().unwrap_or("lite"), &options)?;
+    let prompt = session.prompt(text)?;
+    Ok((session.explain(photo, &prompt, &Options::new().unchecked())?, prompt.headline()))
+}
+
+/// What cannot be known of maps that are drawn on a photo.
+pub fn drawn_as(what: &str, fit: Fit) -> String {
+    let how = match fit {
+        Fit::Crop => "cut to a square around its centre",
+        Fit::Pad => "filled up to a square",
+        Fit::Stretch => "stretched to a square",
+    };
+    format!(
+        "A {what} does not say of which photo it is, nor how that was made to fit: the maps are drawn as if of this photo, {how} (--fit {fit})."
+    )
 }

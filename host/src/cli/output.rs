@@ -1,7 +1,7 @@
 //! What every command prints with.
 
 use anstyle::AnsiColor;
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _};
 use decomcam::progress::Progress;
@@ -58,8 +58,8 @@ pub fn usage(kind: ErrorKind, message: &str) -> anyhow::Error {
 /// Prints text to standard output.
 pub fn print(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(harmless(text).as_bytes())?;
-    Ok(out.flush()?)
+    let written = out.write_all(harmless(text).as_bytes()).and_then(|()| out.flush());
+    written.context("cannot write to standard output")
 }
 
 /// Prints a value as indented JSON.

@@ -42,7 +42,13 @@ pub fn run(args: &RankArgs) -> Result<()> {
     let session = args.model.open(None, false, false)?;
     if args.text.is_empty() {
         let classes = session.likeliest_classes(&photo)?;
-        return if args.json { print_json(&classes) } else { print(&report::classes(&classes)) };
+        if args.json {
+            print_json(&classes)?;
+        } else {
+            print(&report::classes(&classes))?;
+        }
+        warn(&session.view().warnings(&photo));
+        return Ok(());
     }
     let prompts = args.text.iter().map(|text| session.prompt(text.as_str()));
     let prompts: Vec<Prompt> = prompts.collect::<decomcam::Result<_>>()?;
@@ -51,6 +57,12 @@ pub fn run(args: &RankArgs) -> Result<()> {
         return print_json(&ranked);
     }
     print(&report::ranking(&ranked))?;
-    ranked.iter().for_each(|entry| warn(&entry.warnings));
+    let mut warnings: Vec<String> = Vec::new();
+    for warning in ranked.into_iter().flat_map(|entry| entry.warnings) {
+        if !warnings.contains(&warning) {
+            warnings.push(warning);
+        }
+    }
+    warn(&warnings);
     Ok(())
 }

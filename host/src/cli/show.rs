@@ -1,7 +1,8 @@
 //! `decomcam show`.
 
+use super::capture::drawn_as;
 use super::headings::OUTPUT;
-use super::output::{print, wrote};
+use super::output::{note, print, wrote};
 use super::values::FitArg;
 use anyhow::{Context as _, Result};
 use clap::Args;
@@ -53,6 +54,9 @@ pub fn run(args: &ShowArgs) -> Result<()> {
         Some(_) => Framing::new(fit, photo, Size::square(96), 0),
         None => Framing::whole(photo),
     };
-    let files = sent.write(photo.as_ref(), framing, &args.out)?;
-    print(&(sent.summary()? + "\n" + &wrote(&files)))
+    let notes: Vec<String> = photo.iter().map(|_| drawn_as("frame", fit)).collect();
+    let files = sent.write(photo.as_ref(), framing, &notes, &args.out)?;
+    print(&(sent.summary()? + "\n" + &wrote(&files)))?;
+    notes.iter().for_each(|text| note(text));
+    Ok(())
 }

@@ -1,7 +1,7 @@
 //! The canvas, and what is drawn on it: headlines, pictures, captions with bars, and the scale at the foot.
 
 use super::colours::{AGAINST, Colour, DIM_INK, FAINT_INK, FOR, INK, PAPER, Style, TRACK, Tints, mixed};
-use super::text::{BODY, Font, LABEL, TITLE};
+use super::text::{BODY, Font, LABEL, TITLE, printable};
 use crate::Size;
 use image::{Rgb, RgbImage};
 
@@ -10,6 +10,9 @@ pub(super) const GAP: usize = 24;
 pub(super) const WIDEST_LABEL: usize = 340;
 const BAR: usize = 8;
 const SCALE: Size = Size::new(16, 240);
+
+/// Lines of a headline at most.
+const TITLE_LINES: usize = 2;
 
 /// A map, and the words beneath it.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +45,8 @@ pub(super) struct Words {
     title: Vec<String>,
     subtitle: Vec<String>,
     notes: Vec<String>,
+    /// What stands at the ends of the scale; empty where that stands among the notes.
+    ends: [String; 2],
 }
 
 impl Words {
@@ -49,12 +54,25 @@ impl Words {
     pub(super) fn new(title: &str, subtitle: &[String], notes: &[String], width: usize) -> Self {
         let width = width - 2 * MARGIN;
         let mut title = TITLE.wrapped(title, width);
-        if title.len() > 2 {
-            title.truncate(1);
-            title.push("...".to_owned());
+        if title.len() > TITLE_LINES {
+            let rest = title.split_off(TITLE_LINES - 1).join(" ");
+            title.push(TITLE.shortened(&rest, width));
         }
         let lines = |lines: &[String]| lines.iter().flat_map(|line| BODY.wrapped(line, width)).collect();
-        Self { title, subtitle: lines(subtitle), notes: lines(notes) }
+        Self { title, subtitle: lines(subtitle), notes: lines(notes), ends: Default::default() }
+    }
+
+    /// With what the ends of a scale mean, on a sheet of this width: beside the scale, or where it has no room there as a note.
+    pub(super) fn with_scale(mut self, ends: [&str; 2], width: usize) -> Self {
+        let room = width - 2 * MARGIN;
+        let [low, high] = ends.map(|end| BODY.width(&printable(end)));
+        if low <= room / 3 && low + 2 * BODY.step() + scale_length(room) + high <= room {
+            self.ends = ends.map(printable);
+        } else {
+            let note = format!("Left end of the colours: {}. Right end: {}.", ends[0], ends[1]);
+            self.notes.splice(0..0, BODY.wrapped(&note, room));
+        }
+        self
     }
 
     /// Pixels above the first picture.
@@ -71,6 +89,11 @@ impl Words {
     pub(super) fn notes_height(&self) -> usize {
         self.notes.len() * BODY.line() + MARGIN
     }
+}
+
+/// Pixels of a scale where there are so many for it and its words.
+fn scale_length(room: usize) -> usize {
+    SCALE.width.min(room / 3)
 }
 
 /// Where a caption goes.
@@ -209,13 +232,13 @@ impl Canvas {
     }
 
     /// The scale with what its ends mean, and the notes.
-    pub(super) fn foot(&mut self, top: usize, ends: [&str; 2], style: &Style, words: &Words) {
+    pub(super) fn foot(&mut self, top: usize, style: &Style, words: &Words) {
         let room = self.0.width() as usize - 2 * MARGIN;
-        let low = BODY.shortened(ends[0], room / 3);
-        let left = MARGIN + BODY.width(&low) + BODY.step();
+        let [low, high] = &words.ends;
+        let left = MARGIN + if low.is_empty() { 0 } else { BODY.width(low) + BODY.step() };
         let text_top = (top + SCALE.height / 2).saturating_sub(BODY.height() / 2);
-        self.text(MARGIN, text_top, &low, BODY, INK);
-        let length = SCALE.width.min(room / 3);
+        self.text(MARGIN, text_top, low, BODY, INK);
+        let length = scale_length(room);
         let tints = Tints::new(style);
         for column in 0..length {
             let share = column as f32 / (length - 1) as f32;
@@ -224,8 +247,35 @@ impl Canvas {
             self.fill(left + column, top, Size::new(SCALE.height, 1), tints.over([128; 3], value));
         }
         let right = left + length + BODY.step();
-        let high = BODY.shortened(ends[1], (MARGIN + room).saturating_sub(right));
-        self.text(right, text_top, &high, BODY, INK);
+        self.text(right, text_top, high, BODY, INK);
         self.notes(top + SCALE.height + 12, words);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_headline_ends_on_a_line_of_its_own_words() {
+        let long =
+            "a very long prompt about a tabby cat that sits on a sofa beside a window and looks at a bird outside";
+        let words = Words::new(long, &[], &[], 400);
+        assert_eq!(words.title.len(), TITLE_LINES);
+        let last = &words.title[TITLE_LINES - 1];
+        assert!(last.len() > 10 && last.ends_with("..."), "{:?}", words.title);
+        let shown = words.title.concat();
+        assert!(long.replace(' ', "").starts_with(&shown.trim_end_matches('.').replace(' ', "")), "{shown}");
+        assert_eq!(Words::new("a cat", &[], &[], 400).title, ["a cat"]);
+    }
+
+    #[test]
+    fn what_a_scale_means_is_never_cut() {
+        let ends = ["nothing", "the most that any place of this photo adds"];
+        let (wide, narrow) = (Words::new("", &[], &[], 1000), Words::new("", &[], &[], 420));
+        let (wide, narrow) = (wide.with_scale(ends, 1000), narrow.with_scale(ends, 420));
+        assert_eq!((wide.ends, wide.notes.len()), (ends.map(str::to_owned), 0));
+        assert_eq!(narrow.ends, ["", ""]);
+        assert_eq!(narrow.notes.join(" "), format!("Left end of the colours: {}. Right end: {}.", ends[0], ends[1]));
     }
 }

@@ -84,13 +84,13 @@ pub fn titled(titled: &Titled<'_>) -> RgbImage {
     const NARROWEST: usize = 360;
     let size = size_of(titled.picture);
     let width = size.width.max(NARROWEST) + 2 * MARGIN;
-    let words = Words::new(titled.title, &titled.subtitle, &titled.notes, width);
+    let words = Words::new(titled.title, &titled.subtitle, &titled.notes, width).with_scale(titled.scale, width);
     let top = words.head_height();
     let foot = top + size.height + MARGIN / 2;
     let mut canvas = Canvas::new(Size::new(foot + words.foot_height(), width));
     canvas.head(&words);
     canvas.picture((width - size.width) / 2, top, titled.picture);
-    canvas.foot(foot, titled.scale, titled.style, &words);
+    canvas.foot(foot, titled.style, &words);
     canvas.done()
 }
 

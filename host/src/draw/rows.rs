@@ -54,7 +54,7 @@ pub fn rows(rows: &Rows<'_>) -> Result<RgbImage> {
     let label_width = labels.clamp(TILE, WIDEST_LABEL);
     let width = (2 * MARGIN + label_width + columns * (GAP + TILE)).max(NARROWEST);
     let notes: Vec<String> = [super::SCALE.to_owned()].into_iter().chain(rows.notes.iter().cloned()).collect();
-    let words = Words::new(rows.title, &rows.subtitle, &notes, width);
+    let words = Words::new(rows.title, &rows.subtitle, &notes, width).with_scale(super::ends(rows.style), width);
     let captions = caption_height(rows.rows.iter().flat_map(|row| &row.tiles).map(|(_, tile)| tile));
     let row_height = TILE + captions + GAP;
     let first = words.head_height();
@@ -77,6 +77,6 @@ pub fn rows(rows: &Rows<'_>) -> Result<RgbImage> {
             canvas.caption(Place { left, top: top + TILE + 6, width: TILE }, tile, false);
         }
     }
-    canvas.foot(foot, super::ends(rows.style), rows.style, &words);
+    canvas.foot(foot, rows.style, &words);
     Ok(canvas.done())
 }

@@ -83,7 +83,7 @@ pub fn sheet(sheet: &Sheet<'_>) -> Result<RgbImage> {
         let beneath = Place { top: place.top + size_of(&photo).height + 6, ..place };
         canvas.caption(beneath, tile, layout.bars);
     }
-    canvas.foot(layout.foot, super::ends(sheet.style), sheet.style, &layout.words);
+    canvas.foot(layout.foot, sheet.style, &layout.words);
     Ok(canvas.done())
 }
 
@@ -150,7 +150,7 @@ impl Layout {
         let grid_size = grid_size(tiles.len(), columns, cell);
         let width = grid_size.width.max(NARROWEST);
         let notes: Vec<String> = [super::SCALE.to_owned()].into_iter().chain(sheet.notes.iter().cloned()).collect();
-        let words = Words::new(sheet.title, &sheet.subtitle, &notes, width);
+        let words = Words::new(sheet.title, &sheet.subtitle, &notes, width).with_scale(super::ends(sheet.style), width);
         let grid = words.head_height();
         let foot = grid + grid_size.height;
         let size = Size::new(foot + words.foot_height(), width);

@@ -67,7 +67,7 @@ impl Font {
 }
 
 /// The text in letters that the font has: quotes and dashes plain, other scripts spelled in Latin letters, emoji by their names in brackets.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     let mut printed = String::with_capacity(text.len());
     for letter in text.chars() {
         match letter {

@@ -20,7 +20,7 @@ const EMPTY_WORDS: [&str; 8] = ["an", "the", "of", "in", "on", "with", "and", "p
 ///
 /// The text is lower-cased and everything but runs of a to z is dropped. Of each run the longest token that begins it
 /// is taken, then the longest one that continues it (marked `##` in the vocabulary), and so on. Where none fits, one
-/// letter is skipped.
+/// letter is skipped. A plural such as "kitties" that is no token is read as its singular, if that is one.
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
     ids: HashMap<String, i64>,
@@ -77,7 +77,8 @@ impl Tokenizer {
         );
         let mut ids = Vec::new();
         for run in letter_runs(&template.replacen("{}", prompt, 1).to_lowercase()) {
-            self.cut(run, |id, _| ids.push(id));
+            let singular = self.singular(run);
+            self.cut(singular.as_deref().unwrap_or(run), |id, _| ids.push(id));
         }
         Ok(Tokens { ids, unknown_words })
     }
@@ -95,6 +96,13 @@ impl Tokenizer {
             });
         }
         letters == word.len() && 2 * in_pieces >= letters && in_pieces > 0
+    }
+
+    /// The singular of a plural that no token stands for, if one stands for the singular and the plural does not begin with it: "kitties" is no kit.
+    fn singular(&self, run: &str) -> Option<String> {
+        let begins = |singular: &String| run.starts_with(singular.as_str());
+        let unknown = !self.ids.contains_key(run);
+        singulars(run).find(|singular| unknown && !begins(singular) && self.ids.contains_key(singular))
     }
 
     /// Calls `take` with the id and the letters of each token of a run of a to z.
@@ -121,6 +129,15 @@ impl Tokenizer {
             start += length;
         }
     }
+}
+
+/// What the last of these words may be the plural of.
+pub(crate) fn singulars(words: &str) -> impl Iterator<Item = String> {
+    let plurals = [("s", ""), ("es", ""), ("ies", "y"), ("ves", "f"), ("ves", "fe")];
+    plurals.into_iter().filter_map(move |(ending, instead)| {
+        let stem = words.strip_suffix(ending).filter(|stem| stem.len() > 1)?;
+        Some(format!("{stem}{instead}"))
+    })
 }
 
 fn letter_runs(text: &str) -> impl Iterator<Item = &str> {

@@ -103,7 +103,7 @@ impl Knows {
         match (support.words, support.verdict) {
             (Words::NoClass | Words::Unknown, _) => Self::NoClass,
             (_, Verdict::Seen) => Self::Seen,
-            (_, Verdict::Doubtful) => Self::Doubtful,
+            (_, Verdict::Doubtful | Verdict::Mixed) => Self::Doubtful,
             (_, Verdict::NotSeen | Verdict::UnknownWords) => Self::NotSeen,
         }
     }

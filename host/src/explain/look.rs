@@ -139,6 +139,11 @@ impl<'a> Look<'a> {
         self.prompt
     }
 
+    /// The photo.
+    pub(super) fn photo(&self) -> &'a Photo {
+        self.photo
+    }
+
     /// How photos are prepared.
     pub fn view(&self) -> &'a View {
         self.view

@@ -37,6 +37,7 @@ pub use parts::{CHANNELS_MAX, Component, Decomposition};
 pub use refine::Refinement;
 pub use view::View;
 
+use crate::draw;
 use crate::encoders::image::Explained;
 use crate::error::Sorted as _;
 use crate::methods::{self, Map, Method, Recipe};
@@ -65,6 +66,9 @@ pub struct Part {
     pub weight: f32,
     /// The text that fits it best, if texts were given and it raises the score of one.
     pub name: Option<Name>,
+    /// Where on the photo its map is highest, refined as the picture shows it: shares of the photo's height and width, from the top left on. None if it is
+    /// nowhere above zero.
+    pub peak: Option<[f64; 2]>,
 }
 
 /// The parts of an explanation that DecomCAM made.
@@ -101,6 +105,9 @@ pub struct Parts {
     pub layer: Arc<Explained>,
 }
 
+/// Where a part is highest is looked for on a copy of the photo whose longer side has at most so many pixels, as its boxes are.
+const PEAKS_ON: usize = 512;
+
 /// From this cosine on two photos are the same to a network.
 const SAME: f32 = 1.0 - 1e-5;
 
@@ -132,6 +139,8 @@ pub struct Explanation {
     pub input_size: Size,
     /// What the score loses when the places that the map marks are hidden; none if that was not asked for, or if the map marks nothing.
     pub check: Option<Check>,
+    /// Why no answer about the photo means anything, if so: it is all of one colour, say.
+    pub meaningless: Option<String>,
     /// What a reader should know before trusting the explanation.
     pub warnings: Vec<String>,
     /// Time spent, by stage.
@@ -154,6 +163,20 @@ impl Explanation {
             Some(refinement) => refinement.apply(map, size),
             None => Ok(Map { values: map.to_vec(), size }),
         }
+    }
+
+    /// Where each part is highest on the photo: see [`Part::peak`].
+    fn peaks(&self, photo: Size, threads: usize) -> Result<Vec<Option<[f64; 2]>>> {
+        let copy = draw::copy_size(photo, PEAKS_ON);
+        let placement =
+            Placement::new(self.map.size, self.framing, photo).upsampled_by(self.request.upsampling).on_copy(copy);
+        let list = self.parts.as_ref().map_or(&[][..], |parts| &parts.list);
+        workers::each(list.len(), threads, |q| {
+            let map = placement.upsampled(&self.refined(&list[q].component.ossm)?.values)?;
+            let highest = map.iter().enumerate().filter(|(_, value)| **value > 0.0).max_by(|a, b| a.1.total_cmp(b.1));
+            let share = |position: usize, side: usize| (position as f64 + 0.5) / side as f64;
+            Ok(highest.map(|(at, _)| [share(at / copy.width, copy.height), share(at % copy.width, copy.width)]))
+        })
     }
 
     /// The saliency at the photo's size: upsampled, negative values set to zero, scaled to 0..=1; zero where the network did not see the photo.
@@ -211,7 +234,8 @@ pub fn explain(look: &Look<'_>, request: &Request, names: &[Prompt], watch: &Wat
         framing: look.framing(),
         input_size: look.size(),
         check,
-        warnings: look.prompt().warnings(),
+        meaningless: look.view().shows_nothing(look.photo()),
+        warnings: look.view().warnings(look.photo()).into_iter().chain(look.prompt().warnings()).collect(),
         timings,
         parts: None,
         refinement,
@@ -223,6 +247,10 @@ pub fn explain(look: &Look<'_>, request: &Request, names: &[Prompt], watch: &Wat
     }
     let layer = layer.map(Arc::clone);
     explanation.parts = parts;
+    let peaks = explanation.peaks(look.photo().size(), look.threads())?;
+    for (part, peak) in explanation.parts.iter_mut().flat_map(|parts| &mut parts.list).zip(peaks) {
+        part.peak = peak;
+    }
     let found = warnings::of(&explanation, look.prompt(), layer.as_deref());
     explanation.warnings.extend(found);
     Ok(explanation)
@@ -397,6 +425,7 @@ fn explained_parts(
         contribution: score - baseline,
         weight,
         name,
+        peak: None,
     });
     let parts = Parts {
         list: list.collect(),

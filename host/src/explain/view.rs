@@ -65,6 +65,34 @@ impl View {
         Framing::new(self.fit, photo, self.size, self.margin)
     }
 
+    /// What a reader should know of a photo before it is asked anything.
+    pub fn warnings(&self, photo: &Photo) -> Vec<String> {
+        let pages = (photo.pages > 1).then(|| {
+            let pages = photo.pages;
+            format!(
+                "the file holds {pages} pages, of which the first is looked at; save the others as files of their own"
+            )
+        });
+        pages.into_iter().chain(self.shows_nothing(photo)).collect()
+    }
+
+    /// Why an answer about this photo means nothing, if so.
+    pub fn shows_nothing(&self, photo: &Photo) -> Option<String> {
+        let (size, framing) = (photo.size(), self.framing(photo.size()));
+        let covered = |photo: usize, framing: usize, input: usize| photo.min(framing) * input < framing;
+        let thin = covered(size.height, framing.size.height, self.size.height)
+            || covered(size.width, framing.size.width, self.size.width);
+        if thin {
+            return Some(format!(
+                "the photo ({size}) is so long that --fit {} leaves less than one pixel of its shorter side for the model to look at, so no answer about it means \
+                 anything; take --fit crop or stretch",
+                self.fit
+            ));
+        }
+        let message = "the photo is all of one colour where the model looks, so no answer about it means anything";
+        photo.is_plain(framing.seen(size)).then(|| message.to_owned())
+    }
+
     /// A part of the photo at a size of the network's input, samples in 0..=1.
     pub fn planes(&self, photo: &Photo, framing: Framing, size: Size, threads: usize) -> Planes {
         photo.network_input(framing, size, self.filter, self.padding, threads)

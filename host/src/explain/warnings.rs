@@ -21,7 +21,7 @@ pub(crate) fn of(explanation: &Explanation, prompt: &Prompt, layer: Option<&Expl
         );
     }
     let support = explanation.support.as_ref();
-    warnings.extend(support.and_then(|support| support.sentence(prompt, explanation.scores.reported.text)));
+    warnings.extend(support.into_iter().flat_map(|support| support.warnings(prompt, explanation.scores.reported.text)));
     let dead = layer.is_some_and(|layer| layer.gradients.iter().all(|gradient| *gradient == 0.0));
     if dead {
         warnings.push(format!(

@@ -106,12 +106,26 @@ impl Clip {
             let found = match (clip.count(), clip.damage()) {
                 (0, _) => "none".into(),
                 (_, Some(damage)) => format!("one that is followed by damage ({damage})"),
+                (_, None) if clip.pages() > 1 => {
+                    let pages = clip.pages();
+                    format!(
+                        "a TIFF of {pages} pages, which are no frames; save each as a file of its own and explain their directory"
+                    )
+                }
                 (_, None) => "one; leave --frames out to explain it as a photo".into(),
             };
             let why = anyhow!("--frames of `{}`: expected two pictures or more, found {found}", clip.name());
             return Err(why).kind(Error::Photo);
         }
         Ok(clip)
+    }
+
+    /// How many pages it has, if it is a TIFF.
+    fn pages(&self) -> usize {
+        match &self.0 {
+            Kind::Animation(animation) => animation.pages,
+            Kind::Video(_) => 0,
+        }
     }
 
     /// Its path, as given.

@@ -229,7 +229,7 @@ impl<'a> Run<'a> {
         let film = match &asked.out {
             Some(out) => {
                 let file = Files::new(out).begin()?;
-                Some((Writer::new(&format, file.path(), size)?, file))
+                Some((Writer::new(&format, file.path(), size, out)?, file))
             }
             None => None,
         };

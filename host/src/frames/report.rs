@@ -7,7 +7,7 @@ use crate::draw::{self, Curve, Line, Region};
 use crate::explain::{Explanation, Name};
 use crate::program::{PROGRAM, SCHEMA_VERSION};
 use crate::report::{Answer, CheckReport, Told, digits, percent};
-use crate::score::{Class, Prompt, Scores, Side, Verdict};
+use crate::score::{Class, Prompt, Scores, Side, Verdict, Words};
 use image::RgbImage;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -101,6 +101,11 @@ struct SupportReport {
     supported: Option<bool>,
     verdict: Verdict,
     share: f32,
+    /// What the model says of what was asked for, called "it".
+    #[serde(skip)]
+    found: String,
+    #[serde(skip)]
+    words: Words,
 }
 
 /// The class that is explained, of a classifier.
@@ -175,6 +180,8 @@ impl FrameReport {
                 supported: support.supported,
                 verdict: support.verdict,
                 share: support.share,
+                found: support.found("it"),
+                words: support.words,
             }),
             class: e.standing.as_ref().map(|standing| ClassReport {
                 rank: standing.rank,
@@ -194,7 +201,7 @@ impl FrameReport {
         let reported = &self.scores.reported;
         let found = match (&self.support, &self.class) {
             _ if reported.versus.is_some() => String::new(),
-            (Some(support), _) => format!("   the model {} it", support.verdict.found()),
+            (Some(support), _) => format!("   the model {}", support.found),
             (None, Some(class)) => {
                 let likely =
                     class.explained.probability.map_or_else(String::new, |p| format!(", {}", percent(p as f32)));
@@ -298,8 +305,8 @@ impl FramesReport {
         let mut notes = Vec::new();
         if !lines.is_empty() {
             notes.push(format!(
-                "A track is a part, followed from frame to frame by its channels. Contribution: how much the {explained} rises when its part alone is kept. The per cent beside \
-                 a track are its share of what speaks for {} in all frames. Of {} tracks the {} that contribute most are drawn.",
+                "A track is a part, followed from frame to frame by its channels. Contribution: how much the {explained} rises when its part alone is kept. The percentage beside \
+                 a track says how much of all that speaks for {} comes from it. Of {} tracks the {} that contribute most are drawn.",
                 if self.versus.is_some() { "either text" } else { "the text" },
                 self.tracks.len(),
                 lines.len()
@@ -377,6 +384,8 @@ fn sentence(frames: &[FrameReport], tracks: &[TrackReport], prompt: &Prompt) -> 
     let verdict =
         |wanted: Verdict| with(&|frame| frame.support.as_ref().is_some_and(|support| support.verdict == wanted));
     let supported = frames.iter().any(|frame| frame.support.is_some());
+    let without_class =
+        frames.iter().filter_map(|frame| frame.support.as_ref()).any(|support| support.words == Words::NoClass);
     let classes = frames.first().and_then(|frame| frame.class.as_ref());
     let found = match (prompt.versus(), prompt.asked_side(), classes) {
         (Some(versus), ..) => {
@@ -393,12 +402,17 @@ fn sentence(frames: &[FrameReport], tracks: &[TrackReport], prompt: &Prompt) -> 
         (None, Side::For, None) if verdict(Verdict::UnknownWords) > 0 => {
             format!("The model knows no word of {headline}: the maps of {count} frames are not about it.")
         }
+        (None, Side::For, None) if without_class => {
+            let seen = verdict(Verdict::Seen);
+            format!("The model has no class for {headline}, and sees what it reads it as in {seen} of {count} frames.")
+        }
         (None, Side::For, None) if supported => {
-            let doubtful = match verdict(Verdict::Doubtful) {
+            let also = |wanted: Verdict, how: &str| match verdict(wanted) {
                 0 => String::new(),
-                doubtful => format!(" and hardly in {doubtful}"),
+                frames => format!(", {how} in {frames}"),
             };
-            format!("The model sees {headline} in {} of {count} frames{doubtful}.", verdict(Verdict::Seen))
+            let less = also(Verdict::Mixed, "only some of it") + &also(Verdict::Doubtful, "hardly");
+            format!("The model sees {headline} in {} of {count} frames{less}.", verdict(Verdict::Seen))
         }
         _ => scored(frames, &headline),
     };

@@ -3,6 +3,7 @@
 use super::ffmpeg::Recorder;
 use crate::error::Sorted as _;
 use crate::{Error, Result, Size};
+use anyhow::Context as _;
 use gif::{Encoder, Frame, Repeat};
 use image::RgbImage;
 use std::fs::File;
@@ -56,6 +57,8 @@ impl Format {
 /// A film that is being written. A picture is written when it is known how long it is shown: with the next one.
 pub(super) struct Writer {
     file: Kind,
+    /// What messages call it.
+    name: String,
     waiting: Option<(Picture, f64)>,
     /// When the waiting picture begins in the film, which is behind the time of the sequence once a picture was shown for less time than there.
     now: f64,
@@ -69,14 +72,15 @@ enum Kind {
 }
 
 impl Writer {
-    /// Begins a film of pictures of this size in an empty file.
-    pub(super) fn new(format: &Format, path: &Path, size: Size) -> Result<Self> {
+    /// Begins a film of pictures of this size in an empty file, which will have its name in `directory`.
+    pub(super) fn new(format: &Format, path: &Path, size: Size, directory: &Path) -> Result<Self> {
         let new = || -> anyhow::Result<Kind> {
             Ok(match format {
                 Format::Gif => {
                     let out = BufWriter::new(File::options().write(true).open(path)?);
-                    let mut encoder = Encoder::new(out, size.width as u16, size.height as u16, &[])?;
-                    encoder.set_repeat(Repeat::Infinite)?;
+                    let mut encoder =
+                        Encoder::new(out, size.width as u16, size.height as u16, &[]).map_err(said_once)?;
+                    encoder.set_repeat(Repeat::Infinite).map_err(said_once)?;
                     Kind::Gif(Box::new(encoder))
                 }
                 Format::Video(rate) => {
@@ -85,7 +89,9 @@ impl Writer {
                 }
             })
         };
-        Ok(Self { file: new().kind(Error::Output)?, waiting: None, now: 0.0, written: 0 })
+        let name = directory.join(format.name()).display().to_string();
+        let file = new().with_context(|| unwritten(&name)).kind(Error::Output)?;
+        Ok(Self { file, name, waiting: None, now: 0.0, written: 0 })
     }
 
     /// Adds a picture that begins at this time of the sequence.
@@ -99,12 +105,15 @@ impl Writer {
     pub(super) fn finish(mut self, end: f64) -> Result<()> {
         self.write_waiting(end)?;
         let finished = match self.file {
+            // The buffer is written here, where that can fail.
             Kind::Gif(encoder) => {
-                encoder.into_inner().map_err(anyhow::Error::from).and_then(|out| Ok(out.into_inner()?)).map(drop)
+                let flushed =
+                    |out: BufWriter<File>| out.into_inner().map_err(|error| error.into_error().into()).map(drop);
+                encoder.into_inner().map_err(said_once).and_then(flushed)
             }
             Kind::Video { recorder, .. } => recorder.finish(),
         };
-        finished.kind(Error::Output)
+        finished.with_context(|| unwritten(&self.name)).kind(Error::Output)
     }
 
     fn write_waiting(&mut self, until: f64) -> Result<()> {
@@ -115,20 +124,33 @@ impl Writer {
             Kind::Video { rate, .. } => *rate,
         };
         let upto = (self.now * units).round() as usize;
-        match (&mut self.file, picture) {
+        let written = match (&mut self.file, picture) {
             (Kind::Gif(encoder), Picture::Gif(mut frame)) => {
                 // Below two hundredths browsers show a picture for ten.
                 let delay = upto.saturating_sub(self.written).max(2);
                 self.written += delay;
                 frame.delay = delay as u16;
-                encoder.write_lzw_pre_encoded_frame(&frame).map_err(Into::into).kind(Error::Output)
+                encoder.write_lzw_pre_encoded_frame(&frame).map_err(said_once)
             }
             (Kind::Video { recorder, .. }, Picture::Video(picture)) => {
                 let times = upto.saturating_sub(self.written).max(1);
                 self.written += times;
-                recorder.add(&picture, times).kind(Error::Output)
+                recorder.add(&picture, times)
             }
             _ => Ok(()),
-        }
+        };
+        written.with_context(|| unwritten(&self.name)).kind(Error::Output)
+    }
+}
+
+fn unwritten(name: &str) -> String {
+    format!("cannot write `{name}`: is there space on the disk?")
+}
+
+/// The system's own message, which the encoder repeats as its own.
+fn said_once(error: gif::EncodingError) -> anyhow::Error {
+    match error {
+        gif::EncodingError::Io(error) => error.into(),
+        other => other.into(),
     }
 }

@@ -236,7 +236,7 @@ struct Run<'a> {
 /// and counted, and the others go on.
 pub fn explain(session: &Session, asked: &ManyOptions, ask: &Ask<'_>, tell: &Tell<'_>) -> Result<Outcome> {
     let root = asked.out.as_ref().map(Naming::root);
-    let mut sources = sources::sources(&asked.photos, root)?;
+    let sources::Sources { photos: mut sources, links } = sources::sources(&asked.photos, root)?;
     let settings = settings(session, asked)?;
     let mut before = BTreeMap::new();
     let mut earlier = BTreeMap::new();
@@ -292,7 +292,11 @@ pub fn explain(session: &Session, asked: &ManyOptions, ask: &Ask<'_>, tell: &Tel
     }
     let workers = session.threads().clamp(1, sources.len().max(1));
     let threads_each = session.threads().div_ceil(workers);
-    let outcome = Mutex::default();
+    let mut outcome = Outcome::default();
+    outcome
+        .warnings
+        .extend(links.first().map(|first| (sources::LINKED.to_owned(), links.len(), first.display().to_string())));
+    let outcome = Mutex::new(outcome);
     let run = Run { session, asked, ask, tell, sources, names, before, journal, settings, threads_each, outcome };
     let steps = Steps::new(session.watch(), "photos", run.sources.len())?;
     workers::each(run.sources.len(), workers, |at| {
@@ -308,7 +312,7 @@ pub fn explain(session: &Session, asked: &ManyOptions, ask: &Ask<'_>, tell: &Tel
 /// Photos that are not found, and a directory that is one of the photos.
 pub fn placed(photos: &[PathBuf], out: &Path) -> Result<Vec<(Source, PathBuf)>> {
     let naming = Naming::new(out)?;
-    let sources = sources::sources(photos, Some(naming.root()))?;
+    let sources = sources::sources(photos, Some(naming.root()))?.photos;
     let names = naming.names(&sources, &BTreeMap::new())?;
     Ok(sources.into_iter().zip(names).map(|(source, name)| (source, naming.root().join(name))).collect())
 }

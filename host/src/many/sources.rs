@@ -15,6 +15,10 @@ const STANDARD_INPUT: &str = "-";
 /// What tells of a folder that a sequence of frames was explained into.
 const FRAMES: &str = "frames.json";
 
+/// What is said of links to folders among photos.
+pub const LINKED: &str =
+    "a link to a directory, which is not followed; name it beside the others to have its photos explained";
+
 /// One photo that will be explained.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
@@ -22,6 +26,15 @@ pub struct Source {
     pub path: PathBuf,
     /// Whether it was found in a folder, not named by the caller.
     pub(super) found: bool,
+}
+
+/// What paths stand for.
+#[derive(Debug)]
+pub struct Sources {
+    /// The photos.
+    pub photos: Vec<Source>,
+    /// Links to folders that were found in folders, and are not followed.
+    pub links: Vec<PathBuf>,
 }
 
 impl Source {
@@ -57,20 +70,27 @@ impl Source {
 }
 
 /// The photos that these paths stand for, each once, in the order given; those of a folder and of a pattern such as `*.jpg` by name. In a folder and the folders below it
-/// everything that is named as a photo, or begins as one, is one; the rest, hidden files and folders that an explanation was written into are left out.
-/// What is in `out` is left out as well.
+/// everything that is named as a photo, or begins as one, is one, also a link to a file that is not there; the rest, hidden files and folders that an explanation was written into are
+/// left out. What is in `out` is left out as well, and so are links to folders, which could lead in a circle.
 ///
 /// # Errors
 /// [`Error::Photo`]: a folder that cannot be listed, a folder or a pattern without photos.
-pub fn sources(given: &[PathBuf], out: Option<&Path>) -> Result<Vec<Source>> {
+pub fn sources(given: &[PathBuf], out: Option<&Path>) -> Result<Sources> {
     let out = out.and_then(|out| out.canonicalize().ok());
-    let gather = || -> anyhow::Result<Vec<Source>> {
-        let mut all = Vec::new();
+    let gather = || -> anyhow::Result<Sources> {
+        let (mut all, mut links) = (Vec::new(), Vec::new());
         for path in given {
             if path.is_dir() {
                 let before = all.len();
-                within(path, out.as_deref(), &mut all)?;
-                ensure!(all.len() > before, "`{}`: expected photos in this directory, found none", path.display());
+                within(path, out.as_deref(), &mut all, &mut links)?;
+                let linked = links.last().map_or_else(String::new, |link| {
+                    format!(", but a link to a directory, which is not followed; name it: {}", link.display())
+                });
+                ensure!(
+                    all.len() > before,
+                    "`{}`: expected photos in this directory, found none{linked}",
+                    path.display()
+                );
             } else if let Some(pattern) = path.to_str().filter(|text| text.contains(['*', '?', '[']) && !path.exists())
             {
                 let matching = glob::glob(pattern)
@@ -87,7 +107,8 @@ pub fn sources(given: &[PathBuf], out: Option<&Path>) -> Result<Vec<Source>> {
         }
         let mut seen = BTreeSet::new();
         all.retain(|source| seen.insert(source.path.clone()));
-        Ok(all)
+        links.retain(|link| seen.insert(link.clone()));
+        Ok(Sources { photos: all, links })
     };
     gather().kind(Error::Photo)
 }
@@ -114,7 +135,7 @@ pub fn list(name: &str, mut from: impl Read) -> Result<Vec<PathBuf>> {
     read().with_context(|| format!("list of photos `{name}`")).kind(Error::Photo)
 }
 
-fn within(folder: &Path, out: Option<&Path>, all: &mut Vec<Source>) -> anyhow::Result<()> {
+fn within(folder: &Path, out: Option<&Path>, all: &mut Vec<Source>, links: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     let entries = fs::read_dir(folder).with_context(|| format!("cannot list `{}`", folder.display()))?;
     let mut entries = entries.collect::<Result<Vec<_>, _>>()?;
     entries.sort_by_key(fs::DirEntry::file_name);
@@ -128,8 +149,13 @@ fn within(folder: &Path, out: Option<&Path>, all: &mut Vec<Source>) -> anyhow::R
                 || path.join(FRAMES).exists()
                 || path.join(super::JOURNAL).exists();
             if !ours && (out.is_none() || path.canonicalize().ok().as_deref() != out) {
-                within(&path, out, all)?;
+                within(&path, out, all, links)?;
             }
+        } else if path.is_dir() {
+            links.push(path);
+        } else if entry.file_type()?.is_symlink() && !path.exists() {
+            // That the file is not there is said when it is opened.
+            all.extend(is_named_as_photo(&path).then_some(Source { path, found: true }));
         } else if path.is_file() && (is_named_as_photo(&path) || begins_as_photo(&path)) {
             all.push(Source { path, found: true });
         }
@@ -162,17 +188,39 @@ mod tests {
         }
         put(&at("nameless"), b"\x89PNG\r\n\x1a\n");
         put(&at("a/explained/explanation.json"), b"{}");
-        let found = sources(&[place.path().into()], Some(&at("out"))).unwrap();
+        let found = sources(&[place.path().into()], Some(&at("out"))).unwrap().photos;
         let paths: Vec<&Path> = found.iter().map(|source| &*source.path).collect();
         assert_eq!(paths, [at("a/c.webp"), at("b.JPG"), at("nameless")]);
         assert!(found.iter().all(|source| source.found));
-        let twice = sources(&[at("b.JPG"), at("*.JPG"), at("missing.png")], None).unwrap();
+        let twice = sources(&[at("b.JPG"), at("*.JPG"), at("missing.png")], None).unwrap().photos;
         assert_eq!(twice.len(), 2, "each once; whether a named file exists is seen when it is opened");
         let empty = sources(&[at("out"), at("a/explained/none")], Some(&at("out")));
-        assert_eq!(empty.unwrap().len(), 2, "the folder of the files is itself explained if it is named");
+        assert_eq!(empty.unwrap().photos.len(), 2, "the folder of the files is itself explained if it is named");
         fs::create_dir(at("empty")).unwrap();
         assert!(matches!(sources(&[at("empty")], None), Err(Error::Photo(_))));
         assert!(matches!(sources(&[at("*.gif")], None), Err(Error::Photo(_))));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_that_lead_nowhere_are_photos_and_links_to_folders_are_named() {
+        use std::os::unix::fs::symlink;
+        let place = tempfile::tempdir().unwrap();
+        let at = |name: &str| place.path().join(name);
+        put(&at("elsewhere/a.png"), b"?");
+        fs::create_dir(at("photos")).unwrap();
+        symlink(at("elsewhere"), at("photos/linked")).unwrap();
+        let none = sources(&[at("photos")], None).unwrap_err().to_string();
+        assert!(none.contains("a link to a directory, which is not followed") && none.contains("linked"), "{none}");
+        for (from, to) in [("gone.jpg", "nowhere.jpg"), ("gone.txt", "nowhere.txt"), ("a.png", "elsewhere/a.png")] {
+            symlink(at(to), at("photos").join(from)).unwrap();
+        }
+        let found = sources(&[at("photos")], None).unwrap();
+        let paths: Vec<&Path> = found.photos.iter().map(|source| &*source.path).collect();
+        assert_eq!(paths, [at("photos/a.png"), at("photos/gone.jpg")]);
+        assert_eq!(found.links, [at("photos/linked")]);
+        let gone = found.photos[1].open().unwrap_err().to_string();
+        assert!(gone.contains("found a link to") && gone.contains("nowhere.jpg"), "{gone}");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! frame that is cleared stands before one that is taken back, and refuses 16 bits. WebP, which takes nothing back, is composed by that crate.
 
 use super::decode::{MAX_DECODER_BYTES, Refusal, check_size, kind, named, over_white, read, still};
-use super::gif;
+use super::{gif, tiff};
 use crate::hash::sha256_hex;
 use crate::{Result, Size};
 use ::png::{BitDepth, BlendOp, ColorType, DisposeOp, OutputInfo, Transformations};
@@ -34,6 +34,8 @@ pub struct Animation {
     pub seconds: f64,
     /// In the decoder's words why there are no more pictures, if the file is damaged behind these.
     pub damage: Option<String>,
+    /// How many pages it has, if it is a TIFF: the first is its one picture. 0 for other files.
+    pub pages: usize,
     bytes: Vec<u8>,
     format: ImageFormat,
 }
@@ -86,7 +88,8 @@ impl Animation {
             return named(&name, Err(format!("expected pictures, found none ({})", damage.unwrap_or_default())));
         }
         let sha256 = sha256_hex(&bytes);
-        Ok(Self { name, sha256, begins, seconds, damage, bytes, format })
+        let pages = tiff::pages(&bytes);
+        Ok(Self { name, sha256, begins, seconds, damage, pages, bytes, format })
     }
 
     /// Gives every picture in turn, with its number from zero: upright, composited over white.

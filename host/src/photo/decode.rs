@@ -1,7 +1,7 @@
 //! A file's bytes become upright 8-bit pixels.
 
 use super::orientation::orientation;
-use super::{Photo, animation, bmp, gif, ico, jpeg};
+use super::{Photo, animation, bmp, gif, ico, jpeg, tiff};
 use crate::error::Sorted as _;
 use crate::hash::sha256_hex;
 use crate::{Error, Size};
@@ -79,7 +79,7 @@ impl Photo {
         let name = name.into();
         let pixels = named(&name, decode(bytes))?;
         let animated = image::guess_format(bytes).is_ok_and(|format| animation::has_more(bytes, format));
-        Ok(Self { name, pixels, sha256: sha256_hex(bytes), animated })
+        Ok(Self { name, pixels, sha256: sha256_hex(bytes), animated, pages: tiff::pages(bytes) })
     }
 }
 
@@ -116,7 +116,14 @@ pub(super) fn everything(from: impl io::Read) -> Result<Vec<u8>, String> {
 }
 
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
-    if fs::metadata(path).map_err(unreadable)?.is_dir() {
+    let missing = |error: io::Error| match fs::read_link(path) {
+        Ok(target) if error.kind() == io::ErrorKind::NotFound => format!(
+            "expected {KINDS}, found a link to `{}`, which is not there; get the file itself (`git annex get`, `dvc pull`) or mount its disk",
+            target.display()
+        ),
+        _ => unreadable(error),
+    };
+    if fs::metadata(path).map_err(missing)?.is_dir() {
         return Err(format!("expected {KINDS}, found a directory; name one file in it"));
     }
     everything(File::open(path).map_err(unreadable)?)
@@ -245,6 +252,57 @@ pub(super) fn check_size(size: Size) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Something else that lies where a photo is expected.
+struct Foreign {
+    /// One of these stands at its beginning, after white space if it is text.
+    begins: &'static [&'static [u8]],
+    found: &'static str,
+    remedy: &'static str,
+}
+
+const CONVERT: &str = "convert it to JPEG or PNG first";
+
+/// The kinds of files that are often found in the place of a photo.
+const FOREIGN: [Foreign; 10] = [
+    Foreign {
+        begins: &[b"version https://git-lfs.github.com/"],
+        found: "a pointer of Git LFS, which stands for the photo",
+        remedy: "get the photo itself with `git lfs pull`",
+    },
+    Foreign {
+        begins: &[b"<!doctype html", b"<html"],
+        found: "a page of HTML, such as a server sends with an error",
+        remedy: "get the photo itself again",
+    },
+    Foreign { begins: &[b"<svg"], found: "a drawing in SVG", remedy: CONVERT },
+    Foreign { begins: &[b"<?xml"], found: "XML, such as a drawing in SVG", remedy: CONVERT },
+    Foreign { begins: &[b"%pdf-"], found: "a PDF", remedy: "convert a page of it to JPEG or PNG first" },
+    Foreign { begins: &[b"8bps"], found: "a file of Photoshop", remedy: "export it as JPEG or PNG first" },
+    Foreign { begins: &[b"\0\0\0\x0cjp  \r\n\x87\n", b"\xff\x4f\xff\x51"], found: "JPEG 2000", remedy: CONVERT },
+    Foreign { begins: &[b"\0\0\0\x0cjxl \r\n\x87\n", b"\xff\x0a"], found: "JPEG XL", remedy: CONVERT },
+    Foreign {
+        begins: &[b"ii+\0", b"mm\0+"],
+        found: "a BigTIFF, which is not read",
+        remedy: "save it as an ordinary TIFF, JPEG or PNG first",
+    },
+    Foreign {
+        begins: &[b"fujifilmccd-raw", b"iiro", b"iiu\0", b"\0mrm"],
+        found: "the raw data of a camera",
+        remedy: "develop it to JPEG or PNG first",
+    },
+];
+
+impl Foreign {
+    /// What was found and what to do, if the bytes begin like this. Letters of both cases count.
+    fn found(&self, bytes: &[u8]) -> Option<(&'static str, &'static str)> {
+        let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start();
+        let begins = |start: &&[u8]| {
+            [bytes, text].iter().any(|bytes| bytes.get(..start.len()).is_some_and(|b| b.eq_ignore_ascii_case(start)))
+        };
+        self.begins.iter().any(begins).then_some((self.found, self.remedy))
+    }
+}
+
 fn not_a_photo(bytes: &[u8], format: Option<ImageFormat>) -> String {
     let count = bytes.len();
     let kind = match format {
@@ -265,6 +323,9 @@ fn not_a_photo(bytes: &[u8], format: Option<ImageFormat>) -> String {
                 return format!("expected {KINDS}, found an empty file; get it again");
             }
             _ => {
+                if let Some((found, remedy)) = FOREIGN.iter().find_map(|foreign| foreign.found(bytes)) {
+                    return format!("expected {KINDS}, found {found}; {remedy}");
+                }
                 return format!(
                     "expected {KINDS}, found {count} bytes that are none of these; convert it first, or give --frames if it is a video"
                 );

@@ -16,6 +16,7 @@ mod placement;
 mod planes;
 mod rect;
 mod resize;
+mod tiff;
 
 pub use animation::Animation;
 pub use blur::blur;
@@ -33,6 +34,9 @@ use crate::Size;
 use crate::hash::sha256_hex;
 use image::RgbImage;
 
+/// Samples of one colour differ by at most so many levels of 255.
+const NOISE: u8 = 3;
+
 /// A decoded photo.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -45,13 +49,32 @@ pub struct Photo {
     pub sha256: String,
     /// Whether its file holds more pictures that are shown after this one ([`Animation`]).
     pub animated: bool,
+    /// How many pages its file has, if it is a TIFF: this one is the first. 0 for other files.
+    pub pages: usize,
 }
 
 impl Photo {
     /// A photo that is decoded already, such as a frame of a video.
     pub fn from_pixels(name: impl Into<String>, pixels: RgbImage) -> Self {
         let sha256 = sha256_hex(pixels.as_raw());
-        Self { name: name.into(), pixels, sha256, animated: false }
+        Self { name: name.into(), pixels, sha256, animated: false, pages: 0 }
+    }
+
+    /// Whether these pixels are all of one colour: no sample of a channel differs from another one by more than a camera's noise.
+    pub fn is_plain(&self, within: Rect) -> bool {
+        let mut range = [[u8::MAX, u8::MIN]; 3];
+        let (rows, columns) = (within.top..within.bottom(), 3 * within.left..3 * within.right());
+        let lines = self.pixels.as_raw().chunks_exact((3 * self.size().width).max(1)).enumerate();
+        for (_, line) in lines.filter(|(y, _)| rows.contains(y)) {
+            for (at, &sample) in line.get(columns.clone()).unwrap_or_default().iter().enumerate() {
+                let [low, high] = &mut range[at % 3];
+                (*low, *high) = ((*low).min(sample), (*high).max(sample));
+            }
+            if range.iter().any(|[low, high]| high.saturating_sub(*low) > NOISE) {
+                return false;
+            }
+        }
+        true
     }
 
     /// Height and width, in pixels.

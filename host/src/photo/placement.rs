@@ -75,8 +75,9 @@ impl Placement {
         let left = scaled(f.left, copy.width, picture.width);
         let bottom = scaled(f.top + f.size.height as i64, copy.height, picture.height);
         let right = scaled(f.left + f.size.width as i64, copy.width, picture.width);
-        let size = Size::new((bottom - top).max(1) as usize, (right - left).max(1) as usize);
-        Self::new(self.map, Framing { top, left, size }, copy).upsampled_by(self.upsampling)
+        let ((top, height), (left, width)) = (bounded(top, bottom), bounded(left, right));
+        let framing = Framing { top, left, size: Size::new(height, width) };
+        Self::new(self.map, framing, copy).upsampled_by(self.upsampling)
     }
 
     /// The same maps on the part of the picture that they cover, as if that were the whole picture.
@@ -203,6 +204,14 @@ impl Placement {
             range.scale(&mut picture[columns(y)]);
         }
     }
+}
+
+/// Start and length of one side of a framing: at least one pixel, and at most as many as a map can be upsampled to, around the same centre. Only the padding
+/// of a photo that is next to nothing in the network's input is longer, as a copy of it is at least one pixel wide.
+fn bounded(start: i64, end: i64) -> (i64, usize) {
+    let most = i64::from(u16::MAX);
+    let beyond = (end - start - most).max(0);
+    (start + beyond / 2, (end - start).clamp(1, most) as usize)
 }
 
 /// For each target sample the two source samples that it lies between, and the share of the second one.

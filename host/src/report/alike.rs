@@ -52,7 +52,12 @@ impl Alike<'_> {
         ];
         draw::rows(&Rows {
             title: &format!("What makes \"{}\" and \"{}\" alike", names[0], names[1]),
-            subtitle: vec![self.first.score_line(), self.first.method_line()],
+            subtitle: vec![
+                format!(
+                    "To the model they are alike by a cosine of {value:.3}: 1 is alike in all, 0 in nothing that it looks at."
+                ),
+                self.first.method_line(),
+            ],
             rows,
             notes: vec!["Each map shows where in its photo the cosine of the two embeddings comes from.".into()],
             style: &Style::default(),

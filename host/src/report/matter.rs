@@ -1,6 +1,5 @@
 //! Which parts matter, and where they lie: the parts in the order in which a reader meets them.
 
-use crate::Size;
 use crate::explain::{Part, Parts};
 use crate::score::Prompt;
 
@@ -30,12 +29,7 @@ pub(crate) fn told(parts: &Parts, signed: bool) -> Vec<Told<'_>> {
     let share = |part: &Part| (evidence > 0.0).then(|| part.contribution / evidence);
     let numbered = parts.list.iter().enumerate();
     let mut told: Vec<Told<'_>> = numbered
-        .map(|(q, part)| Told {
-            number: q + 1,
-            part,
-            share: share(part),
-            place: place(&part.component.ossm, parts.size),
-        })
+        .map(|(q, part)| Told { number: q + 1, part, share: share(part), place: part.peak.map_or("nowhere", place) })
         .collect();
     told.sort_by(|a, b| b.part.contribution.total_cmp(&a.part.contribution));
     told
@@ -98,9 +92,13 @@ pub(super) fn sentence(told: &[Told<'_>], prompt: &Prompt) -> String {
         [one] => ("carries", one.clone()),
         [first @ .., last] => ("carry", format!("{} and {last}", first.join(", "))),
     };
-    let mut letters = list.chars();
-    let list = letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect());
-    format!("{list} {verb} {} of what speaks {what}.", percent(sum))
+    format!("{} {verb} {} of what speaks {what}.", capitalised(&list), percent(sum))
+}
+
+/// The same text, beginning with a capital letter.
+pub(super) fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// A share in whole per cent, and in tenths below one.
@@ -114,14 +112,10 @@ pub(crate) fn percent(share: f32) -> String {
     }
 }
 
-/// Where a map has its largest value, in words.
-fn place(map: &[f32], Size { height, width }: Size) -> &'static str {
-    let Some((at, _)) = map.iter().enumerate().filter(|(_, value)| **value > 0.0).max_by(|a, b| a.1.total_cmp(b.1))
-    else {
-        return "nowhere";
-    };
+/// Where a place of the photo lies, in words: which third of its height and which of its width.
+fn place(at: [f64; 2]) -> &'static str {
     const PLACES: [[&str; 3]; 3] =
         [["top left", "top", "top right"], ["left", "centre", "right"], ["bottom left", "bottom", "bottom right"]];
-    let third = |position: usize, size: usize| ((3 * position + 1) / size.max(1)).min(2);
-    PLACES[third(at / width, height)][third(at % width, width)]
+    let [row, column] = at.map(|share| ((3.0 * share) as usize).min(2));
+    PLACES[row][column]
 }

@@ -52,7 +52,7 @@ impl Answer<'_> {
                 speaks_for = format!("for \"{}\"", self.prompt.text());
                 [against.as_str(), speaks_for.as_str()]
             }
-            None => ["nothing", "the most that any place of this photo adds"],
+            None => ["nothing", "the most of any place"],
         };
         let check = self.explanation.check.as_ref().map(check_line);
         let faint = self.is_unsupported().then(|| "The map is faint as it is not about what was asked.".to_owned());

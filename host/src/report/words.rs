@@ -2,10 +2,10 @@
 
 use super::Answer;
 use super::json::StageReport;
-use super::matter::{LEAST, Told, percent, sentence, told};
+use super::matter::{LEAST, Told, capitalised, percent, sentence, told};
 use crate::explain::{Check, Parts};
 use crate::methods::sign_name;
-use crate::score::{Class, Ranked, Scores, Side, Spot, Standing};
+use crate::score::{Class, Ranked, Scores, Side, Spot, Standing, Support, Verdict, Words};
 use crate::timings::Timings;
 use std::fmt::Write as _;
 
@@ -50,19 +50,20 @@ impl Answer<'_> {
 
     /// What the model says of the photo.
     pub(crate) fn found(&self) -> String {
-        match (self.prompt.versus(), &self.explanation.standing) {
+        match &self.explanation.meaningless {
+            Some(why) => format!("{}. {}", capitalised(why), self.answered()),
+            None => self.answered(),
+        }
+    }
+
+    fn answered(&self) -> String {
+        let support = self.explanation.support.as_ref();
+        match (self.prompt.versus(), &self.explanation.standing, support) {
             _ if self.is_special() => self.special(),
-            (Some(versus), _) => self.difference(versus),
-            (None, Some(standing)) => classified(standing),
-            (None, None)
-                if self.explanation.support.as_ref().is_some_and(|support| support.supported != Some(true)) =>
-            {
-                self.not_seen()
-            }
-            (None, None) if self.explanation.support.is_some() => {
-                format!("The model sees {} in this photo ({}).", self.prompt.headline(), self.score())
-            }
-            (None, None) => {
+            (Some(versus), ..) => self.difference(versus),
+            (None, Some(standing), _) => classified(standing),
+            (None, None, Some(support)) => self.supported(support),
+            (None, None, None) => {
                 format!("The model scores this photo for {}: {}.", self.prompt.headline(), self.score())
             }
         }
@@ -75,27 +76,36 @@ impl Answer<'_> {
     }
 
     fn special(&self) -> String {
-        let (score, headline) = (self.score(), self.prompt.headline());
+        let (reported, headline) = (&self.explanation.scores.reported, self.prompt.headline());
         let place = self.prompt.spot().and_then(Spot::facts).map_or_else(String::new, |facts| format!(" ({facts})"));
+        let score = format!("{}, is {}", reported.name, digits(reported.value));
         match self.prompt.asked_side() {
             Side::Against => {
-                format!("The model scores this photo {score}{place}. What is explained is the evidence {headline}.")
+                format!("The score of this photo{place}, {score}. What is explained is the evidence {headline}.")
             }
             Side::For if self.prompt.likeness().is_some() => {
-                format!("To the model this photo is like \"{}\" by {score}.", self.prompt.text())
+                format!("To the model this photo is like \"{}\" by {}.", self.prompt.text(), self.score())
             }
-            Side::For => format!("The model scores this photo {score} for {headline}{place}."),
+            Side::For => format!("The score of this photo for {headline}{place}, {score}."),
         }
     }
 
-    /// What the model sees instead of what was asked for.
-    fn not_seen(&self) -> String {
-        let Some(support) = &self.explanation.support else { return String::new() };
-        let sees: Vec<String> = support.sees.iter().map(|class| format!("\"{}\"", class.name)).collect();
-        let (found, headline) = (support.verdict.found(), self.prompt.headline());
-        let reported = &self.explanation.scores.reported;
-        let score = format!("{} {}", reported.name, digits(reported.value));
-        format!("The model {found} {headline} here ({score}): it sees {}.", sees.join(", "))
+    /// What the model says of what was asked for, and what it sees instead if it does not see all of that.
+    fn supported(&self, support: &Support) -> String {
+        let (found, score) = (support.found(&self.prompt.headline()), self.score());
+        match (support.verdict, support.words) {
+            (Verdict::Seen, Words::NoClass) => {
+                format!(
+                    "The model {found} ({score}): it reads it as {}, and sees that in this photo.",
+                    support.reads_as()
+                )
+            }
+            (Verdict::Seen | Verdict::Mixed, _) => format!("The model {found} in this photo ({score})."),
+            (Verdict::NotSeen, Words::NoClass) | (Verdict::UnknownWords, _) => {
+                format!("The model {found} ({score}): here it sees {}.", support.instead())
+            }
+            _ => format!("The model {found} here ({score}): it sees {}.", support.instead()),
+        }
     }
 
     fn difference(&self, versus: &str) -> String {
@@ -207,7 +217,12 @@ pub(crate) fn digits(value: f32) -> String {
         size if size >= 1.0 => 2,
         _ => 3,
     };
-    format!("{value:.decimals$}")
+    let text = format!("{value:.decimals$}");
+    // What rounds to zero has no sign.
+    match text.strip_prefix('-') {
+        Some(size) if size.bytes().all(|byte| matches!(byte, b'0' | b'.')) => size.to_owned(),
+        _ => text,
+    }
 }
 
 /// What a classifier says of the class that is explained.
@@ -316,15 +331,15 @@ pub fn ranking(ranked: &[Ranked]) -> String {
         let probability = entry.probability.map_or_else(|| "-".into(), |p| format!("{:.1}%", 100.0 * p));
         let found = entry.support.as_ref().map(|support| {
             let share = format!("{:.1}%", 100.0 * support.share);
-            format!("{share:>6}  {} ", support.verdict.found())
+            let asked = if support.composed { format!(" ({})", entry.text) } else { String::new() };
+            format!("{share:>6}  {}{asked}", support.found(&entry.text))
         });
         let _ = writeln!(
             text,
-            "{probability:>11}  {:>9.3}  {:>9.3}  {}{}",
+            "{probability:>11}  {:>9.3}  {:>9.3}  {}",
             entry.scores.reported.value,
             entry.scores.explained.value,
-            found.unwrap_or_default(),
-            entry.text
+            found.unwrap_or_else(|| entry.text.clone())
         );
     }
     text

@@ -13,7 +13,7 @@ pub use knowledge::{Knowledge, KnownWords, Words};
 pub use place::{BoxNumber, Place, Region, Sight, Spot};
 pub use prompt::{Likeness, Prompt, Question, ScoreValue, Scores, Side, predicted_class};
 pub use rank::{Ranked, rank};
-pub use support::{SeenClass, Support, Verdict};
+pub use support::{SeenClass, Support, ThingSeen, Verdict};
 
 use crate::encoders::image::ImageVectors;
 use crate::error::Sorted as _;

@@ -136,7 +136,9 @@ impl Prompt {
         }
         let encode = |typed: &str| -> Result<Encoded> {
             let vectors = tower.encode_as(typed, several)?;
-            Ok(Encoded { typed: vectors.meant.clone(), vectors })
+            // A line break would divide the sentences that name the prompt.
+            let words: Vec<&str> = vectors.meant.split_whitespace().collect();
+            Ok(Encoded { typed: words.join(" "), vectors })
         };
         let text = encode(question.text)?;
         let versus = question.versus.map(encode).transpose()?;

@@ -29,12 +29,14 @@ pub struct Ranked {
 /// Image vectors of another model.
 pub fn rank(prompts: &[Prompt], vectors: &ImageVectors) -> Result<Vec<Ranked>> {
     let ranked = prompts.iter().map(|prompt| {
+        let support = prompt.support(vectors)?;
+        let of_words = support.iter().flat_map(|support| support.word_warnings(prompt.text()));
         Ok(Ranked {
             text: prompt.text().to_owned(),
             probability: None,
             scores: prompt.scores(vectors)?,
-            support: prompt.support(vectors)?,
-            warnings: prompt.warnings(),
+            warnings: prompt.warnings().into_iter().chain(of_words).collect(),
+            support,
         })
     });
     let mut ranked = ranked.collect::<Result<Vec<Ranked>>>()?;

@@ -60,6 +60,32 @@ fn a_replay_is_drawn_beside_the_desktop_s_map() {
     assert!(same > 0.7 && other < 0.3, "{same} {other}");
 }
 
+/// A map is drawn on the photo that the capsule is of, in the place that was seen; or it is said that nobody knows.
+#[test]
+fn a_replay_on_another_photo_or_place_is_told() {
+    let place = TempDir::new().unwrap();
+    let at = |name: &str| place.path().join(name);
+    let photo = image::open(cat()).unwrap();
+    photo.crop_imm(0, 80, 451, 150).save(at("wide.png")).unwrap();
+    photo.rotate180().save(at("other.png")).unwrap();
+    let capsule = at("wide.capsule");
+    decomcam(["capture", "-t", "a cat", "--fit", "pad"]).arg(at("wide.png")).path("--out", &capsule).ok();
+    let drawn =
+        |photo: &str, more: &[&str]| replay(&capsule).path("--out", at("out")).path("--photo", at(photo)).args(more);
+    let unknown = "does not say of which photo it is, nor how that was made to fit";
+    drawn("wide.png", &[]).ok().complains(&[unknown, "--fit crop"]);
+    drawn("wide.png", &["--fit", "pad"]).ok().complains(&[unknown, "--fit pad"]);
+    let known = drawn("wide.png", &["--fit", "pad", "-t", "a cat"]).ok();
+    assert!(!known.stderr.contains(unknown), "{known}");
+    for (photo, more) in [("wide.png", &["-t", "a cat"][..]), ("other.png", &["--fit", "pad", "-t", "a cat"])] {
+        let said = drawn(photo, more)
+            .said()
+            .exits_with(1)
+            .complains(&["expected the activations of this photo, found others"]);
+        assert!(!said.stdout.contains("wrote"), "{said}");
+    }
+}
+
 #[test]
 fn damaged_capsules_are_refused() {
     let place = TempDir::new().unwrap();

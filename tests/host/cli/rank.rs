@@ -34,6 +34,51 @@ fn rank_says_what_is_not_there() {
     rank().ok().prints(&["%  does not see a volcano", "%  knows no word of a raccoon"]);
 }
 
+/// What the model does not hear, has no class for, or tells apart is said of ranked texts as of an explained one.
+#[test]
+fn rank_warns_of_words() {
+    let texts = ["-t", "not a cat", "-t", "a person", "-t", "a cat and a volcano"];
+    let ranked = decomcam(["rank"]).args(texts).arg(cat()).ok();
+    let ranked = ranked
+        .prints(&["has no class for a person", "sees \"cat\" and does not see \"volcano\" (a cat and a volcano)"])
+        .complains(&["stands for \"not\"", "has no class for \"person\"", "by its things alone"]);
+    assert_eq!(ranked.stderr.matches("warning").count(), 4, "{}", ranked.stderr);
+}
+
+/// A photo of one colour has no answer; every command says so.
+#[test]
+fn a_photo_of_one_colour_is_named() {
+    let place = tempfile::TempDir::new().unwrap();
+    let blank = place.path().join("white.png");
+    image::RgbImage::from_pixel(64, 48, image::Rgb([255, 254, 255])).save(&blank).unwrap();
+    let said = ["all of one colour"];
+    decomcam(["rank"]).arg(&blank).ok().complains(&said);
+    let ranked = decomcam(["rank", "-t", "a cat", "-t", "a dog"]).arg(&blank).ok().complains(&said);
+    assert_eq!(ranked.stderr.matches(said[0]).count(), 1, "{}", ranked.stderr);
+    decomcam(["compare", "-t", "a cat", "--size", "96", "--method", "grad-cam"])
+        .path("-o", place.path().join("c"))
+        .arg(&blank)
+        .ok()
+        .complains(&said);
+    let why = decomcam(["explain", "--size", "96", "--no-check"]).path("-o", place.path().join("e")).arg(&blank).ok();
+    why.complains(&said).prints(&["all of one colour"]);
+}
+
+/// A photo of which next to nothing is left is explained all the same, and it is said that this means nothing.
+#[test]
+fn a_photo_that_padding_leaves_nothing_of_is_named() {
+    let place = tempfile::TempDir::new().unwrap();
+    let long = place.path().join("long.png");
+    image::RgbImage::from_fn(6000, 1, |x, _| image::Rgb([(x % 251) as u8, 0, 90])).save(&long).unwrap();
+    for (fit, said) in [("pad", &["less than one pixel"][..]), ("stretch", &[])] {
+        let out = place.path().join(fit);
+        let why =
+            decomcam(["explain", "--size", "96", "--no-check", "-t", "a cat", "--fit", fit]).path("-o", out).arg(&long);
+        let why = why.ok().complains(said);
+        assert_eq!(why.stderr.contains("less than one pixel"), fit == "pad", "{why}");
+    }
+}
+
 /// Without texts the likeliest classes are shown, of a classifier and of a model that knows its classes; the first is what is explained without a text.
 #[test]
 fn rank_without_texts_shows_classes() {
