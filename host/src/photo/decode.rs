@@ -1,7 +1,7 @@
 //! A file's bytes become upright 8-bit pixels.
 
 use super::orientation::orientation;
-use super::{Photo, animation, bmp, gif, ico, jpeg};
+use super::{Photo, animation, bmp, gif, ico, jpeg, tiff};
 use crate::error::Sorted as _;
 use crate::hash::sha256_hex;
 use crate::{Error, Size};
@@ -221,9 +221,12 @@ pub(super) fn still(bytes: &[u8], format: ImageFormat) -> Result<(DynamicImage, 
     let mut decoder = reader.into_decoder()?;
     let (width, height) = decoder.dimensions();
     check_size(Size::new(height as usize, width as usize))?;
-    if format == ImageFormat::Jpeg
-        && let Some(damage) = jpeg::damage(bytes)
-    {
+    let damage = match format {
+        ImageFormat::Jpeg => jpeg::damage(bytes),
+        ImageFormat::Tiff => tiff::damage(bytes),
+        _ => None,
+    };
+    if let Some(damage) = damage {
         return Err(Refusal::Damaged(damage.to_string()));
     }
     let orientation = orientation(&mut decoder, bytes);

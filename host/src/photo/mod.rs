@@ -16,6 +16,7 @@ mod placement;
 mod planes;
 mod rect;
 mod resize;
+mod tiff;
 
 pub use animation::Animation;
 pub use blur::blur;
