@@ -1,8 +1,9 @@
 //! Which photos are explained: files, folders with everything below them, patterns, lists of paths.
 
+use super::Written;
 use crate::error::Sorted as _;
 use crate::photo::is_named_as_photo;
-use crate::{Error, Photo, Result};
+use crate::{Error, Photo, Result, journal, owned};
 use anyhow::{Context as _, bail, ensure};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -11,9 +12,6 @@ use std::path::{Path, PathBuf};
 
 /// What standard input is called on the command line.
 const STANDARD_INPUT: &str = "-";
-
-/// What tells of a folder that a sequence of frames was explained into.
-const FRAMES: &str = "frames.json";
 
 /// One photo that will be explained.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,21 +54,30 @@ impl Source {
     }
 }
 
+/// Photos that were found.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Found {
+    /// The photos, each once.
+    pub sources: Vec<Source>,
+    /// How many pictures in folders were left out because this program wrote them.
+    pub left_out: usize,
+}
+
 /// The photos that these paths stand for, each once, in the order given; those of a folder and of a pattern such as `*.jpg` by name. In a folder and the folders below it
-/// everything that is named as a photo, or begins as one, is one; the rest, hidden files and folders that an explanation was written into are left out.
-/// What is in `out` is left out as well.
+/// everything that is named as a photo, or begins as one, is one; the rest, hidden files and folders, and pictures that this program wrote are left out.
 ///
 /// # Errors
 /// [`Error::Photo`]: a folder that cannot be listed, a folder or a pattern without photos.
-pub fn sources(given: &[PathBuf], out: Option<&Path>) -> Result<Vec<Source>> {
-    let out = out.and_then(|out| out.canonicalize().ok());
-    let gather = || -> anyhow::Result<Vec<Source>> {
-        let mut all = Vec::new();
+pub fn sources(given: &[PathBuf]) -> Result<Found> {
+    let gather = || -> anyhow::Result<Found> {
+        let mut search = Search::default();
         for path in given {
             if path.is_dir() {
-                let before = all.len();
-                within(path, out.as_deref(), &mut all)?;
-                ensure!(all.len() > before, "`{}`: expected photos in this directory, found none", path.display());
+                let before = search.found.sources.len() + search.found.left_out;
+                search.within(path)?;
+                let after = search.found.sources.len() + search.found.left_out;
+                ensure!(after > before, "`{}`: expected photos in this directory, found none", path.display());
             } else if let Some(pattern) = path.to_str().filter(|text| text.contains(['*', '?', '[']) && !path.exists())
             {
                 let matching = glob::glob(pattern)
@@ -80,14 +87,21 @@ pub fn sources(given: &[PathBuf], out: Option<&Path>) -> Result<Vec<Source>> {
                     !matching.is_empty(),
                     "`{pattern}`: expected the path of a photo or a pattern that some match, found none"
                 );
-                all.extend(matching.into_iter().filter(|path| path.is_file()).map(|path| Source { path, found: true }));
+                let files = matching.into_iter().filter(|path| path.is_file());
+                search.found.sources.extend(files.map(|path| Source { path, found: true }));
             } else {
-                all.push(Source::named(path));
+                search.found.sources.push(Source::named(path));
             }
         }
+        let mut found = search.found;
+        ensure!(
+            !found.sources.is_empty() || found.left_out == 0,
+            "expected photos, found only {} pictures that decomcam wrote; name a picture to have it explained",
+            found.left_out
+        );
         let mut seen = BTreeSet::new();
-        all.retain(|source| seen.insert(source.path.clone()));
-        Ok(all)
+        found.sources.retain(|source| seen.insert(source.path.clone()));
+        Ok(found)
     };
     gather().kind(Error::Photo)
 }
@@ -114,27 +128,48 @@ pub fn list(name: &str, mut from: impl Read) -> Result<Vec<PathBuf>> {
     read().with_context(|| format!("list of photos `{name}`")).kind(Error::Photo)
 }
 
-fn within(folder: &Path, out: Option<&Path>, all: &mut Vec<Source>) -> anyhow::Result<()> {
-    let entries = fs::read_dir(folder).with_context(|| format!("cannot list `{}`", folder.display()))?;
-    let mut entries = entries.collect::<Result<Vec<_>, _>>()?;
-    entries.sort_by_key(fs::DirEntry::file_name);
-    for entry in entries {
-        let path = entry.path();
-        if entry.file_name().to_string_lossy().starts_with('.') {
-            continue;
-        }
-        if entry.file_type()?.is_dir() {
-            let ours = path.join("explanation.json").exists()
-                || path.join(FRAMES).exists()
-                || path.join(super::JOURNAL).exists();
-            if !ours && (out.is_none() || path.canonicalize().ok().as_deref() != out) {
-                within(&path, out, all)?;
+/// What was found so far, and the files that lists in the folders name as written by this program.
+#[derive(Default)]
+struct Search {
+    found: Found,
+    ours: BTreeSet<PathBuf>,
+}
+
+impl Search {
+    fn within(&mut self, folder: &Path) -> anyhow::Result<()> {
+        let entries = fs::read_dir(folder).with_context(|| format!("cannot list `{}`", folder.display()))?;
+        let mut entries = entries.collect::<Result<Vec<_>, _>>()?;
+        entries.sort_by_key(fs::DirEntry::file_name);
+        self.ours.extend(written(folder));
+        for entry in entries {
+            let path = entry.path();
+            if entry.file_name().to_string_lossy().starts_with('.') {
+                continue;
             }
-        } else if path.is_file() && (is_named_as_photo(&path) || begins_as_photo(&path)) {
-            all.push(Source { path, found: true });
+            if entry.file_type()?.is_dir() {
+                self.within(&path)?;
+            } else if path.is_file() && (is_named_as_photo(&path) || begins_as_photo(&path)) {
+                if self.ours.contains(&path) || owned::is_marked(&path) {
+                    self.found.left_out += 1;
+                } else {
+                    self.found.sources.push(Source { path, found: true });
+                }
+            }
         }
+        Ok(())
     }
-    Ok(())
+}
+
+/// The files that the lists in a folder name: of one explanation, of frames, of many photos.
+fn written(folder: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = owned::listed(folder).iter().map(|name| folder.join(name)).collect();
+    // Without such a file, or with one of others, nothing is ours.
+    let _ = journal::read(&folder.join(super::JOURNAL), |line, _| {
+        let line: Written = serde_json::from_slice(line)?;
+        files.extend(line.files().into_iter().map(|file| folder.join(file)));
+        Ok(())
+    });
+    files
 }
 
 /// Whether the first bytes are those of a format that is read.
@@ -161,18 +196,37 @@ mod tests {
             put(&at(name), b"?");
         }
         put(&at("nameless"), b"\x89PNG\r\n\x1a\n");
-        put(&at("a/explained/explanation.json"), b"{}");
-        let found = sources(&[place.path().into()], Some(&at("out"))).unwrap();
+        let found = sources(&[place.path().into()]).unwrap().sources;
         let paths: Vec<&Path> = found.iter().map(|source| &*source.path).collect();
-        assert_eq!(paths, [at("a/c.webp"), at("b.JPG"), at("nameless")]);
+        assert_eq!(paths, ["a/c.webp", "a/explained/x.png", "b.JPG", "nameless", "out/y.png"].map(at));
         assert!(found.iter().all(|source| source.found));
-        let twice = sources(&[at("b.JPG"), at("*.JPG"), at("missing.png")], None).unwrap();
+        let twice = sources(&[at("b.JPG"), at("*.JPG"), at("missing.png")]).unwrap().sources;
         assert_eq!(twice.len(), 2, "each once; whether a named file exists is seen when it is opened");
-        let empty = sources(&[at("out"), at("a/explained/none")], Some(&at("out")));
-        assert_eq!(empty.unwrap().len(), 2, "the folder of the files is itself explained if it is named");
         fs::create_dir(at("empty")).unwrap();
-        assert!(matches!(sources(&[at("empty")], None), Err(Error::Photo(_))));
-        assert!(matches!(sources(&[at("*.gif")], None), Err(Error::Photo(_))));
+        assert!(matches!(sources(&[at("empty")]), Err(Error::Photo(_))));
+        assert!(matches!(sources(&[at("*.gif")]), Err(Error::Photo(_))));
+    }
+
+    #[test]
+    fn only_what_a_list_or_a_mark_names_is_left_out() {
+        let place = tempfile::tempdir().unwrap();
+        let at = |name: &str| place.path().join(name);
+        for name in ["a/mine.png", "a/overlay.png", "b/mine.png", "b/c/map.png", "d/mine.png", "d/overlay.gif"] {
+            put(&at(name), b"?");
+        }
+        put(&at("a/explanation.json"), br#"{"files": ["overlay.png"]}"#);
+        put(&at("b/explanations.jsonl"), b"{\"directory\": \"c\", \"files\": [\"map.png\"]}\n");
+        put(&at("d/frames.json"), br#"{"files": ["overlay.gif"]}"#);
+        put(&at("e/explanations.jsonl"), b"");
+        put(&at("e/mine.png"), b"?");
+        put(&at("f/marked.png"), b"\x89PNG\r\n\x1a\n tEXtSoftware\0decomcam 0");
+        let found = sources(&[place.path().into()]).unwrap();
+        let paths: Vec<&Path> = found.sources.iter().map(|source| &*source.path).collect();
+        assert_eq!(paths, ["a/mine.png", "b/mine.png", "d/mine.png", "e/mine.png"].map(at));
+        assert_eq!(found.left_out, 4);
+        let only = sources(&[at("f")]).unwrap_err();
+        assert!(only.to_string().contains("found only 1 pictures that decomcam wrote"), "{only}");
+        assert_eq!(sources(&[at("f/marked.png")]).unwrap().sources.len(), 1, "what is named is explained");
     }
 
     #[test]
