@@ -325,7 +325,7 @@ fn records_of_other_bytes_do_not_count() {
     photo.save(at("photos/cat/one.png")).unwrap();
     photo.save(at("photos/dog/two.png")).unwrap();
     let eval = |out: &str, more: &[&str]| {
-        let fast = ["eval", "--size", "96", "--method", "grad-cam", "--metrics", "average-drop"];
+        let fast = ["eval", "--size", "96", "--method", "grad-cam", "--metrics", "average_drop"];
         decomcam(fast).args(more).path("--photos", at("photos")).path("--out", at(out)).said().exits_with(0)
     };
     let results = |out: &str| fs::read_to_string(at(out).join("results.json")).unwrap();
@@ -349,11 +349,14 @@ fn records_of_other_bytes_do_not_count() {
 
     // A record that does not say of which bytes it is may be of any.
     let records = fs::read_to_string(at("fresh/records.jsonl")).unwrap();
-    let unsaid: String = records.lines().map(|line| {
-        let mut record: Value = serde_json::from_str(line).unwrap();
-        record.as_object_mut().unwrap().remove("photo_sha256").unwrap();
-        format!("{record}\n")
-    }).collect();
+    let unsaid: String = records
+        .lines()
+        .map(|line| {
+            let mut record: Value = serde_json::from_str(line).unwrap();
+            record.as_object_mut().unwrap().remove("photo_sha256").unwrap();
+            format!("{record}\n")
+        })
+        .collect();
     fs::write(at("fresh/records.jsonl"), unsaid).unwrap();
     assert!(eval("fresh", &[]).stderr.contains("2 of 2 photos are not those"));
     assert_eq!(results("fresh"), old);

@@ -112,12 +112,14 @@ pub struct ReplayArgs {
 
 /// Computes a recording again.
 pub fn replay(args: &ReplayArgs) -> Result<()> {
-    let stages = capsule::replay(&args.capsule)?;
-    print(&capsule::table(&stages))?;
     if let Some(out) = &args.out {
         let inputs = Inputs::new([&args.capsule].into_iter().chain(&args.photo));
         let drawn = if args.text.is_some() { &capsule::DRAWN[..] } else { &capsule::DRAWN[..2] };
         Files::new(out).sparing(inputs).check(drawn)?;
+    }
+    let stages = capsule::replay(&args.capsule)?;
+    print(&capsule::table(&stages))?;
+    if let Some(out) = &args.out {
         files::prepare_directory(out)?;
         let photo = args.photo.as_ref().map(Photo::open).transpose()?;
         let fit = args.fit.map_or(Fit::Crop, |fit| fit.0);

@@ -27,7 +27,7 @@ Examples:
 /// Arguments of `compare`.
 #[derive(Debug, Args)]
 pub struct CompareArgs {
-    /// Photos: JPEG, PNG, WebP, BMP, GIF, TIFF or ICO; also directories and patterns such as "*.jpg"
+    /// Photos: JPEG, PNG, WebP, BMP, GIF, TIFF or ICO; also directories, patterns such as "*.jpg", or - for standard input
     #[arg(value_name = "PHOTO", required = true)]
     pub photos: Vec<PathBuf>,
     /// Words such as "a cat", or a class of a classifier

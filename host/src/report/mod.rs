@@ -93,23 +93,14 @@ pub enum Arrays {
 }
 
 /// Every name that [`Answer::write`] gives a file; of `parts.png` there may be more pages: `parts-2.png` and so on.
-const NAMES: [&str; 9] = [
-    "report.html",
-    "overlay.png",
-    "heatmap.png",
-    "mask.png",
-    REPORT,
-    PARTS,
-    "saliency.npy",
-    "ossms.npy",
-    "components.npy",
-];
-
-/// How many of them are written whatever was asked for.
-const ALWAYS: usize = 5;
+const NAMES: [&str; 9] =
+    ["report.html", "overlay.png", "heatmap.png", "mask.png", REPORT, PARTS, SALIENCY, OSSMS, COMPONENTS];
 
 const REPORT: &str = "explanation.json";
 const PARTS: &str = "parts.png";
+const SALIENCY: &str = "saliency.npy";
+const OSSMS: &str = "ossms.npy";
+const COMPONENTS: &str = "components.npy";
 
 /// Whether a file of this name is one that [`Answer::write`] makes.
 fn is_ours(name: &str) -> bool {
@@ -121,10 +112,14 @@ fn is_ours(name: &str) -> bool {
 /// The names of the files that an explanation with these options will write, as far as they are known before.
 fn names(options: &Options, outputs: &Outputs) -> impl Iterator<Item = &'static str> {
     let parts = matches!(options.method, Method::DecomCam(_));
+    let exact = options.method == Method::DecomCam(Recipe::Exact);
     let arrays = outputs.arrays.is_some();
-    NAMES.into_iter().enumerate().filter_map(move |(at, name)| {
-        let written = at < ALWAYS || if name == PARTS { parts } else { arrays };
-        written.then_some(name)
+    NAMES.into_iter().filter(move |name| match *name {
+        PARTS => parts,
+        SALIENCY => arrays,
+        OSSMS => arrays && parts,
+        COMPONENTS => arrays && exact,
+        _ => true,
     })
 }
 
@@ -237,7 +232,7 @@ impl Answer<'_> {
     /// The map, and with a recipe every part, as arrays.
     fn add_arrays(&self, files: &mut Files<'_>, arrays: Arrays) -> Result<Vec<String>> {
         let e = self.explanation;
-        let mut names = vec!["saliency.npy".to_owned()];
+        let mut names = vec![SALIENCY.to_owned()];
         let (size, placement) = match arrays {
             Arrays::Grid => (e.map.size, None),
             Arrays::Input => {
@@ -245,7 +240,7 @@ impl Answer<'_> {
             }
             Arrays::Photo => (self.photo.size(), Some(e.placement(self.photo))),
         };
-        files.add("saliency.npy", |out| {
+        files.add(SALIENCY, |out| {
             files::write_npy(out, &[size.height, size.width], |push| match &placement {
                 Some(placement) => push(&placement.saliency(&e.map.values)?),
                 None => push(&e.map.values),
@@ -257,9 +252,9 @@ impl Answer<'_> {
             let maps = parts.list.iter().map(|part| Ok(e.refined(map(part))?.values)).collect::<Result<Vec<_>>>()?;
             add_maps(files, name, &maps, size, placement.as_ref())
         };
-        add("ossms.npy", |part| &part.component.ossm)?;
+        add(OSSMS, |part| &part.component.ossm)?;
         if parts.recipe == Recipe::Exact {
-            add("components.npy", |part| &part.component.values)?;
+            add(COMPONENTS, |part| &part.component.values)?;
         }
         Ok(names)
     }

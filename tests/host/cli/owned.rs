@@ -126,7 +126,7 @@ fn files_of_others_are_not_replaced() {
         fs::copy(&photo, photos.join("one.png")).unwrap();
         fs::create_dir(&out).unwrap();
         fs::write(out.join(name), "mine").unwrap();
-        let eval = decomcam(["eval", "--method", "uniform", "--metrics", "average-drop"]).args(SIZE);
+        let eval = decomcam(["eval", "--method", "uniform", "--metrics", "average_drop"]).args(SIZE);
         let said = eval.path("--photos", place.path().join("photos")).path("--out", &out).said();
         assert!(said.code != Some(0) && said.stderr.contains(name), "{said}");
         assert_eq!(fs::read_to_string(out.join(name)).unwrap(), "mine");
