@@ -7,6 +7,7 @@ use crate::explain::{self, Look, Options, Used};
 use crate::files::{self, Files};
 use crate::methods::{Map, Method};
 use crate::metrics::Metric;
+use crate::owned::Inputs;
 use crate::photo::{Framing, Photo, Placement, Upsampling};
 use crate::program::{PROGRAM, SCHEMA_VERSION};
 use crate::progress::Steps;
@@ -22,6 +23,9 @@ use std::time::Duration;
 
 /// The metrics of the table.
 const METRICS: [Metric; 3] = [Metric::Deletion, Metric::Insertion, Metric::AverageDrop];
+
+/// The names of the files that a comparison writes.
+pub const FILES: [&str; 2] = ["comparison.png", "comparison.json"];
 
 /// What to compare.
 #[derive(Clone, Debug)]
@@ -255,9 +259,9 @@ impl Comparison {
     /// A directory that cannot be written to; nothing is written then.
     pub fn write(&self, photo: &Photo, directory: &Path) -> Result<Vec<PathBuf>> {
         let picture = self.picture(photo)?;
-        let mut files = Files::new(directory);
-        files.add("comparison.png", |out| files::write_png(out, &picture))?;
-        files.add("comparison.json", |out| files::write_json(out, self))?;
+        let mut files = Files::new(directory).sparing(Inputs::new([&photo.name]));
+        files.add(FILES[0], |out| files::write_png(out, &picture))?;
+        files.add(FILES[1], |out| files::write_json(out, self))?;
         files.publish()
     }
 

@@ -1,24 +1,63 @@
 //! Files that are written under temporary names and renamed together, and the formats that are written.
 
 use crate::error::Sorted as _;
+use crate::owned::{self, Inputs};
+use crate::program::PROGRAM;
 use crate::{Error, Result, Size};
-use anyhow::{Context as _, ensure};
-use image::{ExtendedColorType, GrayImage, ImageEncoder as _, RgbImage, codecs::png};
+use anyhow::Context as _;
+use image::{GrayImage, RgbImage};
 use npyz::WriterBuilder as _;
+use png::{ColorType, Filter};
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-/// Files that are written under temporary names and renamed together once all are complete.
+/// Files that are written under temporary names and renamed together once all are complete. They replace files of ours, and no others ([`crate::owned`]).
 pub struct Files<'a> {
     directory: &'a Path,
     written: Vec<(tempfile::NamedTempFile, PathBuf)>,
+    inputs: Inputs,
+    ours: BTreeSet<String>,
 }
 
 impl<'a> Files<'a> {
     /// Files that will go into `directory`.
     pub fn new(directory: &'a Path) -> Self {
-        Self { directory, written: Vec::new() }
+        Self { directory, written: Vec::new(), inputs: Inputs::default(), ours: BTreeSet::new() }
+    }
+
+    /// Never replaces these files, which are read.
+    pub fn sparing(mut self, inputs: Inputs) -> Self {
+        self.inputs = inputs;
+        self
+    }
+
+    /// Replaces files of these names even if they bear no mark: a list of ours or the caller names them.
+    pub fn replacing<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.ours.extend(names.into_iter().map(Into::into));
+        self
+    }
+
+    /// Refuses before the work what [`Files::publish`] would refuse after it, of files with these names.
+    ///
+    /// # Errors
+    /// [`Error::Options`]: a file that may not be replaced.
+    pub fn check<N: AsRef<Path>>(&self, names: impl IntoIterator<Item = N>) -> Result<()> {
+        names.into_iter().try_for_each(|name| self.check_path(&self.directory.join(name)))
+    }
+
+    fn check_path(&self, path: &Path) -> Result<()> {
+        let ours = path.file_name().is_some_and(|name| self.ours.contains(&*name.to_string_lossy()));
+        owned::check(path, &self.inputs, ours)
+    }
+
+    /// Removes a file of this name that an earlier run wrote and this one does not, unless it is read. What is gone, or what somebody holds, is no failure.
+    pub(crate) fn remove(&self, name: &str) {
+        let path = self.directory.join(name);
+        if !self.inputs.hold(&path) {
+            let _ = std::fs::remove_file(path);
+        }
     }
 
     /// Writes one file under a temporary name.
@@ -59,23 +98,13 @@ impl<'a> Files<'a> {
     /// Renames all files to their own names, in the order in which they were added.
     ///
     /// # Errors
-    /// [`Error::Output`]. If a directory stands where a file is to go, no file appears.
-    pub fn publish(self) -> Result<Vec<PathBuf>> {
-        self.published().kind(Error::Output)
-    }
-
-    fn published(self) -> anyhow::Result<Vec<PathBuf>> {
+    /// [`Error::Output`]; [`Error::Options`] if a directory, or a file that may not be replaced, stands where a file is to go: no file appears then.
+    pub fn publish(&mut self) -> Result<Vec<PathBuf>> {
         // Found before the first file appears: then none does.
-        for (_, path) in &self.written {
-            ensure!(
-                !path.is_dir(),
-                "cannot write `{}`: expected a file or nothing of that name, found a directory; choose another --out",
-                path.display()
-            );
-        }
+        self.written.iter().try_for_each(|(_, path)| self.check_path(path))?;
         let mut paths = Vec::new();
-        for (file, path) in self.written {
-            file.persist(&path).with_context(|| format!("cannot write `{}`", path.display()))?;
+        for (file, path) in self.written.drain(..) {
+            file.persist(&path).with_context(|| format!("cannot write `{}`", path.display())).kind(Error::Output)?;
             paths.push(path);
         }
         Ok(paths)
@@ -139,7 +168,7 @@ pub fn write_json(out: &mut dyn Write, value: &impl Serialize) -> Result<()> {
 /// # Errors
 /// [`Error::Output`].
 pub fn write_png(out: &mut dyn Write, picture: &RgbImage) -> Result<()> {
-    write_samples(out, picture.as_raw(), picture.dimensions(), ExtendedColorType::Rgb8)
+    write_samples(out, picture.as_raw(), picture.dimensions(), ColorType::Rgb)
 }
 
 /// A grey picture as PNG.
@@ -147,7 +176,7 @@ pub fn write_png(out: &mut dyn Write, picture: &RgbImage) -> Result<()> {
 /// # Errors
 /// [`Error::Output`].
 pub fn write_grey_png(out: &mut dyn Write, picture: &GrayImage) -> Result<()> {
-    write_samples(out, picture.as_raw(), picture.dimensions(), ExtendedColorType::L8)
+    write_samples(out, picture.as_raw(), picture.dimensions(), ColorType::Grayscale)
 }
 
 /// A function that takes the next rows of a grey picture.
@@ -158,28 +187,38 @@ pub type PushRow<'a> = dyn FnMut(&[u8]) -> Result<()> + 'a;
 /// # Errors
 /// [`Error::Output`], also when `fill` gives another number of rows; and those of `fill`.
 pub fn write_grey_rows(out: &mut dyn Write, size: Size, fill: impl FnOnce(&mut PushRow) -> Result<()>) -> Result<()> {
-    let mut encoder = ::png::Encoder::new(out, size.width as u32, size.height as u32);
-    encoder.set_color(::png::ColorType::Grayscale);
-    encoder.set_compression(::png::Compression::Fast);
-    encoder.set_filter(::png::Filter::Up);
-    let mut picture = encoder.write_header().or_else(refused_picture)?;
+    let size = (size.width as u32, size.height as u32);
+    let mut picture = begun(out, size, ColorType::Grayscale, Filter::Up).or_else(refused_picture)?;
     let mut rows = picture.stream_writer().or_else(refused_picture)?;
     fill(&mut |row: &[u8]| rows.write_all(row).map_err(Into::into).kind(Error::Output))?;
     rows.finish().or_else(refused_picture)
 }
 
-fn refused_picture<T>(error: ::png::EncodingError) -> Result<T> {
+fn refused_picture<T>(error: png::EncodingError) -> Result<T> {
     Err(error.into()).kind(Error::Output)
 }
 
-fn write_samples(
-    out: &mut dyn Write,
-    samples: &[u8],
+/// A PNG up to its pixels, with the mark by which it is known again.
+fn begun<W: Write>(
+    out: W,
     (width, height): (u32, u32),
-    kind: ExtendedColorType,
-) -> Result<()> {
-    let encoder = png::PngEncoder::new_with_quality(out, png::CompressionType::Fast, png::FilterType::Adaptive);
-    encoder.write_image(samples, width, height, kind).map_err(Into::into).kind(Error::Output)
+    colours: ColorType,
+    filter: Filter,
+) -> Result<png::Writer<W>, png::EncodingError> {
+    let mut encoder = png::Encoder::new(out, width, height);
+    encoder.set_color(colours);
+    encoder.set_compression(png::Compression::Fast);
+    encoder.set_filter(filter);
+    encoder.add_text_chunk("Software".into(), PROGRAM.into())?;
+    encoder.write_header()
+}
+
+fn write_samples(out: &mut dyn Write, samples: &[u8], size: (u32, u32), colours: ColorType) -> Result<()> {
+    let written = begun(out, size, colours, Filter::Adaptive).and_then(|mut picture| {
+        picture.write_image_data(samples)?;
+        picture.finish()
+    });
+    written.or_else(refused_picture)
 }
 
 /// A function that takes the next values of an array.
@@ -219,6 +258,30 @@ mod tests {
         let mut files = Files::new(place.path());
         let failed = files.add("c", |_| anyhow::Ok(()).context("").kind(Error::Model).and(Err(Error::Cancelled)));
         assert!(matches!(failed, Err(Error::Cancelled)), "other rooms' failures keep their kind");
+    }
+
+    #[test]
+    fn a_picture_of_ours_is_replaced_and_another_is_not() {
+        let place = tempfile::tempdir().unwrap();
+        let picture = RgbImage::from_pixel(2, 2, image::Rgb([9; 3]));
+        let write = |inputs: Inputs, names: &[&str]| {
+            let mut files = Files::new(place.path()).sparing(inputs).replacing(names.iter().copied());
+            files.check(["a.png"])?;
+            files.add("a.png", |out| write_png(out, &picture))?;
+            files.publish()
+        };
+        for _ in 0..2 {
+            write(Inputs::default(), &[]).unwrap();
+        }
+        let path = place.path().join("a.png");
+        assert!(matches!(write(Inputs::new([&path]), &["a.png"]), Err(Error::Options(_))));
+        image::GrayImage::new(1, 1).save(&path).unwrap();
+        let before = std::fs::read(&path).unwrap();
+        let refused = write(Inputs::default(), &[]).unwrap_err();
+        assert!(refused.to_string().contains("decomcam did not write it"), "{refused}");
+        assert_eq!(std::fs::read(&path).unwrap(), before);
+        write(Inputs::default(), &["a.png"]).unwrap();
+        assert!(owned::is_marked(&path));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use crate::error::Sorted as _;
 use crate::{Error, Result};
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use serde::Serialize;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{BufRead as _, BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
@@ -26,6 +26,7 @@ impl Journal {
     pub fn open(path: &Path, learn: impl FnMut(&[u8], Range<u64>) -> anyhow::Result<()>) -> Result<Self> {
         let opened = opened(path).and_then(|mut file| {
             let whole = each_line(&mut file, learn)?;
+            check_tail(&mut file, whole)?;
             file.set_len(whole)?;
             file.seek(SeekFrom::Start(whole))?;
             Ok(Self { path: path.to_owned(), file: Mutex::new(file) })
@@ -80,8 +81,8 @@ impl Journal {
     pub fn into_sorted(self, lines: &[Range<u64>]) -> Result<()> {
         let write = || {
             let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
-            let mut files = crate::files::Files::new(directory.unwrap_or(Path::new(".")));
             let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+            let mut files = crate::files::Files::new(directory.unwrap_or(Path::new("."))).replacing([&*name]);
             let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
             files.add(&name, |out| -> anyhow::Result<()> {
                 let mut out = BufWriter::new(out);
@@ -126,6 +127,24 @@ fn opened(path: &Path) -> anyhow::Result<File> {
     }
 }
 
+/// How every record begins.
+const BEGIN: &[u8] = b"{\"settings\":";
+
+/// Refuses to cut off a file that holds no record, only what is none of ours.
+fn check_tail(file: &mut File, whole: u64) -> anyhow::Result<()> {
+    if whole > 0 {
+        return Ok(());
+    }
+    let mut tail = Vec::new();
+    file.rewind()?;
+    file.take(BEGIN.len() as u64).read_to_end(&mut tail)?;
+    ensure!(
+        BEGIN.starts_with(&tail),
+        "expected records, found a file that decomcam did not write; choose another --out"
+    );
+    Ok(())
+}
+
 /// Tells `learn` every line that is complete, without its break, and returns where the last of them ends.
 fn each_line(file: &mut File, mut learn: impl FnMut(&[u8], Range<u64>) -> anyhow::Result<()>) -> anyhow::Result<u64> {
     let mut reader = BufReader::new(file);
@@ -167,6 +186,17 @@ mod tests {
         Journal::open(&path, |_, _| Ok(())).unwrap().append(&4).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "1\n2\n4\n");
         assert_eq!(lines(&path), [("1".into(), 0..2), ("2".into(), 2..4), ("4".into(), 4..6)]);
+    }
+
+    #[test]
+    fn a_file_of_others_is_not_cut_off() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("lines");
+        std::fs::write(&path, "{\"mine\": 1}").unwrap();
+        assert!(Journal::open(&path, |_, _| Ok(())).is_err());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"mine\": 1}");
+        std::fs::write(&path, "{\"setti").unwrap();
+        assert!(Journal::open(&path, |_, _| Ok(())).is_ok());
     }
 
     #[test]

@@ -57,7 +57,7 @@
 //! | 3 | [`encoders`], [`score`] |
 //! | 2 | [`onnx`], [`tflite`], [`model`] |
 //! | 1 | [`photo`], [`draw`] |
-//! | 0 | [`error`], [`program`], [`size`], [`random`], [`hash`], [`stats`], [`progress`], [`timings`], [`workers`], [`files`], [`journal`], [`shard`], `arithmetic` |
+//! | 0 | [`error`], [`program`], [`size`], [`random`], [`hash`], [`stats`], [`progress`], [`timings`], [`workers`], [`owned`], [`files`], [`journal`], [`shard`], `arithmetic` |
 //!
 //! The command line (`cli`, in the binary) stands on top: it turns arguments into options and prints what comes back. No room of the library knows how a
 //! command line is parsed.
@@ -80,6 +80,7 @@ pub mod methods;
 pub mod metrics;
 pub mod model;
 pub mod onnx;
+pub mod owned;
 pub mod photo;
 pub mod pool;
 pub mod program;

@@ -314,6 +314,54 @@ fn every_record_is_of_explain_s_map() {
     }
 }
 
+/// Records are of a photo's bytes, not of its name: another photo under the same name is measured anew, also where records are merged.
+#[test]
+fn records_of_other_bytes_do_not_count() {
+    let place = TempDir::new().unwrap();
+    let at = |name: &str| place.path().join(name);
+    fs::create_dir_all(at("photos/cat")).unwrap();
+    fs::create_dir_all(at("photos/dog")).unwrap();
+    let photo = image::open(cat()).unwrap();
+    photo.save(at("photos/cat/one.png")).unwrap();
+    photo.save(at("photos/dog/two.png")).unwrap();
+    let eval = |out: &str, more: &[&str]| {
+        let fast = ["eval", "--size", "96", "--method", "grad-cam", "--metrics", "average_drop"];
+        decomcam(fast).args(more).path("--photos", at("photos")).path("--out", at(out)).said().exits_with(0)
+    };
+    let results = |out: &str| fs::read_to_string(at(out).join("results.json")).unwrap();
+    eval("first", &[]);
+    let old = results("first");
+    photo.crop_imm(150, 0, 300, 300).save(at("photos/cat/one.png")).unwrap();
+    let said = eval("first", &[]);
+    let anew = "1 of 2 photos are not those that were measured before under these names: they are measured anew";
+    assert!(said.stderr.contains(anew) && said.stderr.contains("1 of 2 pairs"), "{said}");
+    eval("fresh", &[]);
+    assert_ne!(results("first"), old);
+    assert_eq!(results("first"), results("fresh"));
+    assert!(eval("first", &[]).stderr.contains("2 of 2 pairs"));
+
+    // The share was measured with the first photo.
+    photo.save(at("photos/cat/one.png")).unwrap();
+    let share = at("first").display().to_string();
+    let said = eval("merged", &["--merge", &share]);
+    assert!(said.stderr.contains(anew), "{said}");
+    assert_eq!(results("merged"), old);
+
+    // A record that does not say of which bytes it is may be of any.
+    let records = fs::read_to_string(at("fresh/records.jsonl")).unwrap();
+    let unsaid: String = records
+        .lines()
+        .map(|line| {
+            let mut record: Value = serde_json::from_str(line).unwrap();
+            record.as_object_mut().unwrap().remove("photo_sha256").unwrap();
+            format!("{record}\n")
+        })
+        .collect();
+    fs::write(at("fresh/records.jsonl"), unsaid).unwrap();
+    assert!(eval("fresh", &[]).stderr.contains("2 of 2 photos are not those"));
+    assert_eq!(results("fresh"), old);
+}
+
 /// Shares, each measured alone, merge to the results of one run, to the last digit; a share that is missing is measured, and records of other settings are refused.
 #[test]
 fn shares_merge_to_the_results_of_one_run() {

@@ -213,6 +213,30 @@ fn a_film_that_is_stopped_leaves_nothing() {
     assert_eq!(names(&out), [""; 0]);
 }
 
+/// Ctrl-C has the exit code that shells give it, whatever it stops.
+#[cfg(unix)]
+#[test]
+fn a_signal_has_its_exit_code() {
+    use std::process::{Command, Stdio};
+    let place = TempDir::new().unwrap();
+    let clip = small(&place, 14);
+    for (signal, code) in [("-INT", 130), ("-TERM", 143)] {
+        let run = decomcam(["explain", "--frames", "all", "--check", "-t", "a cat"]).arg(&clip);
+        let run = run.path("-o", place.path().join("out"));
+        let mut command = run.command();
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        // The first line is said once the signals are waited for.
+        let mut told = std::io::BufReader::new(child.stderr.take().unwrap());
+        std::io::BufRead::read_line(&mut told, &mut String::new()).unwrap();
+        assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+        let mut rest = String::new();
+        std::io::Read::read_to_string(&mut told, &mut rest).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{rest}");
+        assert!(rest.contains("stopped; nothing was written"), "{rest}");
+        assert_eq!(names(place.path().join("out")), [""; 0]);
+    }
+}
+
 /// Whether ffmpeg is there; where it is not, a test says so and ends.
 fn ffmpeg(args: &[&str], file: &Path) -> bool {
     match Command::new("ffmpeg").args(["-v", "error", "-y"]).args(args).arg(file).status() {

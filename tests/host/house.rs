@@ -17,6 +17,7 @@ const FLOORS: [&[&str]; 8] = [
         "progress",
         "timings",
         "workers",
+        "owned",
         "files",
         "journal",
         "shard",

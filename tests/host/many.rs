@@ -110,6 +110,45 @@ fn a_pattern_names_one_file_a_photo_and_never_overwrites() {
     }
 }
 
+/// Two patterns of one directory are two sets of files: neither takes the other's for its own, and neither removes them.
+#[test]
+fn patterns_stand_side_by_side() {
+    let place = photos();
+    let of = |pattern: &str| explain(&place, &["photos/cat.png", "photos/b/cat.png", "-o", pattern]).exits_with(0);
+    for pattern in ["maps/{stem}-map.png", "maps/{stem}_x.png", "maps/{stem}.html", "maps/{stem}.json", "maps"] {
+        of(pattern).prints(&["Explained 2 photos."]);
+    }
+    let out = place.path().join("maps");
+    let files = ["cat-map.png", "cat-2-map.png", "cat_x.png", "cat-2_x.png", "cat.html", "cat.json", "cat/overlay.png"];
+    for file in files {
+        assert!(out.join(file).is_file(), "{file}");
+    }
+    assert_eq!(lines(&out.join("explanations.jsonl")).len(), 5 * 2);
+    // Each goes on where it was, and other options replace its own files alone.
+    of("maps/{stem}_x.png").prints(&["Explained 0 photos, 2 more before."]);
+    explain(&place, &["photos/cat.png", "-o", "maps/{stem}_x.png", "--versus", "a dog"]).exits_with(0);
+    assert!(!out.join("cat-2_x.png").exists());
+    of("maps/{stem}.html").prints(&["Explained 0 photos, 2 more before."]);
+    assert!(files.iter().filter(|file| **file != "cat-2_x.png").all(|file| out.join(file).is_file()));
+}
+
+/// Maps among photos are left out, photos among maps are not.
+#[test]
+fn only_what_was_written_is_left_out() {
+    let place = photos();
+    let at = |name: &str| place.path().join(name);
+    fs::remove_file(at("photos/damaged.jpg")).unwrap();
+    explain(&place, &["photos/b", "-o", "photos/b"]).exits_with(0);
+    fs::copy(at("photos/cat.png"), at("photos/b/cat/mine.png")).unwrap();
+    let said = explain(&place, &["photos", "-o", "maps"]).exits_with(0);
+    let found = lines(&at("maps/explanations.jsonl"));
+    assert_eq!(paths(&found), ["photos/b/cat/mine.png", "photos/b/cat.png", "photos/cat.png", "photos/nameless"]);
+    assert!(said.stderr.contains("pictures were left out: decomcam wrote them"), "{said}");
+    // What is refused leaves nothing behind.
+    explain(&place, &["photos/cat.png", "-o", "photos/{stem}.png"]).exits_with(2);
+    assert!(!at("photos/explanations.jsonl").exists());
+}
+
 #[test]
 fn photos_come_from_standard_input_lists_and_patterns() {
     let place = photos();

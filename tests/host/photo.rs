@@ -191,21 +191,25 @@ fn with_riff_chunk(webp: &[u8], (height, width): (u32, u32), kind: &[u8; 4], con
 
 /// An uncompressed TIFF file with its orientation.
 fn oriented_tiff(picture: &RgbImage, orientation: u16) -> Vec<u8> {
-    let (width, height) = picture.dimensions();
+    tiff_of(picture.dimensions(), picture.as_raw(), (1, 2), orientation)
+}
+
+/// A TIFF file of one strip, with its compression and the meaning of its colours.
+fn tiff_of((width, height): (u32, u32), data: &[u8], (compression, colours): (u32, u32), orientation: u16) -> Vec<u8> {
     let entries = [
         (256, 4, 1, width),
         (257, 4, 1, height),
-        (258, 3, 3, 8 + picture.as_raw().len() as u32),
-        (259, 3, 1, 1),
-        (262, 3, 1, 2),
+        (258, 3, 3, 8 + data.len() as u32),
+        (259, 3, 1, compression),
+        (262, 3, 1, colours),
         (273, 4, 1, 8),
         (274, 3, 1, orientation.into()),
         (277, 3, 1, 3),
         (278, 4, 1, height),
-        (279, 4, 1, picture.as_raw().len() as u32),
+        (279, 4, 1, data.len() as u32),
     ];
-    let directory = 8 + picture.as_raw().len() as u32 + 6;
-    let mut tiff = [b"II*\0", &directory.to_le_bytes()[..], picture.as_raw(), &[8, 0, 8, 0, 8, 0]].concat();
+    let directory = 8 + data.len() as u32 + 6;
+    let mut tiff = [b"II*\0", &directory.to_le_bytes()[..], data, &[8, 0, 8, 0, 8, 0]].concat();
     tiff.extend((entries.len() as u16).to_le_bytes());
     for (tag, kind, count, value) in entries {
         tiff.extend([&(tag as u16).to_le_bytes()[..], &(kind as u16).to_le_bytes()].concat());
@@ -403,6 +407,21 @@ fn a_jpeg_of_which_a_piece_is_missing_is_refused() {
             files.refusal("inside.jpg", &[&whole[..cut], &[0xff, 0xd9], &whole[cut..]].concat());
         }
     }
+}
+
+/// TIFF files hold whole JPEGs: what is missing inside is missing there too.
+#[test]
+fn a_tiff_of_which_a_piece_is_missing_is_refused() {
+    let files = Files::new();
+    let whole = jpeg(|encoder| encoder.set_sampling_factor(jpeg_encoder::SamplingFactor::F_1_1));
+    let tiff = |data: &[u8]| tiff_of((75, 50), data, (7, 2), 1);
+    assert_eq!(files.open("whole.tif", &tiff(&whole)).pixels.dimensions(), (75, 50));
+    let (start, end) = (last_scan(&whole), whole.len() - 2);
+    for cut in (start..end - 2).step_by((end - start) / 11) {
+        let marked = [&whole[..cut], &[0xff, 0xd9]].concat();
+        assert!(files.refusal("cut.tif", &tiff(&marked)).contains("data ends before the picture does"), "{cut}");
+    }
+    files.refusal("zeros.tif", &tiff(&vec![0; whole.len()]));
 }
 
 #[test]

@@ -12,12 +12,15 @@ use std::path::{Path, PathBuf};
 #[pyfunction]
 #[pyo3(signature = (paths, out=None))]
 pub fn photos(py: Python<'_>, paths: Vec<PathBuf>, out: Option<PathBuf>) -> PyResult<Vec<PathBuf>> {
-    let found = sources::sources(&paths, out.as_deref()).map_err(raised)?;
+    let found = sources::sources(&paths).map_err(raised)?;
     for link in &found.links {
         let message = std::ffi::CString::new(format!("{}: {}", link.display(), sources::LINKED))?;
         PyErr::warn(py, &py.get_type::<PyUserWarning>(), &message, 1)?;
     }
-    Ok(found.photos.into_iter().map(|source| source.path).collect())
+    let out = out.and_then(|out| out.canonicalize().ok());
+    let within = |path: &Path| out.as_ref().is_some_and(|out| path.canonicalize().is_ok_and(|path| path.starts_with(out)));
+    let named = |path: &PathBuf| paths.contains(path);
+    Ok(found.sources.into_iter().map(|source| source.path).filter(|path| named(path) || !within(path)).collect())
 }
 
 /// Whether the ending of a file's name is one of a photo.

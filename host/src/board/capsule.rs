@@ -7,6 +7,7 @@ use crate::error::Sorted as _;
 use crate::explain::{CHANNELS_MAX, Explanation, Options, Parts};
 use crate::files::{self, Files};
 use crate::methods::{Method, Recipe};
+use crate::owned::Inputs;
 use crate::photo::{Framing, Photo, Placement};
 use crate::{Error, Result, Size, stats};
 use anyhow::{Context as _, ensure};
@@ -260,11 +261,15 @@ pub fn draw(
         style: &style,
         notes,
     })?;
-    let mut files = Files::new(directory);
+    let mut files = Files::new(directory).sparing(Inputs::new([path, Path::new(&photo.name)]));
     files.add("overlay.png", |out| files::write_png(out, &overlay))?;
     files.add("parts.png", |out| files::write_png(out, &sheet))?;
     files.publish()
 }
+
+/// The names of the files that [`draw()`] and [`draw_beside`] write.
+pub const DRAWN: [&str; 3] = ["overlay.png", "parts.png", BESIDE];
+const BESIDE: &str = "beside.png";
 
 /// Draws the map of a capsule beside that of an explanation of the same photo, as `beside.png`. Returns the file and how alike the maps are: Spearman's rank correlation over what
 /// both saw, on the small copies that are drawn; none if they saw nothing in common.
@@ -316,8 +321,8 @@ pub fn draw_beside(
         style: &Style::default(),
         notes: alike.iter().map(|alike| alike_in_words(*alike)).collect(),
     })?;
-    let mut files = Files::new(directory);
-    files.add("beside.png", |out| files::write_png(out, &sheet))?;
+    let mut files = Files::new(directory).sparing(Inputs::new([path, Path::new(&photo.name)]));
+    files.add(BESIDE, |out| files::write_png(out, &sheet))?;
     Ok((files.publish()?, alike))
 }
 

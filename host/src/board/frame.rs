@@ -3,6 +3,7 @@
 use crate::draw::{self, Sheet, Style, Tile};
 use crate::error::Sorted as _;
 use crate::files::{self, Files};
+use crate::owned::Inputs;
 use crate::photo::{Framing, Photo, Placement};
 use crate::{Error, Result, Size};
 use anyhow::{Context as _, bail, ensure};
@@ -10,6 +11,9 @@ use decomcam_core::frame::{self, Frame, HEADER_LEN};
 use std::fmt::Write as _;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+
+/// The names of the files that [`Sent::write`] writes.
+pub const DRAWN: [&str; 2] = ["overlay.png", "parts.png"];
 
 /// What a frame begins with.
 const MAGIC: &[u8] = b"DCFR";
@@ -95,7 +99,7 @@ impl Sent {
         let overlay =
             draw::overlay(&photo.pixels, &placement.saliency(&saliency)?, placement.seen(), &Style::default())?;
         let sheet = sheet(&frame, photo, &placement, &saliency, notes)?;
-        let mut files = Files::new(directory);
+        let mut files = Files::new(directory).sparing(Inputs::new([&photo.name]));
         files.add("overlay.png", |out| files::write_png(out, &overlay))?;
         files.add("parts.png", |out| files::write_png(out, &sheet))?;
         files.publish()

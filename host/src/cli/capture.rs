@@ -9,6 +9,7 @@ use clap::Args;
 use clap::error::ErrorKind;
 use decomcam::board::capsule;
 use decomcam::files::{self, Files};
+use decomcam::owned::Inputs;
 use decomcam::photo::{Fit, Framing};
 use decomcam::report::{Answer, Outputs};
 use decomcam::{Explanation, Options, Photo, Session, SessionOptions, Size};
@@ -63,13 +64,16 @@ pub fn run(args: &CaptureArgs) -> Result<()> {
         options.method = capsule::usual_options().method;
     }
     capsule::check(&options)?;
+    let inputs = Inputs::new([args.photo.as_path()].into_iter().chain(args.request.model.files()));
+    // The file is named by the caller, who may replace any that is not read.
+    let mut files = Files::new(directory).sparing(inputs).replacing([name]);
+    files.check([name])?;
     files::prepare_directory(directory)?;
     let photo = Photo::open(&args.photo)?;
     let session = args.request.open(options.method, args.quiet.quiet)?;
     let prompt = args.request.prompt(&session, &photo, &options)?;
     let explanation = session.explain(&photo, &prompt, &options)?;
     let bytes = capsule::record(&explanation, args.floats)?;
-    let mut files = Files::new(directory);
     files.add(name, |out| out.write_all(&bytes))?;
     files.publish()?;
     if args.quiet.quiet {
@@ -108,6 +112,11 @@ pub struct ReplayArgs {
 
 /// Computes a recording again.
 pub fn replay(args: &ReplayArgs) -> Result<()> {
+    if let Some(out) = &args.out {
+        let inputs = Inputs::new([&args.capsule].into_iter().chain(&args.photo));
+        let drawn = if args.text.is_some() { &capsule::DRAWN[..] } else { &capsule::DRAWN[..2] };
+        Files::new(out).sparing(inputs).check(drawn)?;
+    }
     let stages = capsule::replay(&args.capsule)?;
     print(&capsule::table(&stages))?;
     if let Some(out) = &args.out {

@@ -2,14 +2,16 @@
 
 use super::headings::{METRICS, OUTPUT, WHAT};
 use super::model::ModelArgs;
-use super::output::{QuietArgs, print, usage, warn, wrote};
+use super::output::{QuietArgs, note, print, usage, warn, wrote};
 use super::place::PlaceArgs;
 use super::request::{MethodsArgs, RandomArgs, TuningArgs};
 use anyhow::{Result, ensure};
 use clap::Args;
 use clap::error::ErrorKind;
 use decomcam::compare::{self, CompareOptions, Comparison, Means};
-use decomcam::{Method, Photo, Session, files, many};
+use decomcam::files::{self, Files};
+use decomcam::owned::Inputs;
+use decomcam::{Method, Photo, Session, many};
 use std::path::{Path, PathBuf};
 
 /// What the end of `compare --help` shows.
@@ -25,7 +27,7 @@ Examples:
 /// Arguments of `compare`.
 #[derive(Debug, Args)]
 pub struct CompareArgs {
-    /// Photos: JPEG, PNG, WebP, BMP, GIF, TIFF or ICO; also directories and patterns such as "*.jpg"
+    /// Photos: JPEG, PNG, WebP, BMP, GIF, TIFF or ICO; also directories, patterns such as "*.jpg", or - for standard input
     #[arg(value_name = "PHOTO", required = true)]
     pub photos: Vec<PathBuf>,
     /// Words such as "a cat", or a class of a classifier
@@ -75,11 +77,15 @@ pub fn run(args: &CompareArgs) -> Result<()> {
             "--seed has no effect without rise among the methods, because nothing else here is random; leave it out",
         ));
     }
+    let (photos, left_out) = many::placed(&args.photos, &args.out)?;
+    let named = matches!((&photos[..], &args.photos[..]), ([photo], [given]) if photo.0.path == *given);
+    let inputs = Inputs::new(photos.iter().map(|(source, _)| &*source.path).chain(args.place.files()));
+    for (_, out) in &photos {
+        let out = if named { &args.out } else { out };
+        Files::new(out).sparing(inputs.clone()).check(compare::FILES)?;
+    }
     files::prepare_directory(&args.out)?;
-    let photos = many::placed(&args.photos, &args.out)?;
-    if let ([photo], [given]) = (&photos[..], &args.photos[..])
-        && photo.0.path == *given
-    {
+    if named && let [photo] = &photos[..] {
         let photo = photo.0.open()?;
         let session = opened(args, &asked)?;
         let (comparison, files) = compared(args, &session, &asked, &photo, &args.out)?;
@@ -95,6 +101,9 @@ pub fn run(args: &CompareArgs) -> Result<()> {
             ErrorKind::ArgumentConflict,
             "--like is for one photo: it compares one photo with another; leave it out",
         ));
+    }
+    if left_out > 0 && !args.quiet.quiet {
+        note(&super::many::left_out(left_out));
     }
     let session = opened(args, &asked)?;
     let mut means = Means::default();

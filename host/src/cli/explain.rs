@@ -9,11 +9,13 @@ use anyhow::Result;
 use clap::Args;
 use clap::error::ErrorKind;
 use decomcam::draw::ColourMap;
+use decomcam::files::{self, Files};
 use decomcam::frames::Wanted;
-use decomcam::many::Source;
-use decomcam::report::{Alike, Answer, Outputs, timing_table};
+use decomcam::many::{Kind, Naming, Source};
+use decomcam::owned::Inputs;
+use decomcam::report::{self, ALIKE, Alike, Answer, Outputs, timing_table};
 use decomcam::timings::Timings;
-use decomcam::{Options, Photo, Session, Shard, files};
+use decomcam::{Options, Photo, Session, Shard};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -165,6 +167,7 @@ pub fn run(args: &ExplainArgs) -> Result<()> {
     options.unchecked = args.no_check;
     options.check_used(&[options.method])?;
     let outputs = args.outputs()?;
+    refuse_unused(args)?;
     if let Some(wanted) = args.frames {
         return super::frames::run(args, wanted, options, outputs);
     }
@@ -180,6 +183,7 @@ pub fn run(args: &ExplainArgs) -> Result<()> {
         ));
     }
     if !json_only {
+        check_free(args, &options, &outputs)?;
         files::prepare_directory(&args.out)?;
     }
     let mut timings = Timings::default();
@@ -222,6 +226,46 @@ pub fn run(args: &ExplainArgs) -> Result<()> {
     Ok(())
 }
 
+/// Refuses options of pictures and arrays where none are written.
+fn refuse_unused(args: &ExplainArgs) -> Result<()> {
+    let json_only = args.out == Path::new("-") || Naming::new(&args.out)?.kind() == Kind::Json;
+    let one_file = json_only || Naming::new(&args.out)?.kind() != Kind::Folder;
+    for (given, name) in [
+        (args.arrays.is_some() && one_file, "--arrays"),
+        (args.colormap.is_some() && json_only, "--colormap"),
+        (args.alpha.is_some() && json_only, "--alpha"),
+    ] {
+        if given {
+            let out = args.out.display();
+            let message = format!("{name} has no effect with --out {out}, which asks for no such file; leave it out");
+            return Err(usage(ErrorKind::ArgumentConflict, &message));
+        }
+    }
+    Ok(())
+}
+
+impl ExplainArgs {
+    /// The files that are read.
+    pub fn inputs(&self) -> Inputs {
+        let photos = self.photos.iter().chain(&self.list).map(PathBuf::as_path);
+        Inputs::new(photos.chain(self.place.files()).chain(self.request.model.files()))
+    }
+}
+
+/// Refuses to write over what is read, or what others wrote.
+fn check_free(args: &ExplainArgs, options: &Options, outputs: &Outputs) -> Result<()> {
+    let inputs = args.inputs();
+    report::check_free(&args.out, &inputs, options, outputs)?;
+    if args.place.like.is_some() {
+        report::check_free(&args.out.join(LIKE), &inputs, options, outputs)?;
+        Files::new(&args.out).sparing(inputs).check([ALIKE])?;
+    }
+    Ok(())
+}
+
+/// The directory of the other photo's files.
+const LIKE: &str = "like";
+
 /// What is said of an animation that is explained as a photo.
 const ANIMATED: &str =
     "the file is an animation, of which the first frame was explained; --frames explains the others too";
@@ -250,7 +294,7 @@ fn alike(
     if args.out == Path::new("-") {
         return print_json(&[first.report(&[])?, second.report(&[])?]);
     }
-    let within = args.out.join("like");
+    let within = args.out.join(LIKE);
     files::prepare_directory(&within)?;
     let mut files = first.write(&args.out)?;
     files.extend(second.write(&within)?);

@@ -8,6 +8,7 @@ use anyhow::Result;
 use clap::Args;
 use decomcam::board::firmware::{self, Wanted};
 use decomcam::files::{self, Files};
+use decomcam::owned::Inputs;
 use decomcam::{Photo, Size};
 use std::path::PathBuf;
 
@@ -81,7 +82,9 @@ pub fn run(args: &FirmwareArgs) -> Result<()> {
     wanted.network = args.network;
     wanted.photo = photo.as_ref();
     let firmware = firmware::write(&session, &wanted)?;
-    let mut files = Files::new(&args.out);
+    let inputs = Inputs::new(model.files().chain(args.photo.as_deref()));
+    // The header is the library's own, which bears no mark.
+    let mut files = Files::new(&args.out).sparing(inputs).replacing(["decomcam.h"]);
     for (name, bytes) in &firmware.files {
         files.add(name, |out| out.write_all(bytes))?;
     }

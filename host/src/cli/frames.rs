@@ -2,7 +2,7 @@
 
 use super::explain::ExplainArgs;
 use super::output::{Bar, note, print, print_json, usage, warn, wrote};
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::error::ErrorKind;
 use decomcam::frames::{self, Clip, FramesOptions, Wanted};
 use decomcam::report::Outputs;
@@ -47,11 +47,11 @@ pub fn run(args: &ExplainArgs, wanted: Wanted, options: Options, outputs: Output
 
     let bar = Bar::default();
     let session = args.request.open_for(asked.options.method, false, quiet)?;
-    let stopped = super::stop::asked();
+    let asked_to_stop = super::stop::asked();
     let watch = bar.watch();
+    let stop = asked_to_stop.clone();
     let session = session.watching(move |step| {
-        let stop = stopped.load(std::sync::atomic::Ordering::Relaxed);
-        if stop {
+        if stop.stopped().is_some() {
             return ControlFlow::Break(());
         }
         if quiet { ControlFlow::Continue(()) } else { watch(step) }
@@ -64,9 +64,10 @@ pub fn run(args: &ExplainArgs, wanted: Wanted, options: Options, outputs: Output
         ));
     }
     let ask = args.request.ask(&session, &asked.options, Some(&args.place))?;
-    let found = match frames::explain(&session, &clip, &asked, &ask) {
-        Err(Error::Cancelled) => bail!("stopped; nothing was written"),
-        found => found?,
+    let found = frames::explain(&session, &clip, &asked, &ask);
+    let found = match asked_to_stop.stopped() {
+        Some(stopped) if matches!(found, Err(Error::Cancelled)) => return Err(stopped.into()),
+        _ => found?,
     };
     if json_only {
         print_json(&found.report)?;

@@ -50,14 +50,16 @@ pub fn completions(args: &CompletionsArgs) -> Result<()> {
 /// Writes manual pages.
 pub fn man(args: &ManArgs) -> Result<()> {
     files::prepare_directory(&args.directory)?;
-    let mut files = Files::new(&args.directory);
     let mut all = Cli::command().disable_help_subcommand(true);
     // Gives each command its name with that of the program, such as decomcam-explain.
     all.build();
     let commands = std::iter::once(&all).chain(all.get_subcommands());
-    for command in commands {
-        // Pages have every option with its words, also those that the short help leaves out.
-        let page = Man::new(command.clone().mut_args(|arg| arg.hide_short_help(false)));
+    // Pages have every option with its words, also those that the short help leaves out.
+    let page = |command: &clap::Command| Man::new(command.clone().mut_args(|arg| arg.hide_short_help(false)));
+    let pages: Vec<Man> = commands.map(page).collect();
+    // Their names begin with that of the program.
+    let mut files = Files::new(&args.directory).replacing(pages.iter().map(Man::get_filename));
+    for page in &pages {
         files.add(&page.get_filename(), |mut out| page.render(&mut out))?;
     }
     print(&wrote(&files.publish()?))

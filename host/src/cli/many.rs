@@ -63,6 +63,7 @@ pub fn run(args: &ExplainArgs, photos: Vec<PathBuf>, options: Options, outputs: 
     asked.options = options;
     asked.outputs = outputs;
     asked.shard = args.shard;
+    asked.read = args.list.iter().map(PathBuf::as_path).chain(args.place.files()).map(Path::to_owned).collect();
     let bar = Bar::default();
     let session = args.request.open_for(asked.options.method, false, args.quiet.quiet)?;
     let session = if args.quiet.quiet { session } else { session.watching(bar.watch()) };
@@ -99,6 +100,7 @@ fn explained(
     let broken = || failure.lock().unwrap_or_else(PoisonError::into_inner).is_some();
     let tell = |event: Event<'_>| {
         bar.aside(|| match event {
+            Event::LeftOut { pictures } if !quiet => note(&left_out(pictures)),
             Event::GoingOn { before, of } if !quiet => {
                 note(&format!("{before} of {of} photos were explained before: going on"))
             }
@@ -124,6 +126,14 @@ fn explained(
     match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(error) => Err(error),
         None => Ok(outcome?),
+    }
+}
+
+/// What is said of pictures in folders that are not explained.
+pub fn left_out(pictures: usize) -> String {
+    match pictures {
+        1 => "1 picture was left out: decomcam wrote it; name it to have it explained".into(),
+        _ => format!("{pictures} pictures were left out: decomcam wrote them; name one to have it explained"),
     }
 }
 

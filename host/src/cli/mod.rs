@@ -51,6 +51,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         return if usage.use_stderr() { USAGE } else { SUCCESS };
     }
     output::complain(&error);
+    if let Some(stopped) = error.downcast_ref::<stop::Stopped>() {
+        return stopped.code();
+    }
     match error.downcast_ref() {
         Some(decomcam::Error::Options(_)) => USAGE,
         _ => FAILURE,
@@ -70,7 +73,7 @@ Examples:
 
 Each command has examples of its own: decomcam COMMAND --help
 
-Exit codes: 0 success; 1 failure, or photos that were skipped; 2 wrong usage.";
+Exit codes: 0 success; 1 failure, or photos that were skipped; 2 wrong usage; 130 stopped with Ctrl-C.";
 
 /// Explain why a vision-language model gives a photo its score, part by part.
 ///

@@ -8,7 +8,7 @@ use clap::Args;
 use clap::error::ErrorKind;
 use decomcam::model::ModelOptions;
 use decomcam::{Session, SessionOptions, Size};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The model and how it is run.
 #[derive(Clone, Debug, Args)]
@@ -93,6 +93,11 @@ fn levels(name: &str, given: Option<&[f32]>) -> Result<Option<[f32; 3]>> {
 }
 
 impl ModelArgs {
+    /// What of it may be files.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        [Path::new(&self.model)].into_iter().chain(self.onnx.labels.as_deref())
+    }
+
     /// Opens the model, with a progress bar unless `quiet`; `layer` is the one that will be explained, if one `needs_layer`.
     pub fn open(&self, layer: Option<&str>, needs_layer: bool, quiet: bool) -> Result<Session> {
         self.open_for(layer, needs_layer, false, quiet)

@@ -101,11 +101,14 @@ impl Bar {
             let bar = match &*current {
                 Some((counted, bar)) if *counted == step.counted => bar.clone(),
                 _ => {
-                    let bar = ProgressBar::new(step.total as u64).with_style(style(step.counted));
+                    let bar = ProgressBar::new(step.total as u64).with_style(style(step.counted, left(0)));
                     *current = Some((step.counted, bar.clone()));
                     bar
                 }
             };
+            if bar.position() == 0 {
+                bar.set_style(style(step.counted, left(step.done)));
+            }
             bar.set_length(step.total as u64);
             bar.set_position(step.done as u64);
             if step.done >= step.total {
@@ -131,7 +134,13 @@ pub fn progress_bar() -> impl Fn(Progress) -> ControlFlow<()> + Send + Sync {
     Bar::default().watch()
 }
 
-fn style(counted: &str) -> ProgressStyle {
-    let template = format!("{{bar:30}} {{pos}} of {{len}} {counted}, {{eta}} left");
-    ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar())
+/// What a bar shows, with how long the rest takes if that is known.
+fn style(counted: &str, left: &str) -> ProgressStyle {
+    ProgressStyle::with_template(&format!("{{bar:30}} {{pos}} of {{len}} {counted}{left}"))
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+/// Before anything is done, how long the rest takes is not known, and is no nought.
+fn left(done: usize) -> &'static str {
+    if done == 0 { "" } else { ", {eta} left" }
 }

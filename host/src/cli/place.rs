@@ -55,6 +55,11 @@ fn numbers<const N: usize>(text: &str) -> Option<[usize; N]> {
 }
 
 impl PlaceArgs {
+    /// What of it may be files.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.like.as_deref().into_iter().chain(self.within.as_deref().map(Path::new))
+    }
+
     /// The place that is asked about, if one is. A detector is asked about its best box.
     pub fn place(&self, session: &Session) -> Result<Option<Place>> {
         if let Some([row, column]) = self.at {

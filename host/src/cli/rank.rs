@@ -5,7 +5,8 @@ use super::model::ModelArgs;
 use super::output::{print, print_json, warn};
 use anyhow::Result;
 use clap::Args;
-use decomcam::{Photo, Prompt, report};
+use decomcam::many::Source;
+use decomcam::{Prompt, report};
 use std::path::PathBuf;
 
 /// What the end of `rank --help` shows.
@@ -21,7 +22,7 @@ Examples:
 /// Arguments of `rank`.
 #[derive(Debug, Args)]
 pub struct RankArgs {
-    /// The photo: JPEG, PNG, WebP, BMP, GIF, TIFF or ICO
+    /// The photo: JPEG, PNG, WebP, BMP, GIF, TIFF or ICO; - reads it from standard input
     pub photo: PathBuf,
     /// A text to score; give this option several times
     ///
@@ -38,7 +39,7 @@ pub struct RankArgs {
 
 /// Sorts texts by how well they fit a photo.
 pub fn run(args: &RankArgs) -> Result<()> {
-    let photo = Photo::open(&args.photo)?;
+    let photo = Source::named(&args.photo).open()?;
     let session = args.model.open(None, false, false)?;
     if args.text.is_empty() {
         let classes = session.likeliest_classes(&photo)?;

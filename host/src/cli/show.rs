@@ -6,9 +6,11 @@ use super::output::{note, print, wrote};
 use super::values::FitArg;
 use anyhow::{Context as _, Result};
 use clap::Args;
-use decomcam::board::frame::Sent;
+use decomcam::board::frame::{DRAWN, Sent};
+use decomcam::files::{self, Files};
+use decomcam::owned::Inputs;
 use decomcam::photo::{Fit, Framing};
-use decomcam::{Photo, Size, files};
+use decomcam::{Photo, Size};
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
@@ -38,6 +40,8 @@ pub struct ShowArgs {
 
 /// Draws an explanation that a board sent.
 pub fn run(args: &ShowArgs) -> Result<()> {
+    let inputs = Inputs::new([&args.frame].into_iter().chain(&args.photo));
+    Files::new(&args.out).sparing(inputs).check(DRAWN)?;
     files::prepare_directory(&args.out)?;
     let photo = args.photo.as_ref().map(Photo::open).transpose()?;
     let sent = if args.frame == Path::new("-") {

@@ -1,6 +1,6 @@
 //! Measures methods on annotated photos. A photo and a category make a pair, a pair and a method a record, and all records a table.
 //!
-//! Each record is appended to `records.jsonl` as soon as it is measured, with its photo, category, method and a hash of the settings. A run that was stopped
+//! Each record is appended to `records.jsonl` as soon as it is measured, with its photo and a hash of its bytes, its category, method and a hash of the settings. A run that was stopped
 //! therefore goes on where it was, and a run that asks for more metrics or methods computes only those. The tables are made from the records as the
 //! file holds them, so a run that was interrupted writes the same bytes as one that was not.
 
@@ -21,6 +21,14 @@ pub const STEPS: usize = 32;
 
 /// The file with a line for each map.
 const RECORDS: &str = "records.jsonl";
+/// The results for programs.
+const RESULTS: &str = "results.json";
+/// The results as tables.
+const TABLES: [&str; 2] = ["results.csv", "results.md"];
+/// The results for a browser.
+const PAGE: &str = "report.html";
+/// All files of the results.
+const FILES: [&str; 4] = [TABLES[0], TABLES[1], RESULTS, PAGE];
 
 use crate::dataset::plan::{Outcome, Plan, Selection, Skipped, Tally, prompt_of};
 use crate::error::Sorted as _;
@@ -29,13 +37,14 @@ use crate::files::{self, Files};
 use crate::methods::{Method, RISE_MASKS, sign_name};
 use crate::metrics::Metric;
 use crate::onnx::quantised::Pairs;
+use crate::owned::{self, Inputs};
 use crate::session::Session;
 use crate::{Error, Result};
 use anyhow::ensure;
 use records::{Records, Settings};
 use results::Results;
 use run::Run;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What to evaluate.
 #[derive(Clone, Debug)]
@@ -103,6 +112,8 @@ pub fn evaluate(session: &Session, asked: &EvalOptions) -> Result<Outcome> {
     let none_held = asked.selection.shard.filter(|shard| !listed.photos.iter().any(|one| shard.holds(&one.photo)));
     let plan = Plan::new(&asked.selection, listed, |category| prompt_of(session, category, &asked.selection, score))?;
     session.forget_text();
+    let inputs = Inputs::new(plan.work.iter().map(|work| &work.path).chain(&asked.selection.annotations));
+    files_in(&asked.out, inputs.clone()).check(FILES)?;
     let path = asked.out.join(RECORDS);
     let mut records = Records::open(&path, settings.hash()?)?;
     for directory in &asked.merge {
@@ -125,15 +136,21 @@ pub fn evaluate(session: &Session, asked: &EvalOptions) -> Result<Outcome> {
     // The records are read again, so that the numbers are those of the file.
     let records = Records::open(&path, settings.hash()?)?;
     let results = Results::new(settings, &asked.methods, findings, &records);
-    let mut files = Files::new(&asked.out);
-    files.add("results.csv", |out| out.write_all(results.csv().as_bytes()))?;
-    files.add("results.md", |out| out.write_all(results.markdown().as_bytes()))?;
-    files.add("results.json", |out| files::write_json(out, &results))?;
+    let mut files = files_in(&asked.out, inputs);
+    files.add(TABLES[0], |out| out.write_all(results.csv().as_bytes()))?;
+    files.add(TABLES[1], |out| out.write_all(results.markdown().as_bytes()))?;
+    files.add(RESULTS, |out| files::write_json(out, &results))?;
     let skipped: Vec<String> = results.skipped.iter().map(Skipped::line).collect();
     let page = cases::page(&results.text(), cases.as_ref(), &skipped)?;
-    files.add("report.html", |out| out.write_all(page.as_bytes()))?;
+    files.add(PAGE, |out| out.write_all(page.as_bytes()))?;
     let files = files.publish()?;
     Ok(Outcome { text: results.text(), skipped, skipped_in: "results.json", files })
+}
+
+/// The files of the results in `directory`. Tables bear no mark: they are ours where the results beside them are.
+fn files_in(directory: &Path, inputs: Inputs) -> Files<'_> {
+    let ours = owned::is_marked(&directory.join(RESULTS));
+    Files::new(directory).sparing(inputs).replacing(TABLES.into_iter().filter(|_| ours))
 }
 
 fn settings(session: &Session, asked: &EvalOptions, annotations_sha256: Option<String>) -> Result<Settings> {

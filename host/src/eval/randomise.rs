@@ -57,6 +57,7 @@ impl Run<'_> {
                 self.records.append(&Record {
                     settings: self.records.settings.clone(),
                     photo: work.photo.clone(),
+                    photo_sha256: photo.sha256.clone(),
                     category: category.to_owned(),
                     knows: None,
                     method: request.method.name().to_owned(),

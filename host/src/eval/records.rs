@@ -8,7 +8,7 @@ use crate::score::{Support, Verdict, Words};
 use crate::{Error, Result, Size};
 use anyhow::ensure;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -72,6 +72,9 @@ pub(super) type Values = BTreeMap<String, MetricValue>;
 pub(super) struct Record {
     pub(super) settings: String,
     pub(super) photo: String,
+    /// Of the photo's bytes. A record of other bytes, or that does not say of which, does not count.
+    #[serde(default)]
+    pub(super) photo_sha256: String,
     pub(super) category: String,
     pub(super) method: String,
     /// The share of the input that the mask covers; none without a mask.
@@ -134,6 +137,7 @@ type Key = (String, String, String);
 /// The values of one map that were measured before.
 #[derive(Debug, Default)]
 pub(super) struct Known {
+    photo_sha256: String,
     pub(super) mask: Option<f64>,
     pub(super) knows: Option<Knows>,
     pub(super) values: Values,
@@ -150,7 +154,10 @@ pub(super) struct Records {
 
 fn learn(known: &mut BTreeMap<Key, Known>, record: Record) {
     let known = known.entry((record.photo, record.category, record.method)).or_default();
-    known.mask = record.mask;
+    if known.photo_sha256 != record.photo_sha256 {
+        *known = Known { photo_sha256: record.photo_sha256, ..Known::default() };
+    }
+    known.mask = record.mask.or(known.mask);
     known.knows = record.knows.or(known.knows);
     known.values.extend(record.metrics);
 }
@@ -199,6 +206,26 @@ impl Records {
             Ok(())
         };
         some().kind(Error::Options)
+    }
+
+    /// Forgets what was measured of other bytes than a photo has now, and returns of how many photos. `now` gives the hash of a photo's bytes, or nothing
+    /// where it cannot be read: that is told when the photo is opened.
+    pub(super) fn forget_others(&mut self, now: &BTreeMap<&str, Option<String>>) -> usize {
+        let mut changed = BTreeSet::new();
+        self.known.retain(|(photo, ..), known| {
+            let same = now.get(&**photo).is_none_or(|now| now.as_ref() == Some(&known.photo_sha256));
+            if !same {
+                changed.insert(photo.clone());
+            }
+            same
+        });
+        changed.len()
+    }
+
+    /// Whether something of a photo was measured before.
+    pub(super) fn know(&self, photo: &str) -> bool {
+        let first = (photo.to_owned(), String::new(), String::new());
+        self.known.range(first..).next().is_some_and(|((known, ..), _)| known == photo)
     }
 
     /// Appends a record in one write.

@@ -9,6 +9,7 @@ use crate::dataset::plan::{Found, Plan, Problem, Work, truth};
 use crate::dataset::{Object, Truth};
 use crate::error::Sorted as _;
 use crate::explain::{self, Look, Request, Towers, Used};
+use crate::hash::sha256_hex;
 use crate::methods::Method;
 use crate::metrics::{self, Metric};
 use crate::photo::Photo;
@@ -71,6 +72,15 @@ fn passes_of_map(request: &Request) -> usize {
     }
 }
 
+/// Forgets the records of photos that have other bytes now, and returns of how many.
+fn forget_others(records: &mut Records, work: &[Work], workers: usize) -> Result<usize> {
+    let known: Vec<&Work> = work.iter().filter(|work| records.know(&work.photo)).collect();
+    let hashes = workers::each(known.len(), workers, |at| {
+        Ok(std::fs::read(&known[at].path).ok().map(|bytes| sha256_hex(&bytes)))
+    })?;
+    Ok(records.forget_others(&known.iter().map(|work| &*work.photo).zip(hashes).collect()))
+}
+
 /// Why a pair was not measured: a fault of the pair, which is noted, or one that ends the run.
 enum Failure {
     OfPair(Error),
@@ -84,7 +94,7 @@ impl<'a> Run<'a> {
         metrics: Vec<Metric>,
         settings: &Settings,
         plan: Plan,
-        records: Records,
+        mut records: Records,
     ) -> Result<Self> {
         let manifest = &session.model().manifest;
         let requests = asked.options.resolve_each(&asked.methods, manifest)?;
@@ -92,6 +102,13 @@ impl<'a> Run<'a> {
         let workers = session.threads().clamp(1, plan.work.len().max(1));
         let Plan { work, prompts, found } = plan;
         prompts.iter().for_each(|(category, prompt)| found.encoded(category, prompt));
+        let changed = forget_others(&mut records, &work, workers)?;
+        if let Some(announce) = asked.announce.filter(|_| changed > 0) {
+            announce(&format!(
+                "{changed} of {} photos are not those that were measured before under these names: they are measured anew",
+                work.len()
+            ));
+        }
         Ok(Self {
             session,
             asked,
@@ -238,6 +255,7 @@ impl<'a> Run<'a> {
                 let record = Record {
                     settings: self.records.settings.clone(),
                     photo: work.photo.clone(),
+                    photo_sha256: photo.sha256.clone(),
                     category: category.to_owned(),
                     method: request.method.name().to_owned(),
                     mask: share,

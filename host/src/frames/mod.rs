@@ -26,6 +26,7 @@ use crate::draw::{self, Outlined};
 use crate::error::Sorted as _;
 use crate::files::{self, Files};
 use crate::many::Ask;
+use crate::owned::{self, Inputs};
 use crate::photo::{resize_whole, size_of};
 use crate::progress::{Steps, Watch};
 use crate::report::{Answer, Outputs, Told, percent, told};
@@ -90,6 +91,7 @@ pub struct Sequence {
 /// A clip that cannot be read, a frame that cannot be explained, a directory that cannot be written to, [`Error::Cancelled`].
 pub fn explain(session: &Session, clip: &Clip, asked: &FramesOptions, ask: &Ask<'_>) -> Result<Sequence> {
     if let Some(out) = &asked.out {
+        files_in(out, clip).check([format(clip, asked).name(), CURVE, REPORT])?;
         files::prepare_directory(out)?;
         files::remove_leftovers(out);
     }
@@ -224,7 +226,7 @@ impl<'a> Run<'a> {
         (workers, chosen): (usize, usize),
     ) -> Result<Self> {
         let prompt = ask(&first.photo)?;
-        let format = clip.rate(asked.wanted).map_or(Format::Gif, Format::Video);
+        let format = format(clip, asked);
         let size = size_of(&blank(&first.photo, &asked.outputs)?);
         let film = match &asked.out {
             Some(out) => {
@@ -412,19 +414,17 @@ impl<'a> Run<'a> {
         let report = FramesReport::new(session, clip, asked, &prompt, (frames, layer, &colours), (warnings, names));
         let Some(out) = &asked.out else { return Ok(Sequence { report, files: Vec::new() }) };
         let before = written_before(out);
-        let mut files = Files::new(out);
+        let mut files = files_in(out, clip);
         if let Some((writer, file)) = film {
             writer.finish(clip.seconds())?;
             files.keep(format.name(), file);
         }
         files.add(CURVE, |out| files::write_png(out, &report.curve()))?;
         files.add(REPORT, |out| files::write_json(out, &report))?;
-        let files = files.publish()?;
-        for name in before.iter().filter(|name| !files.iter().any(|file| file.ends_with(name))) {
-            // One that is gone already is no failure.
-            let _ = std::fs::remove_file(out.join(name));
-        }
-        Ok(Sequence { report, files })
+        let written = files.publish()?;
+        let stale = before.iter().filter(|name| !written.iter().any(|file| file.ends_with(name)));
+        stale.for_each(|name| files.remove(name));
+        Ok(Sequence { report, files: written })
     }
 }
 
@@ -454,13 +454,20 @@ fn blank(photo: &Photo, outputs: &Outputs) -> Result<image::RgbImage> {
     })
 }
 
-/// The films that an earlier run says it wrote here.
+/// What kind of film is made of a clip.
+fn format(clip: &Clip, asked: &FramesOptions) -> Format {
+    clip.rate(asked.wanted).map_or(Format::Gif, Format::Video)
+}
+
+/// The files of a sequence in `directory`, which may replace those of an earlier one there and spare the clip.
+fn files_in<'a>(directory: &'a Path, clip: &Clip) -> Files<'a> {
+    Files::new(directory).sparing(Inputs::new([clip.name()])).replacing(written_before(directory))
+}
+
+/// The files that an earlier run says it wrote here, as far as they have names of ours.
 fn written_before(directory: &Path) -> Vec<String> {
-    let report = std::fs::read(directory.join(REPORT)).unwrap_or_default();
-    let report: serde_json::Value = serde_json::from_slice(&report).unwrap_or_default();
-    let files = report.get("files").and_then(|files| files.as_array()).into_iter().flatten();
-    let ours = ["overlay.gif", "overlay.mp4"];
-    files.filter_map(|name| name.as_str()).filter(|name| ours.contains(name)).map(str::to_owned).collect()
+    let ours = ["overlay.gif", "overlay.mp4", CURVE, REPORT];
+    owned::listed_in(&directory.join(REPORT)).into_iter().filter(|name| ours.contains(&&**name)).collect()
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ pub(super) struct Card {
 
 impl Card {
     pub(super) fn new(read: Read, kind: Kind) -> Self {
-        let files = read.files();
+        let files = read.written.files();
         let find = |name: &str| files.iter().find(|file| file.ends_with(name)).map(|file| address(file));
         let only = files.first().map(|file| address(file));
         let (picture, link) = match kind {

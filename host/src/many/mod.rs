@@ -7,8 +7,8 @@
 //! | `contact` | `index.html`: all photos on one page |
 //!
 //! What is said of each photo is appended to `explanations.jsonl` as soon as its files are complete. A run that was stopped at any moment therefore goes on where it was: a
-//! photo whose line is there, with the same settings, the same bytes of the photo and all its files, is done; every other one is explained. At the end
-//! the lines are put into the order of the photos.
+//! photo whose line is there, with the same settings, the same pattern of names, the same bytes of the photo and all its files, is done; every other one is explained. At
+//! the end the lines are put into the order of the photos. Lines of other patterns are other runs' and stay: `{stem}.png` and `{stem}.html` stand side by side.
 
 mod contact;
 pub mod naming;
@@ -20,16 +20,17 @@ pub use sources::{Source, list};
 use crate::error::Sorted as _;
 use crate::files::{self, Files};
 use crate::hash::sha256_hex;
-use crate::journal::Journal;
+use crate::journal::{self, Journal};
+use crate::owned::{self, Inputs};
 use crate::program::PROGRAM;
 use crate::progress::{Steps, Watch};
-use crate::report::{Answer, ExplanationReport, Outputs};
+use crate::report::{self, Answer, ExplanationReport, Outputs};
 use crate::score::Prompt;
 use crate::timings::Timings;
 use crate::{Error, Options, Photo, Result, Session, Shard, workers};
 use contact::Card;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{ControlFlow, Range};
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -55,12 +56,22 @@ pub struct ManyOptions {
     pub shard: Option<Shard>,
     /// Everything else that prompts depend on but the photo: a run goes on only where this was the same.
     pub question: String,
+    /// Files that are read beside the photos, and so never replaced.
+    pub read: Vec<PathBuf>,
 }
 
 impl ManyOptions {
     /// Photos whose files go to `out`, with every other choice left as it is usual.
     pub fn new(photos: Vec<PathBuf>, out: Option<Naming>) -> Self {
-        Self { photos, out, options: Options::new(), outputs: Outputs::default(), shard: None, question: String::new() }
+        Self {
+            photos,
+            out,
+            options: Options::new(),
+            outputs: Outputs::default(),
+            shard: None,
+            question: String::new(),
+            read: Vec::new(),
+        }
     }
 }
 
@@ -68,6 +79,11 @@ impl ManyOptions {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
+    /// Pictures in folders are left out, because this program wrote them.
+    LeftOut {
+        /// How many.
+        pictures: usize,
+    },
     /// Of these photos so many may have been explained before.
     GoingOn {
         /// Photos that have a line already.
@@ -135,6 +151,8 @@ const WARNINGS: usize = 50;
 #[derive(Serialize)]
 struct Line<'a> {
     settings: &'a str,
+    /// The pattern that gave the files their names; none if nothing is written.
+    naming: Option<&'a str>,
     /// Where the files are, below the directory of the journal.
     directory: &'a str,
     #[serde(flatten)]
@@ -145,8 +163,9 @@ struct Line<'a> {
 #[derive(Deserialize)]
 struct Read {
     settings: String,
-    directory: String,
-    files: Vec<String>,
+    naming: Option<String>,
+    #[serde(flatten)]
+    written: Written,
     sentence: String,
     photo: ReadPhoto,
     scores: ReadScores,
@@ -188,7 +207,14 @@ struct ReadCheck {
     lost: Option<f32>,
 }
 
-impl Read {
+/// What a line says of the files that were written.
+#[derive(Deserialize)]
+struct Written {
+    directory: String,
+    files: Vec<String>,
+}
+
+impl Written {
     /// The files, relative to the directory of the journal. A path that leads out of that directory is none of ours.
     fn files(&self) -> Vec<PathBuf> {
         let below = |path: &Path| path.components().all(|part| matches!(part, Component::Normal(_)));
@@ -203,6 +229,74 @@ impl Read {
             (_, Some(file)) if self.directory.is_empty() => file.clone(),
             (_, Some(file)) => format!("{}/{file}", self.directory),
         }
+    }
+}
+
+/// What a journal says of earlier runs.
+#[derive(Default)]
+struct Known {
+    /// By path, what was explained with the settings and names of now.
+    before: BTreeMap<String, Before>,
+    /// By path, the names that these photos have.
+    earlier: BTreeMap<String, String>,
+    /// The lines that stay: these, and those of other names.
+    kept: Vec<Range<u64>>,
+    /// Files of lines that stay because their names follow another pattern.
+    others: BTreeSet<PathBuf>,
+    /// How many photos have the names of now and other settings, and their files.
+    anew: usize,
+    stale: Vec<PathBuf>,
+}
+
+impl Known {
+    fn read(naming: &Naming, settings: &str) -> Result<Self> {
+        let mut known = Self::default();
+        let path = naming.root().join(JOURNAL);
+        if !path.exists() {
+            return Ok(known);
+        }
+        journal::read(&path, |line, at| {
+            let read: Read = serde_json::from_slice(line)?;
+            let files = read.written.files();
+            if read.naming.as_deref() != Some(naming.pattern()) {
+                known.others.extend(files);
+                known.kept.push(at);
+            } else if read.settings == settings {
+                known.earlier.insert(read.photo.path.clone(), read.written.name(naming.kind()));
+                known.before.insert(read.photo.path, Before { sha256: read.photo.sha256, files, line: at.clone() });
+                known.kept.push(at);
+            } else {
+                known.anew += 1;
+                known.stale.extend(files);
+            }
+            Ok(())
+        })?;
+        Ok(known)
+    }
+
+    /// Every file that the journal names.
+    fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.before.values().flat_map(|before| &before.files).chain(&self.others).chain(&self.stale)
+    }
+
+    /// Refuses to write over what is read, or what others wrote.
+    fn check_free(&self, naming: &Naming, asked: &ManyOptions, (sources, names): (&[Source], &[String])) -> Result<()> {
+        let inputs = Inputs::new(sources.iter().map(|source| &source.path).chain(&asked.read));
+        let listed: BTreeSet<&PathBuf> = self.files().collect();
+        let earlier: BTreeSet<&String> = self.earlier.values().collect();
+        owned::check(&naming.root().join(INDEX), &inputs, !listed.is_empty())?;
+        for name in names {
+            let target = naming.root().join(name);
+            match naming.kind() {
+                Kind::Folder if earlier.contains(name) => {}
+                Kind::Folder if target.is_dir() => {
+                    report::check_free(&target, &inputs, &asked.options, &asked.outputs)?;
+                }
+                Kind::Folder => {}
+                _ => owned::check(&target, &inputs, listed.contains(&PathBuf::from(name)))?,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -235,60 +329,39 @@ struct Run<'a> {
 /// What concerns all photos: none found, a directory that cannot be written to, a model that cannot be loaded, [`Error::Cancelled`]. A photo that cannot be read or explained is told of
 /// and counted, and the others go on.
 pub fn explain(session: &Session, asked: &ManyOptions, ask: &Ask<'_>, tell: &Tell<'_>) -> Result<Outcome> {
-    let root = asked.out.as_ref().map(Naming::root);
-    let sources::Sources { photos: mut sources, links } = sources::sources(&asked.photos, root)?;
+    let sources::Found { mut sources, mut left_out, links } = sources::sources(&asked.photos)?;
     let settings = settings(session, asked)?;
-    let mut before = BTreeMap::new();
-    let mut earlier = BTreeMap::new();
-    let mut stale = Vec::new();
+    let mut known = match &asked.out {
+        Some(naming) => Known::read(naming, &settings)?,
+        None => Known::default(),
+    };
     let mut journal = None;
+    let mut names = vec![String::new(); sources.len()];
     if let Some(naming) = &asked.out {
+        // What an earlier run wrote among the photos is none of them.
+        let written = Inputs::new(known.files().map(|file| naming.root().join(file)));
+        let all = sources.len();
+        sources.retain(|source| !source.found || !written.hold(&source.path));
+        left_out += all - sources.len();
+        names = naming.names(&sources, &known.earlier, &known.others)?;
+        known.check_free(naming, asked, (&sources, &names))?;
         files::prepare_directory(naming.root())?;
         files::remove_leftovers(naming.root());
-        let mut others = 0;
-        let opened = Journal::open(&naming.root().join(JOURNAL), |line, at| {
-            let read: Read = serde_json::from_slice(line)?;
-            if read.settings == settings {
-                earlier.insert(read.photo.path.clone(), read.name(naming.kind()));
-                let files = read.files();
-                before.insert(read.photo.path, Before { sha256: read.photo.sha256, files, line: at });
-            } else {
-                others += 1;
-                stale.extend(read.files());
-            }
-            Ok(())
-        })?;
-        if others > 0 {
-            opened.clear()?;
-            before.clear();
-            earlier.clear();
-            tell(Event::Anew { before: others });
-        }
-        // What an earlier run wrote among the photos is none of them.
-        let written: Vec<PathBuf> = before
-            .values()
-            .flat_map(|before| &before.files)
-            .chain(&stale)
-            .map(|file| naming.root().join(file))
-            .collect();
-        let written: std::collections::BTreeSet<PathBuf> =
-            written.iter().filter_map(|file| file.canonicalize().ok()).collect();
-        sources.retain(|source| !source.found || !source.path.canonicalize().is_ok_and(|path| written.contains(&path)));
-        journal = Some(opened);
+        journal = Some(begun(naming, &settings, &mut known, tell)?);
     }
-    let names = match &asked.out {
-        Some(naming) => naming.names(&sources, &earlier)?,
-        None => vec![String::new(); sources.len()],
-    };
+    if left_out > 0 {
+        tell(Event::LeftOut { pictures: left_out });
+    }
     // Names are given before the others are left out, so that the shares' files can lie in one folder.
     let named = sources.into_iter().zip(names);
     let held = |(source, _): &(Source, String)| {
         asked.shard.is_none_or(|shard| shard.holds(&source.path.display().to_string()))
     };
     let (sources, names): (Vec<Source>, Vec<String>) = named.filter(held).unzip();
-    let known = sources.iter().filter(|source| before.contains_key(&source.path.display().to_string())).count();
-    if known > 0 {
-        tell(Event::GoingOn { before: known, of: sources.len() });
+    let Known { before, stale, .. } = known;
+    let done = sources.iter().filter(|source| before.contains_key(&source.path.display().to_string())).count();
+    if done > 0 {
+        tell(Event::GoingOn { before: done, of: sources.len() });
     }
     let workers = session.threads().clamp(1, sources.len().max(1));
     let threads_each = session.threads().div_ceil(workers);
@@ -306,15 +379,29 @@ pub fn explain(session: &Session, asked: &ManyOptions, ask: &Ask<'_>, tell: &Tel
     run.finish(&stale)
 }
 
-/// The photos that paths stand for, each with a directory of its own below `out`.
+/// Opens the journal. Lines of other settings are taken out at once: from now on their files may be replaced.
+fn begun(naming: &Naming, settings: &str, known: &mut Known, tell: &Tell<'_>) -> Result<Journal> {
+    let path = naming.root().join(JOURNAL);
+    let journal = Journal::open(&path, |_, _| Ok(()))?;
+    if known.anew == 0 {
+        return Ok(journal);
+    }
+    tell(Event::Anew { before: known.anew });
+    journal.into_sorted(&known.kept)?;
+    let stale = std::mem::take(&mut known.stale);
+    *known = Known { stale, ..Known::read(naming, settings)? };
+    Journal::open(&path, |_, _| Ok(()))
+}
+
+/// The photos that paths stand for, each with a directory of its own below `out`, and how many pictures were left out because this program wrote them.
 ///
 /// # Errors
 /// Photos that are not found, and a directory that is one of the photos.
-pub fn placed(photos: &[PathBuf], out: &Path) -> Result<Vec<(Source, PathBuf)>> {
+pub fn placed(photos: &[PathBuf], out: &Path) -> Result<(Vec<(Source, PathBuf)>, usize)> {
     let naming = Naming::new(out)?;
-    let sources = sources::sources(photos, Some(naming.root()))?.photos;
-    let names = naming.names(&sources, &BTreeMap::new())?;
-    Ok(sources.into_iter().zip(names).map(|(source, name)| (source, naming.root().join(name))).collect())
+    let sources::Found { sources, left_out, .. } = sources::sources(photos)?;
+    let names = naming.names(&sources, &BTreeMap::new(), &BTreeSet::new())?;
+    Ok((sources.into_iter().zip(names).map(|(source, name)| (source, naming.root().join(name))).collect(), left_out))
 }
 
 /// A short hash of everything but the photo that an explanation depends on.
@@ -389,7 +476,8 @@ impl Run<'_> {
             outputs: &self.asked.outputs,
         };
         let (report, directory) = self.written(&answer, name)?;
-        let line = Line { settings: &self.settings, directory: &directory, report: &report };
+        let naming = self.asked.out.as_ref().map(Naming::pattern);
+        let line = Line { settings: &self.settings, naming, directory: &directory, report: &report };
         if let Some(journal) = &self.journal {
             journal.append(&line)?;
         }
@@ -436,10 +524,14 @@ impl Run<'_> {
         let Some(naming) = &asked.out else { return Ok(outcome) };
         drop(journal);
         let mut cards = BTreeMap::new();
+        let (mut others, mut of_others) = (Vec::new(), BTreeSet::new());
         let path = naming.root().join(JOURNAL);
         let journal = Journal::open(&path, |line, at| {
             let read: Read = serde_json::from_slice(line)?;
-            if read.settings == settings {
+            if read.naming.as_deref() != Some(naming.pattern()) {
+                of_others.extend(read.written.files());
+                others.push(at);
+            } else if read.settings == settings {
                 cards.insert(read.photo.path.clone(), (at, Card::new(read, naming.kind())));
             }
             Ok(())
@@ -448,10 +540,16 @@ impl Run<'_> {
         let now = sources.iter().filter_map(|source| cards.remove(&source.path.display().to_string()));
         let mut sorted: Vec<(Range<u64>, Card)> = now.collect();
         sorted.extend(cards.into_values());
-        let (lines, cards): (Vec<Range<u64>>, Vec<Card>) = sorted.into_iter().unzip();
+        let (mut lines, cards): (Vec<Range<u64>>, Vec<Card>) = sorted.into_iter().unzip();
+        lines.extend(others);
         journal.into_sorted(&lines)?;
-        for file in stale.iter().filter(|file| !cards.iter().any(|card| card.files.contains(file))) {
+        let inputs = Inputs::new(sources.iter().map(|source| &source.path).chain(&asked.read));
+        let current: BTreeSet<&PathBuf> = cards.iter().flat_map(|card| &card.files).chain(&of_others).collect();
+        for file in stale.iter().filter(|file| !current.contains(file)) {
             let file = naming.root().join(file);
+            if inputs.hold(&file) {
+                continue;
+            }
             // A file that is gone, or that somebody holds, is no failure of this run; a folder goes if nothing is left in it.
             let _ = std::fs::remove_file(&file);
             let _ = file.parent().filter(|folder| *folder != naming.root()).map(std::fs::remove_dir);
@@ -459,7 +557,8 @@ impl Run<'_> {
         outcome.checked = cards.iter().filter(|card| card.passed.is_some()).count();
         outcome.passed = cards.iter().filter(|card| card.passed == Some(true)).count();
         let page = contact::page(&cards)?;
-        let mut files = Files::new(naming.root());
+        // What was there was looked at before the work.
+        let mut files = Files::new(naming.root()).sparing(inputs).replacing([INDEX]);
         files.add(INDEX, |out| out.write_all(page.as_bytes()))?;
         outcome.files = files.publish()?;
         outcome.files.push(path);

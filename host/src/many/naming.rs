@@ -2,6 +2,7 @@
 
 use super::sources::Source;
 use crate::error::Sorted as _;
+use crate::owned::Inputs;
 use crate::{Error, Result};
 use anyhow::{bail, ensure};
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,20 +48,31 @@ impl Naming {
         &self.root
     }
 
+    /// What tells it from others of the same root: where a photo's folder or file is below it.
+    pub(super) fn pattern(&self) -> &str {
+        &self.pattern
+    }
+
     /// What is written of each photo.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
     /// A name below the root for each source, no two the same, also where a file system takes capital and small letters for the same; `earlier` are names that photos got before,
-    /// which they keep.
+    /// which they keep, and `others` are files that stay where they are.
     ///
     /// # Errors
     /// [`Error::Options`] if a photo would be overwritten.
-    pub(super) fn names(&self, sources: &[Source], earlier: &BTreeMap<String, String>) -> Result<Vec<String>> {
+    pub(super) fn names(
+        &self,
+        sources: &[Source],
+        earlier: &BTreeMap<String, String>,
+        others: &BTreeSet<PathBuf>,
+    ) -> Result<Vec<String>> {
         let own = [super::JOURNAL, super::INDEX].map(str::to_owned);
-        let mut taken: BTreeSet<String> =
-            own.into_iter().chain(earlier.values().map(|name| name.to_lowercase())).collect();
+        let others = others.iter().map(|file| file.to_string_lossy().into_owned());
+        let names = own.into_iter().chain(others).chain(earlier.values().cloned());
+        let mut taken: BTreeSet<String> = names.map(|name| name.to_lowercase()).collect();
         let mut names = Vec::with_capacity(sources.len());
         let mut next = BTreeMap::<String, usize>::new();
         for source in sources {
@@ -77,16 +89,14 @@ impl Naming {
             };
             names.push(earlier.get(&source.path.display().to_string()).cloned().unwrap_or_else(free));
         }
-        self.spares(sources, &names).kind(Error::Options)?;
+        self.spares(&Inputs::new(sources.iter().map(|source| &source.path)), &names).kind(Error::Options)?;
         Ok(names)
     }
 
-    fn spares(&self, sources: &[Source], names: &[String]) -> anyhow::Result<()> {
-        let whole = |path: &Path| path.canonicalize().ok();
-        let photos: BTreeSet<PathBuf> = sources.iter().filter_map(|source| whole(&source.path)).collect();
+    fn spares(&self, photos: &Inputs, names: &[String]) -> anyhow::Result<()> {
         for name in names {
             let target = self.root.join(name);
-            if whole(&target).is_some_and(|target| photos.contains(&target)) {
+            if photos.hold(&target) {
                 bail!(
                     "--out: `{}` is one of the photos and would be overwritten; choose another directory, or a pattern such as {STEM}-map.png",
                     target.display()
@@ -152,10 +162,13 @@ mod tests {
         let source = |path: &str| Source { path: path.into(), found: false };
         let sources = ["a/Cat.jpg", "b/cat.jpg", "c/cat.png", "cat-2.jpg", "index.jpg"].map(source);
         let naming = Naming::new(Path::new("maps/{stem}.html")).unwrap();
-        let names = naming.names(&sources, &BTreeMap::new()).unwrap();
+        let names = naming.names(&sources, &BTreeMap::new(), &BTreeSet::new()).unwrap();
         assert_eq!(names, ["Cat.html", "cat-2.html", "cat-3.html", "cat-2-2.html", "index-2.html"]);
         let earlier = BTreeMap::from([("c/cat.png".to_owned(), "cat.html".to_owned())]);
-        assert_eq!(naming.names(&sources[..3], &earlier).unwrap(), ["Cat-2.html", "cat-3.html", "cat.html"]);
+        let none = BTreeSet::new();
+        assert_eq!(naming.names(&sources[..3], &earlier, &none).unwrap(), ["Cat-2.html", "cat-3.html", "cat.html"]);
+        let others = BTreeSet::from([PathBuf::from("cat.html")]);
+        assert_eq!(naming.names(&sources[..1], &BTreeMap::new(), &others).unwrap(), ["Cat-2.html"]);
     }
 
     #[test]
@@ -164,7 +177,10 @@ mod tests {
         let photo = place.path().join("cat.png");
         std::fs::write(&photo, b"?").unwrap();
         let sources = [Source { path: photo, found: true }];
-        let names = |pattern: &str| Naming::new(&place.path().join(pattern)).unwrap().names(&sources, &BTreeMap::new());
+        let names = |pattern: &str| {
+            let naming = Naming::new(&place.path().join(pattern)).unwrap();
+            naming.names(&sources, &BTreeMap::new(), &BTreeSet::new())
+        };
         assert!(matches!(names("{stem}.png"), Err(Error::Options(_))));
         assert!(names("{stem}-map.png").is_ok());
     }

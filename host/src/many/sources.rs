@@ -1,8 +1,9 @@
 //! Which photos are explained: files, folders with everything below them, patterns, lists of paths.
 
+use super::Written;
 use crate::error::Sorted as _;
 use crate::photo::is_named_as_photo;
-use crate::{Error, Photo, Result};
+use crate::{Error, Photo, Result, journal, owned};
 use anyhow::{Context as _, bail, ensure};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -11,9 +12,6 @@ use std::path::{Path, PathBuf};
 
 /// What standard input is called on the command line.
 const STANDARD_INPUT: &str = "-";
-
-/// What tells of a folder that a sequence of frames was explained into.
-const FRAMES: &str = "frames.json";
 
 /// What is said of links to folders among photos.
 pub const LINKED: &str =
@@ -26,15 +24,6 @@ pub struct Source {
     pub path: PathBuf,
     /// Whether it was found in a folder, not named by the caller.
     pub(super) found: bool,
-}
-
-/// What paths stand for.
-#[derive(Debug)]
-pub struct Sources {
-    /// The photos.
-    pub photos: Vec<Source>,
-    /// Links to folders that were found in folders, and are not followed.
-    pub links: Vec<PathBuf>,
 }
 
 impl Source {
@@ -69,25 +58,37 @@ impl Source {
     }
 }
 
+/// Photos that were found.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Found {
+    /// The photos, each once.
+    pub sources: Vec<Source>,
+    /// Links to folders that were found in folders, and are not followed.
+    pub links: Vec<PathBuf>,
+    /// How many pictures in folders were left out because this program wrote them.
+    pub left_out: usize,
+}
+
 /// The photos that these paths stand for, each once, in the order given; those of a folder and of a pattern such as `*.jpg` by name. In a folder and the folders below it
-/// everything that is named as a photo, or begins as one, is one, also a link to a file that is not there; the rest, hidden files and folders that an explanation was written into are
-/// left out. What is in `out` is left out as well, and so are links to folders, which could lead in a circle.
+/// everything that is named as a photo, or begins as one, is one, also a link to a file that is not there; the rest, hidden files and folders, and pictures that this program wrote are
+/// left out. Links to folders, which could lead in a circle, are not followed.
 ///
 /// # Errors
 /// [`Error::Photo`]: a folder that cannot be listed, a folder or a pattern without photos.
-pub fn sources(given: &[PathBuf], out: Option<&Path>) -> Result<Sources> {
-    let out = out.and_then(|out| out.canonicalize().ok());
-    let gather = || -> anyhow::Result<Sources> {
-        let (mut all, mut links) = (Vec::new(), Vec::new());
+pub fn sources(given: &[PathBuf]) -> Result<Found> {
+    let gather = || -> anyhow::Result<Found> {
+        let mut search = Search::default();
         for path in given {
             if path.is_dir() {
-                let before = all.len();
-                within(path, out.as_deref(), &mut all, &mut links)?;
-                let linked = links.last().map_or_else(String::new, |link| {
+                let before = search.found.sources.len() + search.found.left_out;
+                search.within(path)?;
+                let after = search.found.sources.len() + search.found.left_out;
+                let linked = search.found.links.last().map_or_else(String::new, |link| {
                     format!(", but a link to a directory, which is not followed; name it: {}", link.display())
                 });
                 ensure!(
-                    all.len() > before,
+                    after > before,
                     "`{}`: expected photos in this directory, found none{linked}",
                     path.display()
                 );
@@ -100,15 +101,22 @@ pub fn sources(given: &[PathBuf], out: Option<&Path>) -> Result<Sources> {
                     !matching.is_empty(),
                     "`{pattern}`: expected the path of a photo or a pattern that some match, found none"
                 );
-                all.extend(matching.into_iter().filter(|path| path.is_file()).map(|path| Source { path, found: true }));
+                let files = matching.into_iter().filter(|path| path.is_file());
+                search.found.sources.extend(files.map(|path| Source { path, found: true }));
             } else {
-                all.push(Source::named(path));
+                search.found.sources.push(Source::named(path));
             }
         }
+        let mut found = search.found;
+        ensure!(
+            !found.sources.is_empty() || found.left_out == 0,
+            "expected photos, found only {} pictures that decomcam wrote; name a picture to have it explained",
+            found.left_out
+        );
         let mut seen = BTreeSet::new();
-        all.retain(|source| seen.insert(source.path.clone()));
-        links.retain(|link| seen.insert(link.clone()));
-        Ok(Sources { photos: all, links })
+        found.sources.retain(|source| seen.insert(source.path.clone()));
+        found.links.retain(|link| seen.insert(link.clone()));
+        Ok(found)
     };
     gather().kind(Error::Photo)
 }
@@ -135,32 +143,53 @@ pub fn list(name: &str, mut from: impl Read) -> Result<Vec<PathBuf>> {
     read().with_context(|| format!("list of photos `{name}`")).kind(Error::Photo)
 }
 
-fn within(folder: &Path, out: Option<&Path>, all: &mut Vec<Source>, links: &mut Vec<PathBuf>) -> anyhow::Result<()> {
-    let entries = fs::read_dir(folder).with_context(|| format!("cannot list `{}`", folder.display()))?;
-    let mut entries = entries.collect::<Result<Vec<_>, _>>()?;
-    entries.sort_by_key(fs::DirEntry::file_name);
-    for entry in entries {
-        let path = entry.path();
-        if entry.file_name().to_string_lossy().starts_with('.') {
-            continue;
-        }
-        if entry.file_type()?.is_dir() {
-            let ours = path.join("explanation.json").exists()
-                || path.join(FRAMES).exists()
-                || path.join(super::JOURNAL).exists();
-            if !ours && (out.is_none() || path.canonicalize().ok().as_deref() != out) {
-                within(&path, out, all, links)?;
+/// What was found so far, and the files that lists in the folders name as written by this program.
+#[derive(Default)]
+struct Search {
+    found: Found,
+    ours: BTreeSet<PathBuf>,
+}
+
+impl Search {
+    fn within(&mut self, folder: &Path) -> anyhow::Result<()> {
+        let entries = fs::read_dir(folder).with_context(|| format!("cannot list `{}`", folder.display()))?;
+        let mut entries = entries.collect::<Result<Vec<_>, _>>()?;
+        entries.sort_by_key(fs::DirEntry::file_name);
+        self.ours.extend(written(folder));
+        for entry in entries {
+            let path = entry.path();
+            if entry.file_name().to_string_lossy().starts_with('.') {
+                continue;
             }
-        } else if path.is_dir() {
-            links.push(path);
-        } else if entry.file_type()?.is_symlink() && !path.exists() {
-            // That the file is not there is said when it is opened.
-            all.extend(is_named_as_photo(&path).then_some(Source { path, found: true }));
-        } else if path.is_file() && (is_named_as_photo(&path) || begins_as_photo(&path)) {
-            all.push(Source { path, found: true });
+            if entry.file_type()?.is_dir() {
+                self.within(&path)?;
+            } else if path.is_dir() {
+                self.found.links.push(path);
+            } else if entry.file_type()?.is_symlink() && !path.exists() {
+                // That the file is not there is said when it is opened.
+                self.found.sources.extend(is_named_as_photo(&path).then_some(Source { path, found: true }));
+            } else if path.is_file() && (is_named_as_photo(&path) || begins_as_photo(&path)) {
+                if self.ours.contains(&path) || owned::is_marked(&path) {
+                    self.found.left_out += 1;
+                } else {
+                    self.found.sources.push(Source { path, found: true });
+                }
+            }
         }
+        Ok(())
     }
-    Ok(())
+}
+
+/// The files that the lists in a folder name: of one explanation, of frames, of many photos.
+fn written(folder: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = owned::listed(folder).iter().map(|name| folder.join(name)).collect();
+    // Without such a file, or with one of others, nothing is ours.
+    let _ = journal::read(&folder.join(super::JOURNAL), |line, _| {
+        let line: Written = serde_json::from_slice(line)?;
+        files.extend(line.files().into_iter().map(|file| folder.join(file)));
+        Ok(())
+    });
+    files
 }
 
 /// Whether the first bytes are those of a format that is read.
@@ -187,18 +216,37 @@ mod tests {
             put(&at(name), b"?");
         }
         put(&at("nameless"), b"\x89PNG\r\n\x1a\n");
-        put(&at("a/explained/explanation.json"), b"{}");
-        let found = sources(&[place.path().into()], Some(&at("out"))).unwrap().photos;
+        let found = sources(&[place.path().into()]).unwrap().sources;
         let paths: Vec<&Path> = found.iter().map(|source| &*source.path).collect();
-        assert_eq!(paths, [at("a/c.webp"), at("b.JPG"), at("nameless")]);
+        assert_eq!(paths, ["a/c.webp", "a/explained/x.png", "b.JPG", "nameless", "out/y.png"].map(at));
         assert!(found.iter().all(|source| source.found));
-        let twice = sources(&[at("b.JPG"), at("*.JPG"), at("missing.png")], None).unwrap().photos;
+        let twice = sources(&[at("b.JPG"), at("*.JPG"), at("missing.png")]).unwrap().sources;
         assert_eq!(twice.len(), 2, "each once; whether a named file exists is seen when it is opened");
-        let empty = sources(&[at("out"), at("a/explained/none")], Some(&at("out")));
-        assert_eq!(empty.unwrap().photos.len(), 2, "the folder of the files is itself explained if it is named");
         fs::create_dir(at("empty")).unwrap();
-        assert!(matches!(sources(&[at("empty")], None), Err(Error::Photo(_))));
-        assert!(matches!(sources(&[at("*.gif")], None), Err(Error::Photo(_))));
+        assert!(matches!(sources(&[at("empty")]), Err(Error::Photo(_))));
+        assert!(matches!(sources(&[at("*.gif")]), Err(Error::Photo(_))));
+    }
+
+    #[test]
+    fn only_what_a_list_or_a_mark_names_is_left_out() {
+        let place = tempfile::tempdir().unwrap();
+        let at = |name: &str| place.path().join(name);
+        for name in ["a/mine.png", "a/overlay.png", "b/mine.png", "b/c/map.png", "d/mine.png", "d/overlay.gif"] {
+            put(&at(name), b"?");
+        }
+        put(&at("a/explanation.json"), br#"{"files": ["overlay.png"]}"#);
+        put(&at("b/explanations.jsonl"), b"{\"directory\": \"c\", \"files\": [\"map.png\"]}\n");
+        put(&at("d/frames.json"), br#"{"files": ["overlay.gif"]}"#);
+        put(&at("e/explanations.jsonl"), b"");
+        put(&at("e/mine.png"), b"?");
+        put(&at("f/marked.png"), b"\x89PNG\r\n\x1a\n tEXtSoftware\0decomcam 0");
+        let found = sources(&[place.path().into()]).unwrap();
+        let paths: Vec<&Path> = found.sources.iter().map(|source| &*source.path).collect();
+        assert_eq!(paths, ["a/mine.png", "b/mine.png", "d/mine.png", "e/mine.png"].map(at));
+        assert_eq!(found.left_out, 4);
+        let only = sources(&[at("f")]).unwrap_err();
+        assert!(only.to_string().contains("found only 1 pictures that decomcam wrote"), "{only}");
+        assert_eq!(sources(&[at("f/marked.png")]).unwrap().sources.len(), 1, "what is named is explained");
     }
 
     #[cfg(unix)]
@@ -210,16 +258,16 @@ mod tests {
         put(&at("elsewhere/a.png"), b"?");
         fs::create_dir(at("photos")).unwrap();
         symlink(at("elsewhere"), at("photos/linked")).unwrap();
-        let none = sources(&[at("photos")], None).unwrap_err().to_string();
+        let none = sources(&[at("photos")]).unwrap_err().to_string();
         assert!(none.contains("a link to a directory, which is not followed") && none.contains("linked"), "{none}");
         for (from, to) in [("gone.jpg", "nowhere.jpg"), ("gone.txt", "nowhere.txt"), ("a.png", "elsewhere/a.png")] {
             symlink(at(to), at("photos").join(from)).unwrap();
         }
-        let found = sources(&[at("photos")], None).unwrap();
-        let paths: Vec<&Path> = found.photos.iter().map(|source| &*source.path).collect();
+        let found = sources(&[at("photos")]).unwrap();
+        let paths: Vec<&Path> = found.sources.iter().map(|source| &*source.path).collect();
         assert_eq!(paths, [at("photos/a.png"), at("photos/gone.jpg")]);
         assert_eq!(found.links, [at("photos/linked")]);
-        let gone = found.photos[1].open().unwrap_err().to_string();
+        let gone = found.sources[1].open().unwrap_err().to_string();
         assert!(gone.contains("found a link to") && gone.contains("nowhere.jpg"), "{gone}");
     }
 

@@ -228,9 +228,12 @@ pub(super) fn still(bytes: &[u8], format: ImageFormat) -> Result<(DynamicImage, 
     let mut decoder = reader.into_decoder()?;
     let (width, height) = decoder.dimensions();
     check_size(Size::new(height as usize, width as usize))?;
-    if format == ImageFormat::Jpeg
-        && let Some(damage) = jpeg::damage(bytes)
-    {
+    let damage = match format {
+        ImageFormat::Jpeg => jpeg::damage(bytes),
+        ImageFormat::Tiff => tiff::damage(bytes),
+        _ => None,
+    };
+    if let Some(damage) = damage {
         return Err(Refusal::Damaged(damage.to_string()));
     }
     let orientation = orientation(&mut decoder, bytes);

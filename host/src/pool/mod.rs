@@ -25,6 +25,7 @@ use crate::explain::grid::Grid;
 use crate::explain::{Options, Request, Towers, masks, parts};
 use crate::files::{self, Files};
 use crate::methods::{Method, Recipe};
+use crate::owned::Inputs;
 use crate::photo::{Framing, Photo};
 use crate::progress::Steps;
 use crate::score::{Prompt, Question};
@@ -99,7 +100,6 @@ struct Pooled {
 pub fn pool(session: &Session, asked: &PoolOptions) -> Result<Outcome> {
     asked.selection.check()?;
     asked.options.check_unset(&["refine", "channels", "sign", "one-sided", "integrate", "rise-masks"], "pool")?;
-    files::prepare_directory(&asked.out)?;
     let listed = asked.selection.read()?;
     let pool = Pool::new(session, asked)?;
 
@@ -107,9 +107,14 @@ pub fn pool(session: &Session, asked: &PoolOptions) -> Result<Outcome> {
         listed.photos.iter().flat_map(|photo| &photo.objects).map(|object| object.category.as_str()).collect();
     let mut outcome =
         Outcome { text: String::new(), skipped: Vec::new(), skipped_in: "CATEGORY.json", files: Vec::new() };
+    let find = |category: &String| annotated.iter().find(|known| known.eq_ignore_ascii_case(category));
+    for category in asked.categories.iter().filter_map(find) {
+        Files::new(&asked.out).check(file_names(category))?;
+    }
+    files::prepare_directory(&asked.out)?;
     let mut done = BTreeSet::new();
     for category in &asked.categories {
-        let Some(category) = annotated.iter().find(|known| known.eq_ignore_ascii_case(category)) else {
+        let Some(category) = find(category) else {
             let known: Vec<&str> = annotated.iter().copied().collect();
             outcome
                 .skipped
@@ -138,6 +143,11 @@ fn file_stem(category: &str) -> String {
         .collect()
 }
 
+/// The picture and the numbers of a category.
+fn file_names(category: &str) -> [String; 2] {
+    [".png", ".json"].map(|ending| file_stem(category) + ending)
+}
+
 impl<'a> Pool<'a> {
     fn new(session: &'a Session, asked: &'a PoolOptions) -> Result<Self> {
         let manifest = &session.model().manifest;
@@ -164,8 +174,9 @@ impl<'a> Pool<'a> {
         }
         outcome.text += &report.table();
         let mut files = Files::new(&self.asked.out);
-        files.add(&(file_stem(category) + ".png"), |out| files::write_png(out, &picture))?;
-        files.add(&(file_stem(category) + ".json"), |out| files::write_json(out, &report))?;
+        let [drawn, numbers] = file_names(category);
+        files.add(&drawn, |out| files::write_png(out, &picture))?;
+        files.add(&numbers, |out| files::write_json(out, &report))?;
         outcome.files.extend(files.publish()?);
         Ok(())
     }
@@ -181,6 +192,8 @@ impl<'a> Pool<'a> {
         let Plan { work, mut prompts, found } = Plan::new(&self.asked.selection, listed, |category| {
             prompt_of(self.session, category, &self.asked.selection, Some(&self.score))
         })?;
+        let inputs = Inputs::new(work.iter().map(|work| &work.path));
+        Files::new(&self.asked.out).sparing(inputs).check(file_names(category))?;
         let Some(prompt) = prompts.remove(category) else {
             return Ok(Pooled { report: None, tally: found.into_tally() });
         };

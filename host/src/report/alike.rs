@@ -17,6 +17,9 @@ pub struct Alike<'a> {
     pub second: Answer<'a>,
 }
 
+/// The picture of both photos.
+pub const ALIKE: &str = "alike.png";
+
 impl Alike<'_> {
     /// Writes `alike.png`, both photos with their maps, into `directory`.
     ///
@@ -24,8 +27,8 @@ impl Alike<'_> {
     /// A directory that cannot be written to.
     pub fn write(&self, directory: &Path) -> Result<Vec<PathBuf>> {
         let picture = self.picture()?;
-        let mut files = Files::new(directory);
-        files.add("alike.png", |out| files::write_png(out, &picture))?;
+        let mut files = Files::new(directory).sparing(self.first.inputs());
+        files.add(ALIKE, |out| files::write_png(out, &picture))?;
         files.publish()
     }
 

@@ -19,7 +19,7 @@ mod page;
 mod pictures;
 mod words;
 
-pub use alike::Alike;
+pub use alike::{ALIKE, Alike};
 pub(crate) use json::CheckReport;
 pub use json::ExplanationReport;
 pub(crate) use matter::{Told, percent, told};
@@ -29,10 +29,11 @@ pub use words::{classes, ranking, timing_table};
 
 use crate::draw::{self, Style};
 use crate::error::Sorted as _;
-use crate::explain::{Explanation, Part};
+use crate::explain::{Explanation, Options, Part};
 use crate::files::{self, Files};
-use crate::methods::Recipe;
+use crate::methods::{Method, Recipe};
 use crate::model::Model;
+use crate::owned::{self, Inputs};
 use crate::photo::{Photo, Placement};
 use crate::score::Prompt;
 use crate::timings::Timings;
@@ -92,17 +93,14 @@ pub enum Arrays {
 }
 
 /// Every name that [`Answer::write`] gives a file; of `parts.png` there may be more pages: `parts-2.png` and so on.
-const NAMES: [&str; 9] = [
-    "report.html",
-    "overlay.png",
-    "parts.png",
-    "heatmap.png",
-    "mask.png",
-    "saliency.npy",
-    "ossms.npy",
-    "components.npy",
-    "explanation.json",
-];
+const NAMES: [&str; 9] =
+    ["report.html", "overlay.png", "heatmap.png", "mask.png", REPORT, PARTS, SALIENCY, OSSMS, COMPONENTS];
+
+const REPORT: &str = "explanation.json";
+const PARTS: &str = "parts.png";
+const SALIENCY: &str = "saliency.npy";
+const OSSMS: &str = "ossms.npy";
+const COMPONENTS: &str = "components.npy";
 
 /// Whether a file of this name is one that [`Answer::write`] makes.
 fn is_ours(name: &str) -> bool {
@@ -111,13 +109,40 @@ fn is_ours(name: &str) -> bool {
         || page.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
+/// The names of the files that an explanation with these options will write, as far as they are known before.
+fn names(options: &Options, outputs: &Outputs) -> impl Iterator<Item = &'static str> {
+    let parts = matches!(options.method, Method::DecomCam(_));
+    let exact = options.method == Method::DecomCam(Recipe::Exact);
+    let arrays = outputs.arrays.is_some();
+    NAMES.into_iter().filter(move |name| match *name {
+        PARTS => parts,
+        SALIENCY => arrays,
+        OSSMS => arrays && parts,
+        COMPONENTS => arrays && exact,
+        _ => true,
+    })
+}
+
+/// The files of an explanation in `directory`, which may replace those of an earlier one there and spare what is read.
+fn files_in(directory: &Path, inputs: Inputs) -> Files<'_> {
+    Files::new(directory).sparing(inputs).replacing(written_before(directory))
+}
+
+/// Refuses before the work to write an explanation over files that the command reads, or that others wrote.
+///
+/// # Errors
+/// [`Error::Options`]: what may not be replaced.
+pub fn check_free(directory: &Path, inputs: &Inputs, options: &Options, outputs: &Outputs) -> Result<()> {
+    files_in(directory, inputs.clone()).check(names(options, outputs))
+}
+
 impl Answer<'_> {
     /// Writes `overlay.png`, `parts.png` (of a method with parts), `heatmap.png`, `mask.png`, `report.html` and `explanation.json` into `directory`, and the arrays that
     /// [`Outputs`] asks for. No file appears under its name before all are complete, and `explanation.json` appears last. Files that an earlier explanation
     /// left there, by its own `explanation.json`, and this one does not have are removed.
     ///
     /// # Errors
-    /// A directory that cannot be written to; no file appears then.
+    /// A directory that cannot be written to, a file of one of these names that is not ours or is the photo; no file appears then.
     pub fn write(&self, directory: &Path) -> Result<Vec<PathBuf>> {
         Ok(self.write_and_report(directory)?.0)
     }
@@ -128,7 +153,7 @@ impl Answer<'_> {
     /// Those of [`Answer::write`].
     pub fn write_and_report(&self, directory: &Path) -> Result<(Vec<PathBuf>, ExplanationReport)> {
         let before = written_before(directory);
-        let mut files = Files::new(directory);
+        let mut files = files_in(directory, self.inputs());
         let mut names: Vec<String> = Vec::new();
         {
             let mut add_picture = |name: String, picture: &image::RgbImage| -> Result<()> {
@@ -139,7 +164,7 @@ impl Answer<'_> {
             add_picture("overlay.png".into(), &self.overlay()?)?;
             if let Some(parts) = &self.explanation.parts {
                 for (at, sheet) in self.sheets(parts)?.iter().enumerate() {
-                    let name = if at == 0 { "parts.png".into() } else { format!("parts-{}.png", at + 1) };
+                    let name = if at == 0 { PARTS.into() } else { format!("parts-{}.png", at + 1) };
                     add_picture(name, sheet)?;
                 }
             }
@@ -153,15 +178,18 @@ impl Answer<'_> {
         }
         let page = self.page()?;
         files.add("report.html", |out| out.write_all(page.as_bytes()))?;
-        names.extend(["report.html", "explanation.json"].map(str::to_owned));
+        names.extend(["report.html", REPORT].map(str::to_owned));
         let report = self.report(&names)?;
-        files.add("explanation.json", |out| files::write_json(out, &report))?;
+        files.add(REPORT, |out| files::write_json(out, &report))?;
         let written = files.publish()?;
-        for stale in before.iter().filter(|name| !names.contains(name)) {
-            // A file that is gone, or that somebody holds, is no failure of this explanation.
-            let _ = std::fs::remove_file(directory.join(stale));
-        }
+        before.iter().filter(|name| !names.contains(name)).for_each(|stale| files.remove(stale));
         Ok((written, report))
+    }
+
+    /// The files that the explanation is of.
+    fn inputs(&self) -> Inputs {
+        let like = self.prompt.likeness().map(|like| &like.path);
+        Inputs::new([&self.photo.name].into_iter().chain(like))
     }
 
     /// Writes one file alone, by its ending: the map on the photo (`.png`), the page for the browser (`.html`) or the numbers (`.json`). Returns what the numbers are.
@@ -172,7 +200,7 @@ impl Answer<'_> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let report = self.report(std::slice::from_ref(&name))?;
         let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default();
-        let mut files = Files::new(path.parent().unwrap_or(Path::new("")));
+        let mut files = Files::new(path.parent().unwrap_or(Path::new(""))).sparing(self.inputs());
         match &*ending {
             "png" => {
                 let overlay = self.overlay()?;
@@ -204,7 +232,7 @@ impl Answer<'_> {
     /// The map, and with a recipe every part, as arrays.
     fn add_arrays(&self, files: &mut Files<'_>, arrays: Arrays) -> Result<Vec<String>> {
         let e = self.explanation;
-        let mut names = vec!["saliency.npy".to_owned()];
+        let mut names = vec![SALIENCY.to_owned()];
         let (size, placement) = match arrays {
             Arrays::Grid => (e.map.size, None),
             Arrays::Input => {
@@ -212,7 +240,7 @@ impl Answer<'_> {
             }
             Arrays::Photo => (self.photo.size(), Some(e.placement(self.photo))),
         };
-        files.add("saliency.npy", |out| {
+        files.add(SALIENCY, |out| {
             files::write_npy(out, &[size.height, size.width], |push| match &placement {
                 Some(placement) => push(&placement.saliency(&e.map.values)?),
                 None => push(&e.map.values),
@@ -224,9 +252,9 @@ impl Answer<'_> {
             let maps = parts.list.iter().map(|part| Ok(e.refined(map(part))?.values)).collect::<Result<Vec<_>>>()?;
             add_maps(files, name, &maps, size, placement.as_ref())
         };
-        add("ossms.npy", |part| &part.component.ossm)?;
+        add(OSSMS, |part| &part.component.ossm)?;
         if parts.recipe == Recipe::Exact {
-            add("components.npy", |part| &part.component.values)?;
+            add(COMPONENTS, |part| &part.component.values)?;
         }
         Ok(names)
     }
@@ -255,10 +283,7 @@ fn add_maps(
 
 /// The files that an earlier explanation in this directory says it wrote, as far as they have names of ours: nothing else is ever removed.
 fn written_before(directory: &Path) -> Vec<String> {
-    let report = std::fs::read(directory.join("explanation.json")).unwrap_or_default();
-    let report: serde_json::Value = serde_json::from_slice(&report).unwrap_or_default();
-    let files = report.get("files").and_then(|files| files.as_array()).into_iter().flatten();
-    files.filter_map(|name| name.as_str()).filter(|name| is_ours(name)).map(str::to_owned).collect()
+    owned::listed_in(&directory.join(REPORT)).into_iter().filter(|name| is_ours(name)).collect()
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod firmware;
 mod manual;
 mod misuse;
 mod models;
+mod owned;
 mod questions;
 mod rank;
 #[cfg(target_os = "linux")]

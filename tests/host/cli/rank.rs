@@ -102,3 +102,11 @@ fn rank_without_texts_shows_classes() {
     assert!(logits.len() == 5 && logits.is_sorted_by(|a, b| a >= b), "{classes}");
     ranked().ok().prints(&[&format!("{:.1}%", 100.0 * shares[0])]);
 }
+
+#[test]
+fn rank_reads_standard_input() {
+    let ranked = |photo: &str| decomcam(["rank", "-t", "a cat", "-t", "a dog", "--json", "--size", "96"]).arg(photo);
+    let file = std::fs::File::open(cat()).unwrap();
+    let read = ranked("-").command().stdin(file).output().unwrap();
+    assert_eq!(String::from_utf8(read.stdout).unwrap(), ranked(cat().to_str().unwrap()).ok().stdout);
+}

@@ -106,6 +106,15 @@ fn a_model_with_a_manifest_refuses_what_describes_a_bare_network() {
 fn what_nothing_is_drawn_with_and_what_is_not_printed() {
     compare("exact,grad-cam").args(["--seed", "3"]).misused(&["--seed has no effect", "rise"]);
     explain("exact").args(["--timings", "--out", "-"]).misused(&["--timings has no effect with --out -"]);
+    for (option, value) in [("--arrays", "grid"), ("--colormap", "grey"), ("--alpha", "0.5")] {
+        for out in ["-", "maps/{stem}.json"] {
+            let here = TempDir::new().unwrap();
+            let run = explain("exact").within(&here).args([option, value, "--out", out]);
+            run.misused(&[&format!("{option} has no effect with --out {out}")]);
+            assert!(names(&here).is_empty(), "{option} {out}");
+        }
+    }
+    explain("exact").args(["--arrays", "grid", "--out", "maps/{stem}.png"]).misused(&["--arrays has no effect"]);
 }
 
 /// Padding shows the whole photo, so nothing is left to cut off.
