@@ -91,6 +91,7 @@ pub mod session;
 pub mod shard;
 pub mod size;
 pub mod stats;
+mod text;
 pub mod tflite;
 pub mod timings;
 pub mod workers;

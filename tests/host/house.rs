@@ -18,6 +18,7 @@ const FLOORS: [&[&str]; 8] = [
         "timings",
         "workers",
         "files",
+        "text",
         "journal",
         "shard",
         "arithmetic",
