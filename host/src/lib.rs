@@ -75,6 +75,7 @@ pub mod files;
 pub mod frames;
 pub mod hash;
 pub mod journal;
+mod kinds;
 pub mod many;
 pub mod methods;
 pub mod metrics;

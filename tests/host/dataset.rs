@@ -73,6 +73,7 @@ fn every_form_of_coco_s_shapes_means_the_same() {
         r#""segmentation": [[4, 0, 8, 0, 8, 4, 4, 4], [1, 1, 2, 2]], "iscrowd": "0""#,
         r#""segmentation": [[4, 0, 6, 0, 6, 4, 4, 4], [6, 0, 8, 0, 8, 4, 6, 4]]"#,
         r#""segmentation": [], "bbox": [4, 0, 4, 4]"#,
+        r#""segmentation": [[]], "bbox": ["4", "0", "4.0", "4"]"#,
         r#""bbox": [4, 0, 4, 4], "area": NaN, "score": -Infinity"#,
         r#""segmentation": {"counts": [16, 16], "size": [4, 8]}"#,
         r#""segmentation": [{"counts": [16, 16], "size": [4, 8]}]"#,
@@ -443,6 +444,29 @@ fn a_label_file_that_is_none_is_named() {
             );
         }
     }
+    // Beside a directory of labels other texts are none, unless they hold numbers.
+    let place = directory(&[
+        ("data.yaml", b"names: [cat]"),
+        ("labels/a.txt", b"0 0.75 0.5 0.5 1\n"),
+        ("log.txt", b"epoch 1\n"),
+        ("b.txt", b"0 0.75 0.5 0.5 1\n"),
+    ]);
+    let listed = dataset::read(place.path()).unwrap();
+    assert_eq!((shown(&listed).as_str(), listed.skipped.len()), ("b: cat ..##/..##; a: cat ..##/..##", 0));
+    // Annotations of another form are not passed over in silence.
+    let coco = coco_text(r#""id": 9, "file_name": "b.jpg""#, RIGHT_POLYGON);
+    let place = directory(&[
+        ("data.yaml", b"names: [cat]"),
+        ("labels/a.txt", b"0 0.75 0.5 0.5 1\n"),
+        ("instances.json", coco.as_bytes()),
+        ("notes.json", b"{\"categories\": []}"),
+    ]);
+    let listed = dataset::read(place.path()).unwrap();
+    let [record] = &listed.skipped[..] else { panic!("{:?}", listed.skipped) };
+    assert!(
+        shown(&listed) == "a: cat ..##/..##"
+            && record.line().starts_with("instances.json: annotations of another form")
+    );
     // Notes beside VOC's files are no labels.
     let voc = voc("<filename>a.jpg</filename>", "", [5.0, 1.0, 8.0, 4.0]);
     let place = directory(&[

@@ -19,6 +19,7 @@ const FLOORS: [&[&str]; 8] = [
         "workers",
         "files",
         "text",
+        "kinds",
         "journal",
         "shard",
         "arithmetic",

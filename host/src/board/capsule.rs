@@ -6,6 +6,7 @@ use crate::encoders::activations::Steps;
 use crate::error::Sorted as _;
 use crate::explain::{CHANNELS_MAX, Explanation, Options, Parts};
 use crate::files::{self, Files};
+use crate::kinds::kind_of;
 use crate::methods::{Method, Recipe};
 use crate::photo::{Framing, Photo, Placement};
 use crate::{Error, Result, Size, stats};
@@ -301,7 +302,7 @@ fn parsed(bytes: &[u8]) -> anyhow::Result<Capsule<'_>> {
     Capsule::parse(bytes).map_err(|error| match error {
         decomcam_core::Error::NotACapsule => anyhow!(
             "expected a capsule, as `decomcam capture` writes it, found {}; name the file that it wrote",
-            files::kind_of(bytes).map_or_else(|| format!("{} bytes of another kind", bytes.len()), str::to_owned)
+            kind_of(bytes).map_or_else(|| format!("{} bytes of another kind", bytes.len()), str::to_owned)
         ),
         decomcam_core::Error::CapsuleVersion => {
             anyhow!("expected a capsule of version {}, found one of another version; capture it again", capsule::VERSION)

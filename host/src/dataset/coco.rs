@@ -190,7 +190,9 @@ impl Annotation {
 }
 
 fn numbers(list: &[Value]) -> Result<Vec<f64>> {
-    list.iter().map(|value| value.as_f64().with_context(|| format!("expected a number, found {value}"))).collect()
+    // Some tools write numbers as words.
+    let number = |value: &Value| value.as_f64().or_else(|| value.as_str()?.trim().parse().ok());
+    list.iter().map(|value| number(value).with_context(|| format!("expected a number, found {value}"))).collect()
 }
 
 /// Polygons, one polygon that is not in a list, run lengths, or a list of those; none if there is nothing of that.
@@ -198,7 +200,7 @@ fn shape(segmentation: &Value, of: Option<Size>) -> Result<Option<Shape>> {
     let list = match segmentation {
         Value::Null => return Ok(None),
         Value::Object(_) => return runs(segmentation).map(Some),
-        Value::Array(list) if list.is_empty() => return Ok(None),
+        Value::Array(list) if list.iter().all(|one| one.as_array().is_some_and(Vec::is_empty)) => return Ok(None),
         Value::Array(list) => list,
         other => bail!("segmentation: expected polygons or run lengths, found {other}"),
     };

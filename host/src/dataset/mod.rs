@@ -74,25 +74,44 @@ fn read_all(path: &Path) -> anyhow::Result<Listed> {
 
 /// A directory of files; one that cannot be read is skipped.
 fn directory(path: &Path, found: &mut Gathered) -> anyhow::Result<()> {
-    const ENDINGS: [&str; 4] = ["xml", "json", "jsonl", "csv"];
     let files = files_within(path)?;
-    if let Some(yolo) = Yolo::of(path, &files)? {
-        return yolo.read(found);
+    let yolo = Yolo::of(path, &files)?;
+    let files: Vec<&PathBuf> = files.iter().filter(|file| may_be_annotations(file)).collect();
+    ensure!(
+        yolo.is_some() || !files.is_empty(),
+        "expected XML, JSON or CSV files in this directory, or YOLO's text files; found none"
+    );
+    if let Some(yolo) = &yolo {
+        yolo.read(found)?;
     }
-    let ends = |file: &&PathBuf| {
-        let own = file.extension().unwrap_or_default();
-        let words = file.file_name().is_some_and(|name| name.to_string_lossy().contains("class-descriptions"));
-        ENDINGS.iter().any(|ending| own.eq_ignore_ascii_case(ending)) && !words
-    };
-    let files: Vec<&PathBuf> = files.iter().filter(ends).collect();
-    ensure!(!files.is_empty(), "expected XML, JSON or CSV files in this directory, or YOLO's text files; found none");
     for file_path in files {
         found.begin(file_path.strip_prefix(path).unwrap_or(file_path).display().to_string());
-        if let Err(reason) = file(file_path, found) {
+        if yolo.is_some() {
+            if holds_photos(file_path) {
+                let beside = anyhow::anyhow!(
+                    "annotations of another form beside YOLO's labels are left out; name the file that is to be read"
+                );
+                found.skip_file(&beside);
+            }
+        } else if let Err(reason) = file(file_path, found) {
             found.skip_file(&reason);
         }
     }
     Ok(())
+}
+
+/// Whether a file's name is one that annotations have.
+fn may_be_annotations(file: &Path) -> bool {
+    const ENDINGS: [&str; 4] = ["xml", "json", "jsonl", "csv"];
+    let own = file.extension().unwrap_or_default();
+    let words = file.file_name().is_some_and(|name| name.to_string_lossy().contains("class-descriptions"));
+    ENDINGS.iter().any(|ending| own.eq_ignore_ascii_case(ending)) && !words
+}
+
+/// Whether a file holds annotations of photos.
+fn holds_photos(path: &Path) -> bool {
+    let mut found = Gathered::default();
+    file(path, &mut found).is_ok() && !found.done().photos.is_empty()
 }
 
 fn file(path: &Path, found: &mut Gathered) -> anyhow::Result<()> {

@@ -31,7 +31,7 @@ impl Yolo {
     /// # Errors
     /// Labels without the names of classes, or with several that differ.
     pub(super) fn of(root: &Path, files: &[PathBuf]) -> Result<Option<Self>> {
-        let labels: Vec<PathBuf> = files.iter().filter(|file| is_label(root, file)).cloned().collect();
+        let labels = labels_among(root, files);
         let mut described: Vec<(&PathBuf, Described)> = Vec::new();
         for file in files.iter().filter(|file| ends(file, "yaml") || ends(file, "yml")) {
             described.extend(described_in(&text::read(file)?).map(|found| (file, found)));
@@ -66,8 +66,7 @@ impl Yolo {
     pub(super) fn described_by(yaml: &Path, root: &Path, files: &[PathBuf]) -> Result<Self> {
         let (classes, points) = described_in(&text::read(yaml)?)
             .context("expected the names of YOLO's classes, as `names` in data.yaml, found none")?;
-        let labels = files.iter().filter(|file| is_label(root, file)).cloned().collect();
-        Ok(Self { classes, root: root.into(), points, labels })
+        Ok(Self { classes, root: root.into(), points, labels: labels_among(root, files) })
     }
 
     /// Reads all labels.
@@ -78,7 +77,7 @@ impl Yolo {
             let name = file.strip_prefix(&self.root).unwrap_or(file);
             found.begin(name.display().to_string());
             let photo = photo_of(name);
-            match text::read(file).and_then(|text| lines_of_numbers(text)) {
+            match text::read(file).and_then(lines_of_numbers) {
                 Ok(text) => self.read_labels(&text, &photo, found),
                 Err(reason) => found.skip("", Some(&photo), None, &reason),
             }
@@ -149,17 +148,23 @@ fn has_folder(root: &Path, file: &Path, folder: &str) -> bool {
     below.is_some_and(|below| below.iter().any(|part| part == folder))
 }
 
-/// Whether a file is to hold labels: every text but lists of classes or of photos, and what goes with a data set for people to read.
-fn is_label(root: &Path, file: &Path) -> bool {
-    if !ends(file, "txt") || is_list(file) {
-        return false;
-    }
+/// The files that are to hold labels: the texts below `labels`, beside photos of their names, or of numbers; and if there is no `labels`, every text but lists of
+/// classes or of photos, and what goes with a data set for people to read.
+fn labels_among(root: &Path, files: &[PathBuf]) -> Vec<PathBuf> {
+    let texts = || files.iter().filter(|file| ends(file, "txt") && !is_list(file));
+    let sorted = texts().any(|file| has_folder(root, file, "labels"));
+    let is_label = |file: &&PathBuf| {
+        let has_photo = || ENDINGS.iter().any(|ending| file.with_extension(ending).is_file());
+        let holds = |of: fn(&str) -> bool| text::read(file).is_ok_and(|text| of(&text));
+        let other = || if sorted { holds(is_of_numbers) } else { !is_note(file) && !holds(is_of_photos) };
+        has_folder(root, file, "labels") || has_photo() || other()
+    };
+    texts().filter(is_label).cloned().collect()
+}
+
+fn is_note(file: &Path) -> bool {
     let name = file.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
-    let has_photo = ENDINGS.iter().any(|ending| file.with_extension(ending).is_file());
-    if has_folder(root, file, "labels") || has_photo {
-        return true;
-    }
-    !NOTES.iter().any(|note| name.starts_with(note)) && !text::read(file).is_ok_and(|text| is_of_photos(&text))
+    NOTES.iter().any(|note| name.starts_with(note))
 }
 
 /// Whether every line names a photo, as those of train.txt do.

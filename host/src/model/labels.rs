@@ -1,7 +1,7 @@
 //! The names of a classifier's classes, as people keep them in files.
 
 use crate::text;
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -28,9 +28,9 @@ fn of_lines(text: &str) -> Result<Vec<String>> {
         ensure!(!found, "expected a name on each line, or JSON, found {kind}; write each name on a line of its own");
     }
     let names = match lines.iter().map(|line| numbered(line)).collect::<Option<Vec<_>>>() {
-        Some(numbered) if numbered.len() > 1 && distinct(&numbered) => by_number(numbered).context(
-            "every line begins with a number; if that is a part of the name, write the names as a list in JSON",
-        )?,
+        Some(numbered) if numbered.len() > 1 && distinct(&numbered) => by_number(numbered).map_err(|reason| {
+            anyhow!("{reason} at the beginning of a line; number them so, or, if numbers are parts of the names, write a list in JSON")
+        })?,
         _ => lines.into_iter().map(str::to_owned).collect(),
     };
     let words: Option<Vec<String>> = names.iter().map(|name| without_wordnet(name)).collect();

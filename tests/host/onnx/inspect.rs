@@ -347,6 +347,7 @@ fn a_network_in_memory_is_that_of_its_file() {
     refused(&bytes, &ModelOptions::new().labels(Labels::Text("one\ntwo".into())), "expected 4 names");
     refused(&bytes, &ModelOptions::new().precision("fp16"), "precision");
     refused(b"no network", &ModelOptions::new(), "expected an ONNX file, found 10 bytes");
+    refused(b"", &ModelOptions::new(), "found an empty one");
     refused(b"\x89PNG\r\n", &ModelOptions::new(), "expected an ONNX file, found a PNG picture");
     let unknown = Model::from_network("it.onnx", bytes, &ModelOptions::new().layer("maps9")).unwrap_err();
     assert!(unknown.to_string().contains("maps9"), "{unknown}");

@@ -30,8 +30,8 @@ pub use numbers::inside as data_file;
 pub use picture::{Channels, Form, Picture, Scale};
 pub use readings::Reading;
 
-use crate::files::kind_of;
-use anyhow::{Context, Result, anyhow};
+use crate::kinds::kind_of;
+use anyhow::{Context, Result, anyhow, ensure};
 use std::path::Path;
 use tract_onnx::pb;
 use tract_onnx::prelude::Framework;
@@ -51,6 +51,7 @@ pub struct Normal {
 /// # Errors
 /// Bytes that are no ONNX file.
 pub fn decoded(bytes: &[u8]) -> Result<pb::ModelProto> {
+    ensure!(!bytes.is_empty(), "expected an ONNX file, found an empty one; get it again");
     let mut reader = bytes;
     tract_onnx::onnx().proto_model_for_read(&mut reader).map_err(|cause| match kind_of(bytes) {
         Some(kind) => anyhow!("expected an ONNX file, found {kind}"),
