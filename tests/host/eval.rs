@@ -200,7 +200,7 @@ fn bad_annotations_are_counted_named_and_skipped() {
 fn categories_have_prompts_of_their_own() {
     let place = Place::new(&line("chelsea.png", &["cat", "couch", "person", "raccoon"]));
     let file = place.0.path().join("prompts.txt");
-    fs::write(&file, "couch = a studio couch\n\nPerson=a diver\n").unwrap();
+    fs::write(&file, "\u{feff}couch = a studio couch\n\nPerson=a diver\n").unwrap();
     let file = file.to_str().unwrap();
     let common = ["--size", "224", "--method", "grad-cam,uniform", "--least-mask", "0.01"];
     let own = ["--prompt", "cat=a tabby", "--prompt", "the {}", "--prompts", file, "--leave-out", "raccoon"];

@@ -34,25 +34,25 @@ impl Yolo {
         let labels = labels_among(root, files);
         let mut described: Vec<(&PathBuf, Described)> = Vec::new();
         for file in files.iter().filter(|file| ends(file, "yaml") || ends(file, "yml")) {
-            described.extend(described_in(&text::read(file)?).map(|found| (file, found)));
+            let text = text::read(file).with_context(|| file.display().to_string())?;
+            described.extend(described_in(&text).map(|found| (file, found)));
         }
         if let Some((classes, points)) =
             foremost(described, |file| file.file_stem().is_some_and(|stem| stem == "data"))?
         {
             return Ok(Some(Self { classes, root: root.into(), points, labels }));
         }
-        if !labels
-            .iter()
-            .any(|file| has_folder(root, file, "labels") || text::read(file).is_ok_and(|text| is_of_numbers(&text)))
-        {
+        let lists: Vec<&PathBuf> = files.iter().filter(|file| is_list(file)).collect();
+        let in_place = |file: &PathBuf| !lists.is_empty() && has_folder(root, file, "labels");
+        if !labels.iter().any(|file| in_place(file) || text::read(file).is_ok_and(|text| is_of_numbers(&text))) {
             return Ok(None);
         }
-        let mut lists = Vec::new();
-        for file in files.iter().filter(|file| is_list(file)) {
-            let classes = text::read(file)?.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>();
-            lists.push((file, classes));
+        let mut named = Vec::new();
+        for file in lists {
+            let text = text::read(file).with_context(|| file.display().to_string())?;
+            named.push((file, text.lines().map(|line| line.trim().to_owned()).collect()));
         }
-        let classes = foremost(lists, |_| true)?;
+        let classes: Option<Vec<String>> = foremost(named, |_| true)?;
         let classes = classes.context(
             "expected the names of YOLO's classes beside its labels: data.yaml or classes.txt; found neither",
         )?;
@@ -149,7 +149,7 @@ fn has_folder(root: &Path, file: &Path, folder: &str) -> bool {
 }
 
 /// The files that are to hold labels: the texts below `labels`, beside photos of their names, or of numbers; and if there is no `labels`, every text but lists of
-/// classes or of photos, and what goes with a data set for people to read.
+/// photos. What goes with a data set for people to read is none.
 fn labels_among(root: &Path, files: &[PathBuf]) -> Vec<PathBuf> {
     let texts = || files.iter().filter(|file| ends(file, "txt") && !is_list(file));
     let sorted = texts().any(|file| has_folder(root, file, "labels"));
@@ -157,7 +157,7 @@ fn labels_among(root: &Path, files: &[PathBuf]) -> Vec<PathBuf> {
         let has_photo = || ENDINGS.iter().any(|ending| file.with_extension(ending).is_file());
         let holds = |of: fn(&str) -> bool| text::read(file).is_ok_and(|text| of(&text));
         let other = || if sorted { holds(is_of_numbers) } else { !is_note(file) && !holds(is_of_photos) };
-        has_folder(root, file, "labels") || has_photo() || other()
+        has_photo() || has_folder(root, file, "labels") && !is_note(file) || other()
     };
     texts().filter(is_label).cloned().collect()
 }
