@@ -65,7 +65,7 @@ impl Photo {
         let name = path.display().to_string();
         let bytes = named(&name, read(path))?;
         let pixels = named(&name, decode(&bytes, BLACK))?;
-        Ok(Self { name, pixels, sha256: sha256_hex(&bytes), animated: false })
+        Ok(Self::from_pixels(name, pixels))
     }
 
     /// Reads everything that comes, such as standard input, and decodes it as [`Photo::open`] does. `name` is what messages call it.
