@@ -73,6 +73,7 @@ fn every_form_of_coco_s_shapes_means_the_same() {
         r#""segmentation": [[4, 0, 8, 0, 8, 4, 4, 4], [1, 1, 2, 2]], "iscrowd": "0""#,
         r#""segmentation": [[4, 0, 6, 0, 6, 4, 4, 4], [6, 0, 8, 0, 8, 4, 6, 4]]"#,
         r#""segmentation": [], "bbox": [4, 0, 4, 4]"#,
+        r#""segmentation": [[]], "bbox": ["4", "0", "4.0", "4"]"#,
         r#""bbox": [4, 0, 4, 4], "area": NaN, "score": -Infinity"#,
         r#""segmentation": {"counts": [16, 16], "size": [4, 8]}"#,
         r#""segmentation": [{"counts": [16, 16], "size": [4, 8]}]"#,
@@ -171,6 +172,92 @@ fn bad_records_of_coco_are_named_and_the_others_count() {
     assert_eq!(places, ["category 2", "image 2", "image 3"]);
 }
 
+/// Files that were joined without giving new ids.
+#[test]
+fn an_id_that_stands_for_two_names_is_none() {
+    let text = |images: &str, categories: &str| {
+        format!(
+            r#"{{"images": [{images}], "categories": [{categories}],
+                "annotations": [{{"image_id": 9, "category_id": 3, {RIGHT_POLYGON}}}, {{"image_id": 8, "category_id": 4, {RIGHT_POLYGON}}}]}}"#
+        )
+    };
+    let image = |id: u32, name: &str| format!(r#"{{"id": {id}, "file_name": "{name}"}}"#);
+    let category = |id: u32, name: &str| format!(r#"{{"id": {id}, "name": "{name}"}}"#);
+    let images = [image(9, "b.jpg"), image(9, "c.jpg"), image(8, "a.jpg"), image(8, "a.jpg")].join(", ");
+    let listed = file("coco.json", text(&images, &[category(3, "dog"), category(4, "cat")].join(", ")));
+    assert_eq!(shown(&listed), "b.jpg: ; c.jpg: ; a.jpg: cat ..##/..##");
+    let lines = |listed: &Listed| listed.skipped.iter().map(|record| record.line()).collect::<Vec<_>>();
+    let [line] = &lines(&listed)[..] else { panic!("{:?}", listed.skipped) };
+    assert!(line.contains("annotation 1") && line.contains("image id 9 stands for b.jpg and for c.jpg"), "{line}");
+
+    let images = [image(9, "b.jpg"), image(8, "a.jpg")].join(", ");
+    let categories = [category(3, "dog"), category(3, "hen"), category(4, "cat")].join(", ");
+    let listed = file("coco.json", text(&images, &categories));
+    assert_eq!(shown(&listed), "b.jpg: ; a.jpg: cat ..##/..##");
+    assert!(lines(&listed)[0].contains("category id 3 stands for dog and for hen"), "{:?}", lines(&listed));
+    assert_eq!(listed.categories, ["dog", "hen", "cat"]);
+}
+
+#[test]
+fn boxes_that_count_in_something_else_are_named() {
+    let line = |listed: &Listed| listed.skipped.first().map(|record| record.line()).unwrap_or_default();
+    // Two corners in place of a corner and a size.
+    let listed = coco(r#""bbox": [4, 0, 8, 4]"#);
+    assert!(line(&listed).contains("found 4, 0, 8, 4") && line(&listed).contains("two corners"), "{}", line(&listed));
+    // Pixels in place of shares.
+    let lines = r#"{"image": "a.jpg", "objects": [{"category": "cat", "polygon": [4,0, 8,0, 8,4, 4,4]}]}"#;
+    assert!(line(&file("lines.jsonl", lines)).contains("are these pixels?"));
+    let csv = "ImageID,LabelName,XMin,XMax,YMin,YMax\na,cat,4,8,0,4\n";
+    assert!(line(&file("boxes.csv", csv)).contains("found 4; are these pixels?"));
+    for numbers in ["4 2 4 4", "4 0 8 0 8 4", "0.5 0.5 1.4 0.5", "-0.5 0.5 0.5 0.5"] {
+        let place = directory(&[("classes.txt", b"cat"), ("labels/a.txt", format!("0 {numbers}\n").as_bytes())]);
+        let listed = dataset::read(place.path()).unwrap();
+        assert_eq!(shown(&listed), "a: ");
+        assert!(line(&listed).contains("are these pixels?"), "{numbers}: {}", line(&listed));
+    }
+}
+
+#[test]
+fn one_category_may_be_written_in_several_ways() {
+    let text = r#"{"image": "a.jpg", "objects": [{"category": "cat", "polygon": [0.5,0, 1,0, 1,1, 0.5,1]},
+        {"category": " Cat ", "polygon": [0,0, 0.5,0, 0.5,1, 0,1]}, {"category": " ", "polygon": [0,0, 0.5,0, 0.5,1, 0,1]}]}"#;
+    let listed = file("lines.jsonl", text.replace('\n', ""));
+    assert_eq!(shown(&listed), "a.jpg: cat ..##/..##, cat ##../##..");
+    assert!(listed.skipped[0].line().contains("expected a category, found an empty name"));
+    assert_eq!(listed.categories, ["cat"]);
+}
+
+#[test]
+fn forms_that_are_not_read_are_called_by_their_names() {
+    for (name, text, kind) in [
+        ("a.json", r#"[{"id": 1, "data": {"image": "a.jpg"}, "annotations": []}]"#, "Label Studio's JSON"),
+        ("a.json", r#"[{"image_id": 1, "category_id": 3, "bbox": [1, 1, 2, 2], "score": 0.9}]"#, "COCO's results"),
+        ("a.json", r#"{"a.jpg123": {"filename": "a.jpg", "size": 123, "regions": []}}"#, "VGG Image Annotator"),
+        ("a.json", r#"{"_via_settings": {}, "_via_img_metadata": {}}"#, "VGG Image Annotator"),
+        ("a.json", r#"{"info": {}, "categories": {"label": {"labels": []}}, "items": []}"#, "Datumaro's JSON"),
+        (
+            "a.json",
+            r#"{"description": "", "tags": [], "size": {"height": 4, "width": 8}, "objects": []}"#,
+            "Supervisely's JSON",
+        ),
+        (
+            "a.jsonl",
+            "{\"file_name\": \"a.jpg\", \"objects\": {\"bbox\": []}}\n{\"file_name\": \"b.jpg\", \"objects\": {}}\n",
+            "metadata.jsonl",
+        ),
+        (
+            "a.json",
+            r#"{"images": [], "categories": [], "annotations": [{"image_id": 1, "file_name": "a.png", "segments_info": [{"id": 1}]}]}"#,
+            "COCO's panoptic segmentation",
+        ),
+        ("a.csv", "filename,width,height,class,xmin,ymin,xmax,ymax\na.jpg,8,4,cat,4,0,8,4\n", "TensorFlow's CSV"),
+    ] {
+        let place = directory(&[(name, text.as_bytes())]);
+        let message = refusal(&place.path().join(name));
+        assert!(message.contains(kind) && message.contains("export"), "{message}");
+    }
+}
+
 #[test]
 fn what_is_no_annotation_is_refused_and_says_what_is_missing() {
     let place = directory(&[
@@ -190,7 +277,7 @@ fn what_is_no_annotation_is_refused_and_says_what_is_missing() {
         ("empty.json", "found an empty file"),
         ("no_categories.json", "found no list named categories"),
         ("no_images.json", "found no list named images"),
-        ("other.json", "found boxes, version"),
+        ("other.json", "found the keys boxes, version"),
         ("list.json", "found another list"),
         ("cut.json", "expected JSON"),
         ("page.xml", "found <html>"),
@@ -328,6 +415,108 @@ fn yolo() {
     assert!(refusal(place.path()).contains("data.yaml or classes.txt; found neither"));
 }
 
+/// Every text below `labels`, or beside a photo of its name, is a label file, whatever is in it.
+#[test]
+fn a_label_file_that_is_none_is_named() {
+    for (text, reason) in [
+        ("0 0.5 0.5\n", "at least three corners, found 1"),
+        ("0 0.7\n", "x and y of each corner, found 1 numbers"),
+        ("cat 0.4 0.4 0.2 0.2\n", "found `cat 0.4 0.4 0.2 0.2`"),
+        ("0,0.4,0.4,0.2,0.2\n", "found `0,0.4,0.4,0.2,0.2`"),
+        ("# class x y w h\n0 0.75 0.5 0.5 1\n", "found `#`"),
+        ("0 0,4 0,4 0,2 0,2\n", "expected numbers, found `0,4`"),
+    ] {
+        let files: [&[(&str, &[u8])]; 2] =
+            [&[("labels/a.txt", text.as_bytes())], &[("a.txt", text.as_bytes()), ("a.jpg", b"")]];
+        for own in files {
+            let others: [(&str, &[u8]); 4] = [
+                ("data.yaml", b"names: [cat]"),
+                ("b.txt", b"0 0.75 0.5 0.5 1\n"),
+                ("train.txt", b"./images/a.jpg\n./images/b.jpg\n"),
+                ("README.roboflow.txt", b"Exported.\n"),
+            ];
+            let listed = dataset::read(directory(&[own, &others].concat()).path()).unwrap();
+            let [record] = &listed.skipped[..] else { panic!("{text}: {:?}", listed.skipped) };
+            assert!(
+                record.photo.as_deref() == Some("a") && record.line().contains(reason),
+                "{text}: {}",
+                record.line()
+            );
+        }
+    }
+    // Beside a directory of labels other texts are none, unless they hold numbers.
+    let place = directory(&[
+        ("data.yaml", b"names: [cat]"),
+        ("labels/a.txt", b"0 0.75 0.5 0.5 1\n"),
+        ("log.txt", b"epoch 1\n"),
+        ("b.txt", b"0 0.75 0.5 0.5 1\n"),
+    ]);
+    let listed = dataset::read(place.path()).unwrap();
+    assert_eq!((shown(&listed).as_str(), listed.skipped.len()), ("b: cat ..##/..##; a: cat ..##/..##", 0));
+    // Annotations of another form are not passed over in silence.
+    let coco = coco_text(r#""id": 9, "file_name": "b.jpg""#, RIGHT_POLYGON);
+    let place = directory(&[
+        ("data.yaml", b"names: [cat]"),
+        ("labels/a.txt", b"0 0.75 0.5 0.5 1\n"),
+        ("instances.json", coco.as_bytes()),
+        ("notes.json", b"{\"categories\": []}"),
+    ]);
+    let listed = dataset::read(place.path()).unwrap();
+    let [record] = &listed.skipped[..] else { panic!("{:?}", listed.skipped) };
+    assert!(
+        shown(&listed) == "a: cat ..##/..##"
+            && record.line().starts_with("instances.json: annotations of another form")
+    );
+    // Notes beside VOC's files are no labels.
+    let voc = voc("<filename>a.jpg</filename>", "", [5.0, 1.0, 8.0, 4.0]);
+    let place = directory(&[
+        ("a.xml", voc.as_bytes()),
+        ("classes.txt", b"cat\n"),
+        ("remarks.txt", b"Checked.\n"),
+        ("none.txt", b""),
+    ]);
+    assert_eq!(shown(&dataset::read(place.path()).unwrap()), RIGHT);
+}
+
+#[test]
+fn the_yaml_file_that_is_named_is_the_one_that_counts() {
+    let label: (&str, &[u8]) = ("labels/a.txt", b"0 0.75 0.5 0.5 1\n");
+    let place = directory(&[("a.yaml", b"names: [dog]"), ("data.yaml", b"names: [cat]"), label]);
+    let expected = |category: &str| format!("a: {category} ..##/..##");
+    for (path, category) in [("", "cat"), ("data.yaml", "cat"), ("a.yaml", "dog")] {
+        let path = if path.is_empty() { place.path().to_owned() } else { place.path().join(path) };
+        assert_eq!(shown(&dataset::read(&path).unwrap()), expected(category), "{}", path.display());
+    }
+    let place = directory(&[("a.yaml", b"names: [dog]"), ("b.yaml", b"names: [cat]"), ("c.yaml", b"epochs: 3"), label]);
+    let message = refusal(place.path());
+    assert!(["a.yaml", "b.yaml", "which differ"].iter().all(|part| message.contains(part)), "{message}");
+    assert!(refusal(&place.path().join("c.yaml")).contains("expected the names of YOLO's classes"));
+    let place = directory(&[("a/classes.txt", b"dog"), ("b/classes.txt", b"cat"), label]);
+    assert!(refusal(place.path()).contains("which differ"));
+    let place = directory(&[("_darknet.labels", b"cat\n"), label]);
+    assert_eq!(shown(&dataset::read(place.path()).unwrap()), expected("cat"));
+}
+
+/// As Roboflow lays data sets out: labels and photos of each split side by side, under the same names.
+#[test]
+fn labels_stand_for_images_wherever_they_stand() {
+    let label = b"0 0.75 0.5 0.5 1\n";
+    let place = directory(&[
+        ("data.yaml", b"names: [cat]"),
+        ("train/labels/x.txt", label),
+        ("valid/labels/x.txt", label),
+        ("train/images/x.jpg", b""),
+        ("valid/images/x.jpg", b""),
+    ]);
+    let listed = dataset::read(place.path()).unwrap();
+    let photos = dataset::Photos::new(place.path()).unwrap();
+    for (annotated, split) in listed.photos.iter().zip(["train", "valid"]) {
+        let expected = place.path().join(split).join("images/x.jpg");
+        assert_eq!(photos.find(&annotated.photo).unwrap(), expected);
+    }
+    assert_eq!(listed.photos.len(), 2);
+}
+
 #[test]
 fn labelme() {
     let text = |shape: &str| {
@@ -360,6 +549,7 @@ fn labelme() {
         r#""shape_type": "rectangle", "points": [[4, 0], [8, 4]]"#.to_owned(),
         r#""shape_type": "rectangle", "points": [[8, 4], [4, 0]]"#.to_owned(),
         r#""shape_type": "circle", "points": [[6, 2], [6, 4.9]]"#.to_owned(),
+        format!(r#""shape_type": "rotation", {polygon}"#),
         mask.clone(),
     ] {
         let listed = file("a.json", text(&shape));
@@ -369,6 +559,7 @@ fn labelme() {
     for (shape, reason) in [
         (r#""shape_type": "line", "points": [[4, 0], [8, 4]]"#, "found a line, which encloses nothing"),
         (r#""shape_type": "point", "points": [[4, 0]]"#, "found a point"),
+        (r#""shape_type": "cuboid", "points": [[4, 0]]"#, "found a cuboid, which is not read"),
         (r#""shape_type": "polygon", "points": [[4, 0], [8, 4]]"#, "at least three corners"),
         (r#""shape_type": "rectangle", "points": [[4, 0], [4, 4]]"#, "found 4 to 4"),
         (r#""shape_type": "rectangle", "points": [[4, 0]]"#, "found 1 points"),
@@ -447,6 +638,7 @@ fn cvat() {
         (r#"<box label="cat" xtl="8" ytl="0" xbr="4"/>"#, "expected ybr"),
         (r#"<polygon label="cat" points="4,0;8,x"/>"#, "found `x`"),
         (r#"<polyline label="cat" points="4,0;8,0;8,4"/>"#, "found <polyline>, which encloses nothing"),
+        (r#"<cuboid label="cat" xtl1="4"/>"#, "found <cuboid>, which is not read"),
         (r#"<mask label="cat" rle="0,17" left="4" top="0" width="4" height="4"/>"#, "at most 4 x 4 pixels"),
         (
             r#"<mask label="cat" rle="0,16" left="1e300" top="0" width="1e300" height="1e300"/>"#,
@@ -458,6 +650,11 @@ fn cvat() {
         assert_eq!((shown(&listed).as_str(), listed.skipped.len()), ("a.jpg: ", 1), "{shape}");
         assert!(listed.skipped[0].reason.contains(reason), "{}", listed.skipped[0].line());
     }
+    let both = text(r#"<box label="cat" xtl="4" ytl="0" xbr="8" ybr="4"/>"#)
+        .replace("</annotations>", "<track label=\"dog\"/></annotations>");
+    let listed = file("cvat.xml", both);
+    assert_eq!(shown(&listed), RIGHT);
+    assert!(listed.skipped[0].line().contains("track 1 (dog): a track of a video"), "{}", listed.skipped[0].line());
     let place = directory(&[("video.xml", b"<annotations><track label=\"cat\"/></annotations>")]);
     assert!(refusal(&place.path().join("video.xml")).contains("found that of a video"));
 }

@@ -133,7 +133,7 @@ fn eval_writes_everything_and_goes_on_where_it_was_stopped() {
     let after = fs::read_to_string(&records).unwrap();
     assert!(after.starts_with(before.lines().next().unwrap()) && after.lines().count() == 1 + 6);
     let said = place.eval("parts", &all).exits_with(0);
-    assert!(said.stderr.contains("2 of 2 pairs of a photo and a category were done before: going on"), "{said}");
+    assert!(said.stderr.contains("2 pairs of a photo and a category were done before\n"), "{said}");
     assert_eq!(fs::read_to_string(&records).unwrap(), after);
     assert_eq!(files("parts"), files("whole"));
     // Other settings do not take these records for theirs.
@@ -200,7 +200,7 @@ fn bad_annotations_are_counted_named_and_skipped() {
 fn categories_have_prompts_of_their_own() {
     let place = Place::new(&line("chelsea.png", &["cat", "couch", "person", "raccoon"]));
     let file = place.0.path().join("prompts.txt");
-    fs::write(&file, "couch = a studio couch\n\nPerson=a diver\n").unwrap();
+    fs::write(&file, "\u{feff}couch = a studio couch\n\nPerson=a diver\n").unwrap();
     let file = file.to_str().unwrap();
     let common = ["--size", "224", "--method", "grad-cam,uniform", "--least-mask", "0.01"];
     let own = ["--prompt", "cat=a tabby", "--prompt", "the {}", "--prompts", file, "--leave-out", "raccoon"];
@@ -235,6 +235,78 @@ fn categories_have_prompts_of_their_own() {
         [&classifier[..], &["--model", network.to_str().unwrap(), "--labels", labels.to_str().unwrap()]].concat();
     place.eval("classifier", &[&common[..], &classifier].concat()).exits_with(0);
     assert_eq!(place.results("classifier")["prompts"]["cat"]["text"], "big cat 0 or big cat 1");
+}
+
+/// What has no effect on these annotations is refused, with what there is.
+#[test]
+fn categories_that_there_are_not_are_refused() {
+    let place = Place::new(&line("chelsea.png", &["cat", "person"]));
+    for more in [["--leave-out", "persn"], ["--leave-out", "cat,persn"], ["--prompt", "persn=a diver"]] {
+        place.eval("out", &more).exits_with(2).complains(&[more[0], "\"persn\"", "expected one of: person, cat"]);
+    }
+}
+
+/// A photo of other proportions than its annotations, a mask with its sides interchanged, a place beside the photo, shares in place of pixels.
+#[test]
+fn places_that_cannot_be_on_the_photo_are_skipped_and_named() {
+    let place = TempDir::new().unwrap();
+    let photos = place.path().join("photos");
+    fs::create_dir(&photos).unwrap();
+    for name in ["a.png", "turned.png", "other.png"] {
+        fs::copy(cat(), photos.join(name)).unwrap();
+    }
+    let image = |id: u32, name: &str, [width, height]: [u32; 2]| {
+        format!(r#"{{"id": {id}, "file_name": "{name}", "width": {width}, "height": {height}}}"#)
+    };
+    let images = [image(1, "a.png", [451, 300]), image(2, "turned.png", [300, 451]), image(3, "other.png", [640, 640])];
+    let names = ["cat", "dog", "sofa", "car"];
+    let categories: Vec<String> =
+        names.iter().enumerate().map(|(id, name)| format!(r#"{{"id": {id}, "name": "{name}"}}"#)).collect();
+    let middle = r#""bbox": [100, 50, 160, 200]"#;
+    let annotations: Vec<String> = [
+        (1, 0, middle),
+        (2, 0, middle),
+        (3, 0, middle),
+        (1, 1, r#""segmentation": {"counts": [60000, 40000, 35300], "size": [451, 300]}"#),
+        (1, 2, r#""segmentation": [[500, 10, 600, 10, 600, 90, 500, 90]]"#),
+        (1, 3, r#""bbox": [0.2, 0.2, 0.4, 0.4]"#),
+    ]
+    .iter()
+    .map(|(image, category, shape)| format!(r#"{{"image_id": {image}, "category_id": {category}, {shape}}}"#))
+    .collect();
+    let text = format!(
+        r#"{{"images": [{}], "categories": [{}], "annotations": [{}]}}"#,
+        images.join(", "),
+        categories.join(", "),
+        annotations.join(", ")
+    );
+    fs::write(place.path().join("coco.json"), text).unwrap();
+    let eval = decomcam(["eval", "--size", "96", "--method", "uniform"]).path("--photos", &photos);
+    let said =
+        eval.path("--annotations", place.path().join("coco.json")).path("--out", place.path().join("out")).said();
+    said.exits_with(1).complains(&[
+        "turned.png, cat: expected annotations of a photo of 300 x 451",
+        "before it was turned upright",
+        "other.png, cat: expected annotations",
+        "are they of another photo",
+        "a.png, dog: expected annotations",
+        "a.png, sofa: expected a place on the photo",
+        "a.png, car: expected pixels of a photo",
+    ]);
+    let results = json(place.path().join("out/results.json"));
+    assert_eq!(results["pairs"], 1, "{results}");
+}
+
+/// A photo under several names is one: its objects are joined, and each counts once.
+#[test]
+fn names_of_one_file_are_one_photo() {
+    let place = Place::new(
+        &[line("chelsea.png", &["cat"]), line("./chelsea.png", &["Cat "]), line("CHELSEA.PNG", &["sofa"])].concat(),
+    );
+    place.eval("out", &["--method", "uniform"]).exits_with(0);
+    let results = place.results("out");
+    assert_eq!((&results["pairs"], results["categories"].as_object().unwrap().len()), (&2.into(), 2), "{results}");
+    assert_eq!(place.read("out/records.jsonl").matches("\"photo\":\"chelsea.png\"").count(), 2);
 }
 
 #[test]

@@ -19,6 +19,8 @@ const FLOORS: [&[&str]; 8] = [
         "workers",
         "owned",
         "files",
+        "text",
+        "kinds",
         "journal",
         "shard",
         "arithmetic",

@@ -263,7 +263,9 @@ fn questions_that_a_network_cannot_be_asked_are_refused() {
             .contains("small.png: expected a mask of the photo's 48 x 32")
     );
     let black = Photo::from_pixels("black.png", RgbImage::new(32, 48));
-    assert!(refused("segmentation", Place::Within(Region::mask(&black))).contains("brighter than grey"));
+    assert!(refused("segmentation", Place::Within(Region::mask(&black))).contains("no pixel brighter than grey"));
+    let white = Photo::from_pixels("white.png", RgbImage::from_pixel(32, 48, image::Rgb([255; 3])));
+    assert!(refused("segmentation", Place::Within(Region::mask(&white))).contains("all of it brighter than grey"));
     let objectness = Place::Box { number: 1, ask: BoxNumber::Objectness, overlap: OVERLAP };
     assert!(refused("yolo", objectness).contains("has no such number"));
     let wide = Place::Box { number: 1, ask: BoxNumber::Class, overlap: 1.5 };
@@ -331,4 +333,17 @@ fn bilinear_maps_are_those_of_the_package_grad_cam() {
         }
         assert!(placement.saliency(&map[1..]).is_err());
     }
+}
+
+/// A selection as editors export it: white on nothing.
+#[test]
+fn a_transparent_place_is_outside_of_a_mask() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("mask.png");
+    let mut picture = image::RgbaImage::from_pixel(4, 2, image::Rgba([255, 255, 255, 0]));
+    picture.put_pixel(1, 0, image::Rgba([255; 4]));
+    picture.put_pixel(2, 0, image::Rgba([255, 255, 255, 100]));
+    picture.save(&path).unwrap();
+    let Region::Mask { inside, .. } = Region::mask(&Photo::open_mask(&path).unwrap()) else { panic!("a mask") };
+    assert_eq!(inside, [false, true, false, false, false, false, false, false]);
 }

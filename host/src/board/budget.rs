@@ -40,6 +40,26 @@ impl Budget {
         Self { positions, channels, top, components }.checked().kind(Error::Options)
     }
 
+    /// The same; what is not given is 100 channels and 10 components, or as many as exist.
+    ///
+    /// # Errors
+    /// Those of [`Budget::new`].
+    pub fn of(positions: usize, channels: usize, top: Option<usize>, components: Option<usize>) -> Result<Self> {
+        let top = top.unwrap_or(channels.min(100));
+        let components = components.unwrap_or_else(|| decompose::components_max(positions, top).min(10));
+        Self::new(positions, channels, top, components)
+    }
+
+    /// P.
+    pub fn top(&self) -> usize {
+        self.top
+    }
+
+    /// Q.
+    pub fn components(&self) -> usize {
+        self.components
+    }
+
     fn checked(self) -> anyhow::Result<Self> {
         let Self { positions, channels, top, components } = self;
         ensure!(top <= channels, "--top {top} is out of range: expected 1 to {channels}, the channels of the layer");

@@ -6,11 +6,12 @@ use crate::encoders::activations::Steps;
 use crate::error::Sorted as _;
 use crate::explain::{CHANNELS_MAX, Explanation, Options, Parts};
 use crate::files::{self, Files};
+use crate::kinds::kind_of;
 use crate::methods::{Method, Recipe};
 use crate::owned::Inputs;
 use crate::photo::{Framing, Photo, Placement};
 use crate::{Error, Result, Size, stats};
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use decomcam_core::capsule::{self, Buffers, Capsule, Difference, Elements, Recording, Settings, Stage};
 use decomcam_core::resample::Tap;
 use std::fmt::Write as _;
@@ -218,7 +219,8 @@ pub fn draw(
     directory: &Path,
 ) -> Result<Vec<PathBuf>> {
     let bytes = read(path, "draw")?;
-    let capsule = Capsule::parse(&bytes)?;
+    let drawn = || format!("cannot draw capsule `{}`", path.display());
+    let capsule = parsed(&bytes).with_context(drawn).kind(Error::Board)?;
     let (height, width) = capsule.activations().size();
     let map = Size::new(height, width);
     let floats = |stage: Stage| capsule.recorded(stage).map(f32::from_bits).collect::<Vec<f32>>();
@@ -284,7 +286,8 @@ pub fn draw_beside(
     directory: &Path,
 ) -> Result<(Vec<PathBuf>, Option<f64>)> {
     let bytes = read(path, "draw")?;
-    let capsule = Capsule::parse(&bytes)?;
+    let drawn = || format!("cannot draw capsule `{}`", path.display());
+    let capsule = parsed(&bytes).with_context(drawn).kind(Error::Board)?;
     let (height, width) = capsule.activations().size();
     let map = Size::new(height, width);
     let recorded: Vec<f32> = capsule.recorded(Stage::Saliency).map(f32::from_bits).collect();
@@ -333,9 +336,25 @@ pub fn alike_in_words(alike: f64) -> String {
     )
 }
 
+/// A capsule that is whole and of the version that is read.
+fn parsed(bytes: &[u8]) -> anyhow::Result<Capsule<'_>> {
+    Capsule::parse(bytes).map_err(|error| match error {
+        decomcam_core::Error::NotACapsule => anyhow!(
+            "expected a capsule, as `decomcam capture` writes it, found {}; name the file that it wrote",
+            kind_of(bytes).map_or_else(|| format!("{} bytes of another kind", bytes.len()), str::to_owned)
+        ),
+        decomcam_core::Error::CapsuleVersion => {
+            anyhow!("expected a capsule of version {}, found one of another version; capture it again", capsule::VERSION)
+        }
+        error => anyhow!(
+            "expected a whole capsule, found {} bytes that are damaged or cut short ({error}); copy it from the board again, or capture it again",
+            bytes.len()
+        ),
+    })
+}
+
 fn computed_again(bytes: &[u8]) -> anyhow::Result<Replay> {
-    let again = || format!("expected version {} as `decomcam capture` writes it; capture it again", capsule::VERSION);
-    let capsule = Capsule::parse(bytes).with_context(again)?;
+    let capsule = parsed(bytes)?;
     let settings = capsule.settings();
     ensure!(
         settings.channels <= CHANNELS_MAX,
@@ -348,7 +367,7 @@ fn computed_again(bytes: &[u8]) -> anyhow::Result<Replay> {
     let buffers = Buffers { workspace: &mut workspace, taps: &mut taps };
     capsule
         .replay::<{ CHANNELS_MAX }>(buffers, |stage, difference| stages.push((stage, difference)))
-        .with_context(again)?;
+        .context("its explanation cannot be computed again; capture it again")?;
     Ok(stages)
 }
 

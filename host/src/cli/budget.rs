@@ -31,12 +31,12 @@ pub struct BudgetArgs {
     /// Which layer of the model [default: its own choice]
     #[arg(long, value_name = "NAME", requires = "model")]
     pub layer: Option<String>,
-    /// P, the number of channels that are used
-    #[arg(long, value_name = "P", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=65536))]
-    pub top: u32,
-    /// Q, the number of parts
-    #[arg(long, value_name = "Q", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=65536))]
-    pub components: u32,
+    /// P, the number of channels that are used [default: 100, or as many as exist]
+    #[arg(long, value_name = "P", value_parser = clap::value_parser!(u32).range(1..=65536))]
+    pub top: Option<u32>,
+    /// Q, the number of parts [default: 10, or as many as exist]
+    #[arg(long, value_name = "Q", value_parser = clap::value_parser!(u32).range(1..=65536))]
+    pub components: Option<u32>,
     /// Say whether it fits into this much RAM beside the network's own: bytes, or such as 64K
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     pub ram: Option<usize>,
@@ -90,8 +90,8 @@ pub fn run(args: &BudgetArgs) -> Result<()> {
         Some(model) => layer_of(model, args.layer.as_deref())?,
         None => (args.positions.unwrap_or(49) as usize, args.channels.unwrap_or(1280) as usize),
     };
-    let (top, components) = (args.top as usize, args.components as usize);
-    let budget = Budget::new(positions, channels, top, components)?;
+    let budget =
+        Budget::of(positions, channels, args.top.map(|top| top as usize), args.components.map(|q| q as usize))?;
     let ram_bytes = budget.ram_bytes();
     let fits = args.ram.map(|ram| ram_bytes <= ram);
     if args.json {
@@ -99,8 +99,8 @@ pub fn run(args: &BudgetArgs) -> Result<()> {
         print_json(&Totals {
             positions,
             channels,
-            top,
-            components,
+            top: budget.top(),
+            components: budget.components(),
             workspace_bytes: budget.workspace_bytes(),
             ram_bytes,
             flash_bytes,

@@ -68,7 +68,7 @@ impl PlaceArgs {
         if let Some(within) = &self.within {
             let region = match numbers(within) {
                 Some([top, left, height, width]) => Region::Rect(Rect { top, left, size: Size::new(height, width) }),
-                None if Path::new(within).exists() => Region::mask(&Photo::open(within)?),
+                None if Path::new(within).exists() => Region::mask(&Photo::open_mask(within)?),
                 None => {
                     return Err(usage(
                         ErrorKind::InvalidValue,

@@ -43,6 +43,7 @@ impl SelectionArgs {
         if let Some(file) = &self.prompts {
             let text = std::fs::read_to_string(file)
                 .with_context(|| format!("--prompts `{}`: expected a text file", file.display()))?;
+            let text = text.trim_start_matches('\u{feff}');
             for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
                 let (category, prompt) = pair(line).with_context(|| {
                     format!(

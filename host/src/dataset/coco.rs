@@ -1,8 +1,8 @@
 //! COCO's JSON: images, annotations and categories, as many tools write it.
 
+use super::json::record;
 use super::listed::Gathered;
-use super::polygon::{corners, polygon, usable};
-use super::text::record;
+use super::polygon::{BEYOND, corners, polygon, usable};
 use super::{Object, Shape};
 use crate::Size;
 use anyhow::{Context as _, Result, bail, ensure};
@@ -83,6 +83,42 @@ struct Annotation {
     iscrowd: Value,
 }
 
+/// What ids stand for: a name, and more that is known of it.
+struct Numbered<T> {
+    /// What they number.
+    kind: &'static str,
+    of: HashMap<Id, Vec<(String, T)>>,
+}
+
+impl<T> Numbered<T> {
+    fn of(kind: &'static str) -> Self {
+        Self { kind, of: HashMap::new() }
+    }
+
+    /// An id that is given twice for the same name is one.
+    fn insert(&mut self, id: Id, name: String, more: T) {
+        let all = self.of.entry(id).or_default();
+        if all.iter().all(|(known, _)| *known != name) {
+            all.push((name, more));
+        }
+    }
+
+    /// What an id stands for.
+    ///
+    /// # Errors
+    /// An id that is not listed, or stands for several names, as in files that were joined without giving new ids.
+    fn get(&self, id: &Id) -> Result<&(String, T)> {
+        let kind = self.kind;
+        match self.of.get(id).map(Vec::as_slice) {
+            Some([one]) => Ok(one),
+            Some([(first, _), (second, _), ..]) => {
+                bail!("{kind} id {} stands for {first} and for {second}; give each an id of its own", id.0)
+            }
+            _ => bail!("expected {} {kind} of the list, found id {}", if kind == "image" { "an" } else { "a" }, id.0),
+        }
+    }
+}
+
 /// Reads a whole file.
 ///
 /// # Errors
@@ -95,20 +131,24 @@ pub(super) fn read(text: &str, found: &mut Gathered) -> Result<()> {
     let annotations = annotations.with_context(|| needed("annotations"))?;
     let categories = categories.with_context(|| needed("categories"))?;
 
-    let mut names: HashMap<Id, String> = HashMap::new();
+    let mut names: Numbered<()> = Numbered::of("category");
     for (number, raw) in categories.iter().enumerate() {
         match record::<Category>(raw) {
-            Ok(category) => drop(names.insert(category.id, category.name)),
+            Ok(category) => {
+                found.category(&category.name);
+                names.insert(category.id, category.name, ());
+            }
             Err(reason) => found.skip(&format!("category {}", number + 1), None, None, &reason),
         }
     }
-    let mut photos: HashMap<Id, (String, Option<Size>)> = HashMap::new();
+    let mut photos: Numbered<Option<Size>> = Numbered::of("image");
     for (number, raw) in images.iter().enumerate() {
         let image = record::<Image>(raw).and_then(|image| Ok((image.name()?.to_owned(), image)));
         match image {
             Ok((name, image)) => {
                 found.photo(&name);
-                photos.insert(image.id.clone(), (name, image.size()));
+                let size = image.size();
+                photos.insert(image.id, name, size);
             }
             Err(reason) => found.skip(&format!("image {}", number + 1), None, None, &reason),
         }
@@ -122,20 +162,12 @@ pub(super) fn read(text: &str, found: &mut Gathered) -> Result<()> {
                 continue;
             }
         };
-        let category = names.get(&annotation.category_id);
-        let photo = photos.get(&annotation.image_id);
-        match (photo, category) {
-            (Some((photo, size)), Some(category)) => {
+        match (photos.get(&annotation.image_id), names.get(&annotation.category_id)) {
+            (Ok((photo, size)), Ok((category, ()))) => {
                 found.object(&at, photo, category, annotation.object(category, *size));
             }
-            (None, category) => {
-                let reason = anyhow::anyhow!("expected an image of the list, found id {}", annotation.image_id.0);
-                found.skip(&at, None, category.map(String::as_str), &reason);
-            }
-            (Some((photo, _)), None) => {
-                let reason = anyhow::anyhow!("expected a category of the list, found id {}", annotation.category_id.0);
-                found.skip(&at, Some(photo), None, &reason);
-            }
+            (Err(reason), category) => found.skip(&at, None, category.ok().map(|(name, ())| name.as_str()), &reason),
+            (Ok((photo, _)), Err(reason)) => found.skip(&at, Some(photo), None, &reason),
         }
     }
     Ok(())
@@ -158,7 +190,9 @@ impl Annotation {
 }
 
 fn numbers(list: &[Value]) -> Result<Vec<f64>> {
-    list.iter().map(|value| value.as_f64().with_context(|| format!("expected a number, found {value}"))).collect()
+    // Some tools write numbers as words.
+    let number = |value: &Value| value.as_f64().or_else(|| value.as_str()?.trim().parse().ok());
+    list.iter().map(|value| number(value).with_context(|| format!("expected a number, found {value}"))).collect()
 }
 
 /// Polygons, one polygon that is not in a list, run lengths, or a list of those; none if there is nothing of that.
@@ -166,7 +200,7 @@ fn shape(segmentation: &Value, of: Option<Size>) -> Result<Option<Shape>> {
     let list = match segmentation {
         Value::Null => return Ok(None),
         Value::Object(_) => return runs(segmentation).map(Some),
-        Value::Array(list) if list.is_empty() => return Ok(None),
+        Value::Array(list) if list.iter().all(|one| one.as_array().is_some_and(Vec::is_empty)) => return Ok(None),
         Value::Array(list) => list,
         other => bail!("segmentation: expected polygons or run lengths, found {other}"),
     };
@@ -201,6 +235,13 @@ fn bounds(bbox: &Value, of: Option<Size>) -> Result<Shape> {
     ensure!(!list.is_empty(), "expected a segmentation or a bbox, found neither");
     let [left, top, width, height] = numbers(list)?.try_into().ok().context("bbox: expected four numbers")?;
     ensure!(width > 0.0 && height > 0.0, "bbox: expected a width and a height above zero, found {width} and {height}");
+    let far = |end: f64, side: usize| end > BEYOND * side as f64;
+    if let Some(of) = of.filter(|of| far(left + width, of.width) || far(top + height, of.height)) {
+        bail!(
+            "bbox: expected left, top, width and height within a picture of {of} (height x width), found {left}, {top}, {width}, {height}, \
+             which reaches beyond it; are these two corners, or is it another photo?"
+        );
+    }
     corners([left, top, left + width, top + height], of)
 }
 

@@ -1,9 +1,9 @@
 //! CreateML's JSON: a list of photos, boxes by their middle.
 
 use super::Object;
+use super::json::record;
 use super::listed::Gathered;
 use super::polygon::corners;
-use super::text::record;
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 use serde_json::value::RawValue;

@@ -17,6 +17,10 @@ pub(super) fn read(root: Node<'_, '_>, found: &mut Gathered) -> Result<()> {
         children("image").next().is_some() || children("track").next().is_none(),
         "expected CVAT's XML for images, found that of a video, which names no photos; export the task as \"CVAT for images\""
     );
+    for (number, track) in children("track").enumerate() {
+        let reason = "a track of a video names no photos: it is left out; export the task as \"CVAT for images\"";
+        found.skip(&format!("track {}", number + 1), None, track.attribute("label"), &anyhow::anyhow!(reason));
+    }
     for (number, image) in children("image").enumerate() {
         let of = format!("image {}", number + 1);
         let Some(photo) = image.attribute("name").filter(|name| !name.is_empty()) else {
@@ -55,7 +59,12 @@ fn object(node: Node<'_, '_>, of: Option<Size>) -> Result<Object> {
             Shape::Polygons { polygons: usable([Ok(corners.collect())])?, of }
         }
         "mask" => mask(node, of.context("a mask: expected the photo's width and height, found none")?)?,
-        other => bail!("expected a box, polygon, ellipse or mask, found <{other}>, which encloses nothing"),
+        other @ ("polyline" | "points") => {
+            bail!("expected a box, polygon, ellipse or mask, found <{other}>, which encloses nothing")
+        }
+        other => {
+            bail!("expected a box, polygon, ellipse or mask, found <{other}>, which is not read; draw it as a polygon")
+        }
     };
     let category = node.attribute("label").unwrap_or_default().to_owned();
     Ok(Object { category, shape: Some(shape), crowd: false })

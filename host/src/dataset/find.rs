@@ -78,7 +78,8 @@ impl Photos {
     fn of_parts(&self, parts: &[String]) -> Option<Vec<&Listed>> {
         let (last, above) = parts.split_last()?;
         let mut fitting: Vec<(Fit, &Listed)> = Vec::new();
-        for stem in [without_ending(last), last] {
+        let stem = without_ending(last);
+        for stem in [stem, last].into_iter().take(if stem == last { 1 } else { 2 }) {
             for photo in self.by_stem.get(stem).into_iter().flatten() {
                 if let Some(fit) = Fit::of(last, above, photo) {
                     fitting.push((fit, photo));
@@ -86,10 +87,7 @@ impl Photos {
             }
         }
         let best = fitting.iter().map(|(fit, _)| *fit).max()?;
-        let mut best: Vec<&Listed> =
-            fitting.into_iter().filter(|(fit, _)| *fit == best).map(|(_, photo)| photo).collect();
-        best.dedup_by(|a, b| a.path == b.path);
-        Some(best)
+        Some(fitting.into_iter().filter(|(fit, _)| *fit == best).map(|(_, photo)| photo).collect())
     }
 }
 
@@ -97,7 +95,10 @@ impl Photos {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Fit {
     same_ending: bool,
+    /// How many are the same from the file upwards.
     directories: usize,
+    /// How many are the same in this order, with others between them.
+    in_order: usize,
 }
 
 impl Fit {
@@ -109,8 +110,22 @@ impl Fit {
         let photos = |name: &str| ending(name).is_some_and(|ending| ENDINGS.contains(&ending));
         let stem = without_ending(name);
         let fits = same_ending || photos(name) && (stem == last || photos(last) && stem == without_ending(last));
-        fits.then_some(Self { same_ending, directories: same })
+        fits.then(|| Self { same_ending, directories: same, in_order: in_order(directories, above) })
     }
+}
+
+/// The length of the longest common subsequence.
+pub(super) fn in_order<T: PartialEq>(a: &[T], b: &[T]) -> usize {
+    let mut longest = vec![0; b.len() + 1];
+    for one in a {
+        let mut before = 0;
+        for (at, other) in b.iter().enumerate() {
+            let above = longest[at + 1];
+            longest[at + 1] = if one == other { before + 1 } else { above.max(longest[at]) };
+            before = above;
+        }
+    }
+    longest[b.len()]
 }
 
 /// The parts of a path of any system, in small letters.
@@ -170,6 +185,10 @@ mod tests {
             assert_eq!(photos.find(name).unwrap(), place.path().join(path), "{name}");
         }
         assert!(photos.find("0001.jpg").unwrap_err().to_string().contains("several photos fit"));
+        // Directories between those that are given.
+        assert_eq!(photos.find("val/images/0001").unwrap(), place.path().join("val/0001.jpg"));
+        let message = photos.find("0001").unwrap_err().to_string();
+        assert_eq!(message.matches("0001.jpg").count(), 2, "each file once: {message}");
         for missing in ["", "e.jpg", "b", "a.txt", "c.txt.jpg"] {
             assert!(photos.find(missing).unwrap_err().to_string().contains("no such photo"), "{missing}");
         }

@@ -1,8 +1,8 @@
 //! LabelMe's JSON: one photo a file, shapes in pixels.
 
+use super::json::record;
 use super::listed::Gathered;
 use super::polygon::{corners, polygon, usable};
-use super::text::record;
 use super::{Object, Shape};
 use crate::Size;
 use anyhow::{Context as _, Result, bail};
@@ -64,8 +64,8 @@ impl Drawn {
         match (kind, &self.points[..]) {
             ("polygon", points) => Ok(Shape::Polygons { polygons: usable([polygon(points.as_flattened())])?, of }),
             ("rectangle", [a, b]) => corners(between(*a, *b), of),
-            // Newer versions store all four corners.
-            ("rectangle", points @ [_, _, _, _]) => {
+            // Newer versions store all four corners, as X-AnyLabeling does of a turned box.
+            ("rectangle" | "rotation", points @ [_, _, _, _]) => {
                 Ok(Shape::Polygons { polygons: usable([polygon(points.as_flattened())])?, of })
             }
             ("circle", [centre, edge]) => {
@@ -76,10 +76,15 @@ impl Drawn {
                 let mask = self.mask.as_deref().context("a mask: expected its picture, found none")?;
                 raster(mask, between(*a, *b), of.context("a mask: expected imageHeight and imageWidth, found none")?)
             }
-            ("rectangle" | "circle" | "mask", points) => {
+            ("rectangle" | "rotation" | "circle" | "mask", points) => {
                 bail!("a {kind}: expected its corners, found {} points", points.len())
             }
-            _ => bail!("expected a polygon, rectangle, circle or mask, found a {kind}, which encloses nothing"),
+            ("point" | "line" | "linestrip" | "points", _) => {
+                bail!("expected a polygon, rectangle, circle or mask, found a {kind}, which encloses nothing")
+            }
+            _ => bail!(
+                "expected a polygon, rectangle, circle or mask, found a {kind}, which is not read; draw it as a polygon"
+            ),
         }
     }
 }

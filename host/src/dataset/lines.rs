@@ -1,7 +1,7 @@
 //! JSON lines: `{"image": PATH, "objects": [{"category": WORDS, "polygon": [x, y, ...]}]}`, coordinates as shares of the photo.
 
 use super::listed::Gathered;
-use super::polygon::{polygon, usable};
+use super::polygon::{polygon, shares, usable};
 use super::{Object, Shape};
 use crate::Size;
 use anyhow::{Context as _, Result};
@@ -52,6 +52,7 @@ pub(super) fn read(text: &str, found: &mut Gathered) {
 
 fn object(line: &LineObject) -> Result<Object> {
     let polygons = usable([polygon(&line.polygon)])?;
+    shares(&line.polygon)?;
     let shape = Some(Shape::Polygons { polygons, of: Some(Size::square(1)) });
     Ok(Object { category: line.category.clone(), shape, crowd: false })
 }

@@ -7,6 +7,8 @@ mod createml;
 mod cvat;
 mod find;
 mod folders;
+mod foreign;
+mod json;
 mod labelme;
 mod lines;
 mod listed;
@@ -14,7 +16,6 @@ mod openimages;
 pub mod plan;
 mod polygon;
 mod shape;
-mod text;
 mod voc;
 mod yolo;
 
@@ -24,11 +25,10 @@ pub use listed::{Listed, SkippedRecord};
 pub use shape::{Annotated, Object, Shape, Truth};
 
 use crate::error::Sorted as _;
-use crate::{Error, Result};
+use crate::{Error, Result, text};
 use anyhow::{Context as _, bail, ensure};
 use listed::Gathered;
 use serde_json::value::RawValue;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use yolo::Yolo;
 
@@ -58,7 +58,7 @@ fn read_all(path: &Path) -> anyhow::Result<Listed> {
         directory(path, &mut found)?;
     } else if ending.eq_ignore_ascii_case("yaml") || ending.eq_ignore_ascii_case("yml") {
         let root = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
-        yolo(root, &mut found)?;
+        Yolo::described_by(path, root, &files_within(root)?)?.read(&mut found)?;
     } else {
         found.begin(path.display().to_string());
         file(path, &mut found)?;
@@ -74,30 +74,44 @@ fn read_all(path: &Path) -> anyhow::Result<Listed> {
 
 /// A directory of files; one that cannot be read is skipped.
 fn directory(path: &Path, found: &mut Gathered) -> anyhow::Result<()> {
-    const ENDINGS: [&str; 4] = ["xml", "json", "jsonl", "csv"];
     let files = files_within(path)?;
-    if let Some(yolo) = Yolo::of(path, &files)? {
-        return yolo.read(found);
+    let yolo = Yolo::of(path, &files)?;
+    let files: Vec<&PathBuf> = files.iter().filter(|file| may_be_annotations(file)).collect();
+    ensure!(
+        yolo.is_some() || !files.is_empty(),
+        "expected XML, JSON or CSV files in this directory, or YOLO's text files; found none"
+    );
+    if let Some(yolo) = &yolo {
+        yolo.read(found)?;
     }
-    let ends = |file: &&PathBuf| {
-        let own = file.extension().unwrap_or_default();
-        let words = file.file_name().is_some_and(|name| name.to_string_lossy().contains("class-descriptions"));
-        ENDINGS.iter().any(|ending| own.eq_ignore_ascii_case(ending)) && !words
-    };
-    let files: Vec<&PathBuf> = files.iter().filter(ends).collect();
-    ensure!(!files.is_empty(), "expected XML, JSON or CSV files in this directory, or YOLO's text files; found none");
     for file_path in files {
         found.begin(file_path.strip_prefix(path).unwrap_or(file_path).display().to_string());
-        if let Err(reason) = file(file_path, found) {
+        if yolo.is_some() {
+            if holds_photos(file_path) {
+                let beside = anyhow::anyhow!(
+                    "annotations of another form beside YOLO's labels are left out; name the file that is to be read"
+                );
+                found.skip_file(&beside);
+            }
+        } else if let Err(reason) = file(file_path, found) {
             found.skip_file(&reason);
         }
     }
     Ok(())
 }
 
-fn yolo(root: &Path, found: &mut Gathered) -> anyhow::Result<()> {
-    let yolo = Yolo::of(root, &files_within(root)?)?;
-    yolo.context("expected YOLO's data.yaml with the names of its classes, found none")?.read(found)
+/// Whether a file's name is one that annotations have.
+fn may_be_annotations(file: &Path) -> bool {
+    const ENDINGS: [&str; 4] = ["xml", "json", "jsonl", "csv"];
+    let own = file.extension().unwrap_or_default();
+    let words = file.file_name().is_some_and(|name| name.to_string_lossy().contains("class-descriptions"));
+    ENDINGS.iter().any(|ending| own.eq_ignore_ascii_case(ending)) && !words
+}
+
+/// Whether a file holds annotations of photos.
+fn holds_photos(path: &Path) -> bool {
+    let mut found = Gathered::default();
+    file(path, &mut found).is_ok() && !found.done().photos.is_empty()
 }
 
 fn file(path: &Path, found: &mut Gathered) -> anyhow::Result<()> {
@@ -106,8 +120,9 @@ fn file(path: &Path, found: &mut Gathered) -> anyhow::Result<()> {
     match text.trim_start() {
         "" => bail!("expected annotations, found an empty file"),
         start if start.starts_with('<') => xml(&text, &stem, found),
-        start if start.starts_with(['{', '[']) => json(&text, &stem, found),
+        start if start.starts_with(['{', '[']) => of_json(&text, &stem, found),
         _ if openimages::is_boxes(&text) => openimages::read(&text, path, found),
+        _ if foreign::is_tensorflow(&text) => Err(foreign::refusal("TensorFlow's CSV (filename, class, xmin ...)")),
         _ => bail!(
             "expected COCO's, LabelMe's or CreateML's JSON, JSON lines, Pascal VOC's or CVAT's XML, OpenImages' CSV, or YOLO's directory; \
              found something else"
@@ -126,20 +141,26 @@ fn xml(text: &str, stem: &str, found: &mut Gathered) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn json(text: &str, stem: &str, found: &mut Gathered) -> anyhow::Result<()> {
+fn of_json(text: &str, stem: &str, found: &mut Gathered) -> anyhow::Result<()> {
     if text.lines().find(|line| !line.trim().is_empty()).is_some_and(lines::is_line) {
         lines::read(text, found);
         return Ok(());
     }
-    let text = &*text::plain_json(text);
+    let text = &*json::plain_json(text);
     if let Ok(list) = serde_json::from_str::<Vec<&RawValue>>(text) {
+        if let Some(kind) = list.first().and_then(|first| foreign::of_list(first)) {
+            return Err(foreign::refusal(kind));
+        }
         ensure!(
             list.is_empty() || list.iter().any(|raw| createml::is_photo(raw)),
             "expected CreateML's JSON: a list of objects with image and annotations; found another list"
         );
         return createml::read(text, found);
     }
-    let keys = serde_json::from_str::<BTreeMap<String, &RawValue>>(text);
+    let keys = serde_json::from_str::<foreign::Keys<'_>>(text);
+    if let Some(kind) = keys.as_ref().map_or_else(|_| foreign::of_lines(text), foreign::of_keys) {
+        return Err(foreign::refusal(kind));
+    }
     match keys {
         Ok(keys) if keys.contains_key("shapes") => labelme::read(text, stem, found),
         Ok(keys) if ["images", "annotations", "categories"].iter().any(|key| keys.contains_key(*key)) => {
@@ -148,7 +169,7 @@ fn json(text: &str, stem: &str, found: &mut Gathered) -> anyhow::Result<()> {
         Ok(keys) => {
             let keys: Vec<&str> = keys.keys().take(5).map(String::as_str).collect();
             bail!(
-                "expected COCO's JSON (images, annotations, categories) or LabelMe's (shapes), found {}",
+                "expected COCO's JSON (images, annotations, categories) or LabelMe's (shapes), found the keys {}",
                 keys.join(", ")
             )
         }

@@ -1,9 +1,9 @@
 //! OpenImages' CSV: a box a line, in shares of the photo; categories by codes that another file puts into words.
 
+use super::Object;
 use super::listed::Gathered;
-use super::polygon::corners;
-use super::{Object, text};
-use crate::Size;
+use super::polygon::{corners, shares};
+use crate::{Size, text};
 use anyhow::{Context as _, Result};
 use std::collections::HashMap;
 use std::path::Path;
@@ -84,6 +84,7 @@ fn object(record: &csv::StringRecord, columns: &Columns, category: &str) -> Resu
     let [left, top, right, bottom] = columns.bounds;
     let bounds = [number(left)?, number(top)?, number(right)?, number(bottom)?];
     let shape = corners(bounds, Some(Size::square(1)))?;
+    shares(&bounds)?;
     let crowd = columns.group.and_then(|column| record.get(column)).is_some_and(|word| word.trim() == "1");
     Ok(Object { category: category.to_owned(), shape: Some(shape), crowd })
 }

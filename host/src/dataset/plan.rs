@@ -10,7 +10,7 @@ use crate::session::Session;
 use crate::{Error, Result, Shard};
 use anyhow::ensure;
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -58,7 +58,7 @@ impl Selection {
 
     /// The text of one category: its own prompt if it has one, in whatever case its name is given.
     pub fn text_of(&self, category: &str, manifest: &Manifest) -> String {
-        let own = self.prompts.iter().find(|(named, _)| named.eq_ignore_ascii_case(category));
+        let own = self.prompts.iter().find(|(named, _)| same_name(named, category));
         own.map_or_else(|| self.template(manifest).replace("{}", category), |(_, prompt)| prompt.clone())
     }
 
@@ -80,6 +80,28 @@ impl Selection {
             Some(path) => super::read(path),
             None => super::by_folder(&self.photos),
         }
+    }
+
+    /// Refuses what would have no effect on these annotations: a category to be left out, or to have a prompt of its own, that they do not have.
+    ///
+    /// # Errors
+    /// [`Error::Options`], with the categories that there are.
+    pub(crate) fn check_categories(&self, listed: &Listed) -> Result<()> {
+        self.categories_known(listed).kind(Error::Options)
+    }
+
+    fn categories_known(&self, listed: &Listed) -> anyhow::Result<()> {
+        let left_out = self.leave_out.iter().map(|category| ("--leave-out", category));
+        let prompts = self.prompts.keys().map(|category| ("--prompt", category));
+        for (option, category) in left_out.chain(prompts) {
+            let known = listed.categories.iter().any(|known| same_name(known, category));
+            ensure!(
+                known,
+                "{option}: no category of the annotations is called \"{category}\", so this would have no effect; expected one of: {}",
+                listed.nearest(category).join(", ")
+            );
+        }
+        Ok(())
     }
 
     fn has_photos(&self) -> anyhow::Result<()> {
@@ -288,9 +310,13 @@ impl Found {
 }
 
 /// Where objects lie on the network's input; none if they have no masks.
-pub(crate) fn truth(view: &View, photo: &Photo, objects: &[Object]) -> Option<Truth> {
+///
+/// # Errors
+/// An object whose place cannot be one on this photo.
+pub(crate) fn truth(view: &View, photo: &Photo, objects: &[Object]) -> anyhow::Result<Option<Truth>> {
+    objects.iter().try_for_each(|object| object.check_on(photo.size()))?;
     let masks = objects.iter().all(|object| object.shape.is_some());
-    masks.then(|| Truth::new(objects.iter(), view.framing(photo.size()), photo.size(), view.size()))
+    Ok(masks.then(|| Truth::new(objects.iter(), view.framing(photo.size()), photo.size(), view.size())))
 }
 
 /// What a category's score is of: its prompt, all of whose words the model must know. Of a classifier, all classes that the words may mean, together.
@@ -316,20 +342,26 @@ pub(crate) struct Plan {
     pub(crate) work: Vec<Work>,
     pub(crate) prompts: BTreeMap<String, Prompt>,
     pub(crate) found: Found,
+    /// How many photos are of the share that was asked for, whatever becomes of them.
+    pub(crate) held: usize,
 }
 
 impl Plan {
     /// Plans the listed photos; `encode` makes a category's prompt.
     pub(crate) fn new(selection: &Selection, listed: Listed, encode: impl Fn(&str) -> Result<Prompt>) -> Result<Self> {
         let photos = Photos::new(&selection.photos)?;
-        let mut plan = Self { work: Vec::new(), prompts: BTreeMap::new(), found: Found::default() };
+        let mut plan = Self { work: Vec::new(), prompts: BTreeMap::new(), found: Found::default(), held: 0 };
         let mut refused: BTreeMap<String, String> = BTreeMap::new();
         for record in &listed.skipped {
             plan.found.skip_record(record);
         }
-        let held = |annotated: &Annotated| selection.shard.is_none_or(|shard| shard.holds(&annotated.photo));
-        for Annotated { photo, objects } in listed.photos.into_iter().filter(held) {
-            let path = match photos.find(&photo) {
+        let held = |photo: &str| selection.shard.is_none_or(|shard| shard.holds(photo));
+        for (Annotated { photo, objects }, path) in joined(listed.photos, &photos) {
+            if !held(&photo) {
+                continue;
+            }
+            plan.held += 1;
+            let path = match path {
                 Ok(path) => path,
                 Err(missing) => {
                     plan.found.skip(Problem::MissingPhoto, &photo, None, missing);
@@ -338,24 +370,7 @@ impl Plan {
             };
             let mut pairs = by_category(&objects);
             pairs.retain(|(category, objects)| {
-                if selection.leave_out.iter().any(|out| out.eq_ignore_ascii_case(category)) {
-                    plan.found.lock().left_out.by_category += 1;
-                    return false;
-                }
-                if !plan.prompts.contains_key(category) && !refused.contains_key(category) {
-                    match encode(category) {
-                        Ok(prompt) => drop(plan.prompts.insert(category.clone(), prompt)),
-                        Err(error) => drop(refused.insert(category.clone(), error.to_string())),
-                    }
-                }
-                let empty = objects.iter().all(|object| object.shape.as_ref().is_some_and(Shape::is_empty));
-                if let Some(reason) = refused.get(category) {
-                    plan.found.skip(Problem::UnknownCategory, &photo, Some(category), reason);
-                } else if empty {
-                    let reason = "the mask is empty: its polygons enclose nothing";
-                    plan.found.skip(Problem::EmptyMask, &photo, Some(category), reason);
-                }
-                !refused.contains_key(category) && !empty
+                plan.wants(selection, &photo, (category, objects), &mut refused, &encode)
             });
             if !pairs.is_empty() {
                 plan.work.push(Work { photo, path, objects, pairs });
@@ -363,6 +378,60 @@ impl Plan {
         }
         Ok(plan)
     }
+
+    /// Whether a pair is to be looked at; if not, why is noted. `refused` are categories without a prompt, and why.
+    fn wants(
+        &mut self,
+        selection: &Selection,
+        photo: &str,
+        (category, objects): (&String, &[Object]),
+        refused: &mut BTreeMap<String, String>,
+        encode: impl Fn(&str) -> Result<Prompt>,
+    ) -> bool {
+        if selection.leave_out.iter().any(|out| same_name(out, category)) {
+            self.found.lock().left_out.by_category += 1;
+            return false;
+        }
+        if !self.prompts.contains_key(category) && !refused.contains_key(category) {
+            match encode(category) {
+                Ok(prompt) => drop(self.prompts.insert(category.clone(), prompt)),
+                Err(error) => drop(refused.insert(category.clone(), error.to_string())),
+            }
+        }
+        let empty = objects.iter().all(|object| object.shape.as_ref().is_some_and(Shape::is_empty));
+        if let Some(reason) = refused.get(category) {
+            self.found.skip(Problem::UnknownCategory, photo, Some(category), reason);
+        } else if empty {
+            let reason = "the mask is empty: its polygons enclose nothing";
+            self.found.skip(Problem::EmptyMask, photo, Some(category), reason);
+        }
+        !refused.contains_key(category) && !empty
+    }
+}
+
+/// Whether two names are of one category, in whatever case they are written.
+fn same_name(one: &str, other: &str) -> bool {
+    one.trim().to_lowercase() == other.trim().to_lowercase()
+}
+
+/// Photos and their files. Names that mean the same file are one photo, which has the first of these names and the objects of all, each once.
+fn joined(listed: Vec<Annotated>, photos: &Photos) -> Vec<(Annotated, Result<PathBuf>)> {
+    let mut joined: Vec<(Annotated, Result<PathBuf>)> = Vec::new();
+    let mut places: HashMap<PathBuf, usize> = HashMap::new();
+    for annotated in listed {
+        let path = photos.find(&annotated.photo);
+        let file = path.as_ref().ok().map(|path| path.canonicalize().unwrap_or_else(|_| path.clone()));
+        let place = file.map(|file| *places.entry(file).or_insert(joined.len()));
+        match place.and_then(|place| joined.get_mut(place)) {
+            Some((first, _)) => {
+                let new: Vec<Object> =
+                    annotated.objects.into_iter().filter(|object| !first.objects.contains(object)).collect();
+                first.objects.extend(new);
+            }
+            None => joined.push((annotated, path)),
+        }
+    }
+    joined
 }
 
 /// The objects of each category, in the order in which the categories come first.

@@ -5,6 +5,17 @@ use super::shape::area;
 use crate::Size;
 use anyhow::{Result, bail, ensure};
 
+/// Up to this multiple of the photo's side a coordinate may lie beside the photo, as those of objects that it cuts do; what is farther out is no such coordinate.
+pub(super) const BEYOND: f64 = 1.1;
+
+/// Numbers that are to be shares of the photo.
+pub(super) fn shares(numbers: &[f64]) -> Result<()> {
+    match numbers.iter().find(|number| **number > BEYOND || **number < 1.0 - BEYOND) {
+        Some(number) => bail!("expected shares of the photo, from 0 to 1, found {number}; are these pixels?"),
+        None => Ok(()),
+    }
+}
+
 /// A polygon of x, y, x, y ...
 pub(super) fn polygon(flat: &[f64]) -> Result<Vec<[f64; 2]>> {
     let (points, rest) = flat.as_chunks::<2>();

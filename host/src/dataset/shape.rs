@@ -2,6 +2,7 @@
 
 use crate::Size;
 use crate::photo::{Framing, Rect};
+use anyhow::{Result, ensure};
 
 /// The objects on a photo.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +22,16 @@ pub struct Object {
     pub shape: Option<Shape>,
     /// Whether it is a crowd, which has a mask and no box.
     pub crowd: bool,
+}
+
+impl Object {
+    /// Whether its place can be one on a photo of this size.
+    ///
+    /// # Errors
+    /// A place that counts in a picture of other proportions, or lies beside the photo; and shares of the photo where pixels are expected.
+    pub(crate) fn check_on(&self, photo: Size) -> Result<()> {
+        self.shape.as_ref().map_or(Ok(()), |shape| shape.check_on(photo))
+    }
 }
 
 /// Where an object is.
@@ -56,6 +67,32 @@ impl Shape {
         }
     }
 
+    fn check_on(&self, photo: Size) -> Result<()> {
+        match self {
+            Self::Raster { size, .. } => check_proportions(*size, photo),
+            Self::Polygons { polygons, of } => {
+                let of = of.unwrap_or(photo);
+                let shares = of == SHARES;
+                if !shares {
+                    check_proportions(of, photo)?;
+                }
+                let [left, top, right, bottom] = bounds(polygons);
+                let outside = right <= 0.0 || bottom <= 0.0 || left >= of.width as f64 || top >= of.height as f64;
+                let unit = if shares { ", as shares of it" } else { "" };
+                ensure!(
+                    !outside,
+                    "expected a place on the photo of {of} (height x width{unit}), found one beside it: columns {left} to {right}, rows {top} to {bottom}"
+                );
+                ensure!(
+                    shares || of.area() == 1 || left < 0.0 || top < 0.0 || right > 1.0 || bottom > 1.0,
+                    "expected pixels of a photo of {of} (height x width), found {left} to {right} and {top} to {bottom}, which is within a single one; \
+                     are these shares of the photo?"
+                );
+                Ok(())
+            }
+        }
+    }
+
     /// Marks the pixels of `view` whose centres are inside.
     fn draw(&self, view: &View, mask: &mut [bool]) {
         match self {
@@ -74,6 +111,37 @@ impl Shape {
             }
         }
     }
+}
+
+/// The size of the photo in coordinates that are shares of it.
+pub(super) const SHARES: Size = Size::square(1);
+
+/// Left, top, right and bottom of everything.
+fn bounds(polygons: &[Vec<[f64; 2]>]) -> [f64; 4] {
+    let nothing = [f64::INFINITY, f64::INFINITY, f64::NEG_INFINITY, f64::NEG_INFINITY];
+    polygons
+        .iter()
+        .flatten()
+        .fold(nothing, |[left, top, right, bottom], [x, y]| [left.min(*x), top.min(*y), right.max(*x), bottom.max(*y)])
+}
+
+/// Refuses coordinates in a picture that cannot be a smaller or larger copy of the photo. The sides of the smaller one are rounded, by less than a pixel.
+fn check_proportions(of: Size, photo: Size) -> Result<()> {
+    let alike = |of: Size| {
+        let (small, large) = if of.area() <= photo.area() { (of, photo) } else { (photo, of) };
+        let crosswise = [small.height * large.width, small.width * large.height];
+        crosswise[0].abs_diff(crosswise[1]) <= large.height + large.width
+    };
+    let turned = if alike(Size::new(of.width, of.height)) {
+        "do they count in the photo before it was turned upright as its EXIF data say, or with rows and columns interchanged?"
+    } else {
+        "are they of another photo, or of one that was cut or stretched?"
+    };
+    ensure!(
+        alike(of),
+        "expected annotations of a photo of {photo} (height x width), found those of a picture of {of}; {turned}"
+    );
+    Ok(())
 }
 
 /// A picture of `size` that shows `framing` of a photo, and where its pixels' centres lie in the coordinates of annotations.
@@ -209,5 +277,31 @@ mod tests {
         }
         let shape = Shape::Raster { size: Size::new(1, 2), inside: vec![false, true] };
         assert_eq!(drawn(shape, Framing::whole(photo), photo, size), "..## ..##");
+    }
+
+    #[test]
+    fn a_place_is_refused_that_cannot_be_on_the_photo() {
+        let photo = Size::new(300, 451);
+        let check = |bounds: [f64; 4], of: Option<Size>| Shape::rectangle(bounds, of).check_on(photo);
+        let on = [50.0, 50.0, 150.0, 250.0];
+        // The photo itself, copies whose sides are rounded, a photo of no known size, and shares.
+        for of in [photo, Size::new(150, 225), Size::new(150, 226), Size::new(600, 902), Size::new(213, 320)] {
+            check(on, Some(of)).unwrap();
+        }
+        check(on, None).unwrap();
+        check([-20.0, -20.0, 500.0, 150.0], None).unwrap();
+        check([0.1, 0.1, 0.2, 0.2], Some(SHARES)).unwrap();
+        let refused = |bounds, of| check(bounds, of).unwrap_err().to_string();
+        assert!(refused(on, Some(Size::new(451, 300))).contains("before it was turned upright"));
+        assert!(refused(on, Some(Size::new(640, 640))).contains("are they of another photo"));
+        assert!(refused(on, Some(Size::new(225, 150))).contains("before it was turned upright"));
+        for beside in [[451.0, 0.0, 460.0, 9.0], [-9.0, 0.0, 0.0, 9.0], [0.0, 300.0, 9.0, 400.0], [0.0, -9.0, 9.0, 0.0]]
+        {
+            assert!(refused(beside, None).contains("found one beside it"), "{beside:?}");
+        }
+        assert!(refused([1.0, 0.2, 1.05, 0.4], Some(SHARES)).contains("found one beside it"));
+        assert!(refused([0.2, 0.2, 0.6, 0.7], Some(photo)).contains("are these shares of the photo?"));
+        let raster = Shape::Raster { size: Size::new(451, 300), inside: Vec::new() };
+        assert!(raster.check_on(photo).unwrap_err().to_string().contains("rows and columns interchanged"));
     }
 }

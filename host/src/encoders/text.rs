@@ -215,7 +215,7 @@ impl TextTower {
             }
         }
         if let Some(classes) = &model.manifest.classes {
-            let origin = file(&classes.labels);
+            let origin = model.origin_of_names();
             let text = std::str::from_utf8(model.file(&classes.labels)?)
                 .with_context(|| format!("{origin}: expected class names in UTF-8, one a line"))?;
             let labels: Vec<String> = text.lines().map(|line| line.trim().to_owned()).collect();
@@ -395,6 +395,12 @@ fn find_classes(labels: &[String], prompt: &str, several: Several) -> Result<Vec
         [_] => Ok(candidates),
         [_, ..] if several == Several::Together => Ok(candidates),
         [] => {
+            let nameless = labels.iter().enumerate().all(|(number, label)| *label == number.to_string());
+            ensure!(
+                !nameless,
+                "no class \"{prompt}\" among {} classes, which have numbers here and no names; give a number, or --labels with a file of their names",
+                labels.len()
+            );
             let meant = match &similar(labels, &wanted)[..] {
                 [] => String::new(),
                 similar => format!("; did you mean {}?", similar.join(", ")),

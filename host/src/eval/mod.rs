@@ -103,13 +103,13 @@ pub fn evaluate(session: &Session, asked: &EvalOptions) -> Result<Outcome> {
     asked.options.check_used(&asked.methods)?;
     asked.options.check_unset(&["name-parts"], "eval")?;
     let listed = asked.selection.read()?;
+    asked.selection.check_categories(&listed)?;
     let annotations_sha256 = asked.selection.annotations.is_some().then(|| listed.sha256());
     let metrics = wanted_metrics(&asked.metrics, asked.selection.annotations.is_some()).kind(Error::Options)?;
     files::prepare_directory(&asked.out)?;
 
     let settings = settings(session, asked, annotations_sha256)?;
     let score = Some(settings.explained.as_str());
-    let none_held = asked.selection.shard.filter(|shard| !listed.photos.iter().any(|one| shard.holds(&one.photo)));
     let plan = Plan::new(&asked.selection, listed, |category| prompt_of(session, category, &asked.selection, score))?;
     session.forget_text();
     let inputs = Inputs::new(plan.work.iter().map(|work| &work.path).chain(&asked.selection.annotations));
@@ -119,7 +119,7 @@ pub fn evaluate(session: &Session, asked: &EvalOptions) -> Result<Outcome> {
     for directory in &asked.merge {
         records.take_over(&directory.join(RECORDS))?;
     }
-    if let Some(shard) = none_held {
+    if let Some(shard) = asked.selection.shard.filter(|_| plan.held == 0) {
         // Of few photos a share may have none, which is no failure of a machine.
         let text = format!("none of the photos belongs to share {shard}: nothing to measure\n");
         let skipped = plan.found.into_tally().skipped.iter().map(Skipped::line).collect();

@@ -72,8 +72,8 @@ impl Run<'_> {
     fn masks(&self, work: &Work, photo: &Photo) -> Vec<Vec<bool>> {
         let view = self.session.view();
         let framing = view.framing(photo.size());
-        let truths =
-            work.objects.iter().map(|object| Truth::new(std::iter::once(object), framing, photo.size(), view.size()));
+        let objects = work.objects.iter().filter(|object| object.check_on(photo.size()).is_ok());
+        let truths = objects.map(|object| Truth::new(std::iter::once(object), framing, photo.size(), view.size()));
         let large = truths.filter(|truth| truth.share() >= self.asked.selection.least_mask && truth.share() > 0.0);
         large.map(|truth| truth.mask).collect()
     }

@@ -100,7 +100,7 @@ impl<'a> Run<'a> {
         let requests = asked.options.resolve_each(&asked.methods, manifest)?;
         let towers = session.towers(&requests, &settings.explained, Purpose::Map)?;
         let workers = session.threads().clamp(1, plan.work.len().max(1));
-        let Plan { work, prompts, found } = plan;
+        let Plan { work, prompts, found, .. } = plan;
         prompts.iter().for_each(|(category, prompt)| found.encoded(category, prompt));
         let changed = forget_others(&mut records, &work, workers)?;
         if let Some(announce) = asked.announce.filter(|_| changed > 0) {
@@ -141,9 +141,14 @@ impl<'a> Run<'a> {
         let pairs =
             || self.work.iter().flat_map(|work| work.pairs.iter().map(move |(category, _)| (&work.photo, category)));
         let done = pairs().filter(|(photo, category)| self.complete(photo, category).is_some()).count();
-        let all = pairs().count();
         if done > 0 {
-            announce(&format!("{done} of {all} pairs of a photo and a category were done before: going on"));
+            let left = match pairs().count() - done {
+                0 => String::new(),
+                left => {
+                    format!("; {left} are looked at, of which those with too small or too large a mask do not count")
+                }
+            };
+            announce(&format!("{done} pairs of a photo and a category were done before{left}"));
         }
         let pixels = self.session.view().size().area();
         let (mut for_maps, mut for_metrics) = (0, 0);
@@ -238,7 +243,13 @@ impl<'a> Run<'a> {
         objects: &[Object],
         steps: &Steps<'_>,
     ) -> Result<(), Failure> {
-        let truth = truth(self.session.view(), photo, objects);
+        let truth = match truth(self.session.view(), photo, objects) {
+            Ok(truth) => truth,
+            Err(reason) => {
+                self.found.skip(Problem::BadRecord, &work.photo, Some(category), reason);
+                return steps.advance(self.requests.len()).map_err(Failure::OfRun);
+            }
+        };
         let share = truth.as_ref().map(Truth::share);
         if !self.found.counts(&self.asked.selection, share, &work.photo, category) {
             return steps.advance(self.requests.len()).map_err(Failure::OfRun);

@@ -43,8 +43,8 @@ pub(super) fn of(
         "{origin}: --faithful would have no effect: activations of a .tflite network always are the board's own integers; leave it out"
     );
     let named = |labels: &Labels| match labels {
-        Labels::File(path) => labels::one_a_line(&read(path)?).with_context(|| path.display().to_string()),
-        Labels::Text(text) => labels::one_a_line(text.as_bytes()).context("the names of the classes"),
+        Labels::File(path) => labels::one_a_line(&read(path)?).with_context(|| names_from(labels)),
+        Labels::Text(text) => labels::one_a_line(text.as_bytes()).with_context(|| names_from(labels)),
     };
     let given = options.labels.as_ref().map(named).transpose()?;
     let classes = given.as_ref().map(|labels| String::from_utf8_lossy(labels).lines().count());
@@ -117,6 +117,7 @@ pub(super) fn of(
             .map(|(name, bytes)| (name.to_owned(), Cow::Owned(bytes)))
             .collect(),
         origin,
+        names_from: options.labels.as_ref().map(names_from),
         folder,
         has_manifest: false,
         pairs: Pairs::default(),
@@ -168,12 +169,17 @@ fn class_names(options: &ModelOptions, given: Option<Vec<u8>>, answer: &Answer, 
         labels = [String::from_utf8_lossy(&labels).trim_end(), NOTHING].join("\n").into_bytes();
         lines = classes;
     }
-    let place = match &options.labels {
-        Some(Labels::File(path)) => path.display().to_string(),
-        _ => "the names of the classes".to_owned(),
-    };
+    let place = options.labels.as_ref().map(names_from).unwrap_or_default();
     ensure!(lines == classes, "{place}: expected {classes} names, one for each class of {origin}, found {lines}");
     Ok(labels)
+}
+
+/// What gave the names of the classes, for messages.
+fn names_from(labels: &Labels) -> String {
+    match labels {
+        Labels::File(path) => path.display().to_string(),
+        Labels::Text(_) => "the names of the classes".to_owned(),
+    }
 }
 
 /// Name of the class of a detector that stands for no object.

@@ -333,6 +333,7 @@ impl Folder {
             manifest,
             files: files.into_iter().map(|(name, bytes)| (name, Cow::Owned(bytes))).collect(),
             origin,
+            names_from: None,
             folder: Some(folder),
             has_manifest: false,
             pairs: Pairs::default(),

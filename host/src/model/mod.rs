@@ -47,6 +47,8 @@ pub struct Model {
     sha256: String,
     files: BTreeMap<String, Cow<'static, [u8]>>,
     origin: String,
+    /// Of a network without a manifest, what gave the names of its classes.
+    names_from: Option<String>,
     /// Where the networks lie, which may have their weights beside them.
     folder: Option<PathBuf>,
     /// Whether it was opened by a manifest that someone wrote.
@@ -135,6 +137,7 @@ impl Model {
             sha256: sha256_hex(bundled.manifest.as_bytes()),
             files: files.collect(),
             origin,
+            names_from: None,
             folder: None,
             has_manifest: true,
             pairs: Pairs::default(),
@@ -170,6 +173,7 @@ impl Model {
             sha256: sha256_of(&text, files.values().map(|bytes| &bytes[..]), Some(directory))?,
             files,
             origin: directory.display().to_string(),
+            names_from: None,
             folder: Some(directory.to_owned()),
             has_manifest: true,
             pairs: Pairs::default(),
@@ -288,6 +292,15 @@ impl Model {
     /// Where the model comes from, for messages.
     pub fn origin(&self) -> &str {
         &self.origin
+    }
+
+    /// Where the names of its classes come from, for messages: a file that a manifest names, one that was given, or else the network itself.
+    pub(crate) fn origin_of_names(&self) -> String {
+        match (&self.manifest.classes, &self.names_from) {
+            (_, Some(file)) => file.clone(),
+            (Some(classes), None) if self.has_manifest => format!("{} of {}", classes.labels, self.origin),
+            _ => self.origin.clone(),
+        }
     }
 }
 

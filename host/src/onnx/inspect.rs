@@ -7,7 +7,7 @@ use crate::onnx::extent::Extents;
 use crate::onnx::gradient::{self, Obstacles};
 use crate::onnx::guard::contained;
 use crate::onnx::layout::LayerLayout;
-use crate::onnx::normal::{MADE, Normal, Picture, Reading};
+use crate::onnx::normal::{MADE, Normal, Picture, Reading, decoded};
 use crate::onnx::path::only_ways;
 use crate::onnx::places::Places;
 use crate::onnx::quantised::{self, Form, Pairs, Wanted};
@@ -19,7 +19,6 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::path::Path;
 use tract_onnx::pb;
-use tract_onnx::prelude::Framework;
 use tract_onnx::tract_hir::internal::*;
 
 /// Most boxes that detectors leave after suppression.
@@ -150,9 +149,8 @@ pub fn inspect(onnx: &[u8], look: &InspectOptions) -> crate::Result<Inspection> 
 ///
 /// # Errors
 /// Bytes that are no ONNX network.
-pub fn outputs(mut onnx: &[u8]) -> crate::Result<Vec<String>> {
-    let proto =
-        tract_onnx::onnx().proto_model_for_read(&mut onnx).context("expected an ONNX file").kind(Error::Model)?;
+pub fn outputs(onnx: &[u8]) -> crate::Result<Vec<String>> {
+    let proto = decoded(onnx).kind(Error::Model)?;
     Ok(own(&proto).output.iter().map(|output| output.name.clone()).collect())
 }
 
@@ -160,9 +158,8 @@ pub fn outputs(mut onnx: &[u8]) -> crate::Result<Vec<String>> {
 ///
 /// # Errors
 /// Bytes that are no ONNX network.
-pub fn data_files(mut onnx: &[u8]) -> crate::Result<Vec<String>> {
-    let proto =
-        tract_onnx::onnx().proto_model_for_read(&mut onnx).context("expected an ONNX file").kind(Error::Model)?;
+pub fn data_files(onnx: &[u8]) -> crate::Result<Vec<String>> {
+    let proto = decoded(onnx).kind(Error::Model)?;
     let entries = own(&proto).initializer.iter().flat_map(|tensor| &tensor.external_data);
     let mut names: Vec<String> =
         entries.filter(|entry| entry.key == "location").map(|entry| entry.value.clone()).collect();
@@ -172,8 +169,7 @@ pub fn data_files(mut onnx: &[u8]) -> crate::Result<Vec<String>> {
 }
 
 fn inspected(onnx: &[u8], look: &InspectOptions) -> Result<Inspection> {
-    let mut bytes = onnx;
-    let proto = tract_onnx::onnx().proto_model_for_read(&mut bytes).context("expected an ONNX file")?;
+    let proto = decoded(onnx)?;
     let normal = Normal::read(onnx, look.folder)?;
     let graph = normal.graph();
     let picture = normal.picture()?;

@@ -56,6 +56,18 @@ impl Photo {
         Self::from_bytes(name, &bytes)
     }
 
+    /// Reads a picture that marks a region by what is bright, as [`Photo::open`] does, but transparent pixels are composited over black: nothing is marked where nothing was drawn.
+    ///
+    /// # Errors
+    /// [`Error::Photo`], as [`Photo::open`].
+    pub fn open_mask(path: impl AsRef<Path>) -> crate::Result<Self> {
+        let path = path.as_ref();
+        let name = path.display().to_string();
+        let bytes = named(&name, read(path))?;
+        let pixels = named(&name, decode(&bytes, BLACK))?;
+        Ok(Self::from_pixels(name, pixels))
+    }
+
     /// Reads everything that comes, such as standard input, and decodes it as [`Photo::open`] does. `name` is what messages call it.
     ///
     /// # Errors
@@ -77,7 +89,7 @@ impl Photo {
     /// [`Error::Photo`], as [`Photo::open`].
     pub fn from_bytes(name: impl Into<String>, bytes: &[u8]) -> crate::Result<Self> {
         let name = name.into();
-        let pixels = named(&name, decode(bytes))?;
+        let pixels = named(&name, decode(bytes, WHITE))?;
         let animated = image::guess_format(bytes).is_ok_and(|format| animation::has_more(bytes, format));
         Ok(Self { name, pixels, sha256: sha256_hex(bytes), animated, pages: tiff::pages(bytes) })
     }
@@ -191,7 +203,11 @@ pub(super) fn kind(format: ImageFormat) -> Option<&'static str> {
     }
 }
 
-fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
+/// Levels that transparent pixels are composited over.
+const WHITE: u8 = 255;
+const BLACK: u8 = 0;
+
+fn decode(bytes: &[u8], background: u8) -> Result<RgbImage, String> {
     let guessed = image::guess_format(bytes).ok();
     let Some((format, kind)) = guessed.and_then(|format| Some((format, kind(format)?))) else {
         return Err(not_a_photo(bytes, guessed));
@@ -214,7 +230,7 @@ fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
     };
     let (decoded, orientation) = decoded.map_err(|refusal| refusal.words(kind, bytes))?;
     // Turned last: three bytes a pixel are the least that has to be held twice.
-    let mut upright = DynamicImage::ImageRgb8(over_white(decoded));
+    let mut upright = DynamicImage::ImageRgb8(over(decoded, background));
     upright.apply_orientation(orientation);
     Ok(upright.into_rgb8())
 }
@@ -339,6 +355,10 @@ fn not_a_photo(bytes: &[u8], format: Option<ImageFormat>) -> String {
 }
 
 pub(super) fn over_white(decoded: DynamicImage) -> RgbImage {
+    over(decoded, WHITE)
+}
+
+fn over(decoded: DynamicImage, background: u8) -> RgbImage {
     if !decoded.color().has_alpha() {
         return decoded.into_rgb8();
     }
@@ -347,7 +367,7 @@ pub(super) fn over_white(decoded: DynamicImage) -> RgbImage {
     let mut pixels = RgbImage::new(width, height);
     for (target, source) in pixels.pixels_mut().zip(translucent.pixels()) {
         let [colour @ .., alpha] = source.0.map(u32::from);
-        target.0 = colour.map(|sample| ((sample * alpha + 255 * (255 - alpha) + 127) / 255) as u8);
+        target.0 = colour.map(|sample| ((sample * alpha + u32::from(background) * (255 - alpha) + 127) / 255) as u8);
     }
     pixels
 }

@@ -101,6 +101,7 @@ pub fn pool(session: &Session, asked: &PoolOptions) -> Result<Outcome> {
     asked.selection.check()?;
     asked.options.check_unset(&["refine", "channels", "sign", "one-sided", "integrate", "rise-masks"], "pool")?;
     let listed = asked.selection.read()?;
+    asked.selection.check_categories(&listed)?;
     let pool = Pool::new(session, asked)?;
 
     let annotated: BTreeSet<&str> =
@@ -188,8 +189,10 @@ impl<'a> Pool<'a> {
             let objects: Vec<Object> = objects.cloned().collect();
             (!objects.is_empty()).then(|| Annotated { photo: photo.photo.clone(), objects })
         };
-        let listed = Listed { photos: listed.photos.iter().filter_map(own).collect(), skipped: listed.skipped.clone() };
-        let Plan { work, mut prompts, found } = Plan::new(&self.asked.selection, listed, |category| {
+        let Listed { photos, skipped, categories } = listed;
+        let photos = photos.iter().filter_map(own).collect();
+        let listed = Listed { photos, skipped: skipped.clone(), categories: categories.clone() };
+        let Plan { work, mut prompts, found, .. } = Plan::new(&self.asked.selection, listed, |category| {
             prompt_of(self.session, category, &self.asked.selection, Some(&self.score))
         })?;
         let inputs = Inputs::new(work.iter().map(|work| &work.path));
@@ -222,7 +225,9 @@ impl<'a> Pool<'a> {
         let skip = |problem, error: Error| found.skip(problem, &work.photo, Some(category), error);
         let photo = Photo::open(&work.path).map_err(|error| skip(Problem::UndecodablePhoto, error)).ok()?;
         let objects: Vec<Object> = work.pairs.iter().flat_map(|(_, objects)| objects.iter().cloned()).collect();
-        let mask = truth(self.session.view(), &photo, &objects).as_ref().map(Truth::share);
+        let truth = truth(self.session.view(), &photo, &objects);
+        let truth = truth.map_err(|reason| found.skip(Problem::BadRecord, &work.photo, Some(category), reason)).ok()?;
+        let mask = truth.as_ref().map(Truth::share);
         if !found.counts(&self.asked.selection, mask, &work.photo, category) {
             return None;
         }

@@ -369,8 +369,18 @@ impl Seen<'_> {
                             "{name}: expected a mask of the photo's {photo} pixels, found one of {size}"
                         );
                         let rect = around(inside, photo).with_context(|| {
-                            format!("{name}: expected a mask that is brighter than grey somewhere, found none of it")
+                            format!(
+                                "{name}: expected a mask that is white inside and black or transparent outside, found no pixel brighter than grey; \
+                                 paint the region white, whatever colours stand for classes"
+                            )
                         })?;
+                        ensure!(
+                            inside.contains(&false),
+                            "{name}: expected a mask that is white inside and black or transparent outside, found all of it brighter than grey; \
+                             for the whole photo give --within 0,0,{},{}",
+                            photo.height,
+                            photo.width
+                        );
                         (Some(name.clone()), rect, Box::new(|y, x| inside[y * photo.width + x]))
                     }
                 };

@@ -28,6 +28,9 @@ fn budget_states_memory() {
     assert!(short.stderr.contains("does not fit") && short.json()["fits"] == false, "{short}");
     budget(&["--ram", "64K"]).ok().prints(&["fits into 65536 bytes"]);
     budget(&["--ram", "64 apples"]).misused(&["expected bytes"]);
+    // Of a small layer there are fewer: 3 x 3 positions have eight components, and twenty channels are all.
+    let small = totals(&["--positions", "9", "--channels", "20"]).exits_with(0).json();
+    assert_eq!((&small["top"], &small["components"]), (&20.into(), &8.into()), "{small}");
     budget(&["--top", "2000"]).misused(&["1 to 1280"]);
     budget(&["--components", "49"]).misused(&["1 to 48"]);
 }

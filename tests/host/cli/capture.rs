@@ -99,7 +99,8 @@ fn damaged_capsules_are_refused() {
     };
     let flipped = changed(whole.len() / 2, whole[whole.len() / 2] ^ 1);
     for (bytes, expected) in [
-        (b"words".to_vec(), "no capsule"),
+        (b"words".to_vec(), "found 5 bytes of another kind"),
+        (fs::read(cat()).unwrap(), "expected a capsule, as `decomcam capture` writes it, found a PNG picture"),
         (whole[..whole.len() / 2].to_vec(), "damaged"),
         (flipped, "damaged"),
         (changed(8, 9), "another version"),

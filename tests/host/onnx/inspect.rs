@@ -359,7 +359,9 @@ fn a_network_in_memory_is_that_of_its_file() {
     };
     refused(&bytes, &ModelOptions::new().labels(Labels::Text("one\ntwo".into())), "expected 4 names");
     refused(&bytes, &ModelOptions::new().precision("fp16"), "precision");
-    refused(b"no network", &ModelOptions::new(), "expected an ONNX file");
+    refused(b"no network", &ModelOptions::new(), "expected an ONNX file, found 10 bytes");
+    refused(b"", &ModelOptions::new(), "found an empty one");
+    refused(b"\x89PNG\r\n", &ModelOptions::new(), "expected an ONNX file, found a PNG picture");
     let unknown = Model::from_network("it.onnx", bytes, &ModelOptions::new().layer("maps9")).unwrap_err();
     assert!(unknown.to_string().contains("maps9"), "{unknown}");
 }
@@ -440,8 +442,12 @@ fn classes_go_by_number_name_and_synonym() {
         ("dog", &["no class \"dog\"", "4 classes"]),
         ("4", &["no class 4", "0 to 3"]),
     ] {
-        explain(&path, &["--class", class, "--labels", labels]).refused(parts);
+        explain(&path, &["--class", class, "--labels", labels]).refused(&[&["labels.txt"], parts].concat());
     }
+    explain(&path, &["--class", "cat"]).refused(&["classes, which have numbers here and no names", "--labels"]);
+    // Lines with numbers are in the order of these.
+    std::fs::write(labels, "3 kit fox\n1 tiger cat\n0 tabby\n2 red fox\n").unwrap();
+    assert_eq!(score(&["--class", "tiger cat", "--labels", labels]), scores[1]);
     std::fs::write(labels, "one\ntwo\n").unwrap();
     explain(&path, &["--labels", labels]).refused(&["labels.txt", "expected 4 names", "found 2"]);
 }

@@ -31,7 +31,8 @@ pub use numbers::inside as data_file;
 pub use picture::{Channels, Form, Picture, Scale};
 pub use readings::Reading;
 
-use anyhow::{Context, Result};
+use crate::kinds::kind_of;
+use anyhow::{Context, Result, anyhow, ensure};
 use std::path::Path;
 use tract_onnx::pb;
 use tract_onnx::prelude::Framework;
@@ -46,14 +47,29 @@ pub struct Normal {
     pub proto: pb::ModelProto,
 }
 
+/// What a file holds, as it stands.
+///
+/// # Errors
+/// Bytes that are no ONNX file.
+pub fn decoded(bytes: &[u8]) -> Result<pb::ModelProto> {
+    ensure!(!bytes.is_empty(), "expected an ONNX file, found an empty one; get it again");
+    let mut reader = bytes;
+    tract_onnx::onnx().proto_model_for_read(&mut reader).map_err(|cause| match kind_of(bytes) {
+        Some(kind) => anyhow!("expected an ONNX file, found {kind}"),
+        None => anyhow!(
+            "expected an ONNX file, found {} bytes that are of another kind, damaged or cut short ({cause:#}); get it again",
+            bytes.len()
+        ),
+    })
+}
+
 impl Normal {
     /// Reads a file. `folder` is where weights may lie beside it.
     ///
     /// # Errors
     /// Bytes that are no ONNX file, weights that are missing or damaged, a part of ONNX Runtime's dialect that is not known.
     pub fn read(bytes: &[u8], folder: Option<&Path>) -> Result<Self> {
-        let mut reader = bytes;
-        let mut proto = tract_onnx::onnx().proto_model_for_read(&mut reader).context("expected an ONNX file")?;
+        let mut proto = decoded(bytes)?;
         let functions = functions::of(bytes)?;
         let opset = opset(&proto);
         let graph = proto.graph.as_mut().context("the file holds no graph")?;

@@ -1,14 +1,16 @@
 //! Files as text, whatever wrote them.
 
 use anyhow::{Context as _, Result, ensure};
-use serde::de::DeserializeOwned;
-use std::borrow::Cow;
 use std::fs;
 use std::path::Path;
 
-/// The text of a file: UTF-8, UTF-16 with a byte-order mark, or else Latin-1, which can decode any file.
-pub(super) fn read(path: &Path) -> Result<String> {
-    let bytes = fs::read(path).context("expected a text file that can be read")?;
+/// The text of a file, as [`decoded`] reads it.
+pub(crate) fn read(path: &Path) -> Result<String> {
+    decoded(fs::read(path).context("expected a text file that can be read")?)
+}
+
+/// Bytes as text: UTF-8, UTF-16 with a byte-order mark, or else Latin-1, which can decode anything.
+pub(crate) fn decoded(bytes: Vec<u8>) -> Result<String> {
     let sixteen = |from: fn([u8; 2]) -> u16| {
         let (pairs, rest) = bytes[2..].as_chunks::<2>();
         ensure!(rest.is_empty(), "expected UTF-16, found an odd number of bytes: is the file cut short?");
@@ -20,50 +22,17 @@ pub(super) fn read(path: &Path) -> Result<String> {
         [0xFF, 0xFE, ..] => sixteen(u16::from_le_bytes),
         [0xFE, 0xFF, ..] => sixteen(u16::from_be_bytes),
         _ => {
+            let zero = bytes.contains(&0);
+            ensure!(!zero, "expected text, found bytes of zero: is it UTF-16 without its mark? Save it as UTF-8");
             Ok(String::from_utf8(bytes)
                 .unwrap_or_else(|error| error.as_bytes().iter().map(|b| char::from(*b)).collect()))
         }
     }
 }
 
-/// JSON as Python writes it: `NaN` and `Infinity`, which JSON does not have, are read as `null`.
-pub(super) fn plain_json(text: &str) -> Cow<'_, str> {
-    const ODD: [&str; 3] = ["-Infinity", "Infinity", "NaN"];
-    if !ODD.iter().any(|word| text.contains(word)) {
-        return Cow::Borrowed(text);
-    }
-    let mut plain = String::with_capacity(text.len());
-    let (mut rest, mut quoted) = (text, false);
-    while let Some(letter) = rest.chars().next() {
-        if !quoted && let Some(word) = ODD.iter().find(|word| rest.starts_with(**word)) {
-            plain += "null";
-            rest = &rest[word.len()..];
-            continue;
-        }
-        let escaped = if quoted && letter == '\\' { rest[1..].chars().next() } else { None };
-        quoted ^= letter == '"';
-        let length = letter.len_utf8() + escaped.map_or(0, char::len_utf8);
-        plain += &rest[..length];
-        rest = &rest[length..];
-    }
-    Cow::Owned(plain)
-}
-
-/// A record of a JSON file.
-pub(super) fn record<T: DeserializeOwned>(raw: &serde_json::value::RawValue) -> Result<T> {
-    Ok(serde_json::from_str(raw.get())?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn not_a_number_is_null_outside_of_words() {
-        let text = r#"{"area": NaN, "name": "NaN \" NaN \\", "size": [-Infinity, Infinity], "é": 1}"#;
-        assert_eq!(plain_json(text), r#"{"area": null, "name": "NaN \" NaN \\", "size": [null, null], "é": 1}"#);
-        assert!(matches!(plain_json("{\"a\": 1}"), Cow::Borrowed(_)));
-    }
 
     #[test]
     fn byte_order_marks_and_other_encodings() {
@@ -85,5 +54,6 @@ mod tests {
         }
         fs::write(&path, [0xFF, 0xFE, b'n']).unwrap();
         assert!(read(&path).unwrap_err().to_string().contains("cut short"));
+        assert!(decoded(vec![b'n', 0, b'o', 0]).unwrap_err().to_string().contains("UTF-16 without its mark"));
     }
 }
