@@ -87,11 +87,7 @@ pub fn sources(given: &[PathBuf]) -> Result<Found> {
                 let linked = search.found.links.last().map_or_else(String::new, |link| {
                     format!(", but a link to a directory, which is not followed; name it: {}", link.display())
                 });
-                ensure!(
-                    after > before,
-                    "`{}`: expected photos in this directory, found none{linked}",
-                    path.display()
-                );
+                ensure!(after > before, "`{}`: expected photos in this directory, found none{linked}", path.display());
             } else if let Some(pattern) = path.to_str().filter(|text| text.contains(['*', '?', '[']) && !path.exists())
             {
                 let matching = glob::glob(pattern)
