@@ -100,10 +100,11 @@ impl<'a> Files<'a> {
     /// # Errors
     /// [`Error::Output`]; [`Error::Options`] if a directory, or a file that may not be replaced, stands where a file is to go: no file appears then.
     pub fn publish(&mut self) -> Result<Vec<PathBuf>> {
+        let written = std::mem::take(&mut self.written);
         // Found before the first file appears: then none does.
-        self.written.iter().try_for_each(|(_, path)| self.check_path(path))?;
+        written.iter().try_for_each(|(_, path)| self.check_path(path))?;
         let mut paths = Vec::new();
-        for (file, path) in self.written.drain(..) {
+        for (file, path) in written {
             file.persist(&path).with_context(|| format!("cannot write `{}`", path.display())).kind(Error::Output)?;
             paths.push(path);
         }

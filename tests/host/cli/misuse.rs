@@ -146,6 +146,6 @@ fn bad_output_directories_are_refused() {
     // A directory where a file should go: refused, and none of the others appears.
     let directory = place.path().join("out");
     fs::create_dir_all(directory.join("mask.png")).unwrap();
-    explain_into(&directory).refused(&["mask.png"]);
+    explain_into(&directory).misused(&["mask.png"]);
     assert_eq!(names(&directory).len(), 1);
 }
