@@ -1,5 +1,6 @@
 //! Ctrl-C during long runs.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -7,11 +8,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const BY_SIGNAL: usize = 128;
 
 /// The work ended because a signal asked for it.
-#[derive(Debug, thiserror::Error)]
-#[error("stopped; nothing was written")]
+#[derive(Debug)]
 pub struct Stopped {
     signal: usize,
 }
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("stopped; nothing was written")
+    }
+}
+
+impl std::error::Error for Stopped {}
 
 impl Stopped {
     /// The exit code.
