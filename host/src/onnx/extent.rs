@@ -141,7 +141,7 @@ fn followed(network: &TypedModel, node: &TypedNode, places: &Places, both: Both)
         let pads = &op.pads;
         return renew(&|axis, extent| {
             let (before, after) = *pads.get(axis)?;
-            (before + after > 0).then(|| Extent { first: extent.first - extent.step * before as f64, ..extent })
+            (before + after > 0).then_some(Extent { first: extent.first - extent.step * before as f64, ..extent })
         });
     }
     let resized = op.is::<Deconv>() || matches!(&*op.name(), "Resize" | "NearestUpsample");

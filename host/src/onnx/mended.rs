@@ -48,6 +48,24 @@ fn explicit(pool: &PoolSpec, shape: &[usize]) -> TractResult<Option<PoolSpec>> {
     Ok(Some(PoolSpec { padding: PaddingSpec::Explicit(before.into(), after.into()), ..pool.clone() }))
 }
 
+/// What a slice takes along an axis.
+pub(super) struct Taken {
+    /// How many indices there are.
+    length: usize,
+    /// Those that it takes.
+    pub(super) indices: Vec<i64>,
+}
+
+impl Taken {
+    fn is_all(&self) -> bool {
+        self.indices.len() == self.length && self.indices.iter().zip(0..).all(|(index, at)| *index == at)
+    }
+
+    fn has_steps(&self) -> bool {
+        self.indices.windows(2).any(|pair| pair[1] - pair[0] != 1)
+    }
+}
+
 /// Makes every n-th number of an axis a choice by constants.
 fn chosen(network: &mut TypedModel) -> TractResult<()> {
     for id in 0..network.nodes.len() {
@@ -55,12 +73,13 @@ fn chosen(network: &mut TypedModel) -> TractResult<()> {
         if &*node.op.name() != "StridedSlice" {
             continue;
         }
-        let Some(choices) = choices(network, node)? else { continue };
+        let taken = taken(network, node)?.filter(|taken| taken.iter().any(Taken::has_steps));
+        let Some(taken) = taken else { continue };
         let name = node.name.clone();
         let mut patch = TypedModelPatch::default();
         let mut from = patch.tap_model(network, node.inputs[0])?;
-        for (axis, indices) in choices {
-            let indices = patch.add_const(format!("{name}.of_axis_{axis}"), tensor1(&indices))?;
+        for (axis, taken) in taken.iter().enumerate().filter(|(_, taken)| !taken.is_all()) {
+            let indices = patch.add_const(format!("{name}.of_axis_{axis}"), tensor1(&taken.indices))?;
             from = patch.wire_node(format!("{name}.chosen_{axis}"), Gather::new(axis), &[from, indices])?[0];
         }
         patch.shunt_outside(network, id.into(), from)?;
@@ -69,20 +88,8 @@ fn chosen(network: &mut TypedModel) -> TractResult<()> {
     Ok(())
 }
 
-/// The axes along which such a slice takes something else than neighbours, in each case with the indices that it takes; along all others it takes everything. None if
-/// it takes neighbours only, or what it takes is not known.
-fn choices(network: &TypedModel, node: &TypedNode) -> TractResult<Option<Vec<(usize, Vec<i64>)>>> {
-    let Some(taken) = indices_taken(network, node)? else { return Ok(None) };
-    let steps = taken.iter().any(|(_, indices)| indices.windows(2).any(|pair| pair[1] - pair[0] != 1));
-    let all = |length: usize, indices: &[i64]| {
-        indices.len() == length && indices.iter().zip(0..).all(|(index, at)| *index == at)
-    };
-    let some = taken.into_iter().enumerate().filter(|(_, (length, indices))| !all(*length, indices));
-    Ok(steps.then(|| some.map(|(axis, (_, indices))| (axis, indices)).collect()))
-}
-
-/// Length of each axis, and the indices along it that a slice takes: what it makes of the indices themselves.
-pub(super) fn indices_taken(network: &TypedModel, node: &TypedNode) -> TractResult<Option<Vec<(usize, Vec<i64>)>>> {
+/// What a slice takes along each axis, which is what it makes of the indices themselves; none if that is not known.
+pub(super) fn taken(network: &TypedModel, node: &TypedNode) -> TractResult<Option<Vec<Taken>>> {
     let (from, to) = (network.outlet_fact(node.inputs[0])?, &node.outputs[0].fact);
     let (Some(from), Some(to)) = (from.shape.as_concrete(), to.shape.as_concrete()) else { return Ok(None) };
     if from.len() != to.len() {
@@ -109,7 +116,7 @@ pub(super) fn indices_taken(network: &TypedModel, node: &TypedNode) -> TractResu
             at[axis] = index;
             view[&at[..]]
         });
-        taken.push((from[axis], along.collect()));
+        taken.push(Taken { length: from[axis], indices: along.collect() });
     }
     Ok(Some(taken))
 }

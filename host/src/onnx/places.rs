@@ -6,7 +6,7 @@
 //! convolutions and poolings make new rows of old ones. What windows and rolled pictures (Swin) do to the places is followed through the operators that reverse it.
 
 use super::layout::LayerLayout;
-use super::mended::indices_taken;
+use super::mended::{Taken, taken};
 use crate::Size;
 use std::collections::HashMap;
 use tract_onnx::tract_core::ops::Downsample;
@@ -570,8 +570,8 @@ fn select(along: &[Along], axis: usize, chosen: &dyn Fn(&[Place]) -> Vec<Place>)
 }
 
 fn strided(network: &TypedModel, node: &TypedNode, along: Option<&Vec<Along>>) -> TractResult<Option<Vec<Along>>> {
-    let (Some(along), Some(taken)) = (along, indices_taken(network, node)?) else { return Ok(None) };
-    let chosen = |(along, (_, indices)): (&Along, (usize, Vec<i64>))| match along {
+    let (Some(along), Some(taken)) = (along, taken(network, node)?) else { return Ok(None) };
+    let chosen = |(along, Taken { indices, .. }): (&Along, Taken)| match along {
         Along::Elsewhere => Along::Elsewhere,
         Along::Places(_) if indices.len() <= 1 => Along::Elsewhere,
         Along::Places(places) => Along::Places(Arc::new(
