@@ -18,7 +18,8 @@ pub fn photos(py: Python<'_>, paths: Vec<PathBuf>, out: Option<PathBuf>) -> PyRe
         PyErr::warn(py, &py.get_type::<PyUserWarning>(), &message, 1)?;
     }
     let out = out.and_then(|out| out.canonicalize().ok());
-    let within = |path: &Path| out.as_ref().is_some_and(|out| path.canonicalize().is_ok_and(|path| path.starts_with(out)));
+    let within =
+        |path: &Path| out.as_ref().is_some_and(|out| path.canonicalize().is_ok_and(|path| path.starts_with(out)));
     let named = |path: &PathBuf| paths.contains(path);
     Ok(found.sources.into_iter().map(|source| source.path).filter(|path| named(path) || !within(path)).collect())
 }
