@@ -1,8 +1,9 @@
 //! `decomcam bench`.
 
-use super::headings::OUTPUT;
+use super::headings::{METHOD, OUTPUT};
 use super::output::{print, print_json};
 use super::request::RequestArgs;
+use super::values::MethodArg;
 use anyhow::Result;
 use clap::Args;
 use decomcam::Photo;
@@ -16,8 +17,8 @@ pub const EXAMPLES: &str = "\
 Examples:
   decomcam bench photo.jpg -t \"a cat\" --repeat 20
       The default recipe, the median of 20 explanations.
-  decomcam bench photo.jpg -t \"a cat\" --recipe aligned --threads 1 --json
-      Another recipe on one thread, as JSON.";
+  decomcam bench photo.jpg -t \"a cat\" --method grad-cam --threads 1 --json
+      Another method on one thread, as JSON.";
 
 /// Arguments of `bench`.
 #[derive(Debug, Args)]
@@ -27,6 +28,9 @@ pub struct BenchArgs {
     /// The explanation that is asked for.
     #[command(flatten)]
     pub request: RequestArgs,
+    /// A recipe, or another method, which gives no parts [default: exact]
+    #[arg(long, value_name = "NAME", conflicts_with = "recipe", help_heading = METHOD)]
+    pub method: Option<MethodArg>,
     /// Number of explanations that the median is taken of, after one that is not counted
     #[arg(long, value_name = "N", help_heading = OUTPUT, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
     pub repeat: u16,
@@ -38,7 +42,8 @@ pub struct BenchArgs {
 /// Measures repeated explanations.
 pub fn run(args: &BenchArgs) -> Result<()> {
     let start = Instant::now();
-    let options = args.request.options(None).unchecked();
+    let options = args.request.options(args.method).unchecked();
+    options.check_used(&[options.method])?;
     let photo = Photo::open(&args.photo)?;
     let session = args.request.open(options.method, true)?;
     let prompt = args.request.prompt(&session, &photo, &options)?;

@@ -15,4 +15,10 @@ fn bench_measures() {
         report["stages"].as_array().unwrap().iter().map(|stage| stage["stage"].as_str().unwrap()).collect();
     assert!(stages.contains(&"decompose") && stages.contains(&"masks"), "{stages:?}");
     bench().ok().prints(&["decompose", "warm, each further explanation", "(median of 2,"]);
+    // Another method has no parts to measure.
+    let map = bench().args(["--method", "grad-cam", "--json"]).ok().json();
+    let of_map: Vec<&str> =
+        map["stages"].as_array().unwrap().iter().map(|stage| stage["stage"].as_str().unwrap()).collect();
+    assert!(of_map.contains(&"map") && !of_map.contains(&"decompose"), "{of_map:?}");
+    bench().args(["--method", "eigen-cam", "--affinity", "on"]).misused(&["--affinity"]);
 }
