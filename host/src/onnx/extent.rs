@@ -24,6 +24,8 @@ struct Extent {
     first: f64,
     /// From one to the next.
     step: f64,
+    /// The longest step so far: what is made finer again is no better placed.
+    coarsest: f64,
     /// How far each looks to both sides.
     reach: f64,
     /// What of the picture they look at.
@@ -32,7 +34,7 @@ struct Extent {
 
 impl Extent {
     fn whole(pixels: usize) -> Self {
-        Self { first: 0.0, step: 1.0, reach: 0.5, seen: [-0.5, pixels as f64 - 0.5] }
+        Self { first: 0.0, step: 1.0, coarsest: 1.0, reach: 0.5, seen: [-0.5, pixels as f64 - 0.5] }
     }
 
     /// That of some of them.
@@ -40,8 +42,10 @@ impl Extent {
         let first = self.first + self.step * f64::from(line.first);
         let step = self.step * f64::from(line.step);
         let last = first + step * (line.length as f64 - 1.0);
-        let seen = [self.seen[0].max(first - self.reach), self.seen[1].min(last + self.reach)];
-        Self { first, step, seen, ..self }
+        // What a stride passes over is nearer to one of them than to anything else.
+        let reach = self.reach.max(step - 0.5);
+        let seen = [self.seen[0].max(first - reach), self.seen[1].min(last + reach)];
+        Self { first, step, coarsest: self.coarsest.max(step), seen, ..self }
     }
 
     /// That of windows on them: `size` places, `before` of which lie before the first.
@@ -96,7 +100,7 @@ impl Extents {
                      without that"
                 ));
             }
-            (extent.first < -STEPS_BEFORE * extent.step).then(|| {
+            (extent.first < -STEPS_BEFORE * extent.coarsest).then(|| {
                 format!(
                     "the network puts its picture into a larger one, whose {what} the layer's are; pad the photos instead, and export the network without that"
                 )
@@ -105,10 +109,17 @@ impl Extents {
     }
 }
 
-/// Where two tensors meet, each sees what the other does.
+/// Where two tensors meet whose rows lie in the same places, each sees what the other does. Others are not followed.
 fn joined(a: Both, b: Both) -> Both {
     let join = |(a, b): (Option<Extent>, Option<Extent>)| match (a, b) {
-        (Some(a), Some(b)) => Some(Extent { seen: [a.seen[0].min(b.seen[0]), a.seen[1].max(b.seen[1])], ..a }),
+        (Some(a), Some(b)) => {
+            let same = a.step == b.step && (a.first - b.first).abs() <= a.step;
+            same.then(|| Extent {
+                seen: [a.seen[0].min(b.seen[0]), a.seen[1].max(b.seen[1])],
+                reach: a.reach.max(b.reach),
+                ..a
+            })
+        }
         (a, b) => a.or(b),
     };
     [join((a[0], b[0])), join((a[1], b[1]))]

@@ -978,6 +978,20 @@ fn layers_of_a_part_of_the_picture_are_no_layers() {
         o.node("Pad", &["image", &pads], "padded", &[])
     });
     assert!(refused.unwrap().contains("puts its picture into a larger one"));
+    // What strides pass over is left out by nothing: 1x1 convolutions of stride 2, one behind the other, beside wider ones.
+    let strided = refusal(|o| {
+        let mut x = String::from("image");
+        for round in ["first", "second"] {
+            let weights = [o.weight(&[3, 3, 1, 1]), o.weight(&[3, 3, 3, 3])];
+            let with = [Ints("strides", &[2, 2]), Ints("kernel_shape", &[1, 1])];
+            let narrow = o.node("Conv", &[&x, &weights[0]], &format!("{round} narrow"), &with);
+            let with = [Ints("strides", &[2, 2]), Ints("kernel_shape", &[3, 3]), Ints("pads", &[1; 4])];
+            let wide = o.node("Conv", &[&x, &weights[1]], &format!("{round} wide"), &with);
+            x = o.node("Add", &[&narrow, &wide], &format!("{round} sum"), &[]);
+        }
+        x
+    });
+    assert_eq!(strided, None);
     // A row less, and a convolution without padding, leave out what its strides would.
     assert_eq!(found(&finished(behind(|o| cut(o, 0, SIDE - 1)))).refusal, None);
     let unpadded = refusal(|o| {
