@@ -123,7 +123,8 @@ fn is_constant(tensor: &str, producers: &HashMap<&str, &pb::NodeProto>) -> bool 
     let node = producers.get(tensor);
     node.is_some_and(|node| {
         node.op_type == "Constant"
-            || node.op_type == "DequantizeLinear" && !producers.contains_key(node.input[0].as_str())
+            || node.op_type == "DequantizeLinear"
+                && node.input.first().is_some_and(|input| !producers.contains_key(input.as_str()))
     })
 }
 
