@@ -327,26 +327,30 @@ fn pointwise_convolutions_are_those_of_a_plain_loop() {
     }
 }
 
-/// One vector, weights both ways round, as a row or as channels of one position, bias and clamp; large ones are shared among threads.
+/// One vector, weights both ways round and as either input, as a row or as channels of one position that may come or go, bias and clamp; large ones are shared
+/// among threads.
 #[test]
 fn a_vector_times_a_matrix_is_that_of_a_plain_loop() {
     let mut random = Random::new(31);
     for round in 0..200 {
         let most = if round % 10 == 0 { 900 } else { 100 };
         let (rows, depth) = (whole(&mut random, 1, most), whole(&mut random, 1, most));
-        let [turned, channels, biased, clamp] = [(); 4].map(|()| random.uniform() < 0.5);
-        let name = format!("{rows} x {depth}, {turned} {channels} {biased} {clamp}");
-        let shape = |length: usize| if channels { vec![1, length, 1, 1] } else { vec![1, length] };
-        let x = tensor(&mut random, &shape(depth));
+        let [turned, from_channels, to_channels, first, biased, clamp] = [(); 6].map(|()| random.uniform() < 0.5);
+        let name = format!("{rows} x {depth}, {turned} {from_channels} {to_channels} {first} {biased} {clamp}");
+        let shape = |length: usize, channels: bool| if channels { vec![1, length, 1, 1] } else { vec![1, length] };
+        let x = tensor(&mut random, &shape(depth, from_channels));
         let w = tensor(&mut random, &if turned { [depth, rows] } else { [rows, depth] });
-        let b = tensor(&mut random, &shape(rows));
+        let b = tensor(&mut random, &shape(rows, to_channels));
         let mut model = TypedModel::default();
         let source = model.add_source("x", f32::fact(x.shape())).unwrap();
         let weights = model.add_const("w", w.clone()).unwrap();
-        let (from, to) = if channels { ("nihw", "nohw") } else { ("ni", "no") };
-        let axes = AxesMapping::from_strs(&[from, if turned { "io" } else { "oi" }], &[to]).unwrap();
+        let (from, to) = (if from_channels { "nihw" } else { "ni" }, if to_channels { "nohw" } else { "no" });
+        let both = if turned { "io" } else { "oi" };
+        let (factors, inputs) =
+            if first { ([both, from], [weights, source]) } else { ([from, both], [source, weights]) };
+        let axes = AxesMapping::from_strs(&factors, &[to]).unwrap();
         let op = EinSum::new(axes, f32::datum_type());
-        let mut y = model.wire_node("product", op, &[source, weights]).unwrap()[0];
+        let mut y = model.wire_node("product", op, &inputs).unwrap()[0];
         if biased {
             let bias = model.add_const("b", b.clone()).unwrap();
             y = model.wire_node("biased", math::add(), &[bias, y]).unwrap()[0];

@@ -3,7 +3,7 @@
 //! The weights are read as they lie in the network's file, so that every graph of the network has the same ones in memory: both ways, and at each size. tract
 //! lays them out anew for each of these.
 
-use super::pointwise::{Form, bias_after, form};
+use super::pointwise::bias_after;
 use super::{Following, by_picture, constant};
 use crate::arithmetic::lanes::Dots;
 use crate::arithmetic::processor::{Processor, Work, best};
@@ -34,17 +34,20 @@ impl Eq for Linear {}
 /// Puts the operator in the place of a node, with the bias and the clamps that follow it, if the node multiplies one vector with a constant matrix.
 pub(super) fn replace(model: &mut TypedModel, id: usize) -> TractResult<bool> {
     let node = model.node(id);
-    let Some(Form { weights, turned, behind }) = node.op_as::<EinSum>().and_then(|op| form(model, node, op)) else {
+    let Some(Form { weights, turned, axis }) = node.op_as::<EinSum>().and_then(|op| form(model, node, op)) else {
         return Ok(false);
     };
     let (input, fact) = (node.inputs[1 - weights], &node.outputs[0].fact);
-    let shapes = (fact.shape.as_concrete(), model.outlet_fact(input)?.shape.as_concrete());
-    let (Some(shape), Some(from)) = shapes else { return Ok(false) };
-    let axis = shape.len() - behind - 1;
-    let (rows, depth) = (shape[axis], from[from.len() - behind - 1]);
-    let alone = shape.iter().product::<usize>() == rows && from.iter().product::<usize>() == depth;
-    let Some(weights) = model.outlet_fact(node.inputs[weights])?.konst.clone() else { return Ok(false) };
-    if !alone || weights.shape() != if turned { [depth, rows] } else { [rows, depth] } || weights.len() == 0 {
+    let (Some(shape), Some(weights)) =
+        (fact.shape.as_concrete(), model.outlet_fact(node.inputs[weights])?.konst.clone())
+    else {
+        return Ok(false);
+    };
+    let (rows, depth) =
+        if turned { (weights.shape()[1], weights.shape()[0]) } else { (weights.shape()[0], weights.shape()[1]) };
+    let alone = |shape: &[usize], length: usize| shape.iter().product::<usize>() == length;
+    let from = model.outlet_fact(input)?.shape.as_concrete();
+    if !alone(shape, rows) || !from.is_some_and(|from| alone(from, depth)) || weights.len() == 0 {
         return Ok(false);
     }
     let (shape, weights) = (shape.into(), shared(weights));
@@ -57,6 +60,36 @@ pub(super) fn replace(model: &mut TypedModel, id: usize) -> TractResult<bool> {
     patch.shunt_outside(model, last.into(), output)?;
     patch.apply(model)?;
     Ok(true)
+}
+
+/// Where the weights of a product are, and how they lie.
+struct Form {
+    /// Which input they are.
+    weights: usize,
+    /// Inputs x outputs, instead of outputs x inputs.
+    turned: bool,
+    /// The axis of the result that runs over the outputs.
+    axis: usize,
+}
+
+/// The product as sums over one axis of the weights, with their other axis in the result. The vector and the result may have any axes of length one besides, in
+/// common or not: a sum over one position is none.
+fn form(model: &TypedModel, node: &TypedNode, op: &EinSum) -> Option<Form> {
+    if op.q_params.is_some() || op.operating_dt != f32::datum_type() || node.inputs.len() != 2 {
+        return None;
+    }
+    let facts = [model.outlet_fact(node.inputs[0]).ok()?, model.outlet_fact(node.inputs[1]).ok()?];
+    let (inputs, outputs) = op.axes.to_strs();
+    let weights = (0..2).find(|&slot| facts[slot].konst.is_some() && facts[slot].rank() == 2)?;
+    let (first, second) = inputs[weights].chars().next().zip(inputs[weights].chars().nth(1))?;
+    let (vector, result) = (&inputs[1 - weights], outputs.first()?);
+    let summed = |name: char| vector.contains(name) && !result.contains(name);
+    let kept = |name: char| result.contains(name) && !vector.contains(name);
+    let turned = summed(first) && kept(second);
+    let floats = facts.iter().all(|fact| fact.datum_type == f32::datum_type());
+    (floats && (turned || summed(second) && kept(first))).then_some(())?;
+    let axis = result.chars().position(|name| name == if turned { second } else { first })?;
+    Some(Form { weights, turned, axis })
 }
 
 impl Linear {

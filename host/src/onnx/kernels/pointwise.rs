@@ -36,13 +36,13 @@ thread_local! {
 const FEWEST_POSITIONS: usize = 16;
 
 /// How a product is a 1x1 convolution.
-pub(super) struct Form {
+struct Form {
     /// The input that holds the weights.
-    pub(super) weights: usize,
+    weights: usize,
     /// Whether their first axis is the input's channels.
-    pub(super) turned: bool,
+    turned: bool,
     /// Axes that follow that of the channels.
-    pub(super) behind: usize,
+    behind: usize,
 }
 
 /// Puts the operator in the place of a node, with the bias, the residual and the clamps that follow it, if the node is a 1x1 convolution with constant weights.
@@ -94,7 +94,7 @@ pub(super) fn replace(model: &mut TypedModel, id: usize) -> TractResult<bool> {
 }
 
 /// The product as sums over one axis, in whose place another comes: y\[..., o, ...\] = sum over i of w\[o, i\] x\[..., i, ...\].
-pub(super) fn form(model: &TypedModel, node: &TypedNode, op: &EinSum) -> Option<Form> {
+fn form(model: &TypedModel, node: &TypedNode, op: &EinSum) -> Option<Form> {
     if op.q_params.is_some() || op.operating_dt != f32::datum_type() || node.inputs.len() != 2 {
         return None;
     }
