@@ -60,15 +60,20 @@ pub fn cam(cam: Cam, activations: &Maps, gradients: &Maps, scratch: &mut [f32], 
         match cam {
             Cam::GradCam => g.fill(maths::mean(g)),
             Cam::GradCamPlusPlus => {
-                let total = maths::sum(a);
+                let total = maths::finite(maths::sum(a))?;
                 for g in g.iter_mut() {
-                    let square = *g * *g;
-                    let share = square / (2.0 * square + total * (square * *g) + 1e-6);
-                    *g = if *g > 0.0 { *g * share } else { 0.0 };
+                    let gradient = maths::greater(*g, 0.0);
+                    // The same, divided by g^2 or by g^3, whose powers stay in range.
+                    *g = if gradient > 1.0 {
+                        1.0 / ((2.0 + 1e-6 / gradient / gradient) / gradient + total)
+                    } else {
+                        let square = gradient * gradient;
+                        gradient * (square / (2.0 * square + total * (square * gradient) + 1e-6))
+                    };
                 }
                 g.fill(maths::sum(g));
             }
-            Cam::XGradCam => g.fill(maths::dot(g, a) / (maths::sum(a) + 1e-7)),
+            Cam::XGradCam => g.fill(maths::dot(g, a) / (maths::finite(maths::sum(a))? + 1e-7)),
             Cam::HiResCam => {}
             Cam::LayerCam => {
                 for g in g.iter_mut() {

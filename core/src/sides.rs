@@ -110,6 +110,9 @@ fn turn(p: &mut [f32], q: &mut [f32], p_weight: &mut f32, q_weight: &mut f32) ->
     let positive = |value: f32| maths::greater(value, 0.0);
     let along = lane_sum(p, q, |p, q| positive(p) * p + positive(q) * q);
     let across = lane_sum(p, q, |p, q| q * positive(p) - p * positive(q));
+    // Squares of what is small as it is would be zero where maps have next to nothing in common.
+    let unit = maths::power_of_two_unit(maths::greater(along.abs(), across.abs()));
+    let (along, across) = (along * unit, across * unit);
     let length = maths::sqrt(along * along + across * across);
     if length == 0.0 {
         return 0.0;

@@ -1,7 +1,7 @@
 //! An open model: the one place where networks are loaded, and the one door to everything else. Text and image towers are loaded when they are first needed,
 //! and only once.
 
-use crate::encoders::Reading;
+use crate::encoders::Behind;
 use crate::encoders::head::Head;
 use crate::encoders::image::ImageVectors;
 use crate::encoders::image::{ImageTower, Scorer, TowerKey};
@@ -466,7 +466,7 @@ impl Session {
         self.towers.get(key, || self.timed("load image tower", || ImageTower::load(&self.model, key)))
     }
 
-    fn head(&self, key: &TowerKey, need: Need, kept: Option<Reading>) -> Result<Option<Arc<Head>>> {
+    fn head(&self, key: &TowerKey, need: Need, kept: Option<Behind>) -> Result<Option<Arc<Head>>> {
         if matches!(need, Need::No) {
             return Ok(None);
         }

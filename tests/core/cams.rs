@@ -52,6 +52,37 @@ fn every_cam_agrees_with_the_package_and_the_formula() {
     check("eigen-grad-cam", &map);
 }
 
+/// The formula of Grad-CAM++ in float64, for numbers whose cubes and sums leave the range of `f32`; where the result does, it is refused.
+#[test]
+fn grad_cam_plus_plus_is_its_formula_for_large_gradients() {
+    let base = [[1.0, 0.5, 2.0, 0.0], [0.25, 3.0, 1.0, 1.5]];
+    let slopes = [[1.0, -0.5, 0.75, 2.0], [0.5, 0.1, -1.0, 0.0]];
+    for scale in [1e-5, 1.0, 1e5, 1e10, 1e15, 1e30] {
+        for steepness in [1e-8, 1e-3, 1.0, 1e5, 1e10, 1e13, 1e20, 1e30, 1e38] {
+            let a: Vec<f32> = base.concat().iter().map(|value| value * scale).collect();
+            let g: Vec<f32> = slopes.concat().iter().map(|value| value * steepness).collect();
+            let mut want = [0.0_f64; 4];
+            for (a, g) in a.chunks(4).zip(g.chunks(4)) {
+                let sum: f64 = a.iter().map(|a| f64::from(*a)).sum();
+                let share = |g: f64| g.max(0.0) * g.powi(2) / (2.0 * g.powi(2) + g.powi(3) * sum + 1e-6);
+                let weight: f64 = g.iter().map(|g| share(f64::from(*g))).sum();
+                want.iter_mut().zip(a).for_each(|(want, a)| *want += weight * f64::from(*a));
+            }
+            let (mut scratch, mut map) = ([0.0; cams::scratch_len(4)], [0.0; 4]);
+            let (a, g) = (Maps::chw(&a, 2, 2, 2).unwrap(), Maps::chw(&g, 2, 2, 2).unwrap());
+            cams::cam(Cam::GradCamPlusPlus, &a, &g, &mut scratch, &mut map).unwrap();
+            agree(&format!("{scale:e} {steepness:e}"), &map, &want.map(|value| value as f32));
+        }
+    }
+    // A sum of activations beyond the range of f32 is no reason for a map of zeros.
+    let (a, g) = ([3e38; 4], [1.0; 4]);
+    let (a, g) = (Maps::chw(&a, 1, 2, 2).unwrap(), Maps::chw(&g, 1, 2, 2).unwrap());
+    for cam in [Cam::GradCamPlusPlus, Cam::XGradCam] {
+        let refused = cams::cam(cam, &a, &g, &mut [0.0; cams::scratch_len(4)], &mut [0.0; 4]);
+        assert_eq!(refused, Err(Error::NonFinite));
+    }
+}
+
 #[test]
 fn what_does_not_fit_is_refused_before_anything_is_written() {
     let (a, g) = ([1.0_f32; 24], [1.0_f32; 24]);

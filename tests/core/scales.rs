@@ -196,6 +196,58 @@ fn a_mean_is_finite_where_its_values_are() {
     assert_eq!(values, [0.0, 0.5, 1.0]);
 }
 
+/// Documented: a mean within one unit in its last place and (min(n / 8, 128) + n / 1024 + 6) 2^-24 of the mean deviation, on numbers whose roundings all go one
+/// way: blocks, ramps and sorted ones.
+#[test]
+fn a_mean_keeps_its_bound_however_long() {
+    let mut random = Random(5);
+    for n in [1, 7, 49, 196, 784, 1024, 1025, 3136, 12_544, 65_536, 1 << 20] {
+        let mut sorted: Vec<f32> = (0..n).map(|_| random.next()).collect();
+        sorted.sort_by(f32::total_cmp);
+        let kinds = [
+            (0..n).map(|at| if at < n / 3 { 0.916_48 } else { -0.843_88 }).collect(),
+            (0..n).map(|at| at as f32 / n as f32 + 0.3).collect(),
+            (0..n).map(|at| if at % 3 == 0 { 1.0 } else { 0.333_333_34 }).collect(),
+            sorted,
+        ];
+        for (kind, values) in kinds.iter().enumerate() {
+            let mean = values.iter().map(|value| f64::from(*value)).sum::<f64>() / n as f64;
+            let deviation = values.iter().map(|value| (f64::from(*value) - mean).abs()).sum::<f64>() / n as f64;
+            let roundings = (n / 8).min(128) + n / 1024 + 6;
+            let bound =
+                mean.abs() * f64::from(f32::EPSILON) + roundings as f64 * deviation * f64::from(f32::EPSILON) / 2.0;
+            for found in [sums::mean(values), Maps::chw(values, 1, 1, n).unwrap().mean(0).unwrap()] {
+                let error = (f64::from(found) - mean).abs();
+                assert!(error <= bound, "{kind}, {n}: {error:e} of {bound:e}");
+            }
+        }
+    }
+}
+
+/// Channels that are zero, or the same everywhere, leave those beside them alone, whatever their weight.
+#[test]
+fn a_dead_channel_of_a_huge_weight_changes_nothing() {
+    let live = [1.0_f32, 3.0, 2.0, 0.5];
+    for dead in [0.0_f32, 1.0] {
+        for (large, small) in [(1e30_f32, 1e-12_f32), (1e19, 1e-19), (1.0, 1e-38)] {
+            let values: Vec<f32> = [[dead; 4], live].concat();
+            let (one, two) = (Maps::chw(&live, 1, 2, 2).unwrap(), Maps::chw(&values, 2, 2, 2).unwrap());
+            let (mut row, mut want, mut found) = ([0.0; 4], [0.0; 4], [0.0; 4]);
+            let centred = head::centred_first_order;
+            centred(&one, &[small], &mut row, &mut want).unwrap();
+            centred(&two, &[large, small], &mut row, &mut found).unwrap();
+            assert_eq!(found, want, "{dead} {large:e} {small:e}");
+            if dead == 0.0 {
+                head::uncentred_first_order(&one, &[small], &mut row, &mut want).unwrap();
+                head::uncentred_first_order(&two, &[large, small], &mut row, &mut found).unwrap();
+                assert_eq!(found, want, "{large:e} {small:e}");
+                let mean = head::first_order_mean(&two, &[large, small]).unwrap();
+                assert_eq!(mean, head::first_order_mean(&one, &[small]).unwrap());
+            }
+        }
+    }
+}
+
 /// Documented: singular values within this many sqrt(n) 2^-23 of the largest, for every mean up to 1e4 deviations.
 const VALUES: f64 = 4.0;
 

@@ -104,3 +104,19 @@ fn what_does_not_fit_is_refused_untouched() {
     let most = f32::MAX;
     assert_eq!(one_sided(&mut [most, most, most, -most], &mut [1.0, 1.0]), Err(Error::NonFinite));
 }
+
+/// Two maps that are faint beside a third are turned as accurately as if they were alone.
+#[test]
+fn faint_maps_keep_their_sum() {
+    for power in [0, 20, 35, 37, 50] {
+        let t = 0.5_f32.powi(power);
+        let mut maps = [1.0, 0.0, 0.0, 3.0 * t, -t, 0.0, 1.7 * t, 1.3 * t, 0.0];
+        let mut weights = [0.0, 1.0, 0.5];
+        let before = weighted_sum(&maps, &weights);
+        one_sided(&mut maps, &mut weights).unwrap();
+        let largest = before.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+        for (after, before) in weighted_sum(&maps, &weights).iter().zip(&before) {
+            assert!((after - before).abs() <= TOLERANCE * largest, "2^-{power}: {after:e}, expected {before:e}");
+        }
+    }
+}

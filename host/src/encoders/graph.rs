@@ -84,13 +84,25 @@ impl TypedOp for Target {
 }
 
 /// The network as it is read for a tower.
-#[derive(Clone)]
-pub(crate) struct Reading {
+pub(super) struct Reading {
     /// A graph of floats, shuffled as asked; its outputs are the wanted ones, then the layer, then the guide.
     pub(super) network: TypedModel,
     pub(super) shapes: Vec<Vec<usize>>,
     pub(super) place: Place,
     pub(super) guide_place: Option<Place>,
+}
+
+/// The network from the layer on, before it is made fast.
+pub(crate) struct Behind {
+    network: TypedModel,
+    place: Place,
+}
+
+impl Behind {
+    /// Cut off a network whose first `outputs` outputs it computes. It shares the weights behind the layer, and holds no others.
+    fn of(network: TypedModel, place: Place, outputs: usize) -> TractResult<Self> {
+        Ok(Self { network: after(network, outputs)?, place })
+    }
 }
 
 /// How the layer's tensor looks at the tower's size.
@@ -177,20 +189,23 @@ impl Wiring {
         Ok(found.refusal(&self.layer.name, &|name| model.manifest.layer(name).is_ok()))
     }
 
-    /// The network from the layer on. If a tower with the same wiring has kept what it read, that need not be read again.
-    pub(super) fn head(&self, model: &Model, kept: Option<Reading>) -> Result<(Arc<TypedRunnableModel>, Place)> {
-        let reading = kept.map_or_else(|| self.read(model, false), Ok)?;
-        let Reading { network, place, .. } = reading;
-        let mut head = after(network, self.outputs.len())?;
-        kernels::optimise(&mut head)?;
-        Ok((SimplePlan::new(head)?, place))
+    /// The plan of the network from the layer on. If a tower with the same wiring has kept what it is made of, the network need not be read again.
+    pub(super) fn head(&self, model: &Model, kept: Option<Behind>) -> Result<(Arc<TypedRunnableModel>, Place)> {
+        let read = || {
+            let Reading { network, place, .. } = self.read(model, false)?;
+            Behind::of(network, place, self.outputs.len())
+        };
+        let Behind { mut network, place } = kept.map_or_else(read, Ok)?;
+        kernels::optimise(&mut network)?;
+        Ok((SimplePlan::new(network)?, place))
     }
 
     /// The plans, and what a head can be made of ([`Wiring::head`]): none of an int8 network of TensorFlow Lite, whose layer the integers compute.
-    pub(super) fn plans(&self, model: &Model) -> Result<(Plans, Option<Reading>)> {
-        let reading = self.read(model, true)?;
-        let kept = model.integers().is_none().then(|| reading.clone());
-        let Reading { mut network, shapes, place, guide_place } = reading;
+    pub(super) fn plans(&self, model: &Model) -> Result<(Plans, Option<Behind>)> {
+        let Reading { mut network, shapes, place, guide_place } = self.read(model, true)?;
+        // Where something bypasses the layer there is no head, and who needs one is told when it is loaded.
+        let behind = || Behind::of(network.clone(), place.clone(), self.outputs.len()).ok();
+        let kept = model.integers().is_none().then(behind).flatten();
         let layer = network.outputs[self.outputs.len()];
         let scored = self.scored(&network)?;
         let target_len = match network.outlet_fact(scored)?.shape.as_concrete() {

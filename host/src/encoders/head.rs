@@ -1,7 +1,7 @@
 //! The network from a layer on: its outputs for other activations of the layer.
 
 use super::activations::tensor_of;
-use super::graph::{Place, Reading, Wiring};
+use super::graph::{Behind, Place, Wiring};
 use super::image::{ImageVectors, TowerKey, run};
 use crate::error::Sorted as _;
 use crate::model::Model;
@@ -29,8 +29,8 @@ impl Head {
         Self::load_from(None, model, key)
     }
 
-    /// The same, of what the tower of this key has read, if it is still there.
-    pub(crate) fn load_from(kept: Option<Reading>, model: &Model, key: &TowerKey) -> Result<Self> {
+    /// The same, of what the tower of this key has kept, if it is still there.
+    pub(crate) fn load_from(kept: Option<Behind>, model: &Model, key: &TowerKey) -> Result<Self> {
         let wiring = Wiring::new(model, key)?;
         let head = contained(|| wiring.head(model, kept)).with_context(|| {
             format!("{}: could not cut the network at layer \"{}\"; explain another layer", wiring.origin, key.layer)

@@ -4,7 +4,7 @@
 
 use super::activations::{Activations, maps};
 use super::flashed::FlashedHead;
-use super::graph::{NO_GRADIENT, Place, Plans, Reading, Target, Wiring, image_outputs, outputs_alone};
+use super::graph::{Behind, NO_GRADIENT, Place, Plans, Target, Wiring, image_outputs, outputs_alone};
 use crate::error::Sorted as _;
 use crate::model::{Layer, Model, Score};
 use crate::onnx::guard::{contained, ensure_finite, finite};
@@ -164,7 +164,7 @@ impl ImageTower {
     }
 
     /// The tower, and what it was made of, for [`Head::load_from`](super::head::Head::load_from).
-    pub(crate) fn load_and_keep(model: &Model, key: &TowerKey) -> Result<(Self, Option<Reading>)> {
+    pub(crate) fn load_and_keep(model: &Model, key: &TowerKey) -> Result<(Self, Option<Behind>)> {
         let wiring = Wiring::new(model, key)?;
         let plans = contained(|| wiring.plans(model)).map_err(|error| {
             // An operator without a rule is told in the file's own words, with a way out.

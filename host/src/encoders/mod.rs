@@ -8,4 +8,4 @@ pub mod image;
 mod integers;
 pub mod text;
 
-pub(crate) use graph::Reading;
+pub(crate) use graph::Behind;

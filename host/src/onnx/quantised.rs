@@ -40,6 +40,7 @@ use tract_onnx::tract_core::ops::math;
 use tract_onnx::tract_core::ops::nn::{Reduce, Reducer};
 use tract_onnx::tract_core::ops::quant::{DequantizeLinearF32, QuantizeLinearI8, QuantizeLinearU8};
 use tract_onnx::tract_hir::internal::*;
+use tract_onnx::tract_hir::ops::source::Source;
 
 /// What to read from an ONNX file.
 #[derive(Debug, Clone)]
@@ -94,6 +95,21 @@ pub fn read(onnx: &[u8], wanted: &Wanted) -> TractResult<TypedModel> {
 /// # Errors
 /// Those of [`read_with_pairs`].
 pub fn read_with_grids(onnx: &[u8], wanted: &Wanted) -> TractResult<(TypedModel, Vec<Option<Grid>>)> {
+    let (mut model, grids) = read_plain(onnx, wanted)?;
+    // A copy to fall back on would hold every weight twice while each is laid out anew.
+    if model.declutter().is_err() {
+        model = read_plain(onnx, wanted)?.0;
+    }
+    let before = model.clone();
+    if constants::fold(&mut model).and_then(|folded| if folded { model.declutter() } else { Ok(()) }).is_err() {
+        model = before;
+    }
+    share_constants(&mut model);
+    Ok((model, grids))
+}
+
+/// The network of floats, before tract simplifies it: where one of its rewrites fails, the graph stays as it is here.
+fn read_plain(onnx: &[u8], wanted: &Wanted) -> TractResult<(TypedModel, Vec<Option<Grid>>)> {
     let mut model = read_with_pairs(onnx, wanted)?;
     let places = Places::of(&model)?;
     let grids = model.outputs.iter().map(|&output| places.grid(&model, output)).collect();
@@ -102,22 +118,7 @@ pub fn read_with_grids(onnx: &[u8], wanted: &Wanted) -> TractResult<(TypedModel,
         round_outputs(&mut model)?;
     }
     keep_outputs(&mut model)?;
-    declutter(&mut model)?;
-    share_constants(&mut model);
     Ok((model, grids))
-}
-
-/// Simplifies the graph as far as tract can: where one of its rewrites fails, what went well before is kept.
-fn declutter(model: &mut TypedModel) -> TractResult<()> {
-    let before = model.clone();
-    if model.declutter().is_err() {
-        *model = before;
-    }
-    let before = model.clone();
-    if constants::fold(model).and_then(|folded| if folded { model.declutter() } else { Ok(()) }).is_err() {
-        *model = before;
-    }
-    Ok(())
 }
 
 /// Reads an ONNX file with its activation pairs as they are: weights are floats, nothing is decluttered.
@@ -223,7 +224,13 @@ fn with_float_weights(parsed: ParseResult, graph: &pb::GraphProto) -> TractResul
         };
         let weights = shared(weights.into_arc_tensor());
         for input in std::mem::take(&mut model.node_mut(outlet.node).inputs) {
-            model.node_mut(input.node).outputs[input.slot].successors.retain(|successor| successor.node != outlet.node);
+            let successors = &mut model.node_mut(input.node).outputs[input.slot].successors;
+            successors.retain(|successor| successor.node != outlet.node);
+            if successors.is_empty() && !model.outputs.contains(&input) {
+                // Nobody needs the integers any more.
+                model.node_mut(input.node).op = Box::new(Source::new());
+                model.node_mut(input.node).outputs[input.slot].fact = InferenceFact::default();
+            }
         }
         let node = model.node_mut(outlet.node);
         node.outputs[0].fact = InferenceFact::from(TypedFact::try_from(Arc::clone(&weights))?);

@@ -14,6 +14,8 @@ use anyhow::Context;
 use std::sync::OnceLock;
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
+use tract_onnx::tract_core::ops::dummy::Dummy;
+use tract_onnx::tract_core::ops::konst::Const;
 
 /// Whose operators run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +64,10 @@ fn replace(model: &mut TypedModel) -> TractResult<usize> {
     for id in model.eval_order()? {
         // A node before may have taken this one along.
         let ours = depthwise::replace(model, id)? || pointwise::replace(model, id)? || linear::replace(model, id)?;
-        replaced += usize::from(ours);
+        if ours {
+            forget_inputs(model, id);
+            replaced += 1;
+        }
     }
     if replaced > 0 {
         for id in model.eval_order()? {
@@ -71,6 +76,20 @@ fn replace(model: &mut TypedModel) -> TractResult<usize> {
         model.compact()?;
     }
     Ok(replaced)
+}
+
+/// Takes its inputs from a node that nobody reads any more, and its weights out of memory: an operator of our own has laid them out anew.
+fn forget_inputs(model: &mut TypedModel, id: usize) {
+    for (slot, input) in std::mem::take(&mut model.nodes[id].inputs).into_iter().enumerate() {
+        let edge = InletId::new(id, slot);
+        let given = model.outputs.contains(&input);
+        let from = &mut model.nodes[input.node];
+        from.outputs[input.slot].successors.retain(|successor| *successor != edge);
+        if from.op_is::<Const>() && from.outputs[input.slot].successors.is_empty() && !given {
+            from.op = Box::new(Dummy::new());
+            from.outputs[input.slot].fact.konst = None;
+        }
+    }
 }
 
 /// The clamps that follow a node and that nobody else looks behind.
