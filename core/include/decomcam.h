@@ -12,7 +12,7 @@
 // - What a call costs is bounded by the lengths that it gets.
 // - Outputs are written only if the status is DECOMCAM_STATUS_OK. A workspace, scratch or taps buffer, and what a call changes in place, has unspecified
 //   content after any other status.
-// - NaN and infinity are refused wherever they come in, and no result is NaN or infinite if the status is DECOMCAM_STATUS_OK.
+// - NaN and infinity are refused wherever a result depends on them, and no result is NaN or infinite if the status is DECOMCAM_STATUS_OK.
 // - No function panics, throws, prints or uses global state: calls on different buffers may run at the same time.
 // - The same buffers give the same bits on every target, if decomcam_environment_ok().
 
@@ -585,7 +585,7 @@ decomcam_status decomcam_mask_scores(const struct decomcam_masking *masking,
                                      size_t scores_len,
                                      float *blurred);
 
-// Row y of a mask, 0..1. row as long as the mask is wide. Only in a scorer, with the mask that it was given.
+// Row y of a mask, 0..1. row as long as the mask is wide, and in no buffer that the scoring was given. Only in a scorer, with the mask that it was given.
 decomcam_status decomcam_mask_row(struct decomcam_mask *mask, size_t y, float *row, size_t len);
 
 // Floats of workspace for the functions of an overlay: DECOMCAM_OVERLAY_WORKSPACE_LEN() as a function.

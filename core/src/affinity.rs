@@ -11,7 +11,7 @@
 use crate::activations::Maps;
 use crate::{Error, maths};
 
-/// Rounds of scaling: rows then sum to one within 1e-6.
+/// Rounds of scaling: rows then sum to one within 3e-6.
 const ROUNDS: u32 = 20;
 
 /// Numbers of scratch that [`affinity`] takes: two a position.

@@ -23,7 +23,7 @@ pub enum SignRule {
     /// The side that the score rewards: the component agrees with the first-order map of the score, (U s)_q' L >= 0.
     #[default]
     Score,
-    /// The largest |channel loading| is positive: scikit-learn since 1.5. Reads the channels a second time.
+    /// The largest |channel loading| is positive: scikit-learn since 1.5. Reads the channels once more for each component.
     LargestLoading,
     /// The largest |entry| of the component is positive: scikit-learn before 1.5.
     LargestEntry,

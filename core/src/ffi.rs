@@ -332,6 +332,8 @@ pub type Sink = Option<unsafe extern "C" fn(context: *mut c_void, bytes: *const 
 pub struct MaskRows<'a> {
     mask: &'a Mask<'a>,
     scratch: &'a mut [f32],
+    /// What the call that scores was lent.
+    lent: &'a Lent,
 }
 
 /// The caller's network: blends the photo with the blurred photo where the mask is low (decomcam_mask_row(), decomcam_blend()), runs, and writes the
@@ -940,7 +942,7 @@ pub unsafe extern "C" fn decomcam_mask_scores(
         let (memory, scores) = (lent.slice_mut(workspace, workspace_len)?, lent.slice_mut(scores, scores_len)?);
         lent.writable(blurred)?;
         finite(ossms)?;
-        let small = Status::WorkspaceTooSmall;
+        let (small, lent) = (Status::WorkspaceTooSmall, &*lent);
         let (scratch, rest) =
             memory.split_at_mut_checked(resample::scratch_len(bicubic.source_width())).ok_or(small)?;
         let (row, rest) = rest.split_at_mut_checked(bicubic.out_width()).ok_or(small)?;
@@ -949,7 +951,7 @@ pub unsafe extern "C" fn decomcam_mask_scores(
             let mut score = f32::NAN;
             let code = match mask {
                 // SAFETY: the caller's function, by the header's contract; the rows outlive the call.
-                Some(mask) => scorer(context, &mut MaskRows { mask, scratch }, &mut score),
+                Some(mask) => scorer(context, &mut MaskRows { mask, scratch, lent }, &mut score),
                 // SAFETY: the caller's function, by the header's contract.
                 None => scorer(context, ptr::null_mut(), &mut score),
             };
@@ -961,12 +963,14 @@ pub unsafe extern "C" fn decomcam_mask_scores(
     })
 }
 
-/// Row y of a mask, 0..1. row as long as the mask is wide. Only in a scorer, with the mask that it was given.
+/// Row y of a mask, 0..1. row as long as the mask is wide, and in no buffer that the scoring was given. Only in a scorer, with the mask that it was given.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn decomcam_mask_row(mask: *mut MaskRows<'_>, y: usize, row: *mut f32, len: usize) -> Status {
     // SAFETY: the header's contract.
     status(|lent| unsafe {
-        let MaskRows { mask, scratch } = lent.borrow_mut(mask)?;
+        let MaskRows { mask, scratch, lent: of_scoring } = lent.borrow_mut(mask)?;
+        lent.areas = of_scoring.areas;
+        (lent.written, lent.count) = (of_scoring.written, of_scoring.count);
         Ok(mask.row(y, scratch, lent.slice_mut(row, len)?)?)
     })
 }
@@ -1421,6 +1425,7 @@ fn possible<T>(data: *const T, len: usize) -> Result<(), Status> {
 const LENDS: usize = 16;
 
 /// What C lends for one call. Nothing that is written may overlap with anything else.
+#[derive(Debug)]
 struct Lent {
     /// First address, and the one behind the last.
     areas: [(usize, usize); LENDS],

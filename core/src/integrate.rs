@@ -92,7 +92,8 @@ pub fn score_weights(formula: ScoreFormula, scores: &[f32], blurred: f32, weight
     Ok(())
 }
 
-/// (U s)_q' L over the largest magnitude among them: the contributions that the gradient predicts, -1..=1, without a forward pass. Negative only where another rule than [`crate::SignRule::Score`] turned a component against the score.
+/// (U s)_q' L over the largest magnitude among them: the contributions that the gradient predicts, -1..=1, without a forward pass.
+/// Negative where another rule than [`crate::SignRule::Score`] turned a component against the score, and where rounding did in maps of subnormal numbers.
 ///
 /// # Errors
 /// [`Error::Components`] if `predicted` is longer than there are components.

@@ -57,9 +57,6 @@ pub fn lesser(a: f32, b: f32) -> f32 {
     if a < b { a } else { b }
 }
 
-/// Lanes of a long sum begin anew after so many numbers, a whole number of lanes: what is rounded away would grow with the length else.
-const BLOCK: usize = 1024;
-
 /// Adds the lanes as a tree.
 #[inline]
 pub(crate) fn tree(l: [f32; LANES]) -> f32 {
@@ -76,9 +73,6 @@ pub fn sum(x: &[f32]) -> f32 {
 /// sum_i (x_i - offset), in lane order.
 #[inline(never)]
 fn sum_less(x: &[f32], offset: f32) -> f32 {
-    if x.len() > BLOCK {
-        return sum_of_runs(&|see| see(x), 1.0, offset);
-    }
     let mut lanes = [0.0; LANES];
     if offset == 0.0 {
         add(&mut lanes, x)
@@ -175,8 +169,8 @@ pub(crate) fn dot_in_units(x: &[f32], x_unit: f32, y: &[f32], y_unit: f32) -> f3
     tree(lanes)
 }
 
-/// Mean of x, corrected once by the mean of what it leaves: within one unit in its last place and (min(n / 8, 128) + n / 1024 + 6) 2^-24 of the mean of
-/// |x_i - mean|, of n numbers of whatever scale. Infinite or NaN only if a value is.
+/// Mean of x, corrected once by the mean of what it leaves: within one unit in its last place and (n / 8 + 6) 2^-24 of the mean of |x_i - mean|, of n numbers of
+/// whatever scale. Infinite or NaN only if a value is.
 #[inline(never)]
 pub fn mean(x: &[f32]) -> f32 {
     let count = x.len() as f32;
@@ -208,27 +202,18 @@ pub(crate) fn mean_of_runs(count: usize, show: Show) -> f32 {
     (first + sum_of_runs(show, unit, first) / count) / unit
 }
 
-/// sum_i (unit x_i - offset), in lanes for each [`BLOCK`] of the numbers, and in lanes of these.
+/// sum_i (unit x_i - offset)
 #[inline(never)]
 fn sum_of_runs(show: Show, unit: f32, offset: f32) -> f32 {
-    let (mut blocks, mut lanes, mut room) = ([0.0; LANES], [0.0; LANES], BLOCK);
-    show(&mut |mut run| {
-        while let Some((some, rest)) = run.split_at_checked(room.min(run.len())).filter(|(some, _)| !some.is_empty()) {
-            if unit == 1.0 {
-                add_less(&mut lanes, some, offset);
-            } else {
-                add_less_in_unit(&mut lanes, some, unit, offset);
-            }
-            room -= some.len();
-            if room == 0 {
-                add(&mut blocks, &lanes);
-                (lanes, room) = ([0.0; LANES], BLOCK);
-            }
-            run = rest;
+    let mut lanes = [0.0; LANES];
+    show(&mut |run| {
+        if unit == 1.0 {
+            add_less(&mut lanes, run, offset);
+        } else {
+            add_less_in_unit(&mut lanes, run, unit, offset);
         }
     });
-    add(&mut blocks, &lanes);
-    tree(blocks)
+    tree(lanes)
 }
 
 /// A quotient that is neither beyond the range of `f32` nor so small that it has lost bits.

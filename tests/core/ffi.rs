@@ -312,6 +312,34 @@ fn quantised_maps_have_the_bits_of_the_safe_views() {
     }
 }
 
+/// A scorer that asks for a row of its mask in memory that the scoring works with.
+#[test]
+fn a_mask_s_row_lies_in_no_buffer_of_the_scoring() {
+    unsafe extern "C" fn greedy(context: *mut c_void, mask: *mut MaskRows<'_>, score: *mut f32) -> i32 {
+        let places = unsafe { &*context.cast::<[*mut f32; 4]>() };
+        for place in places.iter().filter(|_| !mask.is_null()) {
+            assert_eq!(unsafe { decomcam_mask_row(mask, 0, *place, 5) }, Status::Overlap);
+        }
+        unsafe { score.write(0.5) };
+        0
+    }
+    let mut ossms = Random(3).vec(2 * 6);
+    let (mut taps, mut bicubic) = ([Tap::default(); 5], MaybeUninit::uninit());
+    let mut workspace = vec![0.0; decomcam_mask_workspace_len(3, 5, 2)];
+    let (mut scores, mut blurred) = ([0.0; 2], 0.0);
+    unsafe {
+        assert_eq!(decomcam_bicubic_init(bicubic.as_mut_ptr(), 2, 3, 4, 5, taps.as_mut_ptr()), Status::Ok);
+        let bicubic = bicubic.assume_init();
+        let memory = workspace.as_mut_ptr();
+        let mut places = [ossms.as_mut_ptr(), ossms.as_mut_ptr().add(7), memory, memory.add(workspace.len() - 5)];
+        let context = (&raw mut places).cast();
+        let masking =
+            CMasking { ossms: ossms.as_ptr(), ossms_len: 12, bicubic: &bicubic, scorer: Some(greedy), context };
+        let status = decomcam_mask_scores(&masking, memory, workspace.len(), scores.as_mut_ptr(), 2, &mut blurred);
+        assert_eq!((status, scores), (Status::Ok, [0.5; 2]));
+    }
+}
+
 #[test]
 fn masks_and_scores() {
     let ossms = Random(3).vec(2 * 6);

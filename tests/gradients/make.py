@@ -660,6 +660,16 @@ unary(
     lambda g, x: g.Pad(x, [0, 0, 1, 2, 0, 0, 0, 1], mode="edge"),
     lambda x: F.pad(x, (2, 1, 1, 0), mode="replicate"),
 )
+unary(
+    "pad_reflect_with_a_number",
+    lambda g, x: g.Pad(x, [0, 0, 1, 1, 0, 0, 2, 0], 0.5, mode="reflect"),
+    lambda x: F.pad(x, (1, 0, 1, 2), mode="reflect"),
+)
+unary(
+    "pad_edge_with_a_number",
+    lambda g, x: g.Pad(x, [0, 0, 1, 2, 0, 0, 0, 1], 0.5, mode="edge"),
+    lambda x: F.pad(x, (2, 1, 1, 0), mode="replicate"),
+)
 ROI = torch.zeros(0)
 DOUBLE = torch.tensor([1.0, 1, 2, 2])
 unary(
@@ -681,6 +691,50 @@ unary(
     lambda g, x: g.Resize(x, ROI, DOUBLE, mode="linear", coordinate_transformation_mode="align_corners"),
     lambda x: F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True),
     shape=(1, 2, 4, 3),
+)
+unary(
+    "resize_linear_align_corners_fraction",
+    lambda g, x: g.Resize(x, ROI, torch.tensor([1.0, 1, 0.7, 1.3]), mode="linear", coordinate_transformation_mode="align_corners"),
+    lambda x: F.interpolate(x, scale_factor=(0.7, 1.3), mode="bilinear", align_corners=True),
+    shape=(1, 2, 8, 6),
+)
+unary(
+    "resize_cubic_align_corners_fraction",
+    lambda g, x: g.Resize(
+        x,
+        ROI,
+        torch.tensor([1.0, 1, 1.3, 1.3]),
+        mode="cubic",
+        coordinate_transformation_mode="align_corners",
+        cubic_coeff_a=-0.75,
+    ),
+    lambda x: F.interpolate(x, scale_factor=1.3, mode="bicubic", align_corners=True),
+    shape=(1, 2, 6, 5),
+)
+unary(
+    "resize_to_the_same",
+    lambda g, x: g.Resize(x, ROI, torch.tensor([1.0, 1, 1.1, 1.1]), mode="linear", coordinate_transformation_mode="half_pixel"),
+    lambda x: F.interpolate(x, scale_factor=1.1, mode="bilinear"),
+    shape=(1, 2, 8, 6),
+)
+
+
+def stretched(length: int, scale: float) -> Tensor:
+    """Linear resampling of an axis to its own length as a matrix: torch leaves such an axis alone, ONNX does not."""
+    matrix = torch.zeros(length, length)
+    for row in range(length):
+        at = min(max((row + 0.5) / scale - 0.5, 0.0), length - 1.0)
+        low = int(at)
+        matrix[row, low] += 1 - (at - low)
+        matrix[row, min(low + 1, length - 1)] += at - low
+    return matrix
+
+
+unary(
+    "resize_to_the_same_height",
+    lambda g, x: g.Resize(x, ROI, torch.tensor([1.0, 1, 1.1, 2]), mode="linear", coordinate_transformation_mode="half_pixel"),
+    lambda x: stretched(8, 1.1) @ F.interpolate(x, scale_factor=(1, 2), mode="bilinear"),
+    shape=(1, 2, 8, 3),
 )
 unary(
     "depth_to_space_dcr",

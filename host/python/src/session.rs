@@ -169,8 +169,8 @@ impl Session {
     }
 
     /// Name, layers, classes and preparation, as text.
-    fn describe(&self) -> String {
-        describe(self.0.model())
+    fn describe(&self) -> PyResult<String> {
+        describe(self.0.model()).map_err(raised)
     }
 
     /// The names of the layers that can be explained.

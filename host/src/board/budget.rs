@@ -76,10 +76,27 @@ impl Budget {
         4 * decompose::workspace_len(self.positions, self.top)
     }
 
-    /// What an explanation needs at once: workspace, selection, channel weights in RAM, the map, and one row of it upsampled to 224 pixels. The
-    /// activations are the network's, and not counted.
+    /// What an explanation needs at once: workspace, selection, channel weights in RAM, the maps and the numbers of parts that core/README.md keeps beside them,
+    /// one row upsampled to 224 pixels, and the deepest stack that was measured. The activations are the network's, and not counted.
     pub fn ram_bytes(&self) -> usize {
-        self.workspace_bytes() + self.selection_bytes() + 4 * self.channels + 4 * self.positions + self.row_bytes()
+        let arrays = self.workspace_bytes() + self.selection_bytes() + 4 * self.channels;
+        arrays + self.map_bytes() + self.part_bytes() + self.row_bytes() + Self::stack_bytes()
+    }
+
+    /// The deepest stack of an explanation on any board and of any layer that was measured.
+    fn stack_bytes() -> usize {
+        let rows = BOARDS.lines().filter_map(Measured::read);
+        rows.filter_map(|row| row.stack_bytes.parse().ok()).max().unwrap_or_default()
+    }
+
+    /// The saliency, the first-order map, and one map that is read at a time.
+    fn map_bytes(&self) -> usize {
+        3 * 4 * self.positions
+    }
+
+    /// Weight, prediction and contribution of each part.
+    fn part_bytes(&self) -> usize {
+        3 * 4 * self.components
     }
 
     /// Code of the explanation on each board, as it was measured.
@@ -126,8 +143,10 @@ impl Budget {
         line("  the same with every channel selected", 4 * decompose::workspace_len(positions, channels));
         line("selection of the top channels (on the stack of `top::<P>`)", self.selection_bytes());
         line("channel weights, if they are not in flash already", 4 * channels);
-        line("saliency at the layer's size", 4 * positions);
+        line("saliency and two more maps of the layer's size", self.map_bytes());
+        line("weights and contributions of the parts", self.part_bytes());
         line("upsampling to 224 x 224, row by row", self.row_bytes());
+        line("stack, the deepest of those measured", Self::stack_bytes());
         let _ = writeln!(
             text,
             "\nThe core uses no heap. The workspace does not grow with the number of channels, because channels are read one after the other. A channel index takes {} bytes.",

@@ -4,6 +4,7 @@ use super::output::{print, print_json};
 use anyhow::{Result, ensure};
 use clap::Args;
 use decomcam::board::budget::Budget;
+use decomcam::encoders::image::layer_size;
 use decomcam::model::{Model, ModelOptions};
 
 /// What the end of `budget --help` shows.
@@ -79,9 +80,7 @@ fn layer_of(model: &str, layer: Option<&str>) -> Result<(usize, usize)> {
     let model = Model::open(model, &options)?;
     let image = &model.manifest.image;
     let name = layer.unwrap_or(&image.default_layer);
-    let layer = model.manifest.layer(name)?;
-    let positions = (image.size.height / layer.stride.max(1)) * (image.size.width / layer.stride.max(1));
-    Ok((positions, layer.channels))
+    Ok((layer_size(&model, name, image.size)?.area(), model.manifest.layer(name)?.channels))
 }
 
 /// States the memory of an explanation on a board.

@@ -132,7 +132,7 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Record an explanation as a capsule for a board
     ///
-    /// A capsule holds the activations of one layer, the channel weights, the recipe and a hash of every stage's result. A board computes the stages again
+    /// A capsule holds the activations of one layer, the channel weights, the recipe and the result of every stage, of the upsampled map a hash. A board computes the stages again
     /// and compares them bit by bit.
     #[command(after_long_help = capture::EXAMPLES)]
     Capture(capture::CaptureArgs),

@@ -27,11 +27,11 @@ pub struct ModelsArgs {
 /// Lists models.
 pub fn run(args: &ModelsArgs) -> Result<()> {
     if let Some(model) = &args.model {
-        return print(&report::describe(&Model::open(model, &ModelOptions::new().watching(progress_bar()))?));
+        return print(&report::describe(&Model::open(model, &ModelOptions::new().watching(progress_bar()))?)?);
     }
     let bundled: Vec<Model> =
         model::bundled_names().into_iter().map(Model::bundled).collect::<decomcam::Result<_>>()?;
-    let mut texts: Vec<String> = bundled.iter().map(report::describe).collect();
+    let mut texts: Vec<String> = bundled.iter().map(report::describe).collect::<decomcam::Result<_>>()?;
     texts.push(report::list(&KNOWN));
     print(&texts.join("\n"))
 }

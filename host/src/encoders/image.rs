@@ -55,6 +55,22 @@ impl std::fmt::Debug for ImageTower {
     }
 }
 
+/// Height and width of a layer's maps, in positions, for pictures of a size. The network is read only where the layer's stride does not tell.
+///
+/// # Errors
+/// Those of [`ImageTower::load`].
+pub fn layer_size(model: &Model, layer: &str, size: Size) -> Result<Size> {
+    let named = model.manifest.layer(layer)?;
+    if !named.unpadded {
+        return Ok(named.size(size));
+    }
+    let (layer, score) = (layer.to_owned(), model.manifest.explain.explained.clone());
+    let key = TowerKey { layer, score, size, shuffle: Shuffle::default(), guide: None, gradient: false };
+    let wiring = Wiring::new(model, &key)?;
+    let reading = contained(|| wiring.read(model, false)).with_context(|| wiring.origin.clone());
+    Ok(reading.kind(Error::Model)?.place.size)
+}
+
 /// The network for its outputs alone: for methods that look at no layer, and for networks in which none can be explained.
 pub struct Scorer {
     plan: Arc<TypedRunnableModel>,

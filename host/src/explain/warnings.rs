@@ -2,13 +2,18 @@
 
 use super::{Check, Explanation, Parts};
 use crate::encoders::image::Explained;
+use crate::methods::Method;
 use crate::score::Prompt;
+use decomcam_core::cams::Cam;
 
 /// Below this relative gap to the next singular value, (s_q - s_{q+1}) / s_q, two components can turn into mixtures of each other.
 const NEAR_EQUAL: f32 = 0.02;
 
 /// If the gradient accounts for less than this share of the measured difference of scores, the score is saturated.
 const SATURATED: f32 = 0.05;
+
+/// A sum of products of gradients and activations that is less than this share of their magnitudes is nothing but rounding.
+const CANCELLED: f32 = 1e-5;
 
 /// Everything about this explanation that could mislead a reader.
 pub(crate) fn of(explanation: &Explanation, prompt: &Prompt, layer: Option<&Explained>) -> Vec<String> {
@@ -26,6 +31,15 @@ pub(crate) fn of(explanation: &Explanation, prompt: &Prompt, layer: Option<&Expl
     if dead {
         warnings.push(format!(
             "the gradient of the score is zero everywhere at layer \"{}\", so the map is empty; choose another --layer or another --score",
+            explanation.request.layer
+        ));
+    }
+    if explanation.request.method == Method::Cam(Cam::HiResCam)
+        && layer.is_some_and(|layer| is_cancelled(&explanation.map.values, layer))
+    {
+        warnings.push(format!(
+            "gradient times activation sums to nothing at every place of layer \"{}\", as it does before a normalisation, so the map is nothing but rounding; \
+             choose another --layer or another --method",
             explanation.request.layer
         ));
     }
@@ -65,6 +79,20 @@ fn saturation(explanation: &Explanation, parts: &Parts, layer: &Explained) -> Op
             100.0 * first_order / drop
         )
     })
+}
+
+/// Whether a map is nothing beside what it is a sum of, over channels.
+fn is_cancelled(map: &[f32], layer: &Explained) -> bool {
+    let (activations, gradients) = (&layer.seen.activations, &layer.gradients);
+    let mut magnitudes = vec![0.0_f32; activations.size.area()];
+    let maps = activations.values.chunks_exact(magnitudes.len()).zip(gradients.chunks_exact(magnitudes.len()));
+    for (activations, gradients) in maps {
+        for ((sum, a), g) in magnitudes.iter_mut().zip(activations).zip(gradients) {
+            *sum += (a * g).abs();
+        }
+    }
+    let largest = |values: &[f32]| values.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+    largest(map) < CANCELLED * largest(&magnitudes)
 }
 
 /// Gradient times activation, summed: to first order, what the score would lose if all activations were zero.

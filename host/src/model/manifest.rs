@@ -313,7 +313,8 @@ fn fit_name<S: Serializer>(fit: &Fit, to: S) -> Result<S::Ok, S::Error> {
 }
 
 impl Layer {
-    /// Height and width in positions, for an input of this size in pixels; a little more than there are if the layer is `unpadded`.
+    /// Height and width in positions, for an input of this size in pixels; other than there are if the layer is `unpadded`:
+    /// [`layer_size`](crate::encoders::image::layer_size) tells those.
     pub fn size(&self, input: Size) -> Size {
         Size::new(input.height.div_ceil(self.stride), input.width.div_ceil(self.stride))
     }

@@ -10,6 +10,9 @@ use serde::Serialize;
 use std::collections::{HashMap, HashSet};
 use tract_onnx::pb;
 
+/// What the description of a clamp says that is the range of a network of integers, and no part of the score: its derivative is none where numbers reach the end.
+pub const OF_RANGE: &str = "the range of the integers";
+
 /// Nodes that are looked back through from an output.
 const FARTHEST: usize = 64;
 
@@ -60,7 +63,7 @@ impl End {
             features: None,
             unit_length: has_unit_length(output, &producers),
         };
-        let mut at = output;
+        let (mut at, mut rounded) = (output, false);
         for _ in 0..FARTHEST {
             let Some(node) = producers.get(at) else { break };
             let Some(input) = node.input.first() else { break };
@@ -78,13 +81,17 @@ impl End {
                     end.explained = input.clone();
                 }
                 "DequantizeLinear" => (),
-                "QuantizeLinear" | "Clip" => end.explained = input.clone(),
+                "QuantizeLinear" => end.explained = input.clone(),
+                // Any other clamp is part of the score.
+                "Clip" if rounded || node.doc_string == OF_RANGE => end.explained = input.clone(),
+                "Clip" => (),
                 _ if squash.is_some() && end.squash.is_none() => {
                     end.squash = squash;
                     end.explained = input.clone();
                 }
                 _ => break,
             }
+            rounded = node.op_type == "QuantizeLinear";
         }
         end.features = features(&end.explained, &producers);
         end.logits = are_logits(&end.explained, &producers);
@@ -105,9 +112,8 @@ fn are_logits(tensor: &str, producers: &HashMap<&str, &pb::NodeProto>) -> bool {
             "Gemm" | "MatMul" | "Conv" | "Einsum" | "ConvTranspose" => continue,
             "Div" => computed(1),
             "Softmax" | "LogSoftmax" | "Sigmoid" | "HardSigmoid" | "Tanh" | "Exp" | "Softplus" | "Softsign" | "Erf"
-            | "Not" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "Equal" | "Floor" | "Round" | "Ceil" => {
-                computed(0)
-            }
+            | "Relu" | "Clip" | "Not" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "Equal" | "Floor"
+            | "Round" | "Ceil" => computed(0),
             _ => false,
         };
         if bends || seen.len() > FARTHEST {

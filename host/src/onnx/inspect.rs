@@ -608,6 +608,7 @@ impl Inspection {
             if self.producer.is_empty() { String::new() } else { format!(", written by {}", self.producer) }
         );
         let _ = writeln!(text, "input  {}: {} {}", self.input.name, shape(&self.input.shape), self.input.datum_type);
+        let _ = writeln!(text, "pixels {}", self.picture.prepared());
         for output in &self.outputs {
             let _ = writeln!(text, "output {}: {} {}", output.name, shape(&output.shape), output.datum_type);
         }

@@ -2,16 +2,53 @@
 //!
 //! tract merges steps into the convolution before them, also from the other side of what lies between: a stride, or every n-th row that is taken. It forgets with
 //! which row the steps begin, and it computes padding that a file leaves open ("SAME") anew for the larger stride. So such padding becomes numbers, and every
-//! n-th number becomes a choice of numbers.
+//! n-th number becomes a choice of numbers. Where its operators compute something else than ONNX Runtime and PyTorch, they are given other inputs.
 
 use tract_onnx::tract_core::ops::array::Gather;
 use tract_onnx::tract_core::ops::cnn::{Conv, MaxPool, PaddingSpec, PoolSpec, SumPool};
+use tract_onnx::tract_core::ops::nn::resize::CoordTransformer;
 use tract_onnx::tract_hir::internal::*;
+use tract_onnx_opl::resize::{AspectRatio, CoordTransform, Resize};
 
-/// Does both. Nothing may have been simplified yet.
+/// Does all of it. Nothing may have been simplified yet.
 pub(super) fn mend(network: &mut TypedModel) -> TractResult<()> {
     explicit_padding(network)?;
-    chosen(network)
+    chosen(network)?;
+    resized(network)
+}
+
+/// Resizing by factors that give no whole lengths, as ONNX Runtime and PyTorch do it: what stays as large as it is, is left alone, and corners are aligned with
+/// those of the result, whose length is rounded.
+fn resized(network: &mut TypedModel) -> TractResult<()> {
+    for id in 0..network.nodes.len() {
+        let node = network.node(id);
+        let Some(op) = node.op_as::<Resize>() else { continue };
+        let CoordTransform::Plain(coordinates) = &op.coord_transformer else { continue };
+        let (input, fact) = (node.inputs[0], network.outlet_fact(node.inputs[0])?);
+        let (Some(from), Some(to)) = (fact.shape.as_concrete(), node.outputs[0].fact.shape.as_concrete()) else {
+            continue;
+        };
+        let mut patch = TypedModelPatch::default();
+        let mut resized = patch.tap_model(network, input)?;
+        if from != to {
+            if *coordinates != CoordTransformer::AlignCorners || op.optional_scales_input.is_none() {
+                continue;
+            }
+            let sizes: Vec<i64> = op.resized_axes(to.len())?.iter().map(|&axis| to[axis] as i64).collect();
+            let sizes = patch.add_const(format!("{}.sizes", node.name), tensor1(&sizes))?;
+            let op = Resize {
+                keep_aspect_ratio_policy: AspectRatio::Stretch,
+                optional_roi_input: None,
+                optional_scales_input: None,
+                optional_sizes_input: Some(1),
+                ..op.clone()
+            };
+            resized = patch.wire_node(&node.name, op, &[resized, sizes])?[0];
+        }
+        patch.shunt_outside(network, id.into(), resized)?;
+        patch.apply(network)?;
+    }
+    Ok(())
 }
 
 /// Writes the padding of all convolutions and poolings as numbers. Shapes have to be known.

@@ -7,7 +7,7 @@
 //! of the score, L_k = the sum of X_k over channels, is sum_q a_q c_qk with a_q the sum of u_q's entries. A component's sign is chosen once for all
 //! photos, as the side that the score rewards over all of them: sum_k c_qk' L_k >= 0.
 //!
-//! How **typical** photo k is of component q is what the component makes of the photo's first-order map, a_q c_qk' L_k over the mean over photos of
+//! How **typical** photo k is of component q is what the component makes of the photo's centred first-order map L_k, a_q c_qk' L_k over the mean over photos of
 //! |L_k|^2: the closed form of its contribution, without a forward pass. Over all components this sums to |L_k|^2 over that mean, and over photos and
 //! components to N, so that 1 is all of a photo in which there is as much for the score as in the mean. It is negative where the component's positive side
 //! is not the one that the score rewards in that photo.

@@ -1,10 +1,15 @@
 //! A model in words.
 
+use crate::Result;
+use crate::encoders::image::layer_size;
 use crate::model::{Explain, KnownModel, Model, Score};
 use std::fmt::Write as _;
 
 /// Where a model comes from, its layers, scores, sizes and licences.
-pub fn describe(model: &Model) -> String {
+///
+/// # Errors
+/// A network that cannot be read, of which that is needed.
+pub fn describe(model: &Model) -> Result<String> {
     let m = &model.manifest;
     let image = &m.image;
     let mut text = format!("{}: {}\n  licence {}\n", m.name, m.description, m.licence);
@@ -15,7 +20,7 @@ pub fn describe(model: &Model) -> String {
     );
     for layer in &image.layers {
         let default = if layer.name == image.default_layer { ", default" } else { "" };
-        let size = layer.size(image.size);
+        let size = layer_size(model, &layer.name, image.size)?;
         let _ = writeln!(text, "  layer {}: {} x {size}{default}; {}", layer.name, layer.channels, layer.description);
     }
     for score in &m.scores {
@@ -28,7 +33,7 @@ pub fn describe(model: &Model) -> String {
     for notice in &m.notices {
         let _ = writeln!(text, "  {} is under {}: {}", notice.file, notice.licence, notice.source);
     }
-    text
+    Ok(text)
 }
 
 /// Models of the hub, each with its size, licence, the command that explains a photo with it, and what of it was tested.

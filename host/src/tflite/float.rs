@@ -9,6 +9,7 @@ use super::file::{File, Operator, Tensor, kind};
 use super::layers::WeightSteps;
 use super::options::{self, Levels, bounds, code};
 use super::program::Program;
+use crate::onnx::ends::OF_RANGE;
 use crate::onnx::normal::MADE;
 use anyhow::{Context, Result, bail};
 use prost::Message as _;
@@ -313,6 +314,7 @@ impl<'f> Writer<'f> {
             let inputs = [&*made, &low, &high];
             let given = if high.is_empty() { 2 } else { 3 };
             self.node("Clip", &inputs[..given], vec![], &name);
+            self.graph.node.last_mut().into_iter().for_each(|clip| clip.doc_string = OF_RANGE.into());
             let shape = if maps { shape_of_maps(&tensor.shape)? } else { tensor.shape.clone() };
             let operator = operator.name.clone();
             self.unheld.push(Named { name: made, tensor: output, levels, shape, channels_first: maps, operator });

@@ -900,13 +900,26 @@ fn what_a_network_prepares_itself_is_seen_in_every_form() {
         let x = o.node("Mul", &[x, &gain], "scaled", &[]);
         o.node("Add", &[&x, &shift], "shifted", &[])
     }
-    let cases: [(&str, Front, Option<Scale>); 11] = [
+    let cases: [(&str, Front, Option<Scale>); 16] = [
         ("nothing", |_| "image".into(), None),
         ("bytes", |o| scaled(o, "image", 1.0 / 57.0, -2.0), Some(Scale::Bytes)),
         ("shares", |o| scaled(o, "image", 4.4, -2.1), Some(Scale::Shares)),
         ("shares as bytes", |o| scaled(o, "image", 255.0, -118.0), Some(Scale::Shares)),
         ("halves", |o| scaled(o, "image", 2.2, 0.2), Some(Scale::Halves)),
+        ("halves as bytes", |o| scaled(o, "image", 127.5, 127.5), Some(Scale::Halves)),
         ("numbers that are prepared already", |o| scaled(o, "image", 1.1, 0.05), None),
+        // A gain alone is any network's first step.
+        ("twice as much", |o| scaled(o, "image", 2.0, 0.0), None),
+        ("five times as much", |o| scaled(o, "image", 5.0, 0.0), None),
+        ("less a mean", |o| scaled(o, "image", 1.0, -0.45), Some(Scale::Shares)),
+        (
+            "a clamp to both sides of zero",
+            |o| {
+                let (low, high) = (o.floats(&[], &[-1.0]), o.floats(&[], &[1.0]));
+                o.node("Clip", &["image", &low, &high], "clamped", &[])
+            },
+            Some(Scale::Halves),
+        ),
         (
             "blue before red",
             |o| {
@@ -1029,6 +1042,86 @@ fn no_probability_is_made_of_numbers_of_another_kind() {
     });
     assert_eq!(per_cent, None);
     assert_eq!(ended(|o, x| o.node("HardSigmoid", &[x], "hard", &[])), None);
+    assert_eq!(ended(|o, x| o.node("Relu", &[x], "positive", &[])), None);
+    let clamped = |o: &mut Onnx, x: &str| {
+        let (low, high) = (o.floats(&[], &[-1e3]), o.floats(&[], &[1e3]));
+        o.node("Clip", &[x, &low, &high], "clamped", &[])
+    };
+    assert_eq!(ended(clamped), None);
+    // The score is what the network answers, not what it clamps.
+    let mut onnx = convolutional();
+    let last = clamped(&mut onnx, "logits");
+    assert_eq!(found(&onnx.bytes(&last, &[1, -1])).answers[0].end.explained, "clamped");
+}
+
+/// Convolutions without padding, and strides that differ by axis: every command reads the layer where it lies, and in its size.
+#[test]
+fn every_command_knows_the_size_of_a_layer() {
+    for (strides, size) in [([2, 2], [5, 5]), ([1, 2], [10, 5]), ([4, 2], [3, 5])] {
+        let mut onnx = Onnx::of_picture();
+        let weights = [onnx.weight(&[6, 3, 5, 5]), onnx.weight(&[8, 6, 3, 3])];
+        let with = [Ints("kernel_shape", &[5, 5])];
+        let x = onnx.node("Conv", &["image", &weights[0]], "first", &with);
+        let with = [Ints("strides", &strides), Ints("kernel_shape", &[3, 3])];
+        let x = onnx.node("Conv", &[&x, &weights[1]], "second", &with);
+        let x = onnx.node("Relu", &[&x], "maps", &[]);
+        let x = onnx.node("GlobalAveragePool", &[&x], "pooled", &[]);
+        let x = onnx.node("Flatten", &[&x], "flat", &[Int("axis", 1)]);
+        onnx.matmul(&x, "logits", &[8, CLASSES as i64]);
+        let bytes = finished(onnx);
+        let [height, width] = size.map(|length: usize| length);
+        assert_eq!(found(&bytes).layers.last().unwrap().size, Size::new(height, width));
+        let (place, path) = written(&bytes);
+        let budget = decomcam(["budget", "--layer", "maps", "--json"]).path("--model", &path).ok().json();
+        assert_eq!(budget["positions"], height * width, "{strides:?}");
+        let described = decomcam(["models"]).arg(&path).ok().stdout;
+        assert!(described.contains(&format!("8 x {height} x {width}")), "{described}");
+        let out = place.path().join("firmware");
+        decomcam(["firmware"]).arg(&path).path("--out", &out).path("--photo", cat()).ok();
+        let header = std::fs::read_to_string(out.join("why.h")).unwrap();
+        for size in [format!("WHY_HEIGHT = {height},"), format!("WHY_WIDTH = {width},")] {
+            assert!(header.contains(&size), "{strides:?}: {header}");
+        }
+    }
+}
+
+/// As in PyTorch, the length of a vector of zeros has the gradient zero.
+#[test]
+fn lengths_of_zeros_have_a_gradient() {
+    let mut onnx = Onnx::of_picture();
+    let x = onnx.conv("image", "conv1", [6, 3, 3], 2);
+    let far = onnx.floats(&[], &[1e6]);
+    let x = onnx.node("Sub", &[&x, &far], "below", &[]);
+    let dead = onnx.node("Relu", &[&x], "dead", &[]);
+    let shortest = onnx.floats(&[], &[1e-12]);
+    let length = onnx.node("ReduceL2", &[&dead], "length", &[Ints("axes", &[1]), Int("keepdims", 1)]);
+    let length = onnx.node("Max", &[&length, &shortest], "length of one", &[]);
+    let x = onnx.node("Div", &[&dead, &length], "unit", &[]);
+    let x = onnx.conv(&x, "conv2", [8, 6, 3], 2);
+    let x = onnx.node("GlobalAveragePool", &[&x], "pooled", &[]);
+    let x = onnx.node("Flatten", &[&x], "flat", &[Int("axis", 1)]);
+    onnx.matmul(&x, "logits", &[8, CLASSES as i64]);
+    let (_place, path) = written(&finished(onnx));
+    explain(&path, &["--layer", "dead"]).ok();
+}
+
+/// A map that is nothing but rounding says so.
+#[test]
+fn gradient_times_activation_before_a_normalisation_is_rounding() {
+    let mut onnx = Onnx::of_picture();
+    let x = onnx.conv("image", "conv1", [6, 3, 3], 2);
+    let length = onnx.node("ReduceL2", &[&x], "length", &[Ints("axes", &[1]), Int("keepdims", 1)]);
+    let x = onnx.node("Div", &[&x, &length], "unit", &[]);
+    let x = onnx.node("Tanh", &[&x], "bent", &[]);
+    let x = onnx.node("GlobalAveragePool", &[&x], "pooled", &[]);
+    let x = onnx.node("Flatten", &[&x], "flat", &[Int("axis", 1)]);
+    onnx.matmul(&x, "logits", &[6, CLASSES as i64]);
+    let (_place, path) = written(&finished(onnx));
+    let warned = |layer: &str| {
+        let said = explained(&path, &["--layer", layer, "--method", "hires-cam"]);
+        said["warnings"].as_array().unwrap().iter().any(|warning| warning.as_str().unwrap().contains("rounding"))
+    };
+    assert!(warned("conv1") && !warned("unit"));
 }
 
 /// Two questions with two answers each, in one row or not; letters of a word.

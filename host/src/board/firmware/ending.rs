@@ -1,5 +1,6 @@
 //! The average over all places of a layer and the linear layer behind it.
 
+use crate::encoders::image::layer_size;
 use crate::encoders::text::TextTower;
 use crate::onnx::ends::End;
 use crate::onnx::head;
@@ -90,7 +91,7 @@ impl Ending {
         let layer = layer
             .with_context(|| format!("what is averaged, \"{}\", is no layer that can be explained", layers[0]))?
             .clone();
-        let size = layer.size(session.view().size());
+        let size = layer_size(session.model(), &layer.name, session.view().size())?;
         ensure!(
             layer.layout == if channels_last { LayerLayout::ChannelsLast } else { LayerLayout::Maps },
             "{}; found an average of layer \"{}\" over other axes than its places",

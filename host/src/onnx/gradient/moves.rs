@@ -163,8 +163,12 @@ fn resize(tape: &mut Tape, node: &TypedNode, slot: usize, g: OutletId) -> TractR
     ensure!(slot == 0, "only the tensor that is resampled has a gradient rule");
     let (from, to) = (tape.shape(node.inputs[0])?, tape.shape(node.id.into())?);
     let mut g = g;
-    for axis in (0..from.len()).filter(|&axis| from[axis] != to[axis]) {
+    // An axis may be resampled and stay as long as it is. The first two are pictures and channels, which unit vectors lie along.
+    for axis in (0..from.len()).filter(|&axis| axis > 1 || from[axis] != to[axis]) {
         let matrix = resampling(tape, node, axis, &from, &to)?;
+        if from[axis] == to[axis] && is_identity(&matrix)? {
+            continue;
+        }
         let matrix = tape.constant(matrix)?;
         let letters: String = ('a'..).take(from.len()).collect();
         let (before, after) = (&letters[..axis], &letters[axis + 1..]);
@@ -174,6 +178,11 @@ fn resize(tape: &mut Tape, node: &TypedNode, slot: usize, g: OutletId) -> TractR
         g = tape.wire("resample", EinSum::new(axes, f32::datum_type()), &[g, matrix])?;
     }
     Ok(g)
+}
+
+fn is_identity(matrix: &Tensor) -> TractResult<bool> {
+    let view = matrix.to_plain_array_view::<f32>()?;
+    Ok(view.indexed_iter().all(|(at, value)| *value == f32::from(u8::from(at[0] == at[1]))))
 }
 
 /// The matrix of a resampling along one axis, to x from.

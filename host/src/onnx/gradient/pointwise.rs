@@ -10,7 +10,7 @@ use tract_onnx::tract_core::ops::cast::{Cast, cast};
 use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
 use tract_onnx::tract_core::ops::logic::Iff;
 use tract_onnx::tract_core::ops::math::{self, PowConst};
-use tract_onnx::tract_core::ops::nn::{GeluApproximate, LeakyRelu};
+use tract_onnx::tract_core::ops::nn::{GeluApproximate, LeakyRelu, Reduce, Reducer};
 
 /// The derivative of an operator of two tensors.
 pub(super) fn of_two(name: &str) -> Option<Derivative> {
@@ -150,10 +150,31 @@ fn square(tape: &mut Tape, node: &TypedNode, _slot: usize, g: OutletId) -> Tract
     tape.scale(g, 2.)
 }
 
-/// y = sqrt(x): ds/dx = g / (2 y).
+/// y = sqrt(x): ds/dx = g / (2 y). The length of a vector of zeros has the gradient zero, as in PyTorch: there the next rule multiplies with zeros.
 fn sqrt(tape: &mut Tape, node: &TypedNode, _slot: usize, g: OutletId) -> TractResult<OutletId> {
-    let g = tape.wire("div", math::div(), &[g, node.id.into()])?;
+    /// Less than the root of any number above zero.
+    const SHORTEST: f32 = 1e-25;
+    let mut length = OutletId::from(node.id);
+    if is_sum_of_squares(tape.model, node.inputs[0]) {
+        let shortest = tape.filled(SHORTEST, length)?;
+        length = tape.wire("max", math::max(), &[length, shortest])?;
+    }
+    let g = tape.wire("div", math::div(), &[g, length])?;
     tape.scale(g, 0.5)
+}
+
+/// Whether a tensor is a sum of squares, or their mean.
+fn is_sum_of_squares(model: &TypedModel, tensor: OutletId) -> bool {
+    let node = model.node(tensor.node);
+    let Some(reduce) = node.op_as::<Reduce>() else { return false };
+    let summed = model.node(node.inputs[0].node);
+    let is_square = summed.op_as::<ElementWiseOp>().is_some_and(|op| op.0.name() == "Square")
+        || summed.op_as::<TypedBinOp>().is_some_and(|op| op.0.name() == "Mul") && summed.inputs[0] == summed.inputs[1];
+    match reduce.reducer {
+        Reducer::MeanOfSquares => true,
+        Reducer::Sum => is_square,
+        _ => false,
+    }
 }
 
 /// y = 1 / sqrt(x): ds/dx = -g y^3 / 2.

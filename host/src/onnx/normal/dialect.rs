@@ -166,6 +166,13 @@ fn global_length(node: &NodeProto, emit: &mut Emit) -> Result<bool> {
 /// Padding by less than nothing cuts off; what is left is padded.
 fn crop(node: &NodeProto, constants: &Constants, emit: &mut Emit) -> Result<bool> {
     let known = node.given(1).and_then(|pads| constants.get(pads));
+    let mut inputs: Vec<&str> = node.input.iter().map(String::as_str).collect();
+    if !matches!(node.text("mode"), "" | "constant") && node.given(2).is_some() {
+        // tract takes a number to pad with for the mode.
+        inputs[2] = "";
+        emit.op_to("Pad", &inputs, node.attribute.clone(), node.out()?);
+        return Ok(true);
+    }
     let pads: Vec<i64> = match (node.attribute("pads"), known) {
         (Some(pads), _) => pads.ints.clone(),
         (None, Some(pads)) => numbers(pads)?.into_iter().map(|pad| pad as i64).collect(),

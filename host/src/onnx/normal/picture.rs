@@ -162,6 +162,19 @@ impl Picture {
         self.numbers != "float"
     }
 
+    /// In words, what pixels become before the network, or that the file does not tell.
+    pub fn prepared(&self) -> &'static str {
+        match self.scale {
+            Some(Scale::Bytes) => "0 to 255: the network prepares them itself",
+            Some(Scale::Signed) => "-128 to 127: the network prepares them itself",
+            Some(Scale::Shares) => "0 to 1: the network prepares them itself",
+            Some(Scale::Halves) => "-1 to 1: the network prepares them itself",
+            None => {
+                "the file does not say how they are prepared: as for ImageNet, unless --preset, --mean and --std say otherwise"
+            }
+        }
+    }
+
     fn is_plain(&self) -> bool {
         !self.channels_last && self.channels == Channels::Colour && !self.is_whole() && self.batch <= 1
     }

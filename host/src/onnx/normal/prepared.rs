@@ -17,14 +17,14 @@ struct Prepared {
     axis: Option<usize>,
     /// Whether anything was done to the numbers.
     changed: bool,
-    /// The largest number that a clamp lets through, if the picture itself is clamped.
-    most: Option<f64>,
+    /// The smallest and the largest number that a clamp lets through, if the picture itself is clamped.
+    clamp: [Option<f64>; 2],
 }
 
 /// What the numbers of a picture of so many channels along this axis are, if the graph prepares it.
 pub(super) fn scale(graph: &GraphProto, input: &str, channels: usize, axis: usize) -> Option<Scale> {
     let constants = Constants::of(graph);
-    let whole = Prepared { maps: vec![[1.0, 0.0]; channels], axis: Some(axis), changed: false, most: None };
+    let whole = Prepared { maps: vec![[1.0, 0.0]; channels], axis: Some(axis), changed: false, clamp: [None; 2] };
     let mut known = HashMap::from([(input.to_owned(), whole)]);
     for node in &graph.node {
         let reads: Vec<Option<&Prepared>> = node.input.iter().map(|input| known.get(input)).collect();
@@ -63,9 +63,13 @@ fn followed(node: &NodeProto, reads: &[Option<&Prepared>], at: usize, constants:
         "Div" if at == 0 => both(&|[gain, shift], number| [gain / number, shift / number]),
         "Cast" | "Identity" | "Dropout" | "Resize" | "Pad" | "Round" => one(x.clone()),
         "Clip" => {
-            let most =
-                node.attribute("max").map(|most| f64::from(most.f)).or_else(|| constants.number(node.given(2)?).ok());
-            one(Prepared { most: most.filter(|_| !x.changed).or(x.most), ..x.clone() })
+            let bound = |name: &str, slot: usize| {
+                node.attribute(name)
+                    .map(|bound| f64::from(bound.f))
+                    .or_else(|| constants.number(node.given(slot)?).ok())
+            };
+            let clamp = if x.changed { x.clamp } else { [bound("min", 1), bound("max", 2)] };
+            one(Prepared { clamp, ..x.clone() })
         }
         "Max" | "Min" => given(1 - at).map(|_| vec![x.clone()]),
         "BatchNormalization" => {
@@ -163,9 +167,10 @@ fn mixed(x: &Prepared, node: &NodeProto, constants: &Constants) -> Option<Vec<[f
 /// The numbers of which these maps make such as networks are fed with.
 fn told(x: &Prepared) -> Option<Scale> {
     // A clamp says it outright.
-    match x.most {
-        Some(most) if (most - 255.0).abs() < 1.0 => return Some(Scale::Bytes),
-        Some(1.0) => return Some(Scale::Shares),
+    match x.clamp {
+        [_, Some(most)] if (most - 255.0).abs() < 1.0 => return Some(Scale::Bytes),
+        [Some(-1.0), Some(1.0)] => return Some(Scale::Halves),
+        [None | Some(0.0), Some(1.0)] => return Some(Scale::Shares),
         _ => (),
     }
     if !x.changed {
@@ -173,15 +178,16 @@ fn told(x: &Prepared) -> Option<Scale> {
     }
     let mean = |of: usize| x.maps.iter().map(|map| map[of]).sum::<f64>() / x.maps.len().max(1) as f64;
     let (gain, shift) = (mean(0), mean(1));
-    // Where the middle of 0 to 1 comes to lie, and that of -1 to 1.
-    let (of_shares, of_halves) = (gain / 2.0 + shift, shift);
+    // A gain alone says nothing: the middle of what pictures hold has to come to lie near zero, from where it was.
+    let from_shares = (gain / 2.0 + shift).abs() <= gain.abs() / 4.0;
     match gain.abs() {
         gain if (0.5..16.0).contains(&(255.0 * gain)) => Some(Scale::Bytes),
         1.0 if shift.abs() > 16.0 => Some(Scale::Bytes),
         gain if (200.0..300.0).contains(&gain) => Some(Scale::Shares),
-        gain if !(0.5..16.0).contains(&gain) || shift.abs() >= 16.0 => None,
-        gain if of_shares.abs() < of_halves.abs() || gain >= 4.0 => Some(Scale::Shares),
-        gain if gain >= 1.6 => Some(Scale::Halves),
+        gain if (100.0..150.0).contains(&gain) && (100.0..150.0).contains(&shift) => Some(Scale::Halves),
+        gain if (0.5..16.0).contains(&gain) && from_shares => Some(Scale::Shares),
+        // From -1 to 1 to the means and deviations that photos have, of ImageNet's or CLIP's.
+        gain if (1.7..2.6).contains(&gain) && (0.1..0.35).contains(&shift) => Some(Scale::Halves),
         _ => None,
     }
 }
