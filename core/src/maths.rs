@@ -246,8 +246,8 @@ pub(crate) fn mean_in_parts(x: &[f32]) -> [f32; 2] {
 #[inline(never)]
 pub fn largest_magnitude(x: &[f32]) -> f32 {
     // Without its sign, a float's bits order as the number does; those of infinity and NaN are above all others.
-    let largest = x.iter().fold(0, |largest, value| value.abs().to_bits().max(largest));
-    f32::from_bits(largest.min(f32::INFINITY.to_bits()))
+    let largest = x.iter().fold(0, |largest: i32, value| (value.abs().to_bits() as i32).max(largest));
+    f32::from_bits((largest as u32).min(f32::INFINITY.to_bits()))
 }
 
 /// The power of two that brings a finite magnitude into 1..2 when multiplied by it, kept within 2^-126..2^126; 1 for zero.

@@ -13,7 +13,7 @@ use crate::onnx::normal::{Picture, Reading, Scale};
 use crate::onnx::quantised::Pairs;
 use crate::photo::{Filter, Fit};
 use crate::tflite::{self, Preparation};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -63,6 +63,9 @@ pub(super) fn of(
     if embedding.is_some() && integers.is_none() {
         look.output = embedding.as_deref();
         found = inspect::inspect(&onnx, &look).with_context(|| origin.clone())?;
+    }
+    if let Some(unsound) = &found.unsound {
+        bail!("{origin}: {unsound}");
     }
     let answer = found.class_answer(look.output, classes).with_context(|| origin.clone())?;
     let layer = default_layer(&found, options, &origin)?;

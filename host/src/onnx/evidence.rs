@@ -108,6 +108,33 @@ pub fn reach(
     Ok(Reach { positions: reached.count() as f64 / positions as f64, channels: channels.count() })
 }
 
+/// How far the scores of a random picture are apart, of a network as it is read and simplified, over their length: the root of the summed squares of the differences over
+/// that of the scores. The work is paid from `budget`.
+///
+/// # Errors
+/// A network that fails, and one that takes more than the budget.
+pub fn difference(
+    plain: impl FnOnce() -> TractResult<TypedModel>,
+    simplified: impl FnOnce() -> TractResult<TypedModel>,
+    budget: &Budget,
+) -> Result<f64> {
+    // One after the other: of large networks, one is enough in memory.
+    let scores = |network: TypedModel| -> Result<Vec<f32>> {
+        budget.spend(work(&network)?)?;
+        let picture = random_picture(&network)?;
+        let found = SimplePlan::new(network)?.run(tvec!(picture.into()))?;
+        Ok(found[0].try_as_plain_ram()?.as_slice::<f32>()?.to_vec())
+    };
+    let of_plain = scores(plain()?)?;
+    ensure!(of_plain.iter().all(|score| score.is_finite()), "a random picture has no finite scores");
+    let of_simplified = scores(simplified()?)?;
+    ensure!(of_plain.len() == of_simplified.len(), "{} scores became {}", of_plain.len(), of_simplified.len());
+    let length =
+        |values: &mut dyn Iterator<Item = f32>| values.map(|value| f64::from(value).powi(2)).sum::<f64>().sqrt();
+    let apart = length(&mut of_plain.iter().zip(&of_simplified).map(|(a, b)| a - b));
+    Ok(if apart == 0.0 { 0.0 } else { apart / length(&mut of_plain.iter().copied()) })
+}
+
 /// The network, optimised if tract can.
 fn runnable(network: TypedModel) -> TractResult<Arc<TypedRunnableModel>> {
     let mut optimised = network.clone();

@@ -109,7 +109,10 @@ pub fn read_with_grids(onnx: &[u8], wanted: &Wanted) -> TractResult<(TypedModel,
 }
 
 /// The network of floats, before tract simplifies it: where one of its rewrites fails, the graph stays as it is here.
-fn read_plain(onnx: &[u8], wanted: &Wanted) -> TractResult<(TypedModel, Vec<Option<Grid>>)> {
+///
+/// # Errors
+/// Those of [`read_with_pairs`].
+pub fn read_plain(onnx: &[u8], wanted: &Wanted) -> TractResult<(TypedModel, Vec<Option<Grid>>)> {
     let mut model = read_with_pairs(onnx, wanted)?;
     let places = Places::of(&model)?;
     let grids = model.outputs.iter().map(|&output| places.grid(&model, output)).collect();

@@ -1105,6 +1105,27 @@ fn lengths_of_zeros_have_a_gradient() {
     explain(&path, &["--layer", "dead"]).ok();
 }
 
+/// A fault of tract 0.23.9's that the program knows no way around: where a convolution of stride 2 begins is forgotten when the stride is merged into the convolution
+/// before the slice. The day tract computes this rightly, take another network.
+#[test]
+fn a_network_that_is_simplified_wrongly_is_refused() {
+    let mut onnx = Onnx::of_picture();
+    let x = onnx.conv("image", "conv1", [6, 3, 3], 1);
+    let [start, end, axes] = [[1, 1], [SIDE - 1, SIDE - 1], [2, 3]].map(|numbers| onnx.ints(&numbers));
+    let x = onnx.node("Slice", &[&x, &start, &end, &axes], "cut", &[]);
+    let weight = onnx.weight(&[8, 6, 1, 1]);
+    let x = onnx.node("Conv", &[&x, &weight], "strided", &[Ints("strides", &[2, 2]), Ints("kernel_shape", &[1, 1])]);
+    let x = onnx.node("Relu", &[&x], "maps", &[]);
+    let x = onnx.node("GlobalAveragePool", &[&x], "pooled", &[]);
+    let x = onnx.node("Flatten", &[&x], "flat", &[Int("axis", 1)]);
+    onnx.matmul(&x, "logits", &[8, CLASSES as i64]);
+    let bytes = finished(onnx);
+    assert!(found(&bytes).unsound.is_some());
+    let (_place, path) = written(&bytes);
+    explain(&path, &[]).refused(&["tract", "changes the scores", "report the file"]);
+    assert_eq!(found(&classifier()).unsound, None);
+}
+
 /// A map that is nothing but rounding says so.
 #[test]
 fn gradient_times_activation_before_a_normalisation_is_rounding() {
