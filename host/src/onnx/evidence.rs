@@ -10,12 +10,14 @@ use tract_onnx::tract_core::ops::nn::{Reduce, Reducer};
 use tract_onnx::tract_hir::internal::*;
 
 /// How much of a layer a score's gradient reaches.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Reach {
     /// Share of the positions where the gradient of some channel is not zero.
     pub positions: f64,
     /// Channels whose gradient is not zero somewhere.
     pub channels: usize,
+    /// The scores of the random picture.
+    pub scores: Vec<f32>,
 }
 
 /// How much work may be done to find a layer, in operations: a file decides how much its network takes, and a small one may ask for years.
@@ -105,34 +107,29 @@ pub fn reach(
     let maps = maps(gradient[0].try_as_plain_ram()?.as_slice::<f32>()?.to_vec());
     let reached = (0..positions).filter(|at| maps.iter().skip(*at).step_by(positions).any(|value| *value != 0.0));
     let channels = maps.chunks_exact(positions).filter(|map| map.iter().any(|value| *value != 0.0));
-    Ok(Reach { positions: reached.count() as f64 / positions as f64, channels: channels.count() })
+    Ok(Reach { positions: reached.count() as f64 / positions as f64, channels: channels.count(), scores: found })
 }
 
-/// How far the scores of a random picture are apart, of a network as it is read and simplified, over their length: the root of the summed squares of the differences over
-/// that of the scores. The work is paid from `budget`.
+/// The scores of the random picture that [`reach`] takes, by a network as it is. The work is paid from `budget`.
 ///
 /// # Errors
 /// A network that fails, and one that takes more than the budget.
-pub fn difference(
-    plain: impl FnOnce() -> TractResult<TypedModel>,
-    simplified: impl FnOnce() -> TractResult<TypedModel>,
-    budget: &Budget,
-) -> Result<f64> {
-    // One after the other: of large networks, one is enough in memory.
-    let scores = |network: TypedModel| -> Result<Vec<f32>> {
-        budget.spend(work(&network)?)?;
-        let picture = random_picture(&network)?;
-        let found = SimplePlan::new(network)?.run(tvec!(picture.into()))?;
-        Ok(found[0].try_as_plain_ram()?.as_slice::<f32>()?.to_vec())
-    };
-    let of_plain = scores(plain()?)?;
-    ensure!(of_plain.iter().all(|score| score.is_finite()), "a random picture has no finite scores");
-    let of_simplified = scores(simplified()?)?;
-    ensure!(of_plain.len() == of_simplified.len(), "{} scores became {}", of_plain.len(), of_simplified.len());
+pub fn scores(network: TypedModel, budget: &Budget) -> Result<Vec<f32>> {
+    budget.spend(work(&network)?)?;
+    let picture = random_picture(&network)?;
+    let found = SimplePlan::new(network)?.run(tvec!(picture.into()))?;
+    Ok(found[0].try_as_plain_ram()?.as_slice::<f32>()?.to_vec())
+}
+
+/// How far scores are apart: the root of the summed squares of their differences over that of the first. None if the first are not finite.
+pub fn difference(scores: &[f32], others: &[f32]) -> Option<f64> {
     let length =
         |values: &mut dyn Iterator<Item = f32>| values.map(|value| f64::from(value).powi(2)).sum::<f64>().sqrt();
-    let apart = length(&mut of_plain.iter().zip(&of_simplified).map(|(a, b)| a - b));
-    Ok(if apart == 0.0 { 0.0 } else { apart / length(&mut of_plain.iter().copied()) })
+    if scores.len() != others.len() || !scores.iter().all(|score| score.is_finite()) {
+        return None;
+    }
+    let apart = length(&mut scores.iter().zip(others).map(|(a, b)| a - b));
+    Some(if apart == 0.0 { 0.0 } else { apart / length(&mut scores.iter().copied()) })
 }
 
 /// The network, optimised if tract can.

@@ -213,12 +213,14 @@ fn inspected(onnx: &[u8], look: &InspectOptions) -> Result<Inspection> {
         refusal: None,
         unsound: None,
     };
-    found.unsound = chosen.as_ref().and_then(|answer| found.unsound(onnx, look, answer));
+
     let none = || Err("the network has no output".to_owned());
-    match chosen.map_or_else(none, |answer| found.default_layer(onnx, look, &answer)) {
-        Ok(layer) => found.suggested = Some(layer),
+    let mut scores = None;
+    match chosen.as_ref().map_or_else(none, |answer| found.default_layer(onnx, look, answer)) {
+        Ok((layer, reach)) => (found.suggested, scores) = (Some(layer), Some(reach.scores)),
         Err(refusal) => found.refusal = Some(refusal),
     }
+    found.unsound = chosen.and_then(|answer| found.unsound(onnx, look, &answer, scores));
     Ok(found)
 }
 
@@ -508,7 +510,7 @@ impl Inspection {
 
     /// The last layer that every path to the answer goes through and whose gradient is not zero at more than half of its positions (a maximum is taken of few positions
     /// only) and in several channels (one map for each class has no parts). Or why there is no such layer.
-    fn default_layer(&self, onnx: &[u8], look: &InspectOptions, answer: &Answer) -> Result<String, String> {
+    fn default_layer(&self, onnx: &[u8], look: &InspectOptions, answer: &Answer) -> Result<(String, Reach), String> {
         let sums =
             self.layers.iter().filter(|layer| layer.only_way && layer.sum && layer.layout == LayerLayout::Tokens);
         // A transformer's blocks leave sums; queries, keys and values of a pooling at the end are other things, and often wider.
@@ -532,7 +534,7 @@ impl Inspection {
                 Ok(reach) if reach.channels < 2 => {
                     because.push(format!("\"{}\": it has a map for each class", layer.name));
                 }
-                Ok(_) => return Ok(layer.name.clone()),
+                Ok(reach) => return Ok((layer.name.clone(), reach)),
                 Err(error) => because.push(format!("\"{}\": {error:#}", layer.name)),
             }
         }
@@ -540,16 +542,20 @@ impl Inspection {
     }
 
     /// What tract makes of the network, beside the network as it stands in the file: by scores of one random picture. What cannot be run as it stands is not judged.
-    fn unsound(&self, onnx: &[u8], look: &InspectOptions, answer: &Answer) -> Option<String> {
+    /// `scores` are those of the simplified network, if they are there.
+    fn unsound(&self, onnx: &[u8], look: &InspectOptions, answer: &Answer, scores: Option<Vec<f32>>) -> Option<String> {
         /// Other orders of sums differ by a thousandth of that; faults of tract's changed scores altogether.
         const ROUNDING: f64 = 0.02;
         let (explained, readings, shape) = (answer.explained(), answer.readings(), self.shape());
         let wanted = Wanted { outputs: &[&explained], ..self.wanted(&shape, look, &readings) };
-        let difference = contained(|| {
-            let plain = || Ok(quantised::read_plain(onnx, &wanted)?.0);
-            evidence::difference(plain, || quantised::read(onnx, &wanted), &Budget::of(self.parameters))
-        });
-        let difference = difference.ok().filter(|difference| *difference > ROUNDING || difference.is_nan())?;
+        let budget = Budget::of(self.parameters);
+        let plain = contained(|| evidence::scores(quantised::read_plain(onnx, &wanted)?.0, &budget)).ok()?;
+        let simplified =
+            scores.or_else(|| contained(|| evidence::scores(quantised::read(onnx, &wanted)?, &budget)).ok())?;
+        let difference = evidence::difference(&plain, &simplified)?;
+        if difference <= ROUNDING {
+            return None;
+        }
         Some(format!(
             "tract, which runs networks here, changes the scores of this one by {:.0}% when it simplifies it, for a random picture: it reads some operator wrongly, \
              so nothing that were said of the network would be right. Export it in another way, and report the file",
