@@ -172,6 +172,9 @@ fn clip() -> Value {
     json!({"model_type": "clip"})
 }
 
+/// What a case is about, the tower's inputs, how the tokenizer fills up and what it puts before a prompt, and of each token id, mask and kind.
+type Telling<'a> = (&'a str, &'a [&'a str], Value, Value, Vec<[i64; 3]>);
+
 #[test]
 fn a_text_tower_is_told_what_the_tokenizer_says_of_each_token() {
     let (ids, mask, kinds, positions) = ("input_ids", "attention_mask", "token_type_ids", "position_ids");
@@ -181,7 +184,7 @@ fn a_text_tower_is_told_what_the_tokenizer_says_of_each_token() {
         let padding = [[0, 0, 0]; 4];
         if first { padding.into_iter().chain(words).collect() } else { words.into_iter().chain(padding).collect() }
     };
-    let cases: [(&str, &[&str], Value, Value, Vec<[i64; 3]>); 8] = [
+    let cases: [Telling; 8] = [
         ("ids alone", &[ids], Value::Null, Value::Null, words.to_vec()),
         ("positions", &[ids, positions], Value::Null, Value::Null, words.to_vec()),
         ("a mask first", &[mask, ids], Value::Null, Value::Null, words.to_vec()),
@@ -278,6 +281,9 @@ fn an_input_beside_the_picture_is_known_or_the_network_is_refused() {
     assert_eq!(names, ["image_embeds"]);
 }
 
+/// What a case is about, `config.json`, `tokenizer_config.json`, `special_tokens_map.json`, the number of tokens that the network fixes, and the ids and masks that come of it.
+type Filling<'a> = (&'a str, Value, Value, Value, i64, [&'a [i64]; 2]);
+
 #[test]
 fn prompts_are_filled_up_as_the_folder_says() {
     let siglip = |text: Value| json!({"model_type": "siglip", "text_config": text});
@@ -286,7 +292,7 @@ fn prompts_are_filled_up_as_the_folder_says() {
     let left = json!({"pad_token": {"content": "[FILL]"}, "padding_side": "left"});
     let shorter = json!({"pad_token": "[FILL]", "model_max_length": 5});
     let unmasked = json!({"pad_token": "[FILL]", "model_input_names": ["input_ids"]});
-    let cases: [(&str, Value, Value, Value, i64, [&[i64]; 2]); 9] = [
+    let cases: [Filling; 9] = [
         ("transformers' default", six(), Value::Null, Value::Null, -1, [&[2, 5, 1, 1, 1, 1], &[1, 1, 0, 0, 0, 0]]),
         (
             "by config.json",
@@ -483,6 +489,9 @@ fn of_any_length(onnx: &mut Onnx, scale: &str) {
     onnx.node("Mul", &[&products, scale], "logits_per_image", &[]);
 }
 
+/// What a case is about, whether the embeddings have length one, how logits are made of them and of the scale, and the scale that is found.
+type Scaling<'a> = (&'a str, bool, fn(&mut Onnx, &str), Option<f64>);
+
 const SAID: &str = "the probabilities assume a scale of 100";
 
 fn ranked(place: &Path, texts: &[&str], more: &[&str]) -> Run {
@@ -494,7 +503,7 @@ fn ranked(place: &Path, texts: &[&str], more: &[&str]) -> Run {
 fn probabilities_have_the_models_own_scale_or_it_is_said_that_they_have_not() {
     let files = [("tokenizer.json", plain_tokenizer())];
     let texts = ["a cat", "a dog", "red sofa"];
-    let cases: [(&str, bool, fn(&mut Onnx, &str), Option<f64>); 5] = [
+    let cases: [Scaling; 5] = [
         ("usual", true, usual, Some(14.25)),
         ("early", true, early, Some(14.25)),
         ("lengths divided by behind the embeddings", false, usual, Some(14.25)),

@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use tract_onnx::tract_core::ops::konst::Const;
 use tract_onnx::tract_hir::internal::*;
 
 /// Longest prompt that is accepted, in characters. Towers were trained on a few words.
@@ -178,7 +179,7 @@ enum Source {
 /// A text tower's network, which is read anew for each number of tokens.
 ///
 /// With an open number of tokens tract gets the shapes of what is computed from that number wrong, such as of a mask that says which token sees which, and refuses what
-/// it could run. With the number known, nothing is left open. The plans share their weights.
+/// it could run. With the number known, nothing is left open. The plans share the table of words; the weights of products are laid out anew.
 struct Network {
     side: TextSide,
     words: Words,
@@ -196,6 +197,9 @@ struct Network {
 /// Plans that are kept. Prompts of more different numbers of tokens than that are rare; whoever has them waits for the network to be read again.
 const MOST_PLANS: usize = 16;
 
+/// Bytes of weights that kept plans may hold together. Each lays its weights out for its number of tokens: four plans of CLIP ViT-B's text tower have this many.
+const MOST_BYTES: usize = 1 << 30;
+
 /// The network for prompts of so many tokens, of which it is told this.
 #[derive(Clone)]
 struct Plan {
@@ -203,6 +207,23 @@ struct Plan {
     mask: Option<Vec<i64>>,
     kinds: Option<Vec<i64>>,
     plan: Arc<TypedRunnableModel>,
+    /// Of its weights.
+    bytes: usize,
+}
+
+/// How many of the oldest plans have to be forgotten before one more of `next` bytes is kept beside these.
+fn surplus(kept: &[usize], next: usize) -> usize {
+    let fits = |from: usize| {
+        let rest = &kept[from..];
+        rest.len() < MOST_PLANS && rest.iter().fold(next, |sum, bytes| sum.saturating_add(*bytes)) <= MOST_BYTES
+    };
+    (0..kept.len()).find(|from| fits(*from)).unwrap_or(kept.len())
+}
+
+/// Bytes of a network's weights.
+fn weights(network: &TypedModel) -> usize {
+    let constants = network.nodes.iter().filter_map(|node| node.op_as::<Const>());
+    constants.map(|constant| constant.val().len().saturating_mul(constant.val().datum_type().size_of())).sum()
 }
 
 impl std::fmt::Debug for Network {
@@ -534,6 +555,13 @@ impl Network {
             plans[at..].rotate_left(1);
             return plans.last().map(|plan| Arc::clone(&plan.plan)).context("no plan");
         }
+        // All plans have about the same weights. What is forgotten is so before more is read.
+        let forget = |plans: &mut Vec<Plan>, next: usize| {
+            let kept: Vec<usize> = plans.iter().map(|plan| plan.bytes).collect();
+            plans.drain(..surplus(&kept, next));
+        };
+        let like_the_last = plans.last().map_or(0, |plan| plan.bytes);
+        forget(&mut plans, like_the_last);
         let plan = contained(|| {
             let names: Vec<&str> = outputs.iter().map(String::as_str).collect();
             let wanted = Wanted {
@@ -548,17 +576,16 @@ impl Network {
                 beside: Some(Beside { mask: &tokens.mask, kinds: &tokens.kinds }),
             };
             let mut network = quantised::read(&self.onnx, &wanted)?;
+            let bytes = weights(&network);
             kernels::optimise_with(&mut network, Kernels::Tract)?;
-            SimplePlan::new(network)
+            Ok((SimplePlan::new(network)?, bytes))
         });
-        let plan = plan.with_context(|| {
+        let (plan, bytes) = plan.with_context(|| {
             format!("expected an ONNX text tower that takes {length} tokens; fetch the model again, or export it anew")
         })?;
         self.built.fetch_add(1, Ordering::Relaxed);
-        if plans.len() >= MOST_PLANS {
-            plans.remove(0);
-        }
-        plans.push(Plan { length, mask: mask.cloned(), kinds: kinds.cloned(), plan: Arc::clone(&plan) });
+        forget(&mut plans, bytes);
+        plans.push(Plan { length, mask: mask.cloned(), kinds: kinds.cloned(), plan: Arc::clone(&plan), bytes });
         Ok(plan)
     }
 }
@@ -637,6 +664,15 @@ impl TextVectors {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn plans_are_forgotten_where_they_are_too_many_or_too_large() {
+        assert_eq!((surplus(&[], 0), surplus(&[], usize::MAX)), (0, 0));
+        assert_eq!((surplus(&[1; 15], 1), surplus(&[1; 16], 1)), (0, 1));
+        let quarter = MOST_BYTES / 4;
+        assert_eq!((surplus(&[quarter; 3], quarter), surplus(&[quarter; 4], quarter)), (0, 1));
+        assert_eq!((surplus(&[1, quarter, 2], MOST_BYTES - 2), surplus(&[1, 1], 2 * MOST_BYTES)), (2, 2));
+    }
 
     #[test]
     fn a_slip_of_the_pen_is_answered_with_what_was_meant() {
