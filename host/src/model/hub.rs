@@ -275,13 +275,14 @@ impl Folder {
         let image = self.image_side(&found, options, &onnx, image_file.clone())?;
         let text = self.text_side(&text_file, text_onnx.as_deref().unwrap_or(&onnx), &tokenizer)?;
         // Of SigLIP, a softmax over texts is no probability.
-        let own = if self.is_sigmoid() || text_onnx.is_some() {
-            None
-        } else {
-            LOGITS.iter().find_map(|logits| {
-                likeness::scale(&onnx, Some(&self.networks()), [&image_output, &text_output], logits)
-            })
-        };
+        let seen = found.outputs.iter().find(|output| output.name == image_output);
+        let length =
+            seen.and_then(|output| *output.shape.last()?).filter(|_| !self.is_sigmoid() && text_onnx.is_none());
+        let own = length.and_then(|length| {
+            let embeddings = [&*image_output, &*text_output];
+            let scale = |logits| likeness::scale(&onnx, Some(&self.networks()), embeddings, length, logits);
+            LOGITS.into_iter().find_map(scale)
+        });
         let scale = if self.is_sigmoid() { None } else { own.or(Some(CLIP_SCALE)) };
         let cosine = Score {
             name: "cosine".into(),

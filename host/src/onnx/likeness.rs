@@ -1,7 +1,7 @@
 //! How a network of two towers in one file makes a number of its two embeddings: what it multiplies their cosine with.
 
 use super::guard::{contained, finite};
-use super::normal::{Normal, lengths};
+use super::normal::Normal;
 use super::running::run;
 use super::{operators, validate};
 use crate::random::Random;
@@ -17,21 +17,17 @@ const COSINES: [f64; 5] = [-0.8, -0.3, 0.1, 0.5, 0.9];
 const LEFT: f64 = 1e-3;
 
 /// The factor of the cosine of two embeddings in an output such as `logits_per_image`, by measurement: the part of the network from the embeddings to the output is run for
-/// vectors of known cosines. None if the number is not a factor times the cosine, plus a constant.
-pub fn scale(onnx: &[u8], folder: Option<&Path>, [image, text]: [&str; 2], output: &str) -> Option<f32> {
-    contained(|| measured(onnx, folder, [image, text], output)).ok().filter(|scale| scale.is_finite() && *scale > 0.0)
+/// vectors of known cosines. `length` is that of an embedding, which exporters often leave open. None if the number is not a factor times the cosine, plus a constant.
+pub fn scale(onnx: &[u8], folder: Option<&Path>, embeddings: [&str; 2], length: usize, output: &str) -> Option<f32> {
+    contained(|| measured(onnx, folder, embeddings, length, output))
+        .ok()
+        .filter(|scale| scale.is_finite() && *scale > 0.0)
 }
 
-fn measured(onnx: &[u8], folder: Option<&Path>, embeddings: [&str; 2], output: &str) -> Result<f32> {
+fn measured(onnx: &[u8], folder: Option<&Path>, embeddings: [&str; 2], length: usize, output: &str) -> Result<f32> {
     let normal = Normal::read(onnx, folder)?;
     let graph = normal.graph();
-    let last_length = |name: &str| {
-        let declared = graph.output.iter().find(|info| info.name == name).map(lengths);
-        let last = declared.and_then(|lengths| *lengths.last()?);
-        last.and_then(|length| usize::try_from(length).ok()).with_context(|| format!("\"{name}\" has an open length"))
-    };
-    let length = last_length(embeddings[0])?;
-    ensure!(length == last_length(embeddings[1])? && length > 1, "expected embeddings of one length");
+    ensure!(length > 1, "expected embeddings of several numbers");
     let sources = embeddings.map(|name| behind_names(graph, name));
     let part = Part::of(&normal, &[sources[0], sources[1]], output, length)?;
     let mut random = Random::new(0);
