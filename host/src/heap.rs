@@ -100,9 +100,12 @@ unsafe impl GlobalAlloc for Heap {
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         match NonNull::new(block).filter(|_| in_arena(block)) {
-            // SAFETY: the block is of the arena, of this alignment.
             Some(block) => {
-                with_blocks(|blocks| Some(unsafe { blocks.deallocate(block, layout.align()) })).unwrap_or(())
+                with_blocks(|blocks| {
+                    // SAFETY: the block is of the arena, of this alignment.
+                    unsafe { blocks.deallocate(block, layout.align()) };
+                    Some(())
+                });
             }
             // SAFETY: the caller's, and who is not of the arena is mimalloc's.
             None => unsafe { MiMalloc.dealloc(block, layout) },

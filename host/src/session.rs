@@ -265,9 +265,21 @@ impl Session {
         self.encoded(question, Several::Together)
     }
 
+    fn text_tower(&self) -> Result<Arc<TextTower>> {
+        self.text.get(&(), || TextTower::load(&self.model))
+    }
+
     fn encoded(&self, question: Question<'_>, several: Several) -> Result<Prompt> {
-        let text = self.text.get(&(), || self.timed("load text tower", || TextTower::load(&self.model)))?;
-        Prompt::new(&self.model.manifest, &text, (*self.knowledge()?).clone(), question, several)
+        let text = self.text_tower()?;
+        let (known, knowledge) = (text.times_read(), (*self.knowledge()?).clone());
+        let mut timings = Timings::default();
+        let new = || Prompt::new(&self.model.manifest, &text, knowledge, question, several);
+        let prompt = timings.measure("load text tower", new)?;
+        // The network is read when the first prompt of so many tokens comes; what comes after takes no time worth a line.
+        if text.times_read() > known {
+            unpoisoned(&self.loading).append(&timings);
+        }
+        Ok(prompt)
     }
 
     /// Encodes a question about one place of a photo: a pixel or a region of a segmentation, a box of a detector. A question with an empty text is about the class
@@ -298,7 +310,7 @@ impl Session {
         let (towers, vectors) = self.seen(photo, options, score, "find the place")?;
         let sight = Sight { framing: self.view.framing(photo.size()), input: self.view.size(), photo: photo.size() };
         let shape = |output: &str| towers.own.shape(output).map(<[usize]>::to_vec);
-        let text = self.text.get(&(), || self.timed("load text tower", || TextTower::load(&self.model)))?;
+        let text = self.text_tower()?;
         Prompt::at(manifest, &text, question, place, &Seen { places, vectors: &vectors, shape: &shape, sight })
     }
 

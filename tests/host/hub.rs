@@ -291,6 +291,29 @@ fn the_format_that_comes_first_is_not_asked_for_again_where_the_repository_has_i
     assert_eq!(hub.asked().len(), 0);
 }
 
+/// What says how prompts are filled up is fetched where the repository has it, and not asked for again where it has not.
+#[cfg(feature = "tokenizers")]
+#[test]
+fn what_stands_beside_a_tokenizer_is_fetched_too() {
+    let files = crate::text::files_of_two_towers();
+    let mut with: Vec<(&str, Vec<u8>)> = files.iter().map(|(name, bytes)| (name.as_str(), bytes.clone())).collect();
+    let without = Hub::with(&with);
+    without.open("hf:owner/tiny").ok();
+    without.asked();
+    without.open("hf:owner/tiny").ok();
+    assert_eq!(without.asked().len(), 0);
+    with.push(("tokenizer_config.json", br#"{"model_max_length": 2}"#.to_vec()));
+    let hub = Hub::with(&with);
+    let rank = || hub.run(["rank", "-m", "hf:owner/tiny", "-t", "a red cat"]).arg(cat());
+    rank().refused(&["takes 3 tokens", "at most 2"]);
+    // A cache of an earlier time that lacks the file is completed, and without a hub not taken for complete.
+    std::fs::remove_file(hub.snapshot("tokenizer_config.json")).unwrap();
+    let mut offline = rank().command();
+    offline.env("HF_HUB_OFFLINE", "1");
+    Run::from(offline).refused(&["HF_HUB_OFFLINE is set", "tokenizer_config.json"]);
+    rank().refused(&["takes 3 tokens", "at most 2"]);
+}
+
 #[test]
 fn a_download_that_breaks_goes_on_where_it_was() {
     let hub = Hub::of_a_classifier().with_fault(Fault::Cut(2));

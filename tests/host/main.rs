@@ -37,3 +37,5 @@ mod report;
 mod schemas;
 #[cfg(all(feature = "cli", unix))]
 mod snapshots;
+#[cfg(all(feature = "cli", feature = "tokenizers"))]
+mod text;

@@ -307,6 +307,7 @@ fn read(
         folder: model.folder(),
         form: Form { reversed: side.channels == ChannelOrder::Bgr, mean: side.mean, std: side.std },
         readings: &side.readings,
+        beside: None,
     };
     let (mut network, mut grids) = quantised::read_with_grids(model.file(&side.file)?, &request)?;
     if let Some((integers, outputs)) = integers {

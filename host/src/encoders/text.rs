@@ -2,12 +2,19 @@
 
 use crate::Error;
 use crate::error::Sorted as _;
-use crate::model::{AT_A_PLACE, Model, OF_A_PICTURE, Score, ScoreKind, TokenizerKind};
+use crate::model::{AT_A_PLACE, Bytes, Model, OF_A_PICTURE, Score, ScoreKind, TextSide, TokenizerKind};
 use crate::onnx::guard::{contained, finite};
+use crate::onnx::inspect;
+use crate::onnx::kernels::{self, Kernels};
+use crate::onnx::normal::{Beside, OfTokens};
 use crate::onnx::quantised::{self, Form, Pairs, Wanted};
 use crate::onnx::running::run;
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use tract_onnx::tract_core::ops::konst::Const;
 use tract_onnx::tract_hir::internal::*;
 
 /// Longest prompt that is accepted, in characters. Towers were trained on a few words.
@@ -32,9 +39,20 @@ pub struct Tokenizer {
 pub struct Tokens {
     /// Token ids of the whole sentence, template included.
     pub ids: Vec<i64>,
+    /// For each, 1 if it is read, 0 if it fills the sentence up and a network with a mask is told to leave it out.
+    pub mask: Vec<i64>,
+    /// For each, the number of the sentence that it belongs to, which networks of BERT's kind are told.
+    pub kinds: Vec<i64>,
     /// Words of the prompt that the vocabulary does not know, in lower case, in order, each once. A word is known if it
     /// is one token, or if at least half of its letters fall into pieces of two letters or more.
     pub unknown_words: Vec<String>,
+}
+
+impl Tokens {
+    /// Tokens that are all read, and all of one sentence.
+    pub fn of(ids: Vec<i64>) -> Self {
+        Self { mask: vec![1; ids.len()], kinds: vec![0; ids.len()], ids, unknown_words: Vec::new() }
+    }
 }
 
 impl Tokenizer {
@@ -80,7 +98,7 @@ impl Tokenizer {
             let singular = self.singular(run);
             self.cut(singular.as_deref().unwrap_or(run), |id, _| ids.push(id));
         }
-        Ok(Tokens { ids, unknown_words })
+        Ok(Tokens { unknown_words, ..Tokens::of(ids) })
     }
 
     fn knows(&self, word: &str) -> bool {
@@ -154,8 +172,64 @@ pub struct TextTower {
 
 #[derive(Debug)]
 enum Source {
-    Network { plan: Arc<TypedRunnableModel>, words: Words, template: String },
+    Network(Box<Network>),
     Classes(Arc<[String]>),
+}
+
+/// A text tower's network, which is read anew for each number of tokens.
+///
+/// With an open number of tokens tract gets the shapes of what is computed from that number wrong, such as of a mask that says which token sees which, and refuses what
+/// it could run. With the number known, nothing is left open. The plans share the table of words; the weights of products are laid out anew.
+struct Network {
+    side: TextSide,
+    words: Words,
+    onnx: Bytes,
+    folder: Option<PathBuf>,
+    /// The number of tokens that the file fixes, if it does.
+    fixed: Option<usize>,
+    /// Whether the network is told which tokens fill a prompt up, and which sentence each belongs to.
+    told: [bool; 2],
+    /// The latest plans, the latest last.
+    plans: Mutex<Vec<Plan>>,
+    built: AtomicUsize,
+}
+
+/// Plans that are kept. Prompts of more different numbers of tokens than that are rare; whoever has them waits for the network to be read again.
+const MOST_PLANS: usize = 16;
+
+/// Bytes of weights that kept plans may hold together. Each lays its weights out for its number of tokens: four plans of CLIP ViT-B's text tower have this many.
+const MOST_BYTES: usize = 1 << 30;
+
+/// The network for prompts of so many tokens, of which it is told this.
+#[derive(Clone)]
+struct Plan {
+    length: usize,
+    mask: Option<Vec<i64>>,
+    kinds: Option<Vec<i64>>,
+    plan: Arc<TypedRunnableModel>,
+    /// Of its weights.
+    bytes: usize,
+}
+
+/// How many of the oldest plans have to be forgotten before one more of `next` bytes is kept beside these.
+fn surplus(kept: &[usize], next: usize) -> usize {
+    let fits = |from: usize| {
+        let rest = &kept[from..];
+        rest.len() < MOST_PLANS && rest.iter().fold(next, |sum, bytes| sum.saturating_add(*bytes)) <= MOST_BYTES
+    };
+    (0..kept.len()).find(|from| fits(*from)).unwrap_or(kept.len())
+}
+
+/// Bytes of a network's weights.
+fn weights(network: &TypedModel) -> usize {
+    let constants = network.nodes.iter().filter_map(|node| node.op_as::<Const>());
+    constants.map(|constant| constant.val().len().saturating_mul(constant.val().datum_type().size_of())).sum()
+}
+
+impl std::fmt::Debug for Network {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Network").field("side", &self.side).field("words", &self.words).finish_non_exhaustive()
+    }
 }
 
 /// A way of cutting words into tokens.
@@ -164,9 +238,18 @@ enum Words {
     #[cfg(feature = "tokenizers")]
     HuggingFace {
         tokenizer: Box<tokenizers::Tokenizer>,
-        context: Option<usize>,
-        pad: i64,
+        filling: Filling,
     },
+}
+
+/// How prompts are filled up, and how long they may be.
+#[cfg(feature = "tokenizers")]
+struct Filling {
+    context: Option<usize>,
+    pad: i64,
+    first: bool,
+    read: bool,
+    longest: Option<usize>,
 }
 
 impl std::fmt::Debug for Words {
@@ -192,7 +275,7 @@ pub struct TextVectors {
 impl TextVectors {
     /// Vectors that are no text's: of each output, what it is multiplied with.
     pub(crate) fn made(meant: String, outputs: BTreeMap<String, Vec<f32>>) -> Self {
-        Self { tokens: Tokens { ids: Vec::new(), unknown_words: Vec::new() }, meant, outputs }
+        Self { tokens: Tokens::of(Vec::new()), meant, outputs }
     }
 }
 
@@ -235,36 +318,54 @@ impl TextTower {
             ),
             #[cfg(feature = "tokenizers")]
             TokenizerKind::HuggingFace => {
-                let tokenizer = tokenizers::Tokenizer::from_bytes(vocabulary).map_err(|error| {
+                let mut tokenizer = tokenizers::Tokenizer::from_bytes(vocabulary).map_err(|error| {
                     anyhow::anyhow!(
                         "{}: expected a tokenizer.json of Hugging Face's, found {error}",
                         file(&text.vocabulary)
                     )
                 })?;
-                Words::HuggingFace { tokenizer: Box::new(tokenizer), context: text.context, pad: text.pad }
+                // What is cut off would be left out without a word: prompts that are too long are refused.
+                let longest = tokenizer.get_truncation().map(|truncation| truncation.max_length);
+                let unlimited = tokenizer.with_truncation(None).map(drop);
+                unlimited.map_err(|error| anyhow::anyhow!("{}: {error}", file(&text.vocabulary)))?;
+                if text.context.is_some() {
+                    tokenizer.with_padding(None);
+                }
+                let filling = Filling {
+                    context: text.context,
+                    pad: text.pad,
+                    first: text.pad_first,
+                    read: text.read_padding,
+                    longest: text.longest.into_iter().chain(longest).min(),
+                };
+                Words::HuggingFace { tokenizer: Box::new(tokenizer), filling }
             }
         };
-        let plan = contained(|| {
-            let names: Vec<&str> = outputs.iter().map(String::as_str).collect();
-            let wanted = Wanted {
-                input: &text.input,
-                datum_type: i64::datum_type(),
-                shape: &[Some(1), text.context],
-                outputs: &names,
-                pairs: Pairs::Clamp,
-                folder: model.folder(),
-                form: Form::default(),
-                readings: &[],
-            };
-            let mut network = quantised::read(model.file(&text.file)?, &wanted)?;
-            network.optimize()?;
-            SimplePlan::new(network)
-        })
-        .with_context(|| {
-            format!("{}: expected an ONNX text tower; fetch the model again, or export it anew", file(&text.file))
-        })?;
-        let source = Source::Network { plan, words, template: text.template.clone() };
-        Ok(TextTower { source, outputs, origin: file(&text.file) })
+        let onnx = Arc::clone(model.bytes(&text.file)?);
+        let inputs = inspect::inputs(&onnx).with_context(|| file(&text.file))?;
+        let ids = inputs.iter().find(|input| input.name == text.input);
+        let fixed = ids.and_then(|ids| *ids.shape.get(1)?);
+        if let (Some(fixed), Some(context)) = (fixed, text.context) {
+            ensure!(
+                fixed == context,
+                "{}: expected an input \"{}\" of 1 x {context} token ids, found 1 x {fixed}; correct `context` in the manifest",
+                file(&text.file),
+                text.input
+            );
+        }
+        let told =
+            [OfTokens::Mask, OfTokens::Kinds].map(|asked| inputs.iter().any(|input| input.of_tokens == Some(asked)));
+        let network = Network {
+            side: text.clone(),
+            words,
+            onnx,
+            folder: model.folder().map(PathBuf::from),
+            fixed,
+            told,
+            plans: Mutex::default(),
+            built: AtomicUsize::new(0),
+        };
+        Ok(TextTower { source: Source::Network(Box::new(network)), outputs, origin: file(&text.file) })
     }
 
     /// Turns a prompt into vectors: all outputs that the model's scores need.
@@ -281,29 +382,34 @@ impl TextTower {
     /// # Errors
     /// Those of [`TextTower::encode`].
     pub fn encode_as(&self, prompt: &str, several: Several) -> crate::Result<TextVectors> {
-        self.encoded(prompt, several).kind(Error::Prompt)
-    }
-
-    fn encoded(&self, prompt: &str, several: Several) -> Result<TextVectors> {
-        let (plan, words, template) = match &self.source {
-            Source::Classes(labels) => return self.class(labels, prompt, several),
-            Source::Network { plan, words, template } => (plan, words, template),
+        let network = match &self.source {
+            Source::Classes(labels) => return self.class(labels, prompt, several).kind(Error::Prompt),
+            Source::Network(network) => network,
         };
-        let tokens = words.tokens(template, prompt)?;
+        let tokens = network.tokens(prompt).kind(Error::Prompt)?;
+        let plan = network.plan(&tokens, &self.outputs).with_context(|| self.origin.clone()).kind(Error::Model)?;
         let values = contained(|| {
             let ids = Tensor::from_shape(&[1, tokens.ids.len()], &tokens.ids)?;
-            run(plan, tvec!(ids.into()))?.iter().map(finite).collect::<Result<Vec<_>>>()
-        })
-        .with_context(|| format!("{}: could not encode \"{prompt}\"", self.origin))?;
-        let outputs = self.outputs.iter().cloned().zip(values).collect();
+            run(&plan, tvec!(ids.into()))?.iter().map(finite).collect::<Result<Vec<_>>>()
+        });
+        let values = values.with_context(|| format!("{}: could not encode \"{prompt}\"", self.origin));
+        let outputs = self.outputs.iter().cloned().zip(values.kind(Error::Prompt)?).collect();
         Ok(TextVectors { tokens, meant: prompt.to_owned(), outputs })
+    }
+
+    /// How often the network was read so far: once for each number of tokens, and again for one that was forgotten meanwhile.
+    pub fn times_read(&self) -> usize {
+        match &self.source {
+            Source::Network(network) => network.built.load(Ordering::Relaxed),
+            Source::Classes(_) => 0,
+        }
     }
 
     /// The names of the classes, of a classifier.
     pub fn labels(&self) -> Option<Arc<[String]>> {
         match &self.source {
             Source::Classes(labels) => Some(Arc::clone(labels)),
-            Source::Network { .. } => None,
+            Source::Network(_) => None,
         }
     }
 
@@ -313,7 +419,7 @@ impl TextTower {
         classes.iter().for_each(|&index| vector[index] = 1.);
         let names: Vec<&str> = classes.iter().map(|&index| labels[index].as_str()).collect();
         Ok(TextVectors {
-            tokens: Tokens { ids: classes.iter().map(|&index| index as i64).collect(), unknown_words: Vec::new() },
+            tokens: Tokens::of(classes.iter().map(|&index| index as i64).collect()),
             meant: names.join(" or "),
             outputs: self.outputs.iter().map(|output| (output.clone(), vector.clone())).collect(),
         })
@@ -420,24 +526,73 @@ fn find_classes(labels: &[String], prompt: &str, several: Several) -> Result<Vec
     }
 }
 
-impl Words {
-    fn tokens(&self, template: &str, prompt: &str) -> Result<Tokens> {
-        match self {
-            Self::Az(tokenizer) => tokenizer.tokens(template, prompt),
+impl Network {
+    fn tokens(&self, prompt: &str) -> Result<Tokens> {
+        let tokens = match &self.words {
+            Words::Az(tokenizer) => tokenizer.tokens(&self.side.template, prompt)?,
             #[cfg(feature = "tokenizers")]
-            Self::HuggingFace { tokenizer, context, pad } => cut(tokenizer, (*context, *pad), template, prompt),
+            Words::HuggingFace { tokenizer, filling } => cut(tokenizer, filling, &self.side.template, prompt)?,
+        };
+        if let Some(fixed) = self.fixed {
+            ensure!(
+                tokens.ids.len() == fixed,
+                "the prompt \"{prompt}\" takes {} tokens, and the network's input \"{}\" is of {fixed}; set `context` and `pad` in the manifest, or export the network with an open number of tokens",
+                tokens.ids.len(),
+                self.side.input
+            );
         }
+        Ok(tokens)
+    }
+
+    /// The plan for these tokens, of which there is one for each number of tokens and for each mask, if the network takes one.
+    fn plan(&self, tokens: &Tokens, outputs: &[String]) -> Result<Arc<TypedRunnableModel>> {
+        let [mask, kinds] = self.told;
+        let (mask, kinds) = (mask.then_some(&tokens.mask), kinds.then_some(&tokens.kinds));
+        let length = tokens.ids.len();
+        let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_it = |plan: &Plan| (plan.length, plan.mask.as_ref(), plan.kinds.as_ref()) == (length, mask, kinds);
+        if let Some(at) = plans.iter().position(is_it) {
+            plans[at..].rotate_left(1);
+            return plans.last().map(|plan| Arc::clone(&plan.plan)).context("no plan");
+        }
+        // All plans have about the same weights. What is forgotten is so before more is read.
+        let forget = |plans: &mut Vec<Plan>, next: usize| {
+            let kept: Vec<usize> = plans.iter().map(|plan| plan.bytes).collect();
+            plans.drain(..surplus(&kept, next));
+        };
+        let like_the_last = plans.last().map_or(0, |plan| plan.bytes);
+        forget(&mut plans, like_the_last);
+        let plan = contained(|| {
+            let names: Vec<&str> = outputs.iter().map(String::as_str).collect();
+            let wanted = Wanted {
+                input: &self.side.input,
+                datum_type: i64::datum_type(),
+                shape: &[Some(1), Some(length)],
+                outputs: &names,
+                pairs: Pairs::Clamp,
+                folder: self.folder.as_deref(),
+                form: Form::default(),
+                readings: &[],
+                beside: Some(Beside { mask: &tokens.mask, kinds: &tokens.kinds }),
+            };
+            let mut network = quantised::read(&self.onnx, &wanted)?;
+            let bytes = weights(&network);
+            kernels::optimise_with(&mut network, Kernels::Tract)?;
+            Ok((SimplePlan::new(network)?, bytes))
+        });
+        let (plan, bytes) = plan.with_context(|| {
+            format!("expected an ONNX text tower that takes {length} tokens; fetch the model again, or export it anew")
+        })?;
+        self.built.fetch_add(1, Ordering::Relaxed);
+        forget(&mut plans, bytes);
+        plans.push(Plan { length, mask: mask.cloned(), kinds: kinds.cloned(), plan: Arc::clone(&plan), bytes });
+        Ok(plan)
     }
 }
 
 /// A prompt as a tokenizer of Hugging Face's cuts it, filled up to the length that the network wants, if it wants one.
 #[cfg(feature = "tokenizers")]
-fn cut(
-    tokenizer: &tokenizers::Tokenizer,
-    (context, pad): (Option<usize>, i64),
-    template: &str,
-    prompt: &str,
-) -> Result<Tokens> {
+fn cut(tokenizer: &tokenizers::Tokenizer, filling: &Filling, template: &str, prompt: &str) -> Result<Tokens> {
     let length = prompt.chars().count();
     ensure!(
         length <= LONGEST_PROMPT,
@@ -448,16 +603,33 @@ fn cut(
     let encoding = tokenizer
         .encode(sentence, true)
         .map_err(|error| anyhow::anyhow!("could not cut \"{prompt}\" into tokens: {error}"))?;
-    let mut ids: Vec<i64> = encoding.get_ids().iter().copied().map(i64::from).collect();
-    if let Some(context) = context {
+    let numbers = |numbers: &[u32]| numbers.iter().copied().map(i64::from).collect::<Vec<i64>>();
+    let mut tokens = Tokens {
+        ids: numbers(encoding.get_ids()),
+        mask: numbers(encoding.get_attention_mask()),
+        kinds: numbers(encoding.get_type_ids()),
+        unknown_words: Vec::new(),
+    };
+    let found = tokens.ids.len();
+    if let Some(most) = filling.context.into_iter().chain(filling.longest).min() {
         ensure!(
-            ids.len() <= context,
-            "the prompt \"{prompt}\" takes {} tokens; expected at most {context}: describe the object in a few words",
-            ids.len()
+            found <= most,
+            "the prompt \"{prompt}\" takes {found} tokens; expected at most {most}: describe the object in a few words"
         );
-        ids.resize(context, pad);
     }
-    Ok(Tokens { ids, unknown_words: Vec::new() })
+    if let Some(context) = filling.context {
+        let missing = context - found;
+        for (numbers, pad) in [(&mut tokens.ids, filling.pad), (&mut tokens.mask, 0), (&mut tokens.kinds, 0)] {
+            numbers.resize(context, pad);
+            if filling.first {
+                numbers.rotate_right(missing);
+            }
+        }
+    }
+    if filling.read {
+        tokens.mask.fill(1);
+    }
+    Ok(tokens)
 }
 
 impl TextVectors {
@@ -494,6 +666,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn plans_are_forgotten_where_they_are_too_many_or_too_large() {
+        assert_eq!((surplus(&[], 0), surplus(&[], usize::MAX)), (0, 0));
+        assert_eq!((surplus(&[1; 15], 1), surplus(&[1; 16], 1)), (0, 1));
+        let quarter = MOST_BYTES / 4;
+        assert_eq!((surplus(&[quarter; 3], quarter), surplus(&[quarter; 4], quarter)), (0, 1));
+        assert_eq!((surplus(&[1, quarter, 2], MOST_BYTES - 2), surplus(&[1, 1], 2 * MOST_BYTES)), (2, 2));
+    }
+
+    #[test]
     fn a_slip_of_the_pen_is_answered_with_what_was_meant() {
         let labels = ["tabby, tabby cat", "tiger cat", "Egyptian cat", "lynx"].map(str::to_owned);
         let error = |prompt: &str| find_classes(&labels, prompt, Several::Refused).unwrap_err().to_string();
@@ -504,12 +685,23 @@ mod tests {
 
     fn score(kind: ScoreKind) -> Score {
         let name = || "output".to_string();
-        Score { name: name(), kind, image: name(), text: name(), scale: None, description: name() }
+        Score {
+            name: name(),
+            kind,
+            image: name(),
+            text: name(),
+            scale: None,
+            scale_assumed: false,
+            description: name(),
+        }
     }
 
     fn vectors(values: &[f32]) -> TextVectors {
-        let tokens = Tokens { ids: vec![], unknown_words: vec![] };
-        TextVectors { tokens, meant: String::new(), outputs: BTreeMap::from([("output".to_string(), values.to_vec())]) }
+        TextVectors {
+            tokens: Tokens::of(vec![]),
+            meant: String::new(),
+            outputs: BTreeMap::from([("output".to_string(), values.to_vec())]),
+        }
     }
 
     #[test]

@@ -117,7 +117,7 @@ pub(super) fn of(
         files: files
             .into_iter()
             .chain(flashed.map(|bytes| (FLASHED, bytes)))
-            .map(|(name, bytes)| (name.to_owned(), Cow::Owned(bytes)))
+            .map(|(name, bytes)| (name.to_owned(), Arc::new(Cow::Owned(bytes))))
             .collect(),
         origin,
         names_from: options.labels.as_ref().map(names_from),
@@ -222,6 +222,7 @@ pub(super) fn scores(answer: &Answer, alike: bool) -> Vec<Score> {
         image: image.into(),
         text: "class".into(),
         scale: None,
+        scale_assumed: false,
         description,
     };
     let how = match answer.reading {

@@ -4,15 +4,19 @@ use super::Model;
 use super::bare::{NOTHING, default_layer, image_side, places, read, scores};
 use super::manifest::{ClassSide, Explain, ImageSide, Manifest, SCHEMA, Score, ScoreKind, TextSide, TokenizerKind};
 use super::options::{ModelOptions, Preprocessing};
+use super::padding::Padding;
 use super::preparation::Preparation;
 use crate::hash::sha256_hex;
 use crate::onnx::inspect::{self, InspectOptions, Inspection};
+use crate::onnx::likeness;
+use crate::onnx::normal::OfTokens;
 use crate::onnx::quantised::Pairs;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Number formats, and how the names of their files end.
 const PRECISIONS: [(&str, &str); 9] = [
@@ -27,8 +31,15 @@ const PRECISIONS: [(&str, &str); 9] = [
     ("bnb4", "_bnb4"),
 ];
 
-/// Text vectors of CLIP are compared with this factor, if the folder does not say another one.
+/// What the cosines of a CLIP are multiplied with at the end of its training, which holds the factor to at most this.
 const CLIP_SCALE: f32 = 100.0;
+
+/// Outputs of a network of both towers that are cosines times the model's own scale.
+const LOGITS: [&str; 2] = ["logits_per_image", "logits_per_text"];
+
+/// Kinds of text towers, or parts of their names, whose positions begin behind the number of the token that fills up.
+const POSITIONS_FROM_PADDING: [&str; 7] =
+    ["roberta", "altclip", "camembert", "mpnet", "longformer", "data2vec", "xmod"];
 
 /// Whether a folder is one of these.
 pub(super) fn is_one(folder: &Path) -> bool {
@@ -108,7 +119,7 @@ impl Kind {
 }
 
 /// A file of JSON in such a folder.
-fn json(folder: &Path, name: &str) -> Result<Value> {
+pub(super) fn json(folder: &Path, name: &str) -> Result<Value> {
     let path = folder.join(name);
     let text = std::fs::read(&path).with_context(|| {
         format!("{}: expected this file in a folder of Hugging Face's; fetch it too", path.display())
@@ -262,27 +273,24 @@ impl Folder {
         let tokenizer_path = self.path.join("tokenizer.json");
         let tokenizer = read(&tokenizer_path)?;
         let image = self.image_side(&found, options, &onnx, image_file.clone())?;
-        let sigmoid = self.kind().starts_with("siglip");
-        let text = TextSide {
-            file: text_file.clone(),
-            sha256: sha256_hex(text_onnx.as_deref().unwrap_or(&onnx)),
-            input: "input_ids".into(),
-            vocabulary: "tokenizer.json".into(),
-            vocabulary_sha256: sha256_hex(&tokenizer),
-            tokenizer: TokenizerKind::HuggingFace,
-            // SigLIP was trained with prompts that are filled up, and sees no difference between words and filling.
-            context: sigmoid
-                .then(|| self.config["text_config"]["max_position_embeddings"].as_u64().unwrap_or(64) as usize),
-            pad: self.config["text_config"]["pad_token_id"].as_i64().unwrap_or(i64::from(sigmoid)),
-            template: "{}".into(),
-        };
-        let scale = if sigmoid { None } else { Some(CLIP_SCALE) };
+        let text = self.text_side(&text_file, text_onnx.as_deref().unwrap_or(&onnx), &tokenizer)?;
+        // Of SigLIP, a softmax over texts is no probability.
+        let seen = found.outputs.iter().find(|output| output.name == image_output);
+        let length =
+            seen.and_then(|output| *output.shape.last()?).filter(|_| !self.is_sigmoid() && text_onnx.is_none());
+        let own = length.and_then(|length| {
+            let embeddings = [&*image_output, &*text_output];
+            let scale = |logits| likeness::scale(&onnx, Some(&self.networks()), embeddings, length, logits);
+            LOGITS.into_iter().find_map(scale)
+        });
+        let scale = if self.is_sigmoid() { None } else { own.or(Some(CLIP_SCALE)) };
         let cosine = Score {
             name: "cosine".into(),
             kind: ScoreKind::Cosine,
             image: image_output,
             text: text_output,
             scale,
+            scale_assumed: scale.is_some() && own.is_none(),
             description: "cosine of the two embeddings".into(),
         };
         let manifest = Manifest {
@@ -298,6 +306,56 @@ impl Folder {
         let mut files = vec![(image_file, onnx), ("tokenizer.json".to_owned(), tokenizer)];
         files.extend(text_onnx.map(|onnx| (text_file, onnx)));
         self.model(manifest, files)
+    }
+
+    /// How prompts become the text tower's input.
+    fn text_side(&self, file: &str, onnx: &[u8], tokenizer: &[u8]) -> Result<TextSide> {
+        const INPUT: &str = "input_ids";
+        let place = || self.networks().join(file).display().to_string();
+        let config = &self.config["text_config"];
+        let inputs = inspect::inputs(onnx).with_context(place)?;
+        let kind = config["model_type"].as_str().unwrap_or(self.kind());
+        let told_positions = inputs.iter().any(|input| input.of_tokens == Some(OfTokens::Positions));
+        ensure!(
+            !told_positions || !POSITIONS_FROM_PADDING.iter().any(|name| kind.contains(name)),
+            "{}: its input of positions does not begin at 0 in networks of the kind \"{kind}\"; export it without this input",
+            place()
+        );
+        let padding = Padding::of(&self.path, tokenizer)?;
+        let sigmoid = self.is_sigmoid();
+        let usual = if sigmoid { Some(64) } else { (self.kind() == "clip").then_some(77) };
+        let positions = config["max_position_embeddings"].as_u64().map(|most| most as usize).or(usual);
+        let longest = positions.into_iter().chain(padding.longest).min();
+        let fixed = inputs.iter().find(|input| input.name == INPUT).and_then(|input| *input.shape.get(1)?);
+        // SigLIP was trained with prompts that are filled up, and sees no difference between words and filling.
+        let context = fixed.or(longest.filter(|_| sigmoid));
+        let by_config = || [config, &self.config].into_iter().find_map(|config| config["pad_token_id"].as_i64());
+        let pad = padding.id.or_else(by_config).or(sigmoid.then_some(1));
+        ensure!(
+            context.is_none() || pad.is_some(),
+            "{}: it takes {} tokens, and no file of the folder says which token fills up a shorter prompt; fetch tokenizer_config.json too",
+            place(),
+            context.unwrap_or_default()
+        );
+        Ok(TextSide {
+            file: file.to_owned(),
+            sha256: sha256_hex(onnx),
+            input: INPUT.into(),
+            vocabulary: "tokenizer.json".into(),
+            vocabulary_sha256: sha256_hex(tokenizer),
+            tokenizer: TokenizerKind::HuggingFace,
+            context,
+            pad: pad.unwrap_or_default(),
+            pad_first: padding.first,
+            read_padding: padding.read,
+            longest: if context.is_some() { None } else { longest },
+            template: "{}".into(),
+        })
+    }
+
+    /// Whether the two embeddings were trained with a sigmoid for each pair, not with a softmax over texts.
+    fn is_sigmoid(&self) -> bool {
+        self.kind().starts_with("siglip")
     }
 
     fn manifest(&self, image: ImageSide, scores: Vec<Score>) -> Manifest {
@@ -331,7 +389,7 @@ impl Folder {
                 Some(&folder),
             )?,
             manifest,
-            files: files.into_iter().map(|(name, bytes)| (name, Cow::Owned(bytes))).collect(),
+            files: files.into_iter().map(|(name, bytes)| (name, Arc::new(Cow::Owned(bytes)))).collect(),
             origin,
             names_from: None,
             folder: Some(folder),

@@ -187,6 +187,15 @@ pub struct TextSide {
     /// Token id that fills up a shorter prompt to `context`.
     #[serde(default)]
     pub pad: i64,
+    /// Whether a shorter prompt is filled up at its beginning.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pad_first: bool,
+    /// Whether a mask, if the network takes one, says that what fills a prompt up is to be read like the prompt's own tokens.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub read_padding: bool,
+    /// Most token ids that the network takes, if it takes as many as there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub longest: Option<usize>,
     /// The sentence the network sees; `{}` stands for what the user typed.
     pub template: String,
 }
@@ -241,6 +250,9 @@ pub struct Score {
     /// With [`ScoreKind::Cosine`]: softmax(scale * score) over several prompts gives their probabilities.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scale: Option<f32>,
+    /// Whether that scale is what such models usually have, because the files do not say the model's own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub scale_assumed: bool,
     /// One line on what the score measures.
     pub description: String,
 }

@@ -11,6 +11,7 @@ mod known;
 mod labels;
 pub mod manifest;
 mod options;
+mod padding;
 mod preparation;
 #[cfg(feature = "hub")]
 mod remote;
@@ -39,13 +40,16 @@ use std::sync::Arc;
 
 const MANIFEST: &str = "model.toml";
 
+/// The bytes of a file, which whatever is loaded of it later may hold on to without a copy.
+pub(crate) type Bytes = Arc<Cow<'static, [u8]>>;
+
 /// A manifest and the bytes of its files.
 #[derive(Clone)]
 pub struct Model {
     /// What the manifest says.
     pub manifest: Manifest,
     sha256: String,
-    files: BTreeMap<String, Cow<'static, [u8]>>,
+    files: BTreeMap<String, Bytes>,
     origin: String,
     /// Of a network without a manifest, what gave the names of its classes.
     names_from: Option<String>,
@@ -129,7 +133,7 @@ impl Model {
     pub fn bundled(name: &str) -> Result<Model> {
         let known = || format!("no bundled model \"{name}\"; there is: {}", bundled_names().join(", "));
         let bundled = bundled::find(name).with_context(known).kind(Error::Model)?;
-        let files = bundled.files.iter().map(|&(name, bytes)| (name.to_string(), Cow::Borrowed(bytes)));
+        let files = bundled.files.iter().map(|&(name, bytes)| (name.to_string(), Arc::new(Cow::Borrowed(bytes))));
         let origin = format!("bundled model \"{name}\"");
         let manifest = Manifest::parse(bundled.manifest).with_context(|| format!("{MANIFEST} of the {origin}"));
         Ok(Model {
@@ -163,10 +167,10 @@ impl Model {
         })?;
         let manifest = Manifest::parse(&text)
             .with_context(|| format!("{}: expected a manifest of schema {SCHEMA}; correct it", path.display()))?;
-        let mut files: BTreeMap<String, Cow<'static, [u8]>> = BTreeMap::new();
+        let mut files: BTreeMap<String, Bytes> = BTreeMap::new();
         for (name, _) in manifest.files() {
             let bytes = read_regular(&directory.join(&name))?;
-            files.insert(name, Cow::Owned(bytes));
+            files.insert(name, Arc::new(Cow::Owned(bytes)));
         }
         Ok(Model {
             manifest,
@@ -249,8 +253,13 @@ impl Model {
     /// # Errors
     /// A name the manifest does not have.
     pub fn file(&self, name: &str) -> Result<&[u8]> {
+        Ok(self.bytes(name)?)
+    }
+
+    /// The same bytes, to be kept.
+    pub(crate) fn bytes(&self, name: &str) -> Result<&Bytes> {
         let bytes = self.files.get(name).with_context(|| format!("{}: no file \"{name}\"", self.origin));
-        Ok(bytes.kind(Error::Model)?)
+        bytes.kind(Error::Model)
     }
 
     /// Names of the manifest's files.

@@ -7,7 +7,7 @@ use crate::onnx::extent::Extents;
 use crate::onnx::gradient::{self, Obstacles};
 use crate::onnx::guard::contained;
 use crate::onnx::layout::LayerLayout;
-use crate::onnx::normal::{MADE, Normal, Picture, Reading, decoded};
+use crate::onnx::normal::{self, MADE, Normal, OfTokens, Picture, Reading, decoded};
 use crate::onnx::path::only_ways;
 use crate::onnx::places::Places;
 use crate::onnx::quantised::{self, Form, Pairs, Wanted};
@@ -157,6 +157,31 @@ pub fn outputs(onnx: &[u8]) -> crate::Result<Vec<String>> {
     Ok(own(&proto).output.iter().map(|output| output.name.clone()).collect())
 }
 
+/// An input as a file declares it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Input {
+    /// Its name.
+    pub name: String,
+    /// Lengths of its axes; none where they are open.
+    pub shape: Vec<Option<usize>>,
+    /// What it is for, if it stands beside token ids and is known.
+    pub of_tokens: Option<OfTokens>,
+}
+
+/// A file's inputs. Its weights are passed over, not read.
+///
+/// # Errors
+/// Bytes that are no ONNX network.
+pub fn inputs(onnx: &[u8]) -> crate::Result<Vec<Input>> {
+    let found = normal::inputs(onnx).kind(Error::Model)?;
+    let input = |info: &pb::ValueInfoProto| Input {
+        name: info.name.clone(),
+        shape: port(info).shape,
+        of_tokens: OfTokens::of(info),
+    };
+    Ok(found.iter().map(input).collect())
+}
+
 /// Names of the files that hold weights of a network.
 ///
 /// # Errors
@@ -173,9 +198,10 @@ pub fn data_files(onnx: &[u8]) -> crate::Result<Vec<String>> {
 
 fn inspected(onnx: &[u8], look: &InspectOptions) -> Result<Inspection> {
     let proto = decoded(onnx)?;
-    let normal = Normal::read(onnx, look.folder)?;
-    let graph = normal.graph();
+    let mut normal = Normal::read(onnx, look.folder)?;
     let picture = normal.picture()?;
+    normal.forget_outputs_of_others(&picture);
+    let graph = normal.graph();
     let input = graph.input.iter().find(|input| input.name == picture.name).map(port).context("no input")?;
     let (seen, size) = Seen::at_some_size(onnx, graph, &picture, look)?;
     let names = computed_tensors(graph);
@@ -288,6 +314,7 @@ impl Seen {
             folder,
             form: Form::default(),
             readings: &[],
+            beside: None,
         };
         let mut network = quantised::read_with_pairs(onnx, &request)?;
         quantised::undo_pairs(&mut network, Pairs::Clamp)?;
@@ -583,6 +610,7 @@ impl Inspection {
             folder: look.folder,
             form: Form::default(),
             readings,
+            beside: None,
         }
     }
 

@@ -11,6 +11,7 @@ pub mod head;
 pub mod inspect;
 pub mod kernels;
 pub mod layout;
+pub mod likeness;
 mod mended;
 pub mod normal;
 mod operators;

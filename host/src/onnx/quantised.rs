@@ -23,7 +23,7 @@
 use crate::onnx::constants;
 use crate::onnx::mended;
 pub use crate::onnx::normal::Form;
-use crate::onnx::normal::{Normal, Reading};
+use crate::onnx::normal::{Beside, Normal, Reading};
 use crate::onnx::operators::{self, DynamicRounding};
 use crate::onnx::places::{Grid, Places};
 use crate::onnx::sharing::{share_constants, shared};
@@ -61,6 +61,8 @@ pub struct Wanted<'a> {
     pub form: Form,
     /// Tensors that are read as one number for each class, and how.
     pub readings: &'a [(String, Reading)],
+    /// Of a network of token ids: what is said of each token besides its id.
+    pub beside: Option<Beside<'a>>,
 }
 
 impl Wanted<'_> {
@@ -143,8 +145,11 @@ pub fn read_with_pairs(onnx: &[u8], wanted: &Wanted) -> TractResult<TypedModel> 
     ensure_wanted(&normal, wanted)?;
     normal.keep(wanted.outputs);
     match normal.picture().ok().filter(|picture| picture.name == wanted.input && wanted.is_picture()) {
-        Some(picture) => drop(normal.take_picture(&picture, &wanted.form)),
-        None => drop(normal.take_tokens(wanted.input)),
+        Some(picture) => normal.take_picture(&picture, &wanted.form)?,
+        None => match &wanted.beside {
+            Some(beside) => normal.take_tokens(wanted.input, beside)?,
+            None => normal.take_alone(wanted.input)?,
+        },
     }
     let mut proto = normal.proto;
     let graph = proto.graph.as_ref().context("the file holds no graph")?;

@@ -400,6 +400,7 @@ mod tests {
             image: String::new(),
             text: String::new(),
             scale: None,
+            scale_assumed: false,
             description: String::new(),
         };
         let limits = Limits { least_share: 0.0, sure_share: 0.0, least_share_without_class: 0.0 };

@@ -385,6 +385,14 @@ impl Prompt {
         self.reported.scale
     }
 
+    /// What has to be said of a probability that is made with this scale.
+    pub(super) fn scale_warning(&self) -> Option<String> {
+        let scale = self.reported.scale.filter(|_| self.reported.scale_assumed)?;
+        Some(format!(
+            "the probabilities assume a scale of {scale}, which a CLIP has after its usual training: the files do not say what scale this model has; the scores and their order do not depend on it"
+        ))
+    }
+
     /// One warning for each prompt that has words the model does not know.
     pub fn warnings(&self) -> Vec<String> {
         [Some(&self.text), self.versus.as_ref()]

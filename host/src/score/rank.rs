@@ -45,8 +45,11 @@ pub fn rank(prompts: &[Prompt], vectors: &ImageVectors) -> Result<Vec<Ranked>> {
     if let Some((highest, scale)) = highest.zip(prompts.first().and_then(Prompt::scale)) {
         let odds = |r: &Ranked| (f64::from(scale) * (f64::from(r.scores.reported.value) - highest)).exp();
         let total: f64 = ranked.iter().map(odds).sum();
+        // One text has all of the probability, whatever the scale.
+        let assumed = prompts.first().filter(|_| prompts.len() > 1).and_then(Prompt::scale_warning);
         for entry in &mut ranked {
             entry.probability = Some(odds(entry) / total);
+            entry.warnings.extend(assumed.clone());
         }
     }
     Ok(ranked)

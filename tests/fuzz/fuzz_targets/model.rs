@@ -56,6 +56,7 @@ fn compute(bytes: &[u8], pairs: Pairs) -> Result<()> {
         folder: None,
         form: Form::default(),
         readings: &[],
+        beside: None,
     };
     let mut model = quantised::read(bytes, &wanted)?;
     let small =

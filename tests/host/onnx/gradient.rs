@@ -36,6 +36,7 @@ fn compute(onnx: &[u8], reference: &Reference, pairs: Pairs, kernels: Kernels) -
         folder: None,
         form: Form::default(),
         readings: &[],
+        beside: None,
     };
     // As `quantised::read`, but the layer stays in front of its rounding, where the reference has it.
     let mut model = quantised::read_with_pairs(onnx, &wanted)?;

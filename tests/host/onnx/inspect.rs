@@ -30,7 +30,7 @@ const SIDE: i64 = 16;
 const INPUT: Size = Size::square(SIDE as usize);
 const CLASSES: usize = 4;
 
-enum With<'a> {
+pub enum With<'a> {
     Int(&'a str, i64),
     Ints(&'a str, &'a [i64]),
     Text(&'a str, &'a str),
@@ -39,13 +39,13 @@ use With::{Int, Ints, Text};
 
 /// An ONNX file in the making.
 #[derive(Clone)]
-struct Onnx {
-    graph: pb::GraphProto,
+pub struct Onnx {
+    pub graph: pb::GraphProto,
     random: Random,
 }
 
 impl Onnx {
-    fn new(input: &str, kind: DataType, shape: &[i64]) -> Self {
+    pub fn new(input: &str, kind: DataType, shape: &[i64]) -> Self {
         let mut onnx = Self { graph: pb::GraphProto::default(), random: Random::new(0) };
         onnx.graph.input.push(info(input, kind, shape));
         onnx
@@ -56,23 +56,23 @@ impl Onnx {
         Self::new("image", DataType::Float, &[1, 3, SIDE, SIDE])
     }
 
-    fn weight(&mut self, shape: &[i64]) -> String {
+    pub fn weight(&mut self, shape: &[i64]) -> String {
         let numbers = random::values(&mut self.random, shape.iter().product::<i64>() as usize);
         let raw = numbers.iter().flat_map(|number| (number / 2.0).to_le_bytes()).collect();
         self.constant(DataType::Float, shape, raw)
     }
 
-    fn floats(&mut self, shape: &[i64], numbers: &[f32]) -> String {
+    pub fn floats(&mut self, shape: &[i64], numbers: &[f32]) -> String {
         let raw = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
         self.constant(DataType::Float, shape, raw)
     }
 
-    fn ints(&mut self, numbers: &[i64]) -> String {
+    pub fn ints(&mut self, numbers: &[i64]) -> String {
         let raw = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
         self.constant(DataType::Int64, &[numbers.len() as i64], raw)
     }
 
-    fn constant(&mut self, kind: DataType, dims: &[i64], raw_data: Vec<u8>) -> String {
+    pub fn constant(&mut self, kind: DataType, dims: &[i64], raw_data: Vec<u8>) -> String {
         let name = format!("w{}", self.graph.initializer.len());
         let tensor = pb::TensorProto {
             name: name.clone(),
@@ -85,7 +85,7 @@ impl Onnx {
         name
     }
 
-    fn node(&mut self, operator: &str, inputs: &[&str], output: &str, with: &[With]) -> String {
+    pub fn node(&mut self, operator: &str, inputs: &[&str], output: &str, with: &[With]) -> String {
         use pb::attribute_proto::AttributeType;
         let attribute = with.iter().map(|with| match *with {
             Int(name, i) => {
@@ -127,7 +127,7 @@ impl Onnx {
     }
 
     /// Ends the file: its output, declared with these lengths.
-    fn bytes(mut self, output: &str, shape: &[i64]) -> Vec<u8> {
+    pub fn bytes(mut self, output: &str, shape: &[i64]) -> Vec<u8> {
         self.graph.output.push(info(output, DataType::Float, shape));
         model(self.graph)
     }
@@ -146,7 +146,7 @@ fn model(graph: pb::GraphProto) -> Vec<u8> {
 }
 
 /// Negative lengths are open.
-fn info(name: &str, kind: DataType, shape: &[i64]) -> pb::ValueInfoProto {
+pub fn info(name: &str, kind: DataType, shape: &[i64]) -> pb::ValueInfoProto {
     let axis = |&length: &i64| pb::tensor_shape_proto::Dimension {
         value: Some(match length {
             0.. => dimension::Value::DimValue(length),
@@ -165,7 +165,7 @@ fn info(name: &str, kind: DataType, shape: &[i64]) -> pb::ValueInfoProto {
 }
 
 /// Two convolutions, pooled: maps of 8 x 8 and 4 x 4.
-fn convolutional() -> Onnx {
+pub fn convolutional() -> Onnx {
     let mut onnx = Onnx::of_picture();
     let x = onnx.conv("image", "conv1", [6, 3, 3], 2);
     let x = onnx.node("Relu", &[&x], "maps1", &[]);
@@ -486,6 +486,7 @@ fn tokens_and_gradient(onnx: &[u8], layer: &str, text: &[f32]) -> [Vec<f32>; 2] 
         folder: None,
         form: Form::default(),
         readings: &[],
+        beside: None,
     };
     let mut model = quantised::read(onnx, &wanted).unwrap();
     let (logits, layer) = (model.outputs[0], model.outputs[1]);
@@ -1203,6 +1204,7 @@ fn steps_behind_a_convolution_begin_where_the_file_says() {
             folder: None,
             form: Form::default(),
             readings: &[],
+            beside: None,
         };
         let input = Tensor::from_shape(&[1, 3, SIDE as usize, SIDE as usize], &picture()).unwrap();
         let [read, simplified] =

@@ -67,6 +67,7 @@ fn wanted<'a>(outputs: &'a [&'a str]) -> Wanted<'a> {
         folder: None,
         form: Form::default(),
         readings: &[],
+        beside: None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Models of Hugging Face's hub by their names, `hf:OWNER/NAME` or `hf:OWNER/NAME@REVISION`: fetched once, into the cache that Python's `huggingface_hub` reads too.
 //!
-//! Only what opening needs is fetched: `config.json`, `preprocessor_config.json`, for a dual encoder `tokenizer.json`, the networks of one number format, and the files in
+//! Only what opening needs is fetched: `config.json`, `preprocessor_config.json`, for a dual encoder `tokenizer.json` and what the repository has beside it, the networks of one number format, and the files in
 //! which their weights lie. Each is checked by its size and hash before it gets its name.
 //!
 //! This is not the crate `hf-hub`: its versions with a plain client (to 0.5) verify no hashes and know neither `HF_HUB_CACHE`, `HF_TOKEN` nor `HF_HUB_OFFLINE`, and later ones
@@ -11,6 +11,7 @@ mod http;
 
 use super::hub::{self, Precision};
 use super::options::ModelOptions;
+use super::padding;
 use crate::onnx::inspect;
 use crate::progress::{Progress, Watch};
 use anyhow::{Context, Result, bail, ensure};
@@ -116,13 +117,19 @@ pub(super) fn fetch(address: &Address, options: &ModelOptions) -> Result<Fetched
         return Ok(fetched(commit));
     }
     if settings.offline {
-        let there = cached.map(|commit| store.networks(&commit)).unwrap_or_default();
+        let there = cached.as_deref().map(|commit| store.networks(commit)).unwrap_or_default();
+        let missing = cached.map(|commit| missing_beside_tokenizer(&store, &commit)).unwrap_or_default();
+        let lacks = match (&there[..], &missing[..]) {
+            ([], _) => "nothing of this model".to_owned(),
+            (_, []) => format!("not all files that are needed, only {}", there.join(", ")),
+            (_, missing) => {
+                format!("not all files that are needed: it is not known whether there is {}", missing.join(" or "))
+            }
+        };
         bail!(
-            "hf:{}: HF_HUB_OFFLINE is set, and the cache {} has {}{}; fetch the model once without it, or choose another --precision",
+            "hf:{}: HF_HUB_OFFLINE is set, and the cache {} has {lacks}; fetch the model once without it, or choose another --precision",
             address.name,
             settings.cache.display(),
-            if there.is_empty() { "nothing of this model" } else { "not all files that are needed, only " },
-            there.join(", ")
         );
     }
     let client = Client::new(&settings.endpoint, settings.token.as_deref(), &address.name);
@@ -142,7 +149,7 @@ fn complete(store: &Store, commit: &str, precision: Option<Precision>) -> Result
     }
     let folder = store.snapshot(commit);
     let kind = hub::Kind::of_folder(&folder)?;
-    if kind == hub::Kind::DualEncoder && !has(TOKENIZER) {
+    if kind == hub::Kind::DualEncoder && (!has(TOKENIZER) || !missing_beside_tokenizer(store, commit).is_empty()) {
         return Ok(false);
     }
     for names in kind.networks() {
@@ -156,6 +163,15 @@ fn complete(store: &Store, commit: &str, precision: Option<Precision>) -> Result
         }
     }
     Ok(true)
+}
+
+/// The files beside a tokenizer that are not in the cache, but may be in the repository. Prompts would be filled up with another token without them.
+fn missing_beside_tokenizer(store: &Store, commit: &str) -> Vec<&'static str> {
+    if !store.has(commit, TOKENIZER) {
+        return Vec::new();
+    }
+    let unknown = |file: &&str| !store.has(commit, file) && !store.is_known_missing(commit, file);
+    padding::FILES.into_iter().filter(unknown).collect()
 }
 
 /// The files in which a network's weights lie, as paths in the repository.
@@ -213,6 +229,13 @@ impl Work<'_> {
         let networks = wanted.clone();
         if kind == hub::Kind::DualEncoder {
             wanted.push(TOKENIZER.to_owned());
+            for file in padding::FILES {
+                if self.files.contains(file) {
+                    wanted.push(file.to_owned());
+                } else {
+                    self.store.note_missing(self.commit, file)?;
+                }
+            }
         }
         self.get(&wanted, watch)?;
         let folder = self.store.snapshot(self.commit);

@@ -25,7 +25,7 @@ mod readings;
 pub use dialect::UPSAMPLE;
 pub use edit::REFUSED;
 pub use fused::{INWARDS, SWAP};
-pub use inputs::Constant;
+pub use inputs::{Beside, OfTokens};
 pub use integers::{DYNAMIC, WIDE};
 pub use numbers::inside as data_file;
 pub use picture::{Channels, Form, Picture, Scale};
@@ -33,6 +33,7 @@ pub use readings::Reading;
 
 use crate::kinds::kind_of;
 use anyhow::{Context, Result, anyhow, ensure};
+use prost::Message;
 use std::path::Path;
 use tract_onnx::pb;
 use tract_onnx::prelude::Framework;
@@ -61,6 +62,40 @@ pub fn decoded(bytes: &[u8]) -> Result<pb::ModelProto> {
             bytes.len()
         ),
     })
+}
+
+/// A file without the numbers of its weights.
+#[derive(Clone, PartialEq, Message)]
+struct Ports {
+    #[prost(message, optional, tag = "7")]
+    graph: Option<PortsOfGraph>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct PortsOfGraph {
+    #[prost(message, repeated, tag = "5")]
+    weights: Vec<NameOfWeights>,
+    #[prost(message, repeated, tag = "11")]
+    inputs: Vec<pb::ValueInfoProto>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct NameOfWeights {
+    #[prost(string, tag = "8")]
+    name: String,
+}
+
+/// A file's inputs but its weights. Their numbers are passed over, not read.
+///
+/// # Errors
+/// Bytes that are no ONNX file.
+pub fn inputs(bytes: &[u8]) -> Result<Vec<pb::ValueInfoProto>> {
+    let found = Ports::decode(bytes).ok().and_then(|file| file.graph);
+    // What is wrong is said by whoever reads all of it.
+    let mut graph = found.map_or_else(|| decoded(bytes).map(|_| PortsOfGraph::default()), Ok)?;
+    let weights: std::collections::HashSet<&str> = graph.weights.iter().map(|tensor| tensor.name.as_str()).collect();
+    graph.inputs.retain(|input| !weights.contains(input.name.as_str()));
+    Ok(graph.inputs)
 }
 
 impl Normal {
@@ -115,6 +150,26 @@ impl Normal {
         }
     }
 
+    /// The part that makes one tensor of others, which become inputs of 1 x length floats.
+    pub fn part(&self, from: &[&str], to: &str, length: usize) -> pb::ModelProto {
+        let graph = self.graph();
+        let behind = |node: &&pb::NodeProto| !node.output.iter().any(|output| from.contains(&output.as_str()));
+        let mut part = pb::GraphProto {
+            node: graph.node.iter().filter(behind).cloned().collect(),
+            input: from.iter().map(|name| inputs::row(name, length)).collect(),
+            ..Default::default()
+        };
+        let needed = prune::needed(&part, &[to]);
+        part.initializer = graph.initializer.iter().filter(|tensor| needed.contains(&tensor.name)).cloned().collect();
+        prune::keep(&mut part, &[to]);
+        pb::ModelProto {
+            ir_version: self.proto.ir_version,
+            opset_import: self.proto.opset_import.clone(),
+            graph: Some(part),
+            ..Default::default()
+        }
+    }
+
     /// Keeps what the tensors wanted need; they become the outputs.
     pub fn keep(&mut self, wanted: &[&str]) {
         if let Some(graph) = &mut self.proto.graph {
@@ -123,16 +178,37 @@ impl Normal {
     }
 
     /// Makes the picture's input one of 1 x 3 x height x width in f32, with red, green and blue planes; and the inputs that something reads besides constants.
-    pub fn take_picture(&mut self, picture: &Picture, form: &Form) -> Vec<Constant> {
+    ///
+    /// # Errors
+    /// Another input whose meaning is not known.
+    pub fn take_picture(&mut self, picture: &Picture, form: &Form) -> Result<()> {
         let opset = opset(&self.proto);
-        let Some(graph) = &mut self.proto.graph else { return Vec::new() };
+        let Some(graph) = &mut self.proto.graph else { return Ok(()) };
         picture.adapt(graph, form, opset);
-        inputs::fill(graph, &picture.name)
+        inputs::fill_beside_picture(graph, &picture.name)
     }
 
-    /// Makes the inputs that something reads, besides the one of token ids, what they are for whole prompts: ones for a mask, else zeros.
-    pub fn take_tokens(&mut self, ids: &str) -> Vec<Constant> {
-        self.proto.graph.as_mut().map_or_else(Vec::new, |graph| inputs::fill(graph, ids))
+    /// Makes the inputs that something reads, besides the one of token ids, what a tokenizer says of these tokens.
+    ///
+    /// # Errors
+    /// Another input whose meaning is not known.
+    pub fn take_tokens(&mut self, ids: &str, beside: &Beside) -> Result<()> {
+        self.proto.graph.as_mut().map_or(Ok(()), |graph| inputs::fill_beside_tokens(graph, ids, beside))
+    }
+
+    /// Makes `input` the only one, which is neither a picture nor token ids.
+    ///
+    /// # Errors
+    /// Another input whose meaning is not known.
+    pub fn take_alone(&mut self, input: &str) -> Result<()> {
+        self.proto.graph.as_mut().map_or(Ok(()), |graph| inputs::fill_beside_picture(graph, input))
+    }
+
+    /// Forgets the outputs that the picture alone does not make, if there are others.
+    pub fn forget_outputs_of_others(&mut self, picture: &Picture) {
+        if let Some(graph) = &mut self.proto.graph {
+            inputs::forget_outputs_of_others(graph, &picture.name);
+        }
     }
 }
 

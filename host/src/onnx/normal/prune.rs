@@ -17,21 +17,7 @@ const OPTIONAL_OUTPUTS: [&str; 8] = [
 
 /// Drops nodes, weights and inputs that none of the tensors wanted needs; these become the outputs.
 pub fn keep(graph: &mut GraphProto, wanted: &[&str]) {
-    let producers: HashMap<&str, usize> = (graph.node.iter().enumerate())
-        .flat_map(|(at, node)| node.output.iter().map(move |name| (name.as_str(), at)))
-        .collect();
-    let mut needed: HashSet<String> = HashSet::new();
-    let mut nodes: HashSet<usize> = HashSet::new();
-    let mut open: Vec<&str> = wanted.to_vec();
-    while let Some(name) = open.pop() {
-        if !needed.insert(name.to_owned()) {
-            continue;
-        }
-        let Some(&at) = producers.get(name) else { continue };
-        if nodes.insert(at) {
-            open.extend(read_by(&graph.node[at]));
-        }
-    }
+    let (needed, nodes) = leads(graph, wanted);
     let mut at = 0;
     graph.node.retain(|_| {
         at += 1;
@@ -52,6 +38,31 @@ pub fn keep(graph: &mut GraphProto, wanted: &[&str]) {
     graph.input.retain(|input| needed.contains(&input.name));
     graph.output =
         wanted.iter().map(|name| ValueInfoProto { name: (*name).to_owned(), ..Default::default() }).collect();
+}
+
+/// Names of all tensors that these need, themselves included.
+pub fn needed(graph: &GraphProto, wanted: &[&str]) -> HashSet<String> {
+    leads(graph, wanted).0
+}
+
+/// Names of the tensors and numbers of the nodes that some tensors need.
+fn leads(graph: &GraphProto, wanted: &[&str]) -> (HashSet<String>, HashSet<usize>) {
+    let producers: HashMap<&str, usize> = (graph.node.iter().enumerate())
+        .flat_map(|(at, node)| node.output.iter().map(move |name| (name.as_str(), at)))
+        .collect();
+    let mut needed: HashSet<String> = HashSet::new();
+    let mut nodes: HashSet<usize> = HashSet::new();
+    let mut open: Vec<&str> = wanted.to_vec();
+    while let Some(name) = open.pop() {
+        if !needed.insert(name.to_owned()) {
+            continue;
+        }
+        let Some(&at) = producers.get(name) else { continue };
+        if nodes.insert(at) {
+            open.extend(read_by(&graph.node[at]));
+        }
+    }
+    (needed, nodes)
 }
 
 /// What a node reads, its subgraphs included.
