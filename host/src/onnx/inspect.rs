@@ -655,6 +655,11 @@ impl Inspection {
 
     /// The inspection in words.
     pub fn table(&self) -> String {
+        self.told(Some(self.picture.prepared()))
+    }
+
+    /// The same; `pixels` says what they become before the network, if that is not said elsewhere.
+    pub(crate) fn told(&self, pixels: Option<&str>) -> String {
         let shape = |shape: &[Option<usize>]| {
             shape.iter().map(|n| n.map_or("?".to_owned(), |n| n.to_string())).collect::<Vec<_>>().join(" x ")
         };
@@ -679,7 +684,9 @@ impl Inspection {
             if self.producer.is_empty() { String::new() } else { format!(", written by {}", self.producer) }
         );
         let _ = writeln!(text, "input  {}: {} {}", self.input.name, shape(&self.input.shape), self.input.datum_type);
-        let _ = writeln!(text, "pixels {}", self.picture.prepared());
+        if let Some(pixels) = pixels {
+            let _ = writeln!(text, "pixels {pixels}");
+        }
         for output in &self.outputs {
             let _ = writeln!(text, "output {}: {} {}", output.name, shape(&output.shape), output.datum_type);
         }

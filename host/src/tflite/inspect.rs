@@ -62,7 +62,7 @@ impl Found {
     pub fn table(&self) -> String {
         format!(
             "{}\npreparation: {}\narena: {} bytes of tensors at once; activations are the board's own integers, gradients those of the same network in real numbers\n",
-            self.network.table().trim_end(),
+            self.network.told(None).trim_end(),
             self.preparation,
             self.arena
         )
