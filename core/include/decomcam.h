@@ -586,7 +586,10 @@ decomcam_status decomcam_mask_scores(const struct decomcam_masking *masking,
                                      float *blurred);
 
 // Row y of a mask, 0..1. row as long as the mask is wide, and in no buffer that the scoring was given. Only in a scorer, with the mask that it was given.
-decomcam_status decomcam_mask_row(struct decomcam_mask *mask, size_t y, float *row, size_t len);
+decomcam_status decomcam_mask_row(struct decomcam_mask *mask,
+                                  size_t y,
+                                  float *row,
+                                  size_t len);
 
 // Floats of workspace for the functions of an overlay: DECOMCAM_OVERLAY_WORKSPACE_LEN() as a function.
 size_t decomcam_overlay_workspace_len(size_t width, size_t out_width);
