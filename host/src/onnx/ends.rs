@@ -293,7 +293,7 @@ pub fn class_answer<'a>(answers: &'a [Answer], wanted: Option<&str>, labels: Opt
     let candidates: Vec<&Answer> = rows.iter().copied().filter(|answer| !answer.is_embedding()).collect();
     ensure!(
         rows.is_empty() || !candidates.is_empty(),
-        "its output is an embedding ({}), so this is one half of a dual encoder, not a classifier; give the folder with both halves and the tokenizer, or name an \
+        "its output is an embedding ({}), so this is a dual encoder, one half of it or both in one file, and not a classifier; give the folder with its config.json and tokenizer.json, or name an \
          output that scores classes with --output",
         listed(answers)
     );
