@@ -63,7 +63,7 @@ impl End {
             features: None,
             unit_length: has_unit_length(output, &producers),
         };
-        let (mut at, mut rounded) = (output, false);
+        let (mut at, mut rounded, mut clamped) = (output, false, false);
         for _ in 0..FARTHEST {
             let Some(node) = producers.get(at) else { break };
             let Some(input) = node.input.first() else { break };
@@ -81,13 +81,15 @@ impl End {
                     end.explained = input.clone();
                 }
                 "DequantizeLinear" => (),
+                "QuantizeLinear" if clamped => (),
                 "QuantizeLinear" => end.explained = input.clone(),
                 // Any other clamp is part of the score.
                 "Clip" if rounded || node.doc_string == OF_RANGE => end.explained = input.clone(),
-                "Clip" => (),
+                "Clip" => clamped = true,
                 _ if squash.is_some() && end.squash.is_none() => {
                     end.squash = squash;
                     end.explained = input.clone();
+                    clamped = false;
                 }
                 _ => break,
             }
