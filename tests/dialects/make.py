@@ -344,6 +344,15 @@ def padding_that_cuts(w):
     )
 
 
+@case(opset=19)
+def padding_that_wraps(w):
+    k = w(3, 4, 2, 2)
+    return (
+        lambda g, x: g.Conv(g.Pad(x, np.array([1, 2, 0, 1]), "", np.array([-2, 3]), mode="wrap"), k),
+        lambda x: F.conv2d(F.pad(x, (2, 1, 1, 0), mode="circular"), k),
+    )
+
+
 @case()
 def constant_branch(w):
     k = w(3, 4, 3, 3)

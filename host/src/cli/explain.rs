@@ -100,7 +100,7 @@ pub struct ExplainArgs {
     /// Opacity of the map at its strongest place, 0 to 1 [default: 0.6]
     #[arg(long, hide_short_help = true, value_name = "SHARE", help_heading = OUTPUT)]
     pub alpha: Option<f32>,
-    /// From which share of its maximum on the map counts as high, in mask.png and in boxes
+    /// From which share of its range on, from lowest to highest, the map counts as high, in mask.png and in boxes
     #[arg(long, hide_short_help = true, value_name = "SHARE", help_heading = OUTPUT, default_value_t = 0.5)]
     pub threshold: f32,
     /// Also write the maps as arrays for numpy: as they were computed (grid), at the size of the network's input, or at the photo's size

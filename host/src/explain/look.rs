@@ -1,5 +1,6 @@
 //! One photo before the network. Each pass is run when its result is first needed, and only once.
 
+use super::SAME;
 use super::view::View;
 use crate::encoders::head::Head;
 use crate::encoders::image::{Explained, ImageTower, ImageVectors, Scorer, Seen};
@@ -7,7 +8,7 @@ use crate::error::Sorted as _;
 use crate::photo::{Framing, Photo, Planes, Rect};
 use crate::score::Prompt;
 use crate::{Error, Result, Size, workers};
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, ensure};
 use std::sync::{Arc, OnceLock, mpsc};
 
 /// The network at its own size.
@@ -265,8 +266,23 @@ impl<'a> Look<'a> {
                     tower.explain(&self.input, self.prompt.evidence())
                 }
             });
-            Ok(Arc::new(explained?))
+            let explained = explained.map_err(|error| self.same_photo().unwrap_or(error))?;
+            Ok(Arc::new(explained))
         })
+    }
+
+    /// That nothing is to be explained because the photo is compared with itself, if that is so: no choice of a layer would help.
+    fn same_photo(&self) -> Option<Error> {
+        self.prompt.likeness()?;
+        let cosine = self.prompt.explained_score(self.vectors().ok()?).ok()?;
+        let different = || {
+            ensure!(
+                cosine.abs() <= SAME,
+                "the two photos are the same to the network (their cosine is {cosine:.6}), so nothing tells where they are alike: give --like another photo"
+            );
+            Ok(())
+        };
+        different().kind(Error::Explanation).err()
     }
 
     /// The same part of the photo at twice the size.

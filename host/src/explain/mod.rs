@@ -179,7 +179,8 @@ impl Explanation {
         })
     }
 
-    /// The saliency at the photo's size: upsampled, negative values set to zero, scaled to 0..=1; zero where the network did not see the photo.
+    /// The saliency at the photo's size: upsampled, negative values set to zero, scaled to 0..=1 from its smallest value to its largest; zero where the network did not see
+    /// the photo.
     ///
     /// # Errors
     /// A map whose values are not finite.
@@ -189,7 +190,7 @@ impl Explanation {
 }
 
 impl Map {
-    /// The saliency at another size: upsampled, negative values set to zero, scaled to 0..=1.
+    /// The saliency at another size: upsampled, negative values set to zero, scaled to 0..=1 from its smallest value to its largest.
     ///
     /// # Errors
     /// A map whose values are not finite.

@@ -8,8 +8,11 @@ use crate::explain::Part;
 use crate::files::PushRow;
 use crate::photo::{Placement, Rect, Upsampling};
 
-/// Boxes are found on a copy of the photo whose longer side has at most so many pixels.
+/// Boxes are found on a copy of what the model saw, whose longer side has at most so many pixels.
 const LOOKED_AT: usize = 512;
+
+/// And its shorter side at least so many, if the photo has as many.
+const LEAST: usize = LOOKED_AT / 4;
 
 /// The grey level of zero in the heat map of a difference.
 const MIDDLE: u8 = 128;
@@ -28,44 +31,42 @@ pub(super) struct Levels {
 impl Levels {
     /// Every row in turn.
     pub(super) fn rows(&self, push: &mut PushRow) -> Result<()> {
-        let (seen, none) = (self.placement.seen(), if self.signed { MIDDLE } else { 0 });
+        let none = if self.signed { MIDDLE } else { 0 };
+        // A float-to-integer cast saturates and takes NaN to zero.
+        let level = |share: f32| match self.signed {
+            true => (f32::from(MIDDLE) + 127.0 * share + 0.5) as u8,
+            false => (255.0 * share + 0.5) as u8,
+        };
+        self.each(none, level, push)
+    }
+
+    /// Every row of the mask: white where the map is at or above the threshold; of a difference middle grey where it is at or below minus the threshold; black elsewhere.
+    pub(super) fn mask_rows(&self, push: &mut PushRow) -> Result<()> {
+        let marked = |share: f32| match share {
+            share if share >= self.threshold => 255,
+            share if share <= -self.threshold => MIDDLE,
+            _ => 0,
+        };
+        self.each(0, marked, push)
+    }
+
+    /// Every row, where each share of the map's range has this level, and what the model did not see `none`.
+    fn each(&self, none: u8, level: impl Fn(f32) -> u8, push: &mut PushRow) -> Result<()> {
+        let seen = self.placement.seen();
         let mut levels = vec![none; self.placement.picture().width];
         self.placement.rows(&self.values, |y, row| {
-            for (x, (level, value)) in levels.iter_mut().zip(row).enumerate() {
-                *level = if seen.contains(y, x) { self.level(*value) } else { none };
+            for (x, (out, value)) in levels.iter_mut().zip(row).enumerate() {
+                *out = if seen.contains(y, x) { level(self.share(*value)) } else { none };
             }
             push(&levels)
         })
     }
 
-    /// Every row of the mask: white where the map is at or above the threshold; of a difference middle grey where it is at or below minus the threshold; black elsewhere.
-    pub(super) fn mask_rows(&self, push: &mut PushRow) -> Result<()> {
-        let marked = |level: u8| {
-            let share =
-                if self.signed { (f32::from(level) - f32::from(MIDDLE)) / 127.0 } else { f32::from(level) / 255.0 };
-            match share {
-                share if share >= self.threshold => 255,
-                share if share <= -self.threshold => MIDDLE,
-                _ => 0,
-            }
-        };
-        let mut mask = Vec::new();
-        self.rows(&mut |levels| {
-            mask.clear();
-            mask.extend(levels.iter().map(|level| marked(*level)));
-            push(&mask)
-        })
-    }
-
-    fn level(&self, value: f32) -> u8 {
+    /// As [`Placement::saliency`] and [`Placement::signed`] scale.
+    fn share(&self, value: f32) -> f32 {
         let Self { low, high, .. } = *self;
-        // A float-to-integer cast saturates and takes NaN to zero.
-        if self.signed {
-            let largest = high.max(-low);
-            let share = if largest > 0.0 { value / largest } else { 0.0 };
-            return (f32::from(MIDDLE) + 127.0 * share + 0.5) as u8;
-        }
-        if high > low { (255.0 * (value.max(0.0) - low) / (high - low) + 0.5) as u8 } else { 0 }
+        let (value, range) = if self.signed { (value, high.max(-low)) } else { (value.max(0.0) - low, high - low) };
+        if range > 0.0 { value / range } else { 0.0 }
     }
 }
 
@@ -76,7 +77,7 @@ impl Answer<'_> {
     }
 
     /// The map with both sides, if it has two.
-    fn values(&self) -> Vec<f32> {
+    pub(super) fn values(&self) -> Vec<f32> {
         let e = self.explanation;
         let lifted = if self.is_signed() { e.lifted } else { 0.0 };
         // Bilinear maps have their negative values cut off before they are upsampled.
@@ -92,21 +93,29 @@ impl Answer<'_> {
 
     /// The map on a copy of the photo: in 0..=1, or in -1..=1 if it has two sides.
     pub(crate) fn saliency(&self, copy: Size) -> Result<Vec<f32>> {
-        let placement = self.on_copy(copy);
+        self.placed(&self.on_copy(copy))
+    }
+
+    /// The same wherever the map lies.
+    pub(super) fn placed(&self, placement: &Placement) -> Result<Vec<f32>> {
         if self.is_signed() { placement.signed(&self.values()) } else { placement.saliency(&self.values()) }
     }
 
     /// A part on a copy of the photo: its OSSM, refined as the map is; not scaled. Negative if the part speaks for the text that the other one is held against.
     pub(crate) fn part(&self, part: &Part, copy: Size) -> Result<Vec<f32>> {
+        self.part_placed(part, &self.on_copy(copy))
+    }
+
+    fn part_placed(&self, part: &Part, placement: &Placement) -> Result<Vec<f32>> {
         let refined = self.explanation.refined(&part.component.ossm)?;
-        let mut map = self.on_copy(copy).upsampled(&refined.values)?;
+        let mut map = placement.upsampled(&refined.values)?;
         let side = if self.is_signed() && part.contribution < 0.0 { -1.0 } else { 1.0 };
         map.iter_mut().for_each(|value| *value = side * value.max(0.0));
         Ok(map)
     }
 
-    /// The map at the photo's size as grey levels: black is none of the map's maximum, white all of it. Of a difference middle grey is zero and black speaks for the
-    /// other text. It is computed row by row, so that no map of the photo's size is held.
+    /// The map at the photo's size as grey levels: black is the smallest value, white the largest ([`Placement::saliency`]). Of a difference middle grey is zero and
+    /// black speaks for the other text. It is computed row by row, so that no map of the photo's size is held.
     pub(super) fn levels(&self) -> Result<Levels> {
         let (placement, values) = (self.explanation.placement(self.photo), self.values());
         let (seen, signed) = (placement.seen(), self.is_signed());
@@ -126,40 +135,50 @@ impl Answer<'_> {
     /// Boxes around the places where the map is at or above the threshold, in pixels of the photo; and of a difference those where it is at or below minus the
     /// threshold.
     pub(crate) fn regions(&self) -> Result<[Vec<Region>; 2]> {
-        let copy = copy_size(self.photo.size());
-        let map = self.saliency(copy)?;
+        let looked_at = self.looked_at();
+        let map = self.placed(&looked_at)?;
         let turned: Vec<f32> = map.iter().map(|value| -value).collect();
-        Ok([self.boxes(&map, copy)?, if self.is_signed() { self.boxes(&turned, copy)? } else { Vec::new() }])
+        let size = looked_at.picture();
+        Ok([self.boxes(&map, size)?, if self.is_signed() { self.boxes(&turned, size)? } else { Vec::new() }])
     }
 
     /// Boxes around the places where a part is at or above the threshold.
     pub(crate) fn part_regions(&self, part: &Part) -> Result<Vec<Region>> {
-        let copy = copy_size(self.photo.size());
-        let map: Vec<f32> = self.part(part, copy)?.into_iter().map(f32::abs).collect();
-        self.boxes(&map, copy)
+        let looked_at = self.looked_at();
+        let map: Vec<f32> = self.part_placed(part, &looked_at)?.into_iter().map(f32::abs).collect();
+        self.boxes(&map, looked_at.picture())
+    }
+
+    /// A copy of what the model saw of the photo.
+    fn looked_at(&self) -> Placement {
+        let seen = self.explanation.placement(self.photo).on_seen();
+        seen.on_copy(copy_size(seen.picture()))
     }
 
     fn boxes(&self, map: &[f32], copy: Size) -> Result<Vec<Region>> {
         let mut regions = draw::regions(map, copy, self.outputs.threshold)?;
-        let photo = self.photo.size();
+        let seen = self.explanation.placement(self.photo).seen();
         for region in &mut regions {
-            region.bounds = scaled(region.bounds, copy, photo);
+            let bounds = scaled(region.bounds, copy, seen.size);
+            region.bounds = Rect::new(seen.top + bounds.top, seen.left + bounds.left, bounds.size);
         }
         Ok(regions)
     }
 }
 
-/// The size of a copy of the photo.
-pub(super) fn copy_size(photo: Size) -> Size {
-    draw::copy_size(photo, LOOKED_AT)
+/// The size of a copy of a picture. Of a long and narrow one the short side keeps so many pixels that a map can be told on them.
+fn copy_size(picture: Size) -> Size {
+    let Size { height, width } = draw::copy_size(picture, LOOKED_AT);
+    Size::new(height.max(picture.height.min(LEAST)), width.max(picture.width.min(LEAST)))
 }
 
-/// A rectangle of a copy on the photo: every pixel that it touches.
-fn scaled(bounds: Rect, copy: Size, photo: Size) -> Rect {
-    let start = |edge: usize, copy: usize, photo: usize| edge * photo / copy;
-    let end = |edge: usize, copy: usize, photo: usize| (edge * photo).div_ceil(copy).min(photo);
-    let (top, left) = (start(bounds.top, copy.height, photo.height), start(bounds.left, copy.width, photo.width));
-    let bottom = end(bounds.bottom(), copy.height, photo.height);
-    let right = end(bounds.right(), copy.width, photo.width);
+/// A rectangle of a copy on its original: every pixel that it touches.
+fn scaled(bounds: Rect, copy: Size, original: Size) -> Rect {
+    let start = |edge: usize, copy: usize, original: usize| edge * original / copy;
+    let end = |edge: usize, copy: usize, original: usize| (edge * original).div_ceil(copy).min(original);
+    let top = start(bounds.top, copy.height, original.height);
+    let left = start(bounds.left, copy.width, original.width);
+    let bottom = end(bounds.bottom(), copy.height, original.height);
+    let right = end(bounds.right(), copy.width, original.width);
     Rect::new(top, left, Size::new(bottom - top, right - left))
 }

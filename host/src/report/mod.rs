@@ -242,7 +242,7 @@ impl Answer<'_> {
         };
         files.add(SALIENCY, |out| {
             files::write_npy(out, &[size.height, size.width], |push| match &placement {
-                Some(placement) => push(&placement.saliency(&e.map.values)?),
+                Some(placement) => push(&self.placed(placement)?),
                 None => push(&e.map.values),
             })
         })?;

@@ -87,7 +87,7 @@ fn explain_writes_everything() {
     assert_eq!((heat.dimensions(), mask.dimensions()), ((451, 300), (451, 300)));
     for ((heat, mask), value) in heat.iter().zip(mask.iter()).zip(&saliency) {
         assert!((f32::from(*heat) - 255.0 * value).abs() <= 0.51, "{heat} {value}");
-        assert_eq!(*mask, if f32::from(*heat) / 255.0 >= 0.5 { 255 } else { 0 });
+        assert!(*mask == if *value >= 0.5 { 255 } else { 0 } || (*value - 0.5).abs() < 1e-6, "{mask} {value}");
     }
     assert_eq!(report["map"]["threshold"], 0.5);
     let regions = report["map"]["regions"].as_array().unwrap();
@@ -342,7 +342,7 @@ fn the_check_is_reported_and_can_be_left_out() {
 #[test]
 fn a_difference_has_two_sides() {
     let place = TempDir::new().unwrap();
-    let given = ["--text", "a cat", "--versus", "a sofa", "--threshold", "0.05"];
+    let given = ["--text", "a cat", "--versus", "a sofa", "--threshold", "0.05", "--arrays", "photo"];
     explain(&given).path("--out", place.path()).ok().prints(&["for \"a cat\""]);
     let heat = image::open(place.path().join("heatmap.png")).unwrap().into_luma8();
     let report = json(place.path().join("explanation.json"));
@@ -350,9 +350,64 @@ fn a_difference_has_two_sides() {
     let (low, high) = (heat.iter().min().unwrap(), heat.iter().max().unwrap());
     assert!(*low == 1 || *high == 255, "{low} {high}");
     assert_eq!((boxes("regions") > 0, boxes("regions_versus") > 0), (*high > 135, *low < 121), "{low} {high}");
+    let (_, values) = npy(place.path().join("saliency.npy"));
+    for (heat, value) in heat.iter().zip(&values) {
+        assert!((f32::from(*heat) - 128.0 - 127.0 * value).abs() <= 0.51, "{heat} {value}");
+    }
     // What was not seen is neither.
     assert_eq!(heat.get_pixel(0, 150).0, [128]);
     explain(&["--text", "a cat", "--threshold", "0", "--out", "-"]).misused(&["--threshold"]);
     explain(&["--text", "a cat", "--alpha", "2", "--out", "-"]).misused(&["opacity"]);
     explain(&["--text", "a cat", "--colormap", "jet", "--out", "-"]).misused(&["inferno"]);
+}
+
+/// Boxes of long and narrow photos surround what the mask marks, as exactly as those of others, and never what the model did not see.
+#[test]
+fn boxes_fit_long_and_narrow_photos() {
+    let place = TempDir::new().unwrap();
+    let photo = place.path().join("narrow.png");
+    let cat = image::open(cat()).unwrap();
+    for (height, width) in [(1200, 12), (20, 2000)] {
+        cat.resize_exact(width, height, image::imageops::FilterType::Triangle).save(&photo).unwrap();
+        for fit in ["stretch", "crop"] {
+            let out = place.path().join(fit);
+            let given = ["explain", "--text", "a cat", "--no-check", "--arrays", "photo", "--fit", fit];
+            decomcam(given).args(SIZE).arg(&photo).path("--out", &out).ok();
+            let (report, (_, saliency)) = (json(out.join("explanation.json")), npy(out.join("saliency.npy")));
+            let edges = |of: &Value| ["top", "left", "height", "width"].map(|key| of[key].as_u64().unwrap() as usize);
+            let inside = |[top, left, height, width]: [usize; 4], (y, x): (usize, usize)| {
+                (top..top + height).contains(&y) && (left..left + width).contains(&x)
+            };
+            let at = |index: usize| (index / width as usize, index % width as usize);
+            let marked: Vec<usize> = (0..saliency.len()).filter(|index| saliency[*index] >= 0.5).collect();
+            let seen = edges(&report["photo"]["seen"]);
+            let least = seen[2].max(seen[3]) as f64 / 512.0 + 1.0;
+            let sum: f64 = saliency.iter().map(|value| f64::from(*value)).sum();
+            let mut share = 0.0;
+            for region in report["map"]["regions"].as_array().unwrap() {
+                let bounds = edges(region);
+                let mine: Vec<usize> = marked.iter().copied().filter(|index| inside(bounds, at(*index))).collect();
+                let (rows, columns) = (mine.iter().map(|index| at(*index).0), mine.iter().map(|index| at(*index).1));
+                let extents = [
+                    (bounds[0], rows.clone().min()),
+                    (bounds[0] + bounds[2] - 1, rows.max()),
+                    (bounds[1], columns.clone().min()),
+                    (bounds[1] + bounds[3] - 1, columns.max()),
+                ];
+                for (said, found) in extents {
+                    assert!(
+                        found.is_some_and(|found| (said as f64 - found as f64).abs() <= least),
+                        "{fit}: {said}, {found:?}"
+                    );
+                }
+                share += region["share"].as_f64().unwrap();
+            }
+            assert!(marked.iter().all(|index| {
+                let regions = report["map"]["regions"].as_array().unwrap();
+                inside(seen, at(*index)) && regions.iter().any(|region| inside(edges(region), at(*index)))
+            }));
+            let expected = marked.iter().map(|index| f64::from(saliency[*index])).sum::<f64>() / sum;
+            assert!((share - expected).abs() < 0.02, "{fit}: {share}, expected {expected}");
+        }
+    }
 }

@@ -1053,6 +1053,13 @@ fn no_probability_is_made_of_numbers_of_another_kind() {
     let mut onnx = convolutional();
     let last = clamped(&mut onnx, "logits");
     assert_eq!(found(&onnx.bytes(&last, &[1, -1])).answers[0].end.explained, "clamped");
+    // Nor what is rounded before it is clamped.
+    let mut onnx = convolutional();
+    let step = onnx.floats(&[], &[0.5]);
+    let whole = onnx.node("QuantizeLinear", &["logits", &step], "whole", &[]);
+    let rounded = onnx.node("DequantizeLinear", &[&whole, &step], "rounded", &[]);
+    let last = clamped(&mut onnx, &rounded);
+    assert_eq!(found(&onnx.bytes(&last, &[1, -1])).answers[0].end.explained, "clamped");
 }
 
 /// Convolutions without padding, and strides that differ by axis: every command reads the layer where it lies, and in its size.

@@ -2,7 +2,7 @@
 
 use super::edit::{Asked, Constants, Emit, int, ints, numbers, rewrite, text};
 use super::fused;
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use tract_onnx::pb::{GraphProto, NodeProto};
 
 /// Rewrites the graph.
@@ -16,6 +16,7 @@ pub fn expand(graph: &mut GraphProto, opset: i64) -> Result<()> {
         "Celu" => celu(node, emit),
         "Swish" => swish(node, emit),
         "GlobalLpPool" => global_length(node, emit),
+        "Pad" if node.text("mode") == "wrap" => wrap(node, constants, emit),
         "Pad" => crop(node, constants, emit),
         "Resize" => old_resize(node, emit),
         "Einsum" => diagonal(node),
@@ -200,6 +201,37 @@ fn crop(node: &NodeProto, constants: &Constants, emit: &mut Emit) -> Result<bool
     let mut inputs = vec![kept.as_str(), &pads];
     inputs.extend(node.given(2));
     emit.op_to("Pad", &inputs, attributes, node.out()?);
+    Ok(true)
+}
+
+/// Each axis goes on where it begins, and comes from where it ends. tract knows no such padding.
+fn wrap(node: &NodeProto, constants: &Constants, emit: &mut Emit) -> Result<bool> {
+    let whole = |at: usize, what: &str| -> Result<Option<Vec<i64>>> {
+        let Some(name) = node.given(at) else { return Ok(None) };
+        let Some(known) = constants.get(name) else {
+            bail!("expected {what} that are constant; export with fixed ones")
+        };
+        Ok(Some(numbers(known)?.into_iter().map(|number| number as i64).collect()))
+    };
+    let pads = whole(1, "pads")?.context("expected pads")?;
+    ensure!(pads.iter().all(|pad| *pad >= 0), "padding that wraps and cuts off is not known");
+    let count = pads.len() / 2;
+    let axes = whole(3, "axes")?.unwrap_or_else(|| (0..count as i64).collect());
+    ensure!(axes.len() == count, "expected two pads for each of {} axes, found {}", axes.len(), pads.len());
+    let mut padded = node.needed(0)?.to_owned();
+    for (at, axis) in axes.into_iter().enumerate() {
+        // Numbers are taken one by one, so that padding by more than there is fails.
+        let mut taken = |numbers: Vec<i64>| -> Option<String> {
+            let indices = (!numbers.is_empty()).then(|| emit.integers(&numbers))?;
+            Some(emit.op("Gather", &[&padded, &indices], vec![int("axis", axis)]))
+        };
+        let (last, first) = (taken((-pads[at]..0).collect()), taken((0..pads[at + count]).collect()));
+        let pieces: Vec<&str> = last.iter().chain([&padded]).chain(&first).map(String::as_str).collect();
+        if pieces.len() > 1 {
+            padded = emit.op("Concat", &pieces, vec![int("axis", axis)]);
+        }
+    }
+    emit.rename(&padded, node.out()?);
     Ok(true)
 }
 
