@@ -181,9 +181,9 @@ impl Wiring {
         let file = model.file(&model.manifest.image.file)?;
         let look = InspectOptions {
             folder: model.folder(),
-            size: Some(self.size()),
+            usual: Some(self.size()),
             output: Some(&self.score.image),
-            classes: None,
+            ..InspectOptions::default()
         };
         let found = inspect::inspect(file, &look)?;
         Ok(found.refusal(&self.layer.name, &|name| model.manifest.layer(name).is_ok()))

@@ -48,8 +48,13 @@ pub(super) fn of(
     };
     let given = options.labels.as_ref().map(named).transpose()?;
     let classes = given.as_ref().map(|labels| String::from_utf8_lossy(labels).lines().count());
-    let size = options.size.or(beside.as_ref().and_then(|beside| beside.size));
-    let mut look = InspectOptions { folder: folder.as_deref(), size, output: options.output.as_deref(), classes };
+    let mut look = InspectOptions {
+        folder: folder.as_deref(),
+        size: options.size,
+        usual: beside.as_ref().and_then(|beside| beside.size),
+        output: options.output.as_deref(),
+        classes,
+    };
     let (mut found, onnx, integers, description) = if is_tflite {
         let (found, integers, onnx) = tflite::inspect::inspect(&bytes, &look).with_context(|| origin.clone())?;
         let description = format!("a network of TensorFlow Lite in integers, SHA-256 {}", sha256_hex(&bytes));

@@ -195,8 +195,8 @@ impl Folder {
         classes: Option<usize>,
     ) -> Result<Inspection> {
         let folder = self.networks();
-        let size = options.size.or(self.preparation.size);
-        Ok(inspect::inspect(onnx, &InspectOptions { folder: Some(&folder), size, output, classes })?)
+        let (size, usual) = (options.size, self.preparation.size);
+        Ok(inspect::inspect(onnx, &InspectOptions { folder: Some(&folder), size, usual, output, classes })?)
     }
 
     fn image_side(&self, found: &Inspection, options: &ModelOptions, onnx: &[u8], file: String) -> Result<ImageSide> {

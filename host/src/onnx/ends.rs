@@ -3,7 +3,7 @@
 //! The gradient of a probability that is nearly one is nearly zero, and says little of what spoke for the class: so a network that ends in a softmax or a sigmoid
 //! is explained at what goes into it, and reported as what comes out.
 
-use super::normal::Reading;
+use super::normal::{Reading, UPSAMPLE};
 use crate::Size;
 use anyhow::{Result, bail, ensure};
 use serde::Serialize;
@@ -15,6 +15,9 @@ pub const OF_RANGE: &str = "the range of the integers";
 
 /// Nodes that are looked back through from an output.
 const FARTHEST: usize = 64;
+
+/// Tensors that are looked at between an output and the last matrices.
+const MOST_TENSORS: usize = 4096;
 
 /// What turns scores into probabilities at the end of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -49,11 +52,33 @@ pub struct End {
     pub unit_length: bool,
 }
 
+/// Which node each tensor comes from.
+struct Producers<'g> {
+    nodes: HashMap<&'g str, &'g pb::NodeProto>,
+    /// What the network is given: neither computed nor a constant.
+    inputs: HashSet<&'g str>,
+}
+
+impl<'g> Producers<'g> {
+    fn of(graph: &'g pb::GraphProto) -> Self {
+        let nodes = graph.node.iter().flat_map(|node| node.output.iter().map(move |name| (name.as_str(), node)));
+        let mut inputs: HashSet<&str> = graph.input.iter().map(|input| input.name.as_str()).collect();
+        // Old files name their constants among the inputs.
+        graph.initializer.iter().for_each(|constant| {
+            inputs.remove(constant.name.as_str());
+        });
+        Self { nodes: nodes.collect(), inputs }
+    }
+
+    fn get(&self, tensor: &str) -> Option<&'g pb::NodeProto> {
+        self.nodes.get(tensor).copied()
+    }
+}
+
 impl End {
     /// Looks back from an output of the graph.
     pub fn of(graph: &pb::GraphProto, output: &str) -> Self {
-        let producers: HashMap<&str, &pb::NodeProto> =
-            graph.node.iter().flat_map(|node| node.output.iter().map(move |name| (name.as_str(), node))).collect();
+        let producers = Producers::of(graph);
         let mut end = Self {
             output: output.into(),
             reported: output.into(),
@@ -65,9 +90,13 @@ impl End {
         };
         let (mut at, mut rounded, mut clamped) = (output, false, false);
         for _ in 0..FARTHEST {
-            let Some(node) = producers.get(at) else { break };
+            let Some(mut node) = producers.get(at) else { break };
+            let shares = node.input.first().and_then(|input| producers.get(input)).filter(|of| of.op_type == "Softmax");
+            let logarithm = shares.filter(|_| node.op_type == "Log");
+            node = logarithm.unwrap_or(node);
             let Some(input) = node.input.first() else { break };
             let squash = match node.op_type.as_str() {
+                "Softmax" if logarithm.is_some() => Some(Squash::LogSoftmax),
                 "Softmax" => Some(Squash::Softmax),
                 "LogSoftmax" => Some(Squash::LogSoftmax),
                 "Sigmoid" => Some(Squash::Sigmoid),
@@ -101,43 +130,72 @@ impl End {
     }
 }
 
-/// Whether nothing but arithmetic with constants, choices and changes of shape lies between a tensor and the matrices that it is computed by.
-fn are_logits(tensor: &str, producers: &HashMap<&str, &pb::NodeProto>) -> bool {
+/// Whether nothing but sums, products with constants, means, choices and changes of shape lies between a tensor and the matrices that it is computed by, and these
+/// do not multiply shares.
+fn are_logits(tensor: &str, producers: &Producers) -> bool {
     let (mut seen, mut left) = (HashSet::from([tensor]), vec![tensor]);
     while let Some(tensor) = left.pop() {
         let Some(node) = producers.get(tensor) else { continue };
-        let computed = |at: usize| {
-            let input = node.input.get(at);
-            input.is_some_and(|input| producers.contains_key(input.as_str()) && !is_constant(input, producers))
-        };
-        let bends = match node.op_type.as_str() {
-            "Gemm" | "MatMul" | "Conv" | "Einsum" | "ConvTranspose" => continue,
-            "Div" => computed(1),
-            "Softmax" | "LogSoftmax" | "Sigmoid" | "HardSigmoid" | "Tanh" | "Exp" | "Softplus" | "Softsign" | "Erf"
-            | "Relu" | "Clip" | "Not" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "Equal" | "Floor"
-            | "Round" | "Ceil" => computed(0),
+        let computed: Vec<&str> =
+            node.input.iter().map(String::as_str).filter(|input| !is_constant(input, producers)).collect();
+        let goes_on = match node.op_type.as_str() {
+            "Gemm" | "MatMul" | "Conv" | "Einsum" | "ConvTranspose" => {
+                if matches!(computed[..], [input] if are_shares(input, producers)) {
+                    return false;
+                }
+                continue;
+            }
+            "Identity" | "Cast" | "Dropout" | "Reshape" | "Squeeze" | "Unsqueeze" | "Flatten" | "Transpose"
+            | "Slice" | "Split" | "Gather" | "GatherElements" | "GatherND" | "Concat" | "Expand" | "Tile" | "Pad"
+            | "Resize" | "Upsample" | UPSAMPLE | "DepthToSpace" | "SpaceToDepth" | "Add" | "Sub" | "Sum" | "Mean"
+            | "Neg" | "Where" | "ReduceMean" | "ReduceSum" | "ReduceMax" | "GlobalAveragePool" | "AveragePool"
+            | "GlobalMaxPool" | "MaxPool" | "BatchNormalization" | "QuantizeLinear" | "DequantizeLinear" => true,
+            "Mul" => computed.len() < 2,
+            "Div" => computed.len() < 2 && node.input.get(1).is_some_and(|by| is_constant(by, producers)),
             _ => false,
         };
-        if bends || seen.len() > FARTHEST {
-            return !bends;
+        if !goes_on || seen.len() > MOST_TENSORS {
+            return false;
         }
-        left.extend(node.input.iter().map(String::as_str).filter(|input| seen.insert(input)));
+        left.extend(computed.into_iter().filter(|input| seen.insert(input)));
     }
     true
 }
 
+/// Whether a tensor holds what a softmax gives, changed in nothing but its shape, or a mean of it.
+fn are_shares(tensor: &str, producers: &Producers) -> bool {
+    let mut at = tensor;
+    for _ in 0..FARTHEST {
+        let Some(node) = producers.get(at) else { return false };
+        match node.op_type.as_str() {
+            "Softmax" | "LogSoftmax" => return true,
+            "Identity" | "Cast" | "Dropout" | "Reshape" | "Squeeze" | "Unsqueeze" | "Flatten" | "Transpose"
+            | "ReduceMean" | "QuantizeLinear" | "DequantizeLinear" => {
+                let Some(input) = node.input.first() else { return false };
+                at = input;
+            }
+            _ => return false,
+        }
+    }
+    false
+}
+
 /// Whether a tensor is computed from constants alone.
-fn is_constant(tensor: &str, producers: &HashMap<&str, &pb::NodeProto>) -> bool {
-    let node = producers.get(tensor);
-    node.is_some_and(|node| {
-        node.op_type == "Constant"
-            || node.op_type == "DequantizeLinear"
-                && node.input.first().is_some_and(|input| !producers.contains_key(input.as_str()))
-    })
+fn is_constant(tensor: &str, producers: &Producers) -> bool {
+    let (mut seen, mut left) = (HashSet::from([tensor]), vec![tensor]);
+    while let Some(tensor) = left.pop() {
+        match producers.get(tensor) {
+            Some(_) if seen.len() > FARTHEST => return false,
+            Some(node) => left.extend(node.input.iter().map(String::as_str).filter(|input| seen.insert(input))),
+            None if producers.inputs.contains(tensor) => return false,
+            None => (),
+        }
+    }
+    true
 }
 
 /// Whether a tensor is divided by its own length.
-fn has_unit_length(tensor: &str, producers: &HashMap<&str, &pb::NodeProto>) -> bool {
+fn has_unit_length(tensor: &str, producers: &Producers) -> bool {
     let mut at = tensor;
     for _ in 0..FARTHEST {
         let Some(node) = producers.get(at) else { return false };
@@ -153,7 +211,7 @@ fn has_unit_length(tensor: &str, producers: &HashMap<&str, &pb::NodeProto>) -> b
 }
 
 /// Whether a number is the length of a vector, or a little more so that it is not zero.
-fn is_length_of(number: &str, vector: &str, producers: &HashMap<&str, &pb::NodeProto>) -> bool {
+fn is_length_of(number: &str, vector: &str, producers: &Producers) -> bool {
     let mut at = number;
     for _ in 0..FARTHEST {
         let Some(node) = producers.get(at) else { return false };
@@ -176,7 +234,7 @@ fn is_length_of(number: &str, vector: &str, producers: &HashMap<&str, &pb::NodeP
 }
 
 /// What the matrix before a tensor multiplies, if there is one with nothing but a bias and changes of shape behind it.
-fn features(tensor: &str, producers: &HashMap<&str, &pb::NodeProto>) -> Option<String> {
+fn features(tensor: &str, producers: &Producers) -> Option<String> {
     let mut at = tensor;
     for _ in 0..FARTHEST {
         let node = producers.get(at)?;

@@ -13,7 +13,7 @@ use crate::onnx::places::Places;
 use crate::onnx::quantised::{self, Form, Pairs, Wanted};
 use crate::onnx::validate;
 use crate::{Error, Size};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
@@ -134,6 +134,8 @@ pub struct InspectOptions<'a> {
     pub folder: Option<&'a Path>,
     /// Size of the input, in pixels; the file's own, or else one that it can take, if not given.
     pub size: Option<Size>,
+    /// Size that is tried first where the file leaves it open, in pixels: what is said beside the file.
+    pub usual: Option<Size>,
     /// The output that is explained; found if not given.
     pub output: Option<&'a str>,
     /// Number of classes, if that is known.
@@ -281,14 +283,24 @@ impl Seen {
         look: &InspectOptions,
     ) -> Result<(Self, Size)> {
         let at = |size| Ok((Self::of(onnx, graph, &picture.name, size, look.folder)?, size));
-        if let Some(size) = look.size.or(picture.size()) {
+        if let Some(size) = look.size {
+            ensure!(
+                picture.takes(size),
+                "the file fixes the size of its pictures at {}, and {size} was asked for: leave out --size, or export the network with open height and width",
+                picture.sides()
+            );
             return at(size);
         }
-        let first = match at(Size::square(SIDES[0])) {
+        if let Some(size) = picture.size() {
+            return at(size);
+        }
+        let fixed = |size: Size| Size::new(picture.height.unwrap_or(size.height), picture.width.unwrap_or(size.width));
+        let sides: Vec<Size> = look.usual.into_iter().chain(SIDES.map(Size::square)).map(fixed).collect();
+        let first = match at(sides[0]) {
             Err(error) => error,
             found => return found,
         };
-        let found = SIDES[1..].iter().find_map(|&side| contained(|| at(Size::square(side))).ok());
+        let found = sides[1..].iter().find_map(|&size| contained(|| at(size)).ok());
         found.ok_or_else(|| {
             first.context(
                 "the file leaves the size of its pictures open, and could not take the usual ones; give --size",

@@ -11,8 +11,12 @@ pub fn only_ways(network: &TypedModel, output: OutletId) -> TractResult<HashSet<
     let Some(&picture) = network.inputs.first() else { return Ok(HashSet::new()) };
     let order = network.eval_order()?;
     // Numbers of a picture may be integers at first; whether something is larger than something else is no way, and neither is a shape.
+    // To tract integers of 64 bits are what shapes are made of, but no shape is as a picture.
     let is_number = |outlet: &OutletId| {
-        network.outlet_fact(*outlet).is_ok_and(|fact| fact.konst.is_none() && fact.datum_type.is_number())
+        network.outlet_fact(*outlet).is_ok_and(|fact| {
+            let whole = fact.datum_type == TDim::datum_type() && fact.rank() > 2;
+            fact.konst.is_none() && (fact.datum_type.is_number() || whole)
+        })
     };
     let mut from_picture = HashSet::from([picture.node]);
     for &id in &order {

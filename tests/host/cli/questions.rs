@@ -73,6 +73,13 @@ fn what_makes_two_photos_alike_is_shown_in_both() {
     }
     asked("compare", "classifier", &out, &["--like", &other, "--method", "grad-cam,layer-cam"]).ok();
     assert_eq!(report(&out, "comparison")["like"]["path"], other);
+    // A photo and itself: whether a gradient of rounding is left or none, that is said.
+    let itself = cat().display().to_string();
+    for model in ["classifier", "embedding"] {
+        asked("explain", model, &out, &["--like", &itself]).said().complains(&["the same to the network"]);
+    }
+    let asked = decomcam(["explain", "--size", "96", "--like", &itself]).arg(&itself).path("--out", &out);
+    asked.said().complains(&["the same to the network"]);
 }
 
 #[test]

@@ -470,7 +470,25 @@ fn pictures_are_prepared_as_asked() {
     let (_place, open) = written(&open.bytes("logits", &[-1, 4]));
     let report = explained(&open, &["--size", "32"]);
     assert_eq!(report["parts"].as_array().map(Vec::len), Some(8));
+    // Where the file fixes one side, only the other one is open.
+    let mut line = convolutional();
+    line.graph.input[0] = info("image", DataType::Float, &[1, 3, SIDE, -1]);
+    let bytes = line.bytes("logits", &[1, 4]);
+    assert_eq!(found(&bytes).size, Size::new(16, 224));
+    let (_place, line) = written(&bytes);
+    explained(&line, &["--size", "16x40"]);
+    explain(&line, &["--size", "40"]).refused(&["16 x ?", "40 x 40"]);
+    explain(&path, &["--size", "32"]).refused(&["16 x 16", "32 x 32"]);
     explain(&path, &["--mean", "0.5,0.5"]).misused(&["--mean", "found 2"]);
+}
+
+/// Pictures of 64-bit integers have layers as others have.
+#[test]
+fn pictures_of_long_integers_have_layers() {
+    let mut onnx = behind(|o| o.node("Cast", &["image"], "numbers", &[Int("to", 1)]));
+    onnx.graph.input[0] = info("image", DataType::Int64, &[1, 3, SIDE, SIDE]);
+    let found = found(&finished(onnx));
+    assert!(found.suggested.is_some(), "{:?}", found.refusal);
 }
 
 // Tokens.
@@ -1042,6 +1060,29 @@ fn no_probability_is_made_of_numbers_of_another_kind() {
         o.node("Mul", &[&shares, &hundred], "per cent", &[])
     });
     assert_eq!(per_cent, None);
+    // Two nodes make the logarithm of shares as one does.
+    let logarithm = ended(|o, x| {
+        let shares = o.node("Softmax", &[x], "shares", &[Int("axis", 1)]);
+        o.node("Log", &[&shares], "logarithm", &[])
+    });
+    assert_eq!(logarithm.map(|p| (p * 1e4).round()), Some((plain * 1e4).round()));
+    // Shares that a matrix mixes are no logits, and neither is what is bent behind the last one.
+    assert_eq!(
+        ended(|o, x| {
+            let shares = o.node("Softmax", &[x], "shares", &[Int("axis", 1)]);
+            o.matmul(&shares, "mixed", &[CLASSES as i64, CLASSES as i64])
+        }),
+        None
+    );
+    assert_eq!(ended(|o, x| o.node("Mul", &[x, x], "squares", &[])), None);
+    assert_eq!(ended(|o, x| o.node("Abs", &[x], "sizes", &[])), None);
+    assert_eq!(
+        ended(|o, x| {
+            let three = o.floats(&[], &[3.0]);
+            o.node("Pow", &[x, &three], "cubes", &[])
+        }),
+        None
+    );
     assert_eq!(ended(|o, x| o.node("HardSigmoid", &[x], "hard", &[])), None);
     assert_eq!(ended(|o, x| o.node("Relu", &[x], "positive", &[])), None);
     let clamped = |o: &mut Onnx, x: &str| {

@@ -22,6 +22,7 @@ pub fn expand(graph: &mut GraphProto, opset: i64) -> Result<()> {
         "Einsum" => diagonal(node),
         "GatherND" => gather(node, constants, emit),
         "ConvTranspose" => output_shape(node),
+        "MaxPool" | "AveragePool" | "LpPool" => padded_by_itself(node),
         _ => Ok(false),
     })
 }
@@ -262,6 +263,23 @@ fn diagonal(node: &NodeProto) -> Result<bool> {
 fn output_shape(node: &NodeProto) -> Result<bool> {
     let known = node.attribute("output_shape").is_none_or(|shape| shape.ints.is_empty());
     ensure!(known, "output_shape is not known; export with pads and output_padding instead");
+    Ok(false)
+}
+
+/// Poolings that pad by themselves, in forms on whose lengths ONNX Runtime and the specification disagree.
+fn padded_by_itself(node: &NodeProto) -> Result<bool> {
+    let dilated = node.attribute("dilations").is_some_and(|by| by.ints.iter().any(|by| *by != 1));
+    let unclear = match node.text("auto_pad") {
+        "SAME_UPPER" | "SAME_LOWER" => dilated,
+        "VALID" => node.int("ceil_mode", 0) != 0,
+        _ => false,
+    };
+    ensure!(
+        !unclear,
+        "auto_pad {} together with {} is read in different ways; export with pads instead",
+        node.text("auto_pad"),
+        if dilated { "dilations" } else { "ceil_mode" }
+    );
     Ok(false)
 }
 

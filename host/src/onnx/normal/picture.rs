@@ -157,6 +157,18 @@ impl Picture {
         self.height.zip(self.width).map(|(height, width)| Size::new(height, width))
     }
 
+    /// Whether pictures may have this size, as far as the file fixes it.
+    pub fn takes(&self, size: Size) -> bool {
+        self.height.is_none_or(|height| height == size.height) && self.width.is_none_or(|width| width == size.width)
+    }
+
+    /// Height and width, in words: a question mark where they are open.
+    pub fn sides(&self) -> String {
+        let [height, width] =
+            [self.height, self.width].map(|side| side.map_or("?".to_owned(), |side| side.to_string()));
+        format!("{height} x {width}")
+    }
+
     /// Whether the input takes whole numbers only.
     pub fn is_whole(&self) -> bool {
         self.numbers != "float"
