@@ -1,7 +1,7 @@
 //! A file's bytes become upright 8-bit pixels.
 
 use super::orientation::orientation;
-use super::{Photo, animation, bmp, gif, ico, jpeg, tiff};
+use super::{Photo, animation, bmp, gif, ico, jpeg, tiff, webp};
 use crate::error::Sorted as _;
 use crate::hash::sha256_hex;
 use crate::{Error, Size};
@@ -222,6 +222,9 @@ fn decode(bytes: &[u8], background: u8) -> Result<RgbImage, String> {
         ImageFormat::Gif => {
             gif::first_frame(bytes).map(|frame| (DynamicImage::ImageRgba8(frame), Orientation::NoTransforms))
         }
+        ImageFormat::WebP if webp::is_animated(bytes) => {
+            webp::first_frame(bytes).map(|frame| (DynamicImage::ImageRgba8(frame), webp::orientation(bytes)))
+        }
         ImageFormat::Ico => match ico::largest_as_png(bytes) {
             Some(png) => still(png, ImageFormat::Png),
             None => still(bytes, format),
@@ -235,7 +238,7 @@ fn decode(bytes: &[u8], background: u8) -> Result<RgbImage, String> {
     Ok(upright.into_rgb8())
 }
 
-/// Anything but a GIF, as it is stored, and what makes it upright.
+/// Anything but a GIF and an animated WebP, as it is stored, and what makes it upright.
 pub(super) fn still(bytes: &[u8], format: ImageFormat) -> Result<(DynamicImage, Orientation), Refusal> {
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(MAX_DECODER_BYTES);
