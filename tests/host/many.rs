@@ -196,3 +196,24 @@ fn shares_divide_the_photos() {
     assert_eq!(all, of("maps"));
     explain(&place, &["photos", "-o", "five", "--shard", "5/4"]).exits_with(2).complains(&["a share from 1/4 to 4/4"]);
 }
+
+/// The other run's files, complete or not, are left alone.
+#[cfg(unix)]
+#[test]
+fn a_second_run_in_a_directory_is_refused_and_the_first_goes_on() {
+    let place = photos();
+    let out = place.path().join("maps");
+    fs::create_dir(&out).unwrap();
+    let half = out.join(".decomcam-half");
+    fs::write(&half, b"half").unwrap();
+    let first = fs::File::open(&out).unwrap();
+    first.lock().unwrap();
+    let call = ["photos/cat.png", "photos/b/cat.png", "-o", "maps"];
+    explain(&place, &call)
+        .exits_with(1)
+        .complains(&["directory `maps`", "another run is writing it; choose another --out"]);
+    assert!(half.exists());
+    drop(first);
+    explain(&place, &call).exits_with(0);
+    assert!(!half.exists(), "nobody writes it any more");
+}

@@ -18,7 +18,7 @@ pub use naming::{Kind, Naming};
 pub use sources::{Source, list};
 
 use crate::error::Sorted as _;
-use crate::files::{self, Files};
+use crate::files::{self, Claim, Files};
 use crate::hash::sha256_hex;
 use crate::journal::{self, Journal};
 use crate::owned::{self, Inputs};
@@ -331,6 +331,8 @@ struct Run<'a> {
 pub fn explain(session: &Session, asked: &ManyOptions, ask: &Ask<'_>, tell: &Tell<'_>) -> Result<Outcome> {
     let sources::Found { mut sources, mut left_out, links } = sources::sources(&asked.photos)?;
     let settings = settings(session, asked)?;
+    // Held until everything is written.
+    let _claim = asked.out.as_ref().map(|naming| Claim::of(naming.root())).transpose()?;
     let mut known = match &asked.out {
         Some(naming) => Known::read(naming, &settings)?,
         None => Known::default(),
@@ -345,8 +347,6 @@ pub fn explain(session: &Session, asked: &ManyOptions, ask: &Ask<'_>, tell: &Tel
         left_out += all - sources.len();
         names = naming.names(&sources, &known.earlier, &known.others)?;
         known.check_free(naming, asked, (&sources, &names))?;
-        files::prepare_directory(naming.root())?;
-        files::remove_leftovers(naming.root());
         journal = Some(begun(naming, &settings, &mut known, tell)?);
     }
     if left_out > 0 {
@@ -508,8 +508,7 @@ impl Run<'_> {
         let Some(naming) = &self.asked.out else { return Ok((answer.report(&[])?, String::new())) };
         let target = naming.root().join(name);
         if naming.kind() == Kind::Folder {
-            files::prepare_directory(&target)?;
-            files::remove_leftovers(&target);
+            let _claim = Claim::of(&target)?;
             return Ok((answer.write_and_report(&target)?.1, name.to_owned()));
         }
         let directory = Path::new(name).parent().unwrap_or(Path::new(""));
