@@ -1,7 +1,7 @@
 //! Many photos in one run: where their files go, what is left out, what goes on after a stop.
 
 use crate::common::run::{Said, decomcam};
-use crate::common::{cat, json};
+use crate::common::{cat, json, names};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
@@ -195,6 +195,54 @@ fn shares_divide_the_photos() {
     }
     assert_eq!(all, of("maps"));
     explain(&place, &["photos", "-o", "five", "--shard", "5/4"]).exits_with(2).complains(&["a share from 1/4 to 4/4"]);
+}
+
+/// Whatever photos are called, each has a place of its own below the directory that was asked for.
+#[test]
+fn names_of_photos_lead_nowhere_else() {
+    let place = photos();
+    let at = |name: &str| place.path().join(name);
+    for name in ["..png", "...png"] {
+        fs::copy(at("photos/cat.png"), at("photos").join(name)).unwrap();
+    }
+    explain(&place, &["photos/..png", "photos/...png", "-o", "maps/inner"]).exits_with(0);
+    assert_eq!(names(at("maps")), ["inner"]);
+    assert_eq!(names(at("maps/inner")), ["explanations.jsonl", "index.html", "photo", "photo-2"]);
+    for pattern in ["pp/{stem}/../x.json", "pp/{stem}/./x.json"] {
+        let said = explain(&place, &["photos/cat.png", "photos/b/cat.png", "-o", pattern]).exits_with(2);
+        assert!(said.stderr.contains("expected names behind {stem}, found `.` or `..`"), "{said}");
+        assert!(!at("pp").exists());
+    }
+}
+
+#[test]
+fn a_photo_that_is_named_in_three_ways_is_explained_once() {
+    let place = photos();
+    let given = ["photos/cat.png", "./photos/cat.png", "photos/b/../cat.png", "photos/../photos/cat.png"];
+    for said in ["Explained 1 photo.", "Explained 0 photos, 1 more before."] {
+        explain(&place, &[&given[..], &["-o", "maps"]].concat()).exits_with(0).prints(&[said]);
+        assert_eq!(paths(&lines(&place.path().join("maps/explanations.jsonl"))), ["photos/cat.png"]);
+    }
+}
+
+/// Names that are no text are told apart, now and in later runs.
+#[cfg(target_os = "linux")]
+#[test]
+fn photos_whose_names_are_no_text_are_told_apart() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+    let place = photos();
+    let strange = place.path().join("strange");
+    fs::create_dir(&strange).unwrap();
+    for (name, photo) in [(&b"\xff.png"[..], "photos/cat.png"), (b"\xfe.png", "photos/b/cat.png")] {
+        fs::copy(place.path().join(photo), strange.join(OsStr::from_bytes(name))).unwrap();
+    }
+    for said in ["Explained 2 photos.", "Explained 0 photos, 2 more before."] {
+        explain(&place, &["strange", "-o", "maps"]).exits_with(0).prints(&[said]);
+        let lines = lines(&place.path().join("maps/explanations.jsonl"));
+        assert_eq!(paths(&lines), [r#""strange/\xFE.png""#, r#""strange/\xFF.png""#]);
+        assert_ne!(lines[0]["directory"], lines[1]["directory"]);
+    }
 }
 
 /// The other run's files, complete or not, are left alone.

@@ -217,19 +217,24 @@ struct Written {
 impl Written {
     /// The files, relative to the directory of the journal. A path that leads out of that directory is none of ours.
     fn files(&self) -> Vec<PathBuf> {
-        let below = |path: &Path| path.components().all(|part| matches!(part, Component::Normal(_)));
         let paths = self.files.iter().map(|file| Path::new(&self.directory).join(file));
-        paths.filter(|path| below(path)).collect()
+        paths.filter(|path| is_below(path)).collect()
     }
 
-    /// The name that [`Naming`] gave the photo.
-    fn name(&self, kind: Kind) -> String {
-        match (kind, self.files.first()) {
+    /// The name that [`Naming`] gave the photo; one that leads out of that directory is none.
+    fn name(&self, kind: Kind) -> Option<String> {
+        let name = match (kind, self.files.first()) {
             (Kind::Folder, _) | (_, None) => self.directory.clone(),
             (_, Some(file)) if self.directory.is_empty() => file.clone(),
             (_, Some(file)) => format!("{}/{file}", self.directory),
-        }
+        };
+        is_below(Path::new(&name)).then_some(name)
     }
+}
+
+/// Whether a path leads to somewhere below the directory that it is relative to.
+fn is_below(path: &Path) -> bool {
+    path.components().all(|part| matches!(part, Component::Normal(_)))
 }
 
 /// What a journal says of earlier runs.
@@ -258,11 +263,12 @@ impl Known {
         journal::read(&path, |line, at| {
             let read: Read = serde_json::from_slice(line)?;
             let files = read.written.files();
+            let name = read.written.name(naming.kind()).filter(|_| read.settings == settings);
             if read.naming.as_deref() != Some(naming.pattern()) {
                 known.others.extend(files);
                 known.kept.push(at);
-            } else if read.settings == settings {
-                known.earlier.insert(read.photo.path.clone(), read.written.name(naming.kind()));
+            } else if let Some(name) = name {
+                known.earlier.insert(read.photo.path.clone(), name);
                 known.before.insert(read.photo.path, Before { sha256: read.photo.sha256, files, line: at.clone() });
                 known.kept.push(at);
             } else {
@@ -354,12 +360,10 @@ pub fn explain(session: &Session, asked: &ManyOptions, ask: &Ask<'_>, tell: &Tel
     }
     // Names are given before the others are left out, so that the shares' files can lie in one folder.
     let named = sources.into_iter().zip(names);
-    let held = |(source, _): &(Source, String)| {
-        asked.shard.is_none_or(|shard| shard.holds(&source.path.display().to_string()))
-    };
+    let held = |(source, _): &(Source, String)| asked.shard.is_none_or(|shard| shard.holds(&source.name()));
     let (sources, names): (Vec<Source>, Vec<String>) = named.filter(held).unzip();
     let Known { before, stale, .. } = known;
-    let done = sources.iter().filter(|source| before.contains_key(&source.path.display().to_string())).count();
+    let done = sources.iter().filter(|source| before.contains_key(&source.name())).count();
     if done > 0 {
         tell(Event::GoingOn { before: done, of: sources.len() });
     }
@@ -423,7 +427,7 @@ impl Run<'_> {
     /// One photo. Errors are those that end the run.
     fn photo(&self, at: usize) -> Result<()> {
         let source = &self.sources[at];
-        let path = source.path.display().to_string();
+        let path = source.name();
         if let Some(before) = self.before.get(&path)
             && self.is_done(source, before)
         {
@@ -536,7 +540,7 @@ impl Run<'_> {
             Ok(())
         })?;
         // In the order of the photos; then those of earlier runs that were not asked for now.
-        let now = sources.iter().filter_map(|source| cards.remove(&source.path.display().to_string()));
+        let now = sources.iter().filter_map(|source| cards.remove(&source.name()));
         let mut sorted: Vec<(Range<u64>, Card)> = now.collect();
         sorted.extend(cards.into_values());
         let (mut lines, cards): (Vec<Range<u64>>, Vec<Card>) = sorted.into_iter().unzip();

@@ -4,7 +4,7 @@
 //! or what was there before comes back. All are composed here; the crate `image` composes GIF alike, but takes the wrong picture back in a PNG where a
 //! frame that is cleared stands before one that is taken back, refuses 16 bits, and clears the wrong pixels of a WebP.
 
-use super::decode::{MAX_DECODER_BYTES, Refusal, check_size, kind, named, over_white, read, still};
+use super::decode::{MAX_DECODER_BYTES, Refusal, check_size, kind, name_of, named, over_white, read, still};
 use super::{gif, tiff, webp};
 use crate::hash::sha256_hex;
 use crate::{Result, Size};
@@ -49,7 +49,7 @@ impl Animation {
     /// [`crate::Error::Photo`] if the first picture cannot be read, as [`super::Photo::open`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let name = path.display().to_string();
+        let name = name_of(path);
         let bytes = named(&name, read(path))?;
         Self::from_bytes(name, bytes)
     }

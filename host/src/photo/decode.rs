@@ -51,7 +51,7 @@ impl Photo {
     /// announces no pixels, a side over [`MAX_SIDE`] or more than [`MAX_PIXELS`] (found before any pixel is decoded).
     pub fn open(path: impl AsRef<Path>) -> crate::Result<Self> {
         let path = path.as_ref();
-        let name = path.display().to_string();
+        let name = name_of(path);
         let bytes = named(&name, read(path))?;
         Self::from_bytes(name, &bytes)
     }
@@ -62,7 +62,7 @@ impl Photo {
     /// [`Error::Photo`], as [`Photo::open`].
     pub fn open_mask(path: impl AsRef<Path>) -> crate::Result<Self> {
         let path = path.as_ref();
-        let name = path.display().to_string();
+        let name = name_of(path);
         let bytes = named(&name, read(path))?;
         let pixels = named(&name, decode(&bytes, BLACK))?;
         Ok(Self::from_pixels(name, pixels))
@@ -93,6 +93,11 @@ impl Photo {
         let animated = image::guess_format(bytes).is_ok_and(|format| animation::has_more(bytes, format));
         Ok(Self { name, pixels, sha256: sha256_hex(bytes), animated, pages: tiff::pages(bytes) })
     }
+}
+
+/// What a file is called in messages, lines and pages: its path; one that is no text in quotes, with escapes for what is none, so that no two files have one name.
+pub(crate) fn name_of(path: &Path) -> String {
+    path.to_str().map_or_else(|| format!("{path:?}"), str::to_owned)
 }
 
 pub(super) fn named<T>(name: &str, found: Result<T, String>) -> crate::Result<T> {
