@@ -245,6 +245,34 @@ fn photos_whose_names_are_no_text_are_told_apart() {
     }
 }
 
+/// What is said of a photo that was damaged since is said no more, anywhere.
+#[test]
+fn a_photo_that_was_damaged_since_is_in_no_line_and_on_no_page() {
+    let place = photos();
+    let at = |name: &str| place.path().join(name);
+    let given = ["photos/cat.png", "photos/nameless"];
+    for (out, gone, stays) in
+        [("maps", "maps/cat", "maps/nameless/overlay.png"), ("maps/{stem}.png", "maps/cat.png", "maps/nameless.png")]
+    {
+        let call = [&given[..], &["-o", out]].concat();
+        explain(&place, &call).exits_with(0);
+        let photo = fs::read(at("photos/cat.png")).unwrap();
+        fs::write(at("photos/cat.png"), b"hello").unwrap();
+        for _ in 0..2 {
+            let said = explain(&place, &call).exits_with(1).complains(&["skipped: ", "cat.png", "1 of 2 photos"]);
+            let lines = lines(&at("maps/explanations.jsonl"));
+            assert_eq!(paths(&lines), vec!["photos/nameless"; lines.len()], "{said}");
+            let page = fs::read_to_string(at("maps/index.html")).unwrap();
+            assert!(page.contains("1 photo explained") && !page.contains("cat.png"), "{page}");
+            assert!(!at(gone).exists() && at(stays).is_file());
+        }
+        fs::write(at("photos/cat.png"), photo).unwrap();
+        explain(&place, &call).exits_with(0).prints(&["Explained 1 photo, 1 more before."]);
+        assert!(at(gone).exists());
+        fs::remove_dir_all(at("maps")).unwrap();
+    }
+}
+
 /// The other run's files, complete or not, are left alone.
 #[cfg(unix)]
 #[test]

@@ -7,8 +7,8 @@
 //! | `contact` | `index.html`: all photos on one page |
 //!
 //! What is said of each photo is appended to `explanations.jsonl` as soon as its files are complete. A run that was stopped at any moment therefore goes on where it was: a
-//! photo whose line is there, with the same settings, the same pattern of names, the same bytes of the photo and all its files, is done; every other one is explained. At
-//! the end the lines are put into the order of the photos. Lines of other patterns are other runs' and stay: `{stem}.png` and `{stem}.html` stand side by side.
+//! photo whose line is there, with the same settings, the same pattern of names, the same bytes of the photo and all its files, is done; every other one is explained, and if that
+//! fails, what an earlier run wrote of it is removed. At the end the lines are put into the order of the photos. Lines of other patterns are other runs' and stay: `{stem}.png` and `{stem}.html` stand side by side.
 
 mod contact;
 pub mod naming;
@@ -327,6 +327,8 @@ struct Run<'a> {
     settings: String,
     threads_each: usize,
     outcome: Mutex<Outcome>,
+    /// The names of the photos that failed.
+    failed: Mutex<BTreeSet<String>>,
 }
 
 /// Explains every photo, writes the files of each, and what is said of all: `explanations.jsonl` and `index.html`.
@@ -374,13 +376,15 @@ pub fn explain(session: &Session, asked: &ManyOptions, ask: &Ask<'_>, tell: &Tel
         .warnings
         .extend(links.first().map(|first| (sources::LINKED.to_owned(), links.len(), first.display().to_string())));
     let outcome = Mutex::new(outcome);
-    let run = Run { session, asked, ask, tell, sources, names, before, journal, settings, threads_each, outcome };
+    let failed = Mutex::default();
+    let run =
+        Run { session, asked, ask, tell, sources, names, before, journal, settings, threads_each, outcome, failed };
     let steps = Steps::new(session.watch(), "photos", run.sources.len())?;
     workers::each(run.sources.len(), workers, |at| {
         run.photo(at)?;
         steps.advance(1)
     })?;
-    run.finish(&stale)
+    run.finish(stale)
 }
 
 /// Opens the journal. Lines of other settings are taken out at once: from now on their files may be replaced.
@@ -447,6 +451,7 @@ impl Run<'_> {
                     _ => format!("photo `{path}`: {error}"),
                 };
                 self.counted(|outcome| outcome.failed += 1);
+                self.failed.lock().unwrap_or_else(PoisonError::into_inner).insert(path);
                 (self.tell)(Event::Failed { reason: &reason });
                 Ok(())
             }
@@ -520,10 +525,11 @@ impl Run<'_> {
         Ok((answer.write_one(&target)?, directory.display().to_string()))
     }
 
-    /// Sorts the lines, removes what other settings left, and writes the page.
-    fn finish(self, stale: &[PathBuf]) -> Result<Outcome> {
-        let Self { asked, journal, sources, outcome, settings, .. } = self;
+    /// Sorts the lines, removes what other settings left and what is said of photos that are damaged now, and writes the page.
+    fn finish(self, mut stale: Vec<PathBuf>) -> Result<Outcome> {
+        let Self { asked, journal, sources, outcome, settings, failed, .. } = self;
         let mut outcome = outcome.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
         let Some(naming) = &asked.out else { return Ok(outcome) };
         drop(journal);
         let mut cards = BTreeMap::new();
@@ -534,6 +540,8 @@ impl Run<'_> {
             if read.naming.as_deref() != Some(naming.pattern()) {
                 of_others.extend(read.written.files());
                 others.push(at);
+            } else if failed.contains(&read.photo.path) {
+                stale.extend(read.written.files());
             } else if read.settings == settings {
                 cards.insert(read.photo.path.clone(), (at, Card::new(read, naming.kind())));
             }
