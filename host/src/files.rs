@@ -4,12 +4,13 @@ use crate::error::Sorted as _;
 use crate::owned::{self, Inputs};
 use crate::program::PROGRAM;
 use crate::{Error, Result, Size};
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use image::{GrayImage, RgbImage};
 use npyz::WriterBuilder as _;
 use png::{ColorType, Filter};
 use serde::Serialize;
 use std::collections::BTreeSet;
+use std::fs::{File, TryLockError};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -105,7 +106,13 @@ impl<'a> Files<'a> {
         written.iter().try_for_each(|(_, path)| self.check_path(path))?;
         let mut paths = Vec::new();
         for (file, path) in written {
-            file.persist(&path).with_context(|| format!("cannot write `{}`", path.display())).kind(Error::Output)?;
+            // The system's own message, which the crate repeats as its own.
+            let renamed = file.persist(&path).map_err(|error| error.error);
+            renamed
+                .with_context(|| {
+                    format!("cannot write `{}`: did another program change its directory?", path.display())
+                })
+                .kind(Error::Output)?;
             paths.push(path);
         }
         Ok(paths)
@@ -116,11 +123,47 @@ impl<'a> Files<'a> {
 const TEMPORARY: &str = ".decomcam-";
 
 /// Removes the temporary files that a program which was killed left in a directory. Nobody else may be writing there.
-pub(crate) fn remove_leftovers(directory: &Path) {
+fn remove_leftovers(directory: &Path) {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(TEMPORARY)) {
         // What cannot be removed harms nobody.
         let _ = std::fs::remove_file(entry.path());
+    }
+}
+
+/// A directory that one run writes into for long: another one is refused as long as this is held.
+pub(crate) struct Claim(Option<File>);
+
+impl Claim {
+    /// Prepares the directory as [`prepare_directory`] does, and removes what a program that was killed left there.
+    ///
+    /// # Errors
+    /// [`Error::Output`], also where another run holds it.
+    pub(crate) fn of(directory: &Path) -> Result<Self> {
+        prepare_directory(directory)?;
+        // Some systems open no directories: nothing prevents two runs there, and nothing is removed that may be the other one's.
+        let Ok(file) = File::open(directory) else { return Ok(Self(None)) };
+        let locked = lock(&file).with_context(|| format!("directory `{}`", directory.display())).kind(Error::Output)?;
+        if locked {
+            remove_leftovers(directory);
+        }
+        Ok(Self(locked.then_some(file)))
+    }
+}
+
+/// Unlocked by name: a program that another thread starts holds the open file, and with it the lock, for the moment until it runs.
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // A lock that cannot be taken off goes with the file.
+        let _ = self.0.as_ref().map(File::unlock);
+    }
+}
+
+/// Locks an open file against other runs; `false` on file systems without locks, where nothing prevents two runs at once.
+pub(crate) fn lock(file: &File) -> anyhow::Result<bool> {
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => bail!("another run is writing it; choose another --out"),
+        locked => Ok(locked.is_ok()),
     }
 }
 
@@ -254,6 +297,11 @@ mod tests {
         let mut files = Files::new(place.path());
         files.add("a", |out| out.write_all(b"a")).unwrap();
         assert_eq!(files.publish().unwrap(), [place.path().join("a")]);
+        let mut files = Files::new(place.path());
+        files.add("d", |out| out.write_all(b"d")).unwrap();
+        remove_leftovers(place.path());
+        let gone = files.publish().unwrap_err().to_string();
+        assert!(gone.contains("d`: did another program") && gone.matches("os error").count() == 1, "{gone}");
         let failed = Files::new(place.path()).add("c", |_| Err(std::io::Error::other("full")));
         assert!(matches!(failed, Err(Error::Output(_))));
         let mut files = Files::new(place.path());

@@ -3,9 +3,9 @@
 
 use crate::error::Sorted as _;
 use crate::{Error, Result};
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use serde::Serialize;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -120,11 +120,8 @@ fn opened(path: &Path) -> anyhow::Result<File> {
     let mut options = OpenOptions::new();
     options.create(true).truncate(false).read(true).write(true);
     let file = options.open(path).context("cannot be opened; choose another --out")?;
-    match file.try_lock() {
-        Err(TryLockError::WouldBlock) => bail!("another run is writing it; choose another --out"),
-        // On file systems without locks nothing prevents two runs at once.
-        Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
-    }
+    crate::files::lock(&file)?;
+    Ok(file)
 }
 
 /// How every record begins.

@@ -174,6 +174,25 @@ fn damage_ends_a_sequence_and_one_picture_is_none() {
     decomcam(QUICK).arg(cat()).path("--out", &out).refused(&[one, "leave --frames out to explain it as a photo"]);
 }
 
+/// The other run's files, complete or not, are left alone.
+#[cfg(unix)]
+#[test]
+fn a_second_run_in_a_directory_is_refused() {
+    let place = TempDir::new().unwrap();
+    let out = place.path().join("out");
+    fs::create_dir(&out).unwrap();
+    let half = out.join(".decomcam-half");
+    fs::write(&half, b"half").unwrap();
+    let first = fs::File::open(&out).unwrap();
+    first.lock().unwrap();
+    let call = || decomcam(QUICK).args(["-t", "a cat"]).arg(small(&place, 2)).path("--out", &out);
+    call().refused(&["another run is writing it; choose another --out"]);
+    assert!(half.exists());
+    drop(first);
+    call().ok();
+    assert_eq!(names(&out), ["curve.png", "frames.json", "overlay.gif"]);
+}
+
 #[test]
 fn what_does_not_go_with_frames_is_refused() {
     let place = TempDir::new().unwrap();

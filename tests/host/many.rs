@@ -1,7 +1,7 @@
 //! Many photos in one run: where their files go, what is left out, what goes on after a stop.
 
 use crate::common::run::{Said, decomcam};
-use crate::common::{cat, json};
+use crate::common::{cat, json, names};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
@@ -195,4 +195,101 @@ fn shares_divide_the_photos() {
     }
     assert_eq!(all, of("maps"));
     explain(&place, &["photos", "-o", "five", "--shard", "5/4"]).exits_with(2).complains(&["a share from 1/4 to 4/4"]);
+}
+
+/// Whatever photos are called, each has a place of its own below the directory that was asked for.
+#[test]
+fn names_of_photos_lead_nowhere_else() {
+    let place = photos();
+    let at = |name: &str| place.path().join(name);
+    for name in ["..png", "...png"] {
+        fs::copy(at("photos/cat.png"), at("photos").join(name)).unwrap();
+    }
+    explain(&place, &["photos/..png", "photos/...png", "-o", "maps/inner"]).exits_with(0);
+    assert_eq!(names(at("maps")), ["inner"]);
+    assert_eq!(names(at("maps/inner")), ["explanations.jsonl", "index.html", "photo", "photo-2"]);
+    for pattern in ["pp/{stem}/../x.json", "pp/{stem}/./x.json"] {
+        let said = explain(&place, &["photos/cat.png", "photos/b/cat.png", "-o", pattern]).exits_with(2);
+        assert!(said.stderr.contains("expected names behind {stem}, found `.` or `..`"), "{said}");
+        assert!(!at("pp").exists());
+    }
+}
+
+#[test]
+fn a_photo_that_is_named_in_three_ways_is_explained_once() {
+    let place = photos();
+    let given = ["photos/cat.png", "./photos/cat.png", "photos/b/../cat.png", "photos/../photos/cat.png"];
+    for said in ["Explained 1 photo.", "Explained 0 photos, 1 more before."] {
+        explain(&place, &[&given[..], &["-o", "maps"]].concat()).exits_with(0).prints(&[said]);
+        assert_eq!(paths(&lines(&place.path().join("maps/explanations.jsonl"))), ["photos/cat.png"]);
+    }
+}
+
+/// Names that are no text are told apart, now and in later runs.
+#[cfg(target_os = "linux")]
+#[test]
+fn photos_whose_names_are_no_text_are_told_apart() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+    let place = photos();
+    let strange = place.path().join("strange");
+    fs::create_dir(&strange).unwrap();
+    for (name, photo) in [(&b"\xff.png"[..], "photos/cat.png"), (b"\xfe.png", "photos/b/cat.png")] {
+        fs::copy(place.path().join(photo), strange.join(OsStr::from_bytes(name))).unwrap();
+    }
+    for said in ["Explained 2 photos.", "Explained 0 photos, 2 more before."] {
+        explain(&place, &["strange", "-o", "maps"]).exits_with(0).prints(&[said]);
+        let lines = lines(&place.path().join("maps/explanations.jsonl"));
+        assert_eq!(paths(&lines), [r#""strange/\xFE.png""#, r#""strange/\xFF.png""#]);
+        assert_ne!(lines[0]["directory"], lines[1]["directory"]);
+    }
+}
+
+/// What is said of a photo that was damaged since is said no more, anywhere.
+#[test]
+fn a_photo_that_was_damaged_since_is_in_no_line_and_on_no_page() {
+    let place = photos();
+    let at = |name: &str| place.path().join(name);
+    let given = ["photos/cat.png", "photos/nameless"];
+    for (out, gone, stays) in
+        [("maps", "maps/cat", "maps/nameless/overlay.png"), ("maps/{stem}.png", "maps/cat.png", "maps/nameless.png")]
+    {
+        let call = [&given[..], &["-o", out]].concat();
+        explain(&place, &call).exits_with(0);
+        let photo = fs::read(at("photos/cat.png")).unwrap();
+        fs::write(at("photos/cat.png"), b"hello").unwrap();
+        for _ in 0..2 {
+            let said = explain(&place, &call).exits_with(1).complains(&["skipped: ", "cat.png", "1 of 2 photos"]);
+            let lines = lines(&at("maps/explanations.jsonl"));
+            assert_eq!(paths(&lines), vec!["photos/nameless"; lines.len()], "{said}");
+            let page = fs::read_to_string(at("maps/index.html")).unwrap();
+            assert!(page.contains("1 photo explained") && !page.contains("cat.png"), "{page}");
+            assert!(!at(gone).exists() && at(stays).is_file());
+        }
+        fs::write(at("photos/cat.png"), photo).unwrap();
+        explain(&place, &call).exits_with(0).prints(&["Explained 1 photo, 1 more before."]);
+        assert!(at(gone).exists());
+        fs::remove_dir_all(at("maps")).unwrap();
+    }
+}
+
+/// The other run's files, complete or not, are left alone.
+#[cfg(unix)]
+#[test]
+fn a_second_run_in_a_directory_is_refused_and_the_first_goes_on() {
+    let place = photos();
+    let out = place.path().join("maps");
+    fs::create_dir(&out).unwrap();
+    let half = out.join(".decomcam-half");
+    fs::write(&half, b"half").unwrap();
+    let first = fs::File::open(&out).unwrap();
+    first.lock().unwrap();
+    let call = ["photos/cat.png", "photos/b/cat.png", "-o", "maps"];
+    explain(&place, &call)
+        .exits_with(1)
+        .complains(&["directory `maps`", "another run is writing it; choose another --out"]);
+    assert!(half.exists());
+    drop(first);
+    explain(&place, &call).exits_with(0);
+    assert!(!half.exists(), "nobody writes it any more");
 }

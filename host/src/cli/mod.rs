@@ -40,6 +40,7 @@ pub static GIVE_MEMORY_BACK: OnceLock<fn()> = OnceLock::new();
 
 /// Parses the arguments, the program's name first, runs what they ask for, and returns the exit code.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    stop::outlive_limits_of_files();
     let outcome = Cli::try_parse_from(arguments).map_err(anyhow::Error::from).and_then(|cli| cli.run());
     let Err(error) = outcome else { return SUCCESS };
     if is_broken_pipe(&error) {

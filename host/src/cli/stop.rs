@@ -1,4 +1,4 @@
-//! Ctrl-C during long runs.
+//! Signals: Ctrl-C during long runs, and files that may grow no further.
 
 use std::fmt;
 use std::sync::Arc;
@@ -80,3 +80,15 @@ pub fn asked() -> Asked {
 pub fn asked() -> Asked {
     Asked::default()
 }
+
+/// A file that grows over the limit of `ulimit -f` is an error where it is written, which says so and leaves no half file, not the end of the program.
+#[cfg(unix)]
+pub fn outlive_limits_of_files() {
+    use signal_hook::consts::signal::SIGXFSZ;
+    // A signal with a handler ends nothing, and the system then refuses to write. Without it the signal ends the program as ever.
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
+}
+
+/// Elsewhere no signal tells of it.
+#[cfg(not(unix))]
+pub fn outlive_limits_of_files() {}

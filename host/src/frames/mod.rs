@@ -24,7 +24,7 @@ pub use report::FramesReport;
 
 use crate::draw::{self, Outlined};
 use crate::error::Sorted as _;
-use crate::files::{self, Files};
+use crate::files::{self, Claim, Files};
 use crate::many::Ask;
 use crate::owned::{self, Inputs};
 use crate::photo::{resize_whole, size_of};
@@ -90,10 +90,11 @@ pub struct Sequence {
 /// # Errors
 /// A clip that cannot be read, a frame that cannot be explained, a directory that cannot be written to, [`Error::Cancelled`].
 pub fn explain(session: &Session, clip: &Clip, asked: &FramesOptions, ask: &Ask<'_>) -> Result<Sequence> {
+    // Held until everything is written.
+    let mut _claim = None;
     if let Some(out) = &asked.out {
         files_in(out, clip).check([format(clip, asked).name(), CURVE, REPORT])?;
-        files::prepare_directory(out)?;
-        files::remove_leftovers(out);
+        _claim = Some(Claim::of(out)?);
     }
     let chosen = clip.chosen(asked.wanted);
     if let Some(announce) = asked.announce {

@@ -7,8 +7,8 @@
 //! | `contact` | `index.html`: all photos on one page |
 //!
 //! What is said of each photo is appended to `explanations.jsonl` as soon as its files are complete. A run that was stopped at any moment therefore goes on where it was: a
-//! photo whose line is there, with the same settings, the same pattern of names, the same bytes of the photo and all its files, is done; every other one is explained. At
-//! the end the lines are put into the order of the photos. Lines of other patterns are other runs' and stay: `{stem}.png` and `{stem}.html` stand side by side.
+//! photo whose line is there, with the same settings, the same pattern of names, the same bytes of the photo and all its files, is done; every other one is explained, and if that
+//! fails, what an earlier run wrote of it is removed. At the end the lines are put into the order of the photos. Lines of other patterns are other runs' and stay: `{stem}.png` and `{stem}.html` stand side by side.
 
 mod contact;
 pub mod naming;
@@ -18,7 +18,7 @@ pub use naming::{Kind, Naming};
 pub use sources::{Source, list};
 
 use crate::error::Sorted as _;
-use crate::files::{self, Files};
+use crate::files::{self, Claim, Files};
 use crate::hash::sha256_hex;
 use crate::journal::{self, Journal};
 use crate::owned::{self, Inputs};
@@ -217,19 +217,24 @@ struct Written {
 impl Written {
     /// The files, relative to the directory of the journal. A path that leads out of that directory is none of ours.
     fn files(&self) -> Vec<PathBuf> {
-        let below = |path: &Path| path.components().all(|part| matches!(part, Component::Normal(_)));
         let paths = self.files.iter().map(|file| Path::new(&self.directory).join(file));
-        paths.filter(|path| below(path)).collect()
+        paths.filter(|path| is_below(path)).collect()
     }
 
-    /// The name that [`Naming`] gave the photo.
-    fn name(&self, kind: Kind) -> String {
-        match (kind, self.files.first()) {
+    /// The name that [`Naming`] gave the photo; one that leads out of that directory is none.
+    fn name(&self, kind: Kind) -> Option<String> {
+        let name = match (kind, self.files.first()) {
             (Kind::Folder, _) | (_, None) => self.directory.clone(),
             (_, Some(file)) if self.directory.is_empty() => file.clone(),
             (_, Some(file)) => format!("{}/{file}", self.directory),
-        }
+        };
+        is_below(Path::new(&name)).then_some(name)
     }
+}
+
+/// Whether a path leads to somewhere below the directory that it is relative to.
+fn is_below(path: &Path) -> bool {
+    path.components().all(|part| matches!(part, Component::Normal(_)))
 }
 
 /// What a journal says of earlier runs.
@@ -258,11 +263,12 @@ impl Known {
         journal::read(&path, |line, at| {
             let read: Read = serde_json::from_slice(line)?;
             let files = read.written.files();
+            let name = read.written.name(naming.kind()).filter(|_| read.settings == settings);
             if read.naming.as_deref() != Some(naming.pattern()) {
                 known.others.extend(files);
                 known.kept.push(at);
-            } else if read.settings == settings {
-                known.earlier.insert(read.photo.path.clone(), read.written.name(naming.kind()));
+            } else if let Some(name) = name {
+                known.earlier.insert(read.photo.path.clone(), name);
                 known.before.insert(read.photo.path, Before { sha256: read.photo.sha256, files, line: at.clone() });
                 known.kept.push(at);
             } else {
@@ -321,6 +327,8 @@ struct Run<'a> {
     settings: String,
     threads_each: usize,
     outcome: Mutex<Outcome>,
+    /// The names of the photos that failed.
+    failed: Mutex<BTreeSet<String>>,
 }
 
 /// Explains every photo, writes the files of each, and what is said of all: `explanations.jsonl` and `index.html`.
@@ -331,6 +339,8 @@ struct Run<'a> {
 pub fn explain(session: &Session, asked: &ManyOptions, ask: &Ask<'_>, tell: &Tell<'_>) -> Result<Outcome> {
     let sources::Found { mut sources, mut left_out, links } = sources::sources(&asked.photos)?;
     let settings = settings(session, asked)?;
+    // Held until everything is written.
+    let _claim = asked.out.as_ref().map(|naming| Claim::of(naming.root())).transpose()?;
     let mut known = match &asked.out {
         Some(naming) => Known::read(naming, &settings)?,
         None => Known::default(),
@@ -345,8 +355,6 @@ pub fn explain(session: &Session, asked: &ManyOptions, ask: &Ask<'_>, tell: &Tel
         left_out += all - sources.len();
         names = naming.names(&sources, &known.earlier, &known.others)?;
         known.check_free(naming, asked, (&sources, &names))?;
-        files::prepare_directory(naming.root())?;
-        files::remove_leftovers(naming.root());
         journal = Some(begun(naming, &settings, &mut known, tell)?);
     }
     if left_out > 0 {
@@ -354,12 +362,10 @@ pub fn explain(session: &Session, asked: &ManyOptions, ask: &Ask<'_>, tell: &Tel
     }
     // Names are given before the others are left out, so that the shares' files can lie in one folder.
     let named = sources.into_iter().zip(names);
-    let held = |(source, _): &(Source, String)| {
-        asked.shard.is_none_or(|shard| shard.holds(&source.path.display().to_string()))
-    };
+    let held = |(source, _): &(Source, String)| asked.shard.is_none_or(|shard| shard.holds(&source.name()));
     let (sources, names): (Vec<Source>, Vec<String>) = named.filter(held).unzip();
     let Known { before, stale, .. } = known;
-    let done = sources.iter().filter(|source| before.contains_key(&source.path.display().to_string())).count();
+    let done = sources.iter().filter(|source| before.contains_key(&source.name())).count();
     if done > 0 {
         tell(Event::GoingOn { before: done, of: sources.len() });
     }
@@ -370,13 +376,15 @@ pub fn explain(session: &Session, asked: &ManyOptions, ask: &Ask<'_>, tell: &Tel
         .warnings
         .extend(links.first().map(|first| (sources::LINKED.to_owned(), links.len(), first.display().to_string())));
     let outcome = Mutex::new(outcome);
-    let run = Run { session, asked, ask, tell, sources, names, before, journal, settings, threads_each, outcome };
+    let failed = Mutex::default();
+    let run =
+        Run { session, asked, ask, tell, sources, names, before, journal, settings, threads_each, outcome, failed };
     let steps = Steps::new(session.watch(), "photos", run.sources.len())?;
     workers::each(run.sources.len(), workers, |at| {
         run.photo(at)?;
         steps.advance(1)
     })?;
-    run.finish(&stale)
+    run.finish(stale)
 }
 
 /// Opens the journal. Lines of other settings are taken out at once: from now on their files may be replaced.
@@ -423,7 +431,7 @@ impl Run<'_> {
     /// One photo. Errors are those that end the run.
     fn photo(&self, at: usize) -> Result<()> {
         let source = &self.sources[at];
-        let path = source.path.display().to_string();
+        let path = source.name();
         if let Some(before) = self.before.get(&path)
             && self.is_done(source, before)
         {
@@ -443,6 +451,7 @@ impl Run<'_> {
                     _ => format!("photo `{path}`: {error}"),
                 };
                 self.counted(|outcome| outcome.failed += 1);
+                self.failed.lock().unwrap_or_else(PoisonError::into_inner).insert(path);
                 (self.tell)(Event::Failed { reason: &reason });
                 Ok(())
             }
@@ -508,8 +517,7 @@ impl Run<'_> {
         let Some(naming) = &self.asked.out else { return Ok((answer.report(&[])?, String::new())) };
         let target = naming.root().join(name);
         if naming.kind() == Kind::Folder {
-            files::prepare_directory(&target)?;
-            files::remove_leftovers(&target);
+            let _claim = Claim::of(&target)?;
             return Ok((answer.write_and_report(&target)?.1, name.to_owned()));
         }
         let directory = Path::new(name).parent().unwrap_or(Path::new(""));
@@ -517,10 +525,11 @@ impl Run<'_> {
         Ok((answer.write_one(&target)?, directory.display().to_string()))
     }
 
-    /// Sorts the lines, removes what other settings left, and writes the page.
-    fn finish(self, stale: &[PathBuf]) -> Result<Outcome> {
-        let Self { asked, journal, sources, outcome, settings, .. } = self;
+    /// Sorts the lines, removes what other settings left and what is said of photos that are damaged now, and writes the page.
+    fn finish(self, mut stale: Vec<PathBuf>) -> Result<Outcome> {
+        let Self { asked, journal, sources, outcome, settings, failed, .. } = self;
         let mut outcome = outcome.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
         let Some(naming) = &asked.out else { return Ok(outcome) };
         drop(journal);
         let mut cards = BTreeMap::new();
@@ -531,13 +540,15 @@ impl Run<'_> {
             if read.naming.as_deref() != Some(naming.pattern()) {
                 of_others.extend(read.written.files());
                 others.push(at);
+            } else if failed.contains(&read.photo.path) {
+                stale.extend(read.written.files());
             } else if read.settings == settings {
                 cards.insert(read.photo.path.clone(), (at, Card::new(read, naming.kind())));
             }
             Ok(())
         })?;
         // In the order of the photos; then those of earlier runs that were not asked for now.
-        let now = sources.iter().filter_map(|source| cards.remove(&source.path.display().to_string()));
+        let now = sources.iter().filter_map(|source| cards.remove(&source.name()));
         let mut sorted: Vec<(Range<u64>, Card)> = now.collect();
         sorted.extend(cards.into_values());
         let (mut lines, cards): (Vec<Range<u64>>, Vec<Card>) = sorted.into_iter().unzip();

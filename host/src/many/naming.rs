@@ -87,7 +87,7 @@ impl Naming {
                     break name;
                 }
             };
-            names.push(earlier.get(&source.path.display().to_string()).cloned().unwrap_or_else(free));
+            names.push(earlier.get(&source.name()).cloned().unwrap_or_else(free));
         }
         self.spares(&Inputs::new(sources.iter().map(|source| &source.path)), &names).kind(Error::Options)?;
         Ok(names)
@@ -108,10 +108,14 @@ impl Naming {
 }
 
 fn named(out: &Path) -> anyhow::Result<Naming> {
-    let text = out.display().to_string();
+    let text = out.to_string_lossy();
     if !text.contains('{') {
         return Ok(Naming { root: out.to_owned(), pattern: STEM.to_owned(), kind: Kind::Folder });
     }
+    ensure!(
+        out.to_str().is_some(),
+        "--out {text}: expected a pattern in UTF-8, found other bytes; choose another name"
+    );
     let rest = text.replace(STEM, "");
     ensure!(
         text.contains(STEM) && !rest.contains(['{', '}']),
@@ -123,6 +127,10 @@ fn named(out: &Path) -> anyhow::Result<Naming> {
         None => (".", &text[..]),
     };
     let pattern = pattern.trim_end_matches(['/', std::path::MAIN_SEPARATOR]);
+    ensure!(
+        !pattern.split(['/', std::path::MAIN_SEPARATOR]).any(|part| matches!(part, "." | "..")),
+        "--out {text}: expected names behind {STEM}, found `.` or `..`, which would lead the files of all photos into one place; put it before {STEM} or leave it out"
+    );
     let last = Path::new(pattern).file_name().map(|name| name.to_string_lossy().replace(STEM, "x")).unwrap_or_default();
     let kind = match Path::new(&last).extension().and_then(|ending| ending.to_str()).map(str::to_lowercase).as_deref() {
         None => Kind::Folder,
@@ -152,7 +160,16 @@ mod tests {
         assert_eq!(named("{stem}-why.HTML"), (".".into(), "{stem}-why.HTML".into(), Kind::Report));
         assert_eq!(named("/a/{stem}/x.json"), ("/a".into(), "{stem}/x.json".into(), Kind::Json));
         assert_eq!(named("/{stem}/"), ("/".into(), "{stem}".into(), Kind::Folder));
-        for wrong in ["maps/{name}.png", "maps/{stem}.jpg", "{stem", "{stem}{}.png"] {
+        assert_eq!(named("../a/./{stem}.json"), ("../a/.".into(), "{stem}.json".into(), Kind::Json));
+        for wrong in [
+            "maps/{name}.png",
+            "maps/{stem}.jpg",
+            "{stem",
+            "{stem}{}.png",
+            "maps/{stem}/../x.json",
+            "{stem}/./x.json",
+            "{stem}/..",
+        ] {
             assert!(matches!(Naming::new(Path::new(wrong)), Err(Error::Options(_))), "{wrong}");
         }
     }
@@ -169,6 +186,14 @@ mod tests {
         assert_eq!(naming.names(&sources[..3], &earlier, &none).unwrap(), ["Cat-2.html", "cat-3.html", "cat.html"]);
         let others = BTreeSet::from([PathBuf::from("cat.html")]);
         assert_eq!(naming.names(&sources[..1], &BTreeMap::new(), &others).unwrap(), ["Cat-2.html"]);
+    }
+
+    #[test]
+    fn no_name_leads_out_of_the_folder() {
+        let sources = ["..jpg", "...jpg", "a/....jpg", ".jpg"].map(Source::named);
+        let naming = Naming::new(Path::new("maps")).unwrap();
+        let names = naming.names(&sources, &BTreeMap::new(), &BTreeSet::new()).unwrap();
+        assert_eq!(names, ["photo", "photo-2", "...", ".jpg"]);
     }
 
     #[test]

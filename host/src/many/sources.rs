@@ -2,16 +2,18 @@
 
 use super::Written;
 use crate::error::Sorted as _;
-use crate::photo::is_named_as_photo;
+use crate::photo::{is_named_as_photo, name_of};
 use crate::{Error, Photo, Result, journal, owned};
 use anyhow::{Context as _, bail, ensure};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// What standard input is called on the command line.
 const STANDARD_INPUT: &str = "-";
+/// What its photo is called.
+const STDIN: &str = "standard input";
 
 /// What is said of links to folders among photos.
 pub const LINKED: &str =
@@ -37,12 +39,18 @@ impl Source {
         path == Path::new(STANDARD_INPUT)
     }
 
-    /// The name of its file without the ending.
+    /// What its photo is called, and known by in later runs.
+    pub(super) fn name(&self) -> String {
+        if Self::is_standard_input(&self.path) { STDIN.into() } else { name_of(&self.path) }
+    }
+
+    /// The name of its file without the ending. What would lead to another folder, as the stem of `...jpg`, is no name.
     pub(super) fn stem(&self) -> String {
         if Self::is_standard_input(&self.path) {
             return "stdin".into();
         }
-        self.path.file_stem().map_or_else(|| "photo".into(), |stem| stem.to_string_lossy().into_owned())
+        let stem = self.path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+        stem.filter(|stem| !matches!(&**stem, "." | "..")).unwrap_or_else(|| "photo".into())
     }
 
     /// Reads and decodes it.
@@ -51,7 +59,7 @@ impl Source {
     /// [`Error::Photo`].
     pub fn open(&self) -> Result<Photo> {
         if Self::is_standard_input(&self.path) {
-            Photo::read("standard input", std::io::stdin().lock())
+            Photo::read(STDIN, std::io::stdin().lock())
         } else {
             Photo::open(&self.path)
         }
@@ -109,12 +117,25 @@ pub fn sources(given: &[PathBuf]) -> Result<Found> {
             "expected photos, found only {} pictures that decomcam wrote; name a picture to have it explained",
             found.left_out
         );
-        let mut seen = BTreeSet::new();
-        found.sources.retain(|source| seen.insert(source.path.clone()));
-        found.links.retain(|link| seen.insert(link.clone()));
+        let (mut seen, mut folders) = (BTreeSet::new(), BTreeMap::new());
+        let mut is_new = |path: &Path| seen.insert(place_of(path, &mut folders));
+        found.sources.retain(|source| is_new(&source.path));
+        found.links.retain(|link| is_new(link));
         Ok(found)
     };
     gather().kind(Error::Photo)
+}
+
+/// Where a file is, by whatever path its folder was named. A link to a file is another photo than the file; folders that were looked up are kept in `folders`.
+fn place_of(path: &Path, folders: &mut BTreeMap<PathBuf, PathBuf>) -> PathBuf {
+    let (Some(folder), Some(name), false) = (path.parent(), path.file_name(), Source::is_standard_input(path)) else {
+        return path.to_owned();
+    };
+    let folder = folders.entry(folder.to_owned()).or_insert_with(|| {
+        let named = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        named.canonicalize().unwrap_or_else(|_| folder.to_owned())
+    });
+    folder.join(name)
 }
 
 /// The paths of a list, one a line, or with zero bytes between them as `find -print0` writes them. Blank lines do not count.
@@ -243,6 +264,26 @@ mod tests {
         let only = sources(&[at("f")]).unwrap_err();
         assert!(only.to_string().contains("found only 1 pictures that decomcam wrote"), "{only}");
         assert_eq!(sources(&[at("f/marked.png")]).unwrap().sources.len(), 1, "what is named is explained");
+    }
+
+    #[test]
+    fn a_photo_is_found_once_by_whatever_path() {
+        let place = tempfile::tempdir().unwrap();
+        let at = |name: &str| place.path().join(name);
+        for name in ["a/x.jpg", "a/y.jpg", "b/x.jpg"] {
+            put(&at(name), b"?");
+        }
+        let given = ["a/../a/x.jpg", "a/x.jpg", "b/../a", "b/./x.jpg", "b/x.jpg", "a/*.jpg", "gone.jpg", "./gone.jpg"];
+        let found = sources(&given.map(at)).unwrap().sources;
+        let paths: Vec<&Path> = found.iter().map(|source| &*source.path).collect();
+        assert_eq!(paths, ["a/../a/x.jpg", "b/../a/y.jpg", "b/./x.jpg", "gone.jpg"].map(at), "as it was first given");
+        let input = sources(&["-", "./-"].map(PathBuf::from)).unwrap().sources;
+        assert_eq!(input.len(), 2, "standard input and a file");
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink("x.jpg", at("a/z.jpg")).unwrap();
+            assert_eq!(sources(&[at("a")]).unwrap().sources.len(), 3, "a link is a photo of its own");
+        }
     }
 
     #[cfg(unix)]

@@ -1,17 +1,16 @@
 //! Animated GIF, PNG and WebP: the pictures that a browser shows one after the other, and when.
 //!
 //! Frames of a file are pieces that are laid over what stands there, and what becomes of them afterwards differs: they stay, their place becomes transparent,
-//! or what was there before comes back. GIF and PNG are composed here; the crate `image` composes GIF alike, but takes the wrong picture back in a PNG where a
-//! frame that is cleared stands before one that is taken back, and refuses 16 bits. WebP, which takes nothing back, is composed by that crate.
+//! or what was there before comes back. All are composed here; the crate `image` composes GIF alike, but takes the wrong picture back in a PNG where a
+//! frame that is cleared stands before one that is taken back, refuses 16 bits, and clears the wrong pixels of a WebP.
 
-use super::decode::{MAX_DECODER_BYTES, Refusal, check_size, kind, named, over_white, read, still};
-use super::{gif, tiff};
+use super::decode::{MAX_DECODER_BYTES, Refusal, check_size, kind, name_of, named, over_white, read, still};
+use super::{gif, tiff, webp};
 use crate::hash::sha256_hex;
 use crate::{Result, Size};
 use ::png::{BitDepth, BlendOp, ColorType, DisposeOp, OutputInfo, Transformations};
-use image::codecs::webp::WebPDecoder;
 use image::metadata::Orientation;
-use image::{AnimationDecoder as _, DynamicImage, ImageDecoder as _, ImageFormat, RgbImage, Rgba, RgbaImage};
+use image::{DynamicImage, ImageFormat, RgbImage, Rgba, RgbaImage};
 use std::io::{Cursor, Read};
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -50,7 +49,7 @@ impl Animation {
     /// [`crate::Error::Photo`] if the first picture cannot be read, as [`super::Photo::open`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let name = path.display().to_string();
+        let name = name_of(path);
         let bytes = named(&name, read(path))?;
         Self::from_bytes(name, bytes)
     }
@@ -111,27 +110,16 @@ pub(super) fn has_more(bytes: &[u8], format: ImageFormat) -> bool {
             let control = png_reader(bytes).ok().and_then(|reader| reader.info().animation_control().copied());
             control.is_some_and(|control| control.num_frames > 1)
         }
-        ImageFormat::WebP => webp_frames(bytes) > 1,
+        ImageFormat::WebP => webp::frames(bytes) > 1,
         _ => false,
     }
 }
 
-/// The chunks of an animated WebP that hold a picture each.
-fn webp_frames(bytes: &[u8]) -> usize {
-    let mut rest = bytes.get(12..).unwrap_or_default();
-    let mut frames = 0;
-    while let Some((head, behind)) = rest.split_at_checked(8) {
-        frames += usize::from(head.starts_with(b"ANMF"));
-        let length = u32::from_le_bytes([head[4], head[5], head[6], head[7]]) as usize;
-        rest = behind.get(length.saturating_add(length % 2)..).unwrap_or_default();
-    }
-    frames
-}
-
 fn composed(bytes: &[u8], format: ImageFormat, show: &mut Show<'_>) -> Result<(), Refusal> {
-    let (_, orientation) = match format {
-        ImageFormat::Gif => (DynamicImage::default(), Orientation::NoTransforms),
-        _ => still(bytes, format)?,
+    let orientation = match format {
+        ImageFormat::Gif => Orientation::NoTransforms,
+        ImageFormat::WebP if webp::is_animated(bytes) => webp::orientation(bytes),
+        _ => still(bytes, format)?.1,
     };
     let mut show = |picture: RgbImage, seconds: f64| {
         let mut upright = DynamicImage::ImageRgb8(picture);
@@ -141,7 +129,7 @@ fn composed(bytes: &[u8], format: ImageFormat, show: &mut Show<'_>) -> Result<()
     match format {
         ImageFormat::Gif => gif::each_frame(bytes, &mut show),
         ImageFormat::Png if has_more(bytes, format) => each_of_png(bytes, &mut show),
-        ImageFormat::WebP if webp_frames(bytes) > 0 => each_of_webp(bytes, &mut show),
+        ImageFormat::WebP if webp::is_animated(bytes) => webp::each_frame(bytes, &mut show),
         _ => {
             let (picture, _) = still(bytes, format)?;
             let _ = show(over_white(picture), 0.0);
@@ -282,20 +270,4 @@ fn rgba(output: &OutputInfo, buffer: &[u8]) -> Option<RgbaImage> {
         ColorType::Indexed => return None,
     };
     RgbaImage::from_raw(output.width, output.height, pixels)
-}
-
-fn each_of_webp(bytes: &[u8], show: &mut Show<'_>) -> Result<(), Refusal> {
-    let mut decoder = WebPDecoder::new(Cursor::new(bytes))?;
-    // What a frame leaves is cleared only where a colour to clear with is given.
-    let clear = if decoder.color_type().has_alpha() { [0; 4] } else { [255; 4] };
-    decoder.set_background_color(Rgba(clear))?;
-    for frame in decoder.into_frames() {
-        let frame = frame?;
-        let (milliseconds, unit) = frame.delay().numer_denom_ms();
-        let seconds = f64::from(milliseconds) / f64::from(unit.max(1)) / 1e3;
-        if show(over_white(DynamicImage::ImageRgba8(frame.into_buffer())), seconds).is_break() {
-            break;
-        }
-    }
-    Ok(())
 }

@@ -1,7 +1,7 @@
 //! A file's bytes become upright 8-bit pixels.
 
 use super::orientation::orientation;
-use super::{Photo, animation, bmp, gif, ico, jpeg, tiff};
+use super::{Photo, animation, bmp, gif, ico, jpeg, tiff, webp};
 use crate::error::Sorted as _;
 use crate::hash::sha256_hex;
 use crate::{Error, Size};
@@ -51,7 +51,7 @@ impl Photo {
     /// announces no pixels, a side over [`MAX_SIDE`] or more than [`MAX_PIXELS`] (found before any pixel is decoded).
     pub fn open(path: impl AsRef<Path>) -> crate::Result<Self> {
         let path = path.as_ref();
-        let name = path.display().to_string();
+        let name = name_of(path);
         let bytes = named(&name, read(path))?;
         Self::from_bytes(name, &bytes)
     }
@@ -62,7 +62,7 @@ impl Photo {
     /// [`Error::Photo`], as [`Photo::open`].
     pub fn open_mask(path: impl AsRef<Path>) -> crate::Result<Self> {
         let path = path.as_ref();
-        let name = path.display().to_string();
+        let name = name_of(path);
         let bytes = named(&name, read(path))?;
         let pixels = named(&name, decode(&bytes, BLACK))?;
         Ok(Self::from_pixels(name, pixels))
@@ -93,6 +93,11 @@ impl Photo {
         let animated = image::guess_format(bytes).is_ok_and(|format| animation::has_more(bytes, format));
         Ok(Self { name, pixels, sha256: sha256_hex(bytes), animated, pages: tiff::pages(bytes) })
     }
+}
+
+/// What a file is called in messages, lines and pages: its path; one that is no text in quotes, with escapes for what is none, so that no two files have one name.
+pub(crate) fn name_of(path: &Path) -> String {
+    path.to_str().map_or_else(|| format!("{path:?}"), str::to_owned)
 }
 
 pub(super) fn named<T>(name: &str, found: Result<T, String>) -> crate::Result<T> {
@@ -222,6 +227,9 @@ fn decode(bytes: &[u8], background: u8) -> Result<RgbImage, String> {
         ImageFormat::Gif => {
             gif::first_frame(bytes).map(|frame| (DynamicImage::ImageRgba8(frame), Orientation::NoTransforms))
         }
+        ImageFormat::WebP if webp::is_animated(bytes) => {
+            webp::first_frame(bytes).map(|frame| (DynamicImage::ImageRgba8(frame), webp::orientation(bytes)))
+        }
         ImageFormat::Ico => match ico::largest_as_png(bytes) {
             Some(png) => still(png, ImageFormat::Png),
             None => still(bytes, format),
@@ -235,7 +243,7 @@ fn decode(bytes: &[u8], background: u8) -> Result<RgbImage, String> {
     Ok(upright.into_rgb8())
 }
 
-/// Anything but a GIF, as it is stored, and what makes it upright.
+/// Anything but a GIF and an animated WebP, as it is stored, and what makes it upright.
 pub(super) fn still(bytes: &[u8], format: ImageFormat) -> Result<(DynamicImage, Orientation), Refusal> {
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(MAX_DECODER_BYTES);

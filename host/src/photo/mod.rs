@@ -17,11 +17,12 @@ mod planes;
 mod rect;
 mod resize;
 mod tiff;
+mod webp;
 
 pub use animation::Animation;
 pub use blur::blur;
-pub(crate) use decode::ENDINGS;
 pub use decode::is_named_as_photo;
+pub(crate) use decode::{ENDINGS, name_of};
 pub use decode::{MAX_FILE_BYTES, MAX_PIXELS, MAX_SIDE};
 pub use filter::Filter;
 pub use framing::{Fit, Framing};

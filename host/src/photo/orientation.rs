@@ -14,6 +14,11 @@ pub(super) fn orientation(decoder: &mut impl ImageDecoder, bytes: &[u8]) -> Orie
     exif.or(png.exif).or(png.profile).or(xmp).or(png.xmp).unwrap_or(Orientation::NoTransforms)
 }
 
+/// What makes pixels upright by what a file says in EXIF, or else in XMP.
+pub(super) fn said(exif: Option<&[u8]>, xmp: Option<&[u8]>) -> Orientation {
+    exif.and_then(of_exif).or_else(|| of_xmp(xmp?)).unwrap_or(Orientation::NoTransforms)
+}
+
 /// EXIF with or without the six bytes that JPEG files have before it.
 fn of_exif(exif: &[u8]) -> Option<Orientation> {
     Orientation::from_exif_chunk(exif.strip_prefix(b"Exif\0\0").unwrap_or(exif))

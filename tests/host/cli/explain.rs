@@ -411,3 +411,16 @@ fn boxes_fit_long_and_narrow_photos() {
         }
     }
 }
+
+/// A limit of the shell on the length of files is told as a full disk is, and nothing half stays behind.
+#[cfg(unix)]
+#[test]
+fn files_that_may_not_grow_are_refused_in_words() {
+    let place = TempDir::new().unwrap();
+    let program = explain(&["--text", "a cat", "--no-check", "--out", "out"]).command();
+    let mut limited = std::process::Command::new("sh");
+    limited.args(["-c", "ulimit -f 4; exec \"$0\" \"$@\""]).arg(program.get_program()).args(program.get_args());
+    let limited = crate::common::run::Run::from(limited).within(&place);
+    limited.refused(&["cannot write `out/", "is there space on the disk?", "File too large"]);
+    assert!(names(place.path().join("out")).is_empty());
+}
