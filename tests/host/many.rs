@@ -208,6 +208,14 @@ fn names_of_photos_lead_nowhere_else() {
     explain(&place, &["photos/..png", "photos/...png", "-o", "maps/inner"]).exits_with(0);
     assert_eq!(names(at("maps")), ["inner"]);
     assert_eq!(names(at("maps/inner")), ["explanations.jsonl", "index.html", "photo", "photo-2"]);
+    // Nor does a name that a line of a damaged journal gives.
+    let given = ["photos/cat.png", "photos/b/cat.png", "-o", "given"];
+    explain(&place, &given).exits_with(0);
+    let journal = at("given/explanations.jsonl");
+    let line = fs::read_to_string(&journal).unwrap();
+    fs::write(&journal, line.replace(r#""directory":"cat""#, r#""directory":"../cat""#)).unwrap();
+    explain(&place, &given).exits_with(0).prints(&["Explained 1 photo, 1 more before."]);
+    assert!(at("given/cat/overlay.png").is_file() && !at("cat").exists());
     for pattern in ["pp/{stem}/../x.json", "pp/{stem}/./x.json"] {
         let said = explain(&place, &["photos/cat.png", "photos/b/cat.png", "-o", pattern]).exits_with(2);
         assert!(said.stderr.contains("expected names behind {stem}, found `.` or `..`"), "{said}");

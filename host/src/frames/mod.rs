@@ -90,12 +90,12 @@ pub struct Sequence {
 /// # Errors
 /// A clip that cannot be read, a frame that cannot be explained, a directory that cannot be written to, [`Error::Cancelled`].
 pub fn explain(session: &Session, clip: &Clip, asked: &FramesOptions, ask: &Ask<'_>) -> Result<Sequence> {
-    // Held until everything is written.
-    let mut _claim = None;
-    if let Some(out) = &asked.out {
+    let claimed = |out: &PathBuf| {
         files_in(out, clip).check([format(clip, asked).name(), CURVE, REPORT])?;
-        _claim = Some(Claim::of(out)?);
-    }
+        Claim::of(out)
+    };
+    // Held until everything is written.
+    let _claim = asked.out.as_ref().map(claimed).transpose()?;
     let chosen = clip.chosen(asked.wanted);
     if let Some(announce) = asked.announce {
         announce(&in_words(clip, chosen));

@@ -7,8 +7,9 @@
 //! | `contact` | `index.html`: all photos on one page |
 //!
 //! What is said of each photo is appended to `explanations.jsonl` as soon as its files are complete. A run that was stopped at any moment therefore goes on where it was: a
-//! photo whose line is there, with the same settings, the same pattern of names, the same bytes of the photo and all its files, is done; every other one is explained, and if that
-//! fails, what an earlier run wrote of it is removed. At the end the lines are put into the order of the photos. Lines of other patterns are other runs' and stay: `{stem}.png` and `{stem}.html` stand side by side.
+//! photo whose line is there, with the same settings, the same pattern of names, the same bytes of the photo and all its files, is done; every other one is explained, and
+//! if that fails, what an earlier run wrote of it is removed. At the end the lines are put into the order of the photos. Lines of other patterns are other runs' and stay:
+//! `{stem}.png` and `{stem}.html` stand side by side.
 
 mod contact;
 pub mod naming;
