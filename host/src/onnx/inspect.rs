@@ -286,7 +286,7 @@ impl Seen {
         if let Some(size) = look.size {
             ensure!(
                 picture.takes(size),
-                "the file fixes the size of its pictures at {}, and {size} was asked for: leave out --size, or export the network with open height and width",
+                "the file fixes the size of its pictures at {}, and {size} was asked for: give a --size that fits or none, or export the network with open height and width",
                 picture.sides()
             );
             return at(size);
