@@ -360,6 +360,49 @@ def constant_branch(w):
     return nodes, lambda x: F.conv2d(torch.sigmoid(x), k)
 
 
+def branch(nodes, output, initializers=()):
+    return helper.make_graph(nodes, "branch", [], [helper.make_tensor_value_info(output, TensorProto.FLOAT, None)], initializers)
+
+
+@case()
+def branches_of_the_same_names(w):
+    """Tensors and weights of branches need not differ from those of other branches."""
+    k = w(3, 4, 3, 3)
+
+    def taken(x, op, factor):
+        nodes = [helper.make_node("Mul", [x, "factor"], ["scaled"]), helper.make_node(op, ["scaled"], ["out"])]
+        return branch(nodes, "out", [numpy_helper.from_array(np.array(factor, np.float32), "factor")])
+
+    def nodes(g, x):
+        yes, no = g.constant(torch.tensor(True)), g.constant(torch.tensor(False))
+        first = g.If(yes, then_branch=taken(x, "Sigmoid", 0.5), else_branch=taken(x, "Tanh", 3))
+        second = g.If(no, then_branch=taken(first, "Exp", 7), else_branch=taken(first, "Tanh", 2))
+        return g.Conv(second, k)
+
+    return nodes, lambda x: F.conv2d(torch.tanh(2 * torch.sigmoid(x / 2)), k)
+
+
+@case()
+def branch_by_a_length(w):
+    """As torch exports a squeeze: whether the axis has length one is asked in the graph. One If lies in another."""
+    k, m = w(1, 4, 3, 3), w(1, 4)
+
+    def nodes(g, x):
+        def squeezed(x, axis):
+            length = g.Gather(g.Shape(x), torch.tensor([axis]), axis=0)
+            asked = g.And(g.Equal(length, torch.tensor([1])), g.Not(g.Constant(value=numpy_helper.from_array(np.array([False])))))
+            squeeze = helper.make_node("Squeeze", [x, g.constant(torch.tensor([axis]))], ["out"])
+            keep = helper.make_node("Identity", [x], ["out"])
+            inner = helper.make_node("If", [asked], ["inner"], then_branch=branch([squeeze], "out"), else_branch=branch([keep], "out"))
+            other = helper.make_node("Exp", [x], ["other"])
+            return g.If(g.Less(length, torch.tensor([9])), then_branch=branch([inner], "inner"), else_branch=branch([other], "other"))
+
+        pooled = g.ReduceMean(squeezed(g.Conv(x, k, pads=[1, 1, 1, 1]), 1), axes=[-1], keepdims=1)
+        return g.Mul(squeezed(squeezed(pooled, 2), 1), g.MatMul(m, g.ReduceMean(x, axes=[3], keepdims=0)))
+
+    return nodes, lambda x: F.conv2d(x, k, padding=1)[:, 0].mean(-1) * (m @ x.mean(3)[0])
+
+
 def with_function(model):
     body = [
         helper.make_node("Sigmoid", ["a"], ["s"]),

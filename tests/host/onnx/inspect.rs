@@ -875,6 +875,37 @@ fn lengths_beyond_32_bits_are_refused_before_they_are_computed() {
     }
 }
 
+/// Only what follows from the file's constants and the lengths that it fixes decides which branch is taken.
+#[test]
+fn a_branch_whose_condition_is_open_is_not_guessed() {
+    let chosen = |lengths: &[i64], axis: i64| {
+        let mut onnx = behind(|o| {
+            let (axis, few) = (o.ints(&[axis]), o.ints(&[SIDE]));
+            let shape = o.node("Shape", &["image"], "shape", &[]);
+            let length = o.node("Gather", &[&shape, &axis], "length", &[]);
+            let asked = o.node("Equal", &[&length, &few], "asked", &[]);
+            let x = o.node("If", &[&asked], "chosen", &[]);
+            for (branch, operator) in [("then_branch", "Tanh"), ("else_branch", "Exp")] {
+                let mut inner = Onnx::of_picture();
+                inner.node(operator, &["image"], "out", &[]);
+                inner.graph.input.clear();
+                inner.graph.output.push(info("out", DataType::Float, &[]));
+                let g = Some(inner.graph);
+                let attribute = pb::AttributeProto { name: branch.into(), g, ..Default::default() };
+                o.graph.node.last_mut().unwrap().attribute.push(attribute);
+            }
+            x
+        });
+        onnx.graph.input[0] = info("image", DataType::Float, lengths);
+        finished(onnx)
+    };
+    let opened = |onnx: &[u8]| look(onnx, Some(INPUT)).map(|found| found.layers.len());
+    assert!(opened(&chosen(&[1, 3, SIDE, SIDE], 2)).is_ok());
+    assert!(opened(&chosen(&[-1, 3, -1, -1], 1)).is_ok());
+    let said = format!("{:#}", opened(&chosen(&[1, 3, -1, -1], 2)).unwrap_err());
+    assert!(said.contains("node_chosen") && said.contains("operator If"), "{said}");
+}
+
 // What a network does to its picture, and what its numbers are.
 
 /// The network with something between the picture and its first convolution.

@@ -16,6 +16,7 @@ mod functions;
 mod fused;
 mod inputs;
 mod integers;
+mod known;
 mod numbers;
 mod picture;
 mod prepared;
