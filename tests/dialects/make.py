@@ -419,6 +419,87 @@ def local_function(w):
     return lambda g, x: g.Conv(g.swish(g.swish(x, domain="own"), domain="own"), k), lambda x: F.conv2d(F.silu(F.silu(x)), k)
 
 
+def function(name, nodes, overload="", **options):
+    made = helper.make_function("own", name, ["a"], ["b"], nodes, [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)], **options)
+    if overload:
+        made.overload = overload
+    return made
+
+
+def with_functions(*functions, ir_version=8):
+    def convert(model):
+        model.functions.extend(functions)
+        model.opset_import.append(helper.make_opsetid("own", 1))
+        model.ir_version = ir_version
+        return model
+
+    return convert
+
+
+def of_the_call(node, **names):
+    """Attributes of a function's node that are the call's."""
+    for name, of_call in names.items():
+        node.attribute.append(onnx.AttributeProto(name=name, ref_attr_name=of_call, type=onnx.AttributeProto.FLOAT))
+    return node
+
+
+BENT = [
+    of_the_call(helper.make_node("LeakyRelu", ["a"], ["l"]), alpha="slope"),
+    of_the_call(helper.make_node("Elu", ["l"], ["b"]), alpha="curve"),
+]
+
+
+@case(convert=with_functions(function("bent", BENT, attributes=["curve"], attribute_protos=[helper.make_attribute("slope", 0.5)])))
+def function_with_a_default(w):
+    """What a call leaves out is the function's own, or else the operator's."""
+    k = w(3, 4, 3, 3)
+    return (
+        lambda g, x: g.Conv(g.bent(g.bent(x, domain="own"), domain="own", slope=0.25, curve=0.75), k),
+        lambda x: F.conv2d(F.elu(F.leaky_relu(F.elu(F.leaky_relu(x, 0.5)), 0.25), 0.75), k),
+    )
+
+
+@case(
+    convert=with_functions(
+        function("bend", [helper.make_node("Tanh", ["a"], ["b"])], overload="soft"),
+        function("bend", [helper.make_node("LeakyRelu", ["a"], ["b"])], overload="hard"),
+        function("bend", [helper.make_node("Neg", ["a"], ["b"])]),
+        ir_version=10,
+    )
+)
+def functions_of_one_name(w):
+    k = w(3, 4, 3, 3)
+
+    def nodes(g, x):
+        for overload in ("soft", "", "hard"):
+            x = g.bend(x, domain="own", overload=overload or None)
+        return g.Conv(x, k)
+
+    return nodes, lambda x: F.conv2d(F.leaky_relu(-torch.tanh(x), 0.01), k)
+
+
+CHOICE = [
+    helper.make_node("Constant", [], ["yes"], value=numpy_helper.from_array(np.array(True))),
+    helper.make_node("Sigmoid", ["a"], ["s"]),
+    helper.make_node(
+        "If",
+        ["yes"],
+        ["b"],
+        then_branch=branch([of_the_call(helper.make_node("Elu", ["s"], ["t"]), alpha="curve"), helper.make_node("Mul", ["s", "t"], ["u"])], "u"),
+        else_branch=branch([helper.make_node("Tanh", ["a"], ["u"])], "u"),
+    ),
+]
+
+
+@case(convert=with_functions(function("choice", CHOICE, attributes=["curve"])))
+def function_with_a_branch(w):
+    k = w(3, 4, 3, 3)
+    return (
+        lambda g, x: g.Conv(g.choice(g.choice(x, domain="own", curve=0.5), domain="own", curve=0.5), k),
+        lambda x: F.conv2d(torch.sigmoid(torch.sigmoid(x) ** 2) ** 2, k),
+    )
+
+
 # ---- number formats
 
 
