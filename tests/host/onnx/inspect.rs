@@ -875,6 +875,39 @@ fn lengths_beyond_32_bits_are_refused_before_they_are_computed() {
     }
 }
 
+#[test]
+fn what_cannot_be_answered_is_refused_with_the_reason() {
+    let mut onnx = convolutional();
+    onnx.graph.input[0] = info("image", DataType::Uint16, &[1, 3, SIDE, SIDE]);
+    let said = refusal(&finished(onnx));
+    assert!(
+        ["\"image\" of 1 x 3 x 16 x 16", "float, uint8", "found uint16"].iter().all(|part| said.contains(part)),
+        "{said}"
+    );
+    for operator in ["RandomNormalLike", "RandomUniformLike", "Bernoulli"] {
+        let said = refusal(&finished(behind(|o| o.node(operator, &["image"], "drawn", &[]))));
+        assert!(["node_drawn", operator, "random", "model.eval()"].iter().all(|part| said.contains(part)), "{said}");
+    }
+}
+
+/// What an input besides the picture is for is guessed of whole words alone.
+#[test]
+fn inputs_besides_the_picture_are_filled_by_their_words() {
+    let with_another = |name: &str| {
+        let mut onnx = behind(|o| o.node("Add", &["image", name], "moved", &[]));
+        onnx.graph.input.push(info(name, DataType::Float, &[1]));
+        finished(onnx)
+    };
+    for name in ["train", "is_training:0", "phaseTrain", "bool_masked_pos", "pixel_mask", "imageMasks", "attentionmask"]
+    {
+        assert_eq!(found(&with_another(name)).refusal, None, "{name}");
+    }
+    for name in ["strainrate", "constraint", "unmasked", "padding_mask", "maskedness", "temperature"] {
+        let (_place, path) = written(&with_another(name));
+        explain(&path, &[]).refused(&[name, "is not known"]);
+    }
+}
+
 /// Only what follows from the file's constants and the lengths that it fixes decides which branch is taken.
 #[test]
 fn a_branch_whose_condition_is_open_is_not_guessed() {
@@ -1194,6 +1227,7 @@ fn numbers_of_several_softmaxes_are_no_boxes() {
     assert_eq!(explained(&path, &[])["classes"]["of"].as_f64(), Some(4.0));
     let (_place, path) = written(&ended(2, None));
     explain(&path, &[]).refused(&["1 x classes", "1 x 2 x 2"]);
+    explain(&path, &["--output", "answers"]).refused(&["1 x classes", "\"answers\" of 1 x 2 x 2"]);
 }
 
 /// tract merges steps into the convolution before them. What is read and simplified gives the numbers of what is read.

@@ -26,7 +26,7 @@ mod readings;
 pub use dialect::UPSAMPLE;
 pub use edit::REFUSED;
 pub use fused::{INWARDS, SWAP};
-pub use inputs::{Beside, OfTokens};
+pub use inputs::{Beside, OfTokens, in_words};
 pub use integers::{DYNAMIC, WIDE};
 pub use numbers::inside as data_file;
 pub use picture::{Channels, Form, Picture, Scale};
