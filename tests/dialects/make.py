@@ -139,8 +139,8 @@ def heads(x, n):
     return x.reshape(*x.shape[:2], n, -1).transpose(1, 2)
 
 
-def attended(q, k, v, n):
-    return F.scaled_dot_product_attention(heads(q, n), heads(k, n), heads(v, n)).transpose(1, 2).flatten(2)
+def attended(q, k, v, n, mask=None):
+    return F.scaled_dot_product_attention(heads(q, n), heads(k, n), heads(v, n), mask).transpose(1, 2).flatten(2)
 
 
 @case(shape=TOKENS)
@@ -149,6 +149,36 @@ def attention_with_one_matrix(w):
     return (
         lambda g, x: g.Attention(x, m, b, num_heads=2, **MS),
         lambda x: attended(*(x @ m + b).split(8, 2), 2),
+    )
+
+
+@case(shape=TOKENS)
+def attention_with_a_number_of_keys(w):
+    m, b = w(8, 24), w(24)
+    seen = torch.arange(5).reshape(1, 5) < 3
+    return (
+        lambda g, x: g.Attention(x, m, b, torch.tensor([3], dtype=torch.int32), num_heads=2, **MS),
+        lambda x: attended(*(x @ m + b).split(8, 2), 2, torch.where(seen, 0.0, -10000.0)),
+    )
+
+
+@case(shape=TOKENS)
+def attention_with_a_mask_of_keys(w):
+    m, b = w(8, 24), w(24)
+    mask = torch.tensor([[1, 0, 1, 1, 0]], dtype=torch.int32)
+    return (
+        lambda g, x: g.Attention(x, m, b, mask, num_heads=2, mask_filter_value=-1.5, **MS),
+        lambda x: attended(*(x @ m + b).split(8, 2), 2, torch.where(mask > 0, 0.0, -1.5)),
+    )
+
+
+@case(shape=TOKENS)
+def attention_with_a_mask_of_pairs(w):
+    m, b, more = w(8, 24), w(24), w(1, 2, 5, 5)
+    mask = torch.tensor([[[1, 0, 1, 1, 0], [1, 1, 1, 1, 1], [0, 1, 0, 0, 0], [1, 1, 0, 0, 0], [0, 0, 0, 1, 1]]], dtype=torch.int32)
+    return (
+        lambda g, x: g.Attention(x, m, b, mask, "", more, num_heads=2, **MS),
+        lambda x: attended(*(x @ m + b).split(8, 2), 2, more + torch.where(mask > 0, 0.0, -10000.0)),
     )
 
 

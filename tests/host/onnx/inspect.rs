@@ -908,6 +908,43 @@ fn inputs_besides_the_picture_are_filled_by_their_words() {
     }
 }
 
+/// A mask of ONNX Runtime's attention that is not understood is not left out.
+#[test]
+fn attention_is_computed_as_asked_or_refused() {
+    let mask = |o: &mut Onnx, dims: &[i64]| {
+        let count: i64 = dims.iter().product();
+        o.constant(DataType::Int32, dims, 1i32.to_le_bytes().repeat(count as usize))
+    };
+    let attended = |change: &dyn Fn(&mut Onnx, &mut pb::NodeProto)| {
+        let mut onnx = Onnx::of_picture();
+        let x = onnx.conv("image", "patches", [8, 3, 3], 2);
+        let shape = onnx.ints(&[1, 8, 64]);
+        let x = onnx.node("Reshape", &[&x, &shape], "flat", &[]);
+        let x = onnx.node("Transpose", &[&x], "grid", &[Ints("perm", &[0, 2, 1])]);
+        let (weights, bias) = (onnx.weight(&[8, 24]), onnx.weight(&[24]));
+        let x = onnx.node("Attention", &[&x, &weights, &bias], "attended", &[Int("num_heads", 2)]);
+        let mut node = onnx.graph.node.pop().unwrap();
+        node.domain = "com.microsoft".into();
+        change(&mut onnx, &mut node);
+        onnx.graph.node.push(node);
+        let x = onnx.node("ReduceMean", &[&x], "mean", &[Ints("axes", &[1]), Int("keepdims", 0)]);
+        onnx.matmul(&x, "logits", &[8, CLASSES as i64]);
+        finished(onnx)
+    };
+    let (_place, path) = written(&attended(&|_, _| ()));
+    open(&path, &ModelOptions::new()).unwrap();
+    let (_place, path) = written(&attended(&|o, node| node.input.push(mask(o, &[1, 64]))));
+    open(&path, &ModelOptions::new()).unwrap();
+    let said = refusal(&attended(&|o, node| node.input.push(mask(o, &[1, 1, 64, 64]))));
+    assert!(said.contains("node_attended") && said.contains("found one of 1 x 1 x 64 x 64"), "{said}");
+    let said = refusal(&attended(&|o, node| node.input.push(mask(o, &[5]))));
+    assert!(said.contains("node_attended") && said.contains("found one of 5"), "{said}");
+    let said = refusal(&attended(&|_, node| {
+        node.attribute.push(pb::AttributeProto { name: "do_rotary".into(), i: 1, ..Default::default() });
+    }));
+    assert!(said.contains("node_attended") && said.contains("do_rotary"), "{said}");
+}
+
 /// Only what follows from the file's constants and the lengths that it fixes decides which branch is taken.
 #[test]
 fn a_branch_whose_condition_is_open_is_not_guessed() {
