@@ -365,6 +365,42 @@ def global_lengths(w):
     )
 
 
+@case(opset=18)
+def softplus_and_mish_of_large_numbers(w):
+    k = w(3, 4, 1, 1)
+
+    def nodes(g, x):
+        large = g.Mul(x, 100.0)
+        return g.Concat(g.Conv(g.Softplus(large), k), g.Mish(large), axis=1)
+
+    return nodes, lambda x: torch.cat([F.conv2d(F.softplus(100 * x, threshold=1e3), k), F.mish(100 * x)], 1)
+
+
+def log_sum_exp(axes):
+    """As attributes or as inputs; over two axes, and over all."""
+
+    def nodes(g, x):
+        large = g.Add(x, 100.0)
+        few, all = axes(g, large)
+        return g.Add(g.Sub(large, few), all)
+
+    return nodes, lambda x: x - torch.logsumexp(x, (1, 2), keepdim=True) + torch.logsumexp(x + 100, (0, 1, 2, 3))
+
+
+@case()
+def log_sum_exp_of_large_numbers(w):
+    return log_sum_exp(lambda g, x: (g.ReduceLogSumExp(x, axes=[1, -2]), g.ReduceLogSumExp(x, keepdims=0)))
+
+
+@case(opset=18)
+def log_sum_exp_of_large_numbers_18(w):
+    def axes(g, x):
+        few = g.ReduceLogSumExp(x, torch.tensor([1, -2]), keepdims=0)
+        return g.Unsqueeze(few, torch.tensor([1, 2])), g.ReduceLogSumExp(x)
+
+    return log_sum_exp(axes)
+
+
 @case()
 def padding_that_cuts(w):
     k = w(3, 4, 2, 2)
