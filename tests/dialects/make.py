@@ -139,8 +139,8 @@ def heads(x, n):
     return x.reshape(*x.shape[:2], n, -1).transpose(1, 2)
 
 
-def attended(q, k, v, n):
-    return F.scaled_dot_product_attention(heads(q, n), heads(k, n), heads(v, n)).transpose(1, 2).flatten(2)
+def attended(q, k, v, n, mask=None):
+    return F.scaled_dot_product_attention(heads(q, n), heads(k, n), heads(v, n), mask).transpose(1, 2).flatten(2)
 
 
 @case(shape=TOKENS)
@@ -149,6 +149,36 @@ def attention_with_one_matrix(w):
     return (
         lambda g, x: g.Attention(x, m, b, num_heads=2, **MS),
         lambda x: attended(*(x @ m + b).split(8, 2), 2),
+    )
+
+
+@case(shape=TOKENS)
+def attention_with_a_number_of_keys(w):
+    m, b = w(8, 24), w(24)
+    seen = torch.arange(5).reshape(1, 5) < 3
+    return (
+        lambda g, x: g.Attention(x, m, b, torch.tensor([3], dtype=torch.int32), num_heads=2, **MS),
+        lambda x: attended(*(x @ m + b).split(8, 2), 2, torch.where(seen, 0.0, -10000.0)),
+    )
+
+
+@case(shape=TOKENS)
+def attention_with_a_mask_of_keys(w):
+    m, b = w(8, 24), w(24)
+    mask = torch.tensor([[1, 0, 1, 1, 0]], dtype=torch.int32)
+    return (
+        lambda g, x: g.Attention(x, m, b, mask, num_heads=2, mask_filter_value=-1.5, **MS),
+        lambda x: attended(*(x @ m + b).split(8, 2), 2, torch.where(mask > 0, 0.0, -1.5)),
+    )
+
+
+@case(shape=TOKENS)
+def attention_with_a_mask_of_pairs(w):
+    m, b, more = w(8, 24), w(24), w(1, 2, 5, 5)
+    mask = torch.tensor([[[1, 0, 1, 1, 0], [1, 1, 1, 1, 1], [0, 1, 0, 0, 0], [1, 1, 0, 0, 0], [0, 0, 0, 1, 1]]], dtype=torch.int32)
+    return (
+        lambda g, x: g.Attention(x, m, b, mask, "", more, num_heads=2, **MS),
+        lambda x: attended(*(x @ m + b).split(8, 2), 2, more + torch.where(mask > 0, 0.0, -10000.0)),
     )
 
 
@@ -335,6 +365,42 @@ def global_lengths(w):
     )
 
 
+@case(opset=18)
+def softplus_and_mish_of_large_numbers(w):
+    k = w(3, 4, 1, 1)
+
+    def nodes(g, x):
+        large = g.Mul(x, 100.0)
+        return g.Concat(g.Conv(g.Softplus(large), k), g.Mish(large), axis=1)
+
+    return nodes, lambda x: torch.cat([F.conv2d(F.softplus(100 * x, threshold=1e3), k), F.mish(100 * x)], 1)
+
+
+def log_sum_exp(axes):
+    """As attributes or as inputs; over two axes, and over all."""
+
+    def nodes(g, x):
+        large = g.Add(x, 100.0)
+        few, all = axes(g, large)
+        return g.Add(g.Sub(large, few), all)
+
+    return nodes, lambda x: x - torch.logsumexp(x, (1, 2), keepdim=True) + torch.logsumexp(x + 100, (0, 1, 2, 3))
+
+
+@case()
+def log_sum_exp_of_large_numbers(w):
+    return log_sum_exp(lambda g, x: (g.ReduceLogSumExp(x, axes=[1, -2]), g.ReduceLogSumExp(x, keepdims=0)))
+
+
+@case(opset=18)
+def log_sum_exp_of_large_numbers_18(w):
+    def axes(g, x):
+        few = g.ReduceLogSumExp(x, torch.tensor([1, -2]), keepdims=0)
+        return g.Unsqueeze(few, torch.tensor([1, 2])), g.ReduceLogSumExp(x)
+
+    return log_sum_exp(axes)
+
+
 @case()
 def padding_that_cuts(w):
     k = w(3, 4, 2, 2)
@@ -369,6 +435,49 @@ def constant_branch(w):
     return nodes, lambda x: F.conv2d(torch.sigmoid(x), k)
 
 
+def branch(nodes, output, initializers=()):
+    return helper.make_graph(nodes, "branch", [], [helper.make_tensor_value_info(output, TensorProto.FLOAT, None)], initializers)
+
+
+@case()
+def branches_of_the_same_names(w):
+    """Tensors and weights of branches need not differ from those of other branches."""
+    k = w(3, 4, 3, 3)
+
+    def taken(x, op, factor):
+        nodes = [helper.make_node("Mul", [x, "factor"], ["scaled"]), helper.make_node(op, ["scaled"], ["out"])]
+        return branch(nodes, "out", [numpy_helper.from_array(np.array(factor, np.float32), "factor")])
+
+    def nodes(g, x):
+        yes, no = g.constant(torch.tensor(True)), g.constant(torch.tensor(False))
+        first = g.If(yes, then_branch=taken(x, "Sigmoid", 0.5), else_branch=taken(x, "Tanh", 3))
+        second = g.If(no, then_branch=taken(first, "Exp", 7), else_branch=taken(first, "Tanh", 2))
+        return g.Conv(second, k)
+
+    return nodes, lambda x: F.conv2d(torch.tanh(2 * torch.sigmoid(x / 2)), k)
+
+
+@case()
+def branch_by_a_length(w):
+    """As torch exports a squeeze: whether the axis has length one is asked in the graph. One If lies in another."""
+    k, m = w(1, 4, 3, 3), w(1, 4)
+
+    def nodes(g, x):
+        def squeezed(x, axis):
+            length = g.Gather(g.Shape(x), torch.tensor([axis]), axis=0)
+            asked = g.And(g.Equal(length, torch.tensor([1])), g.Not(g.Constant(value=numpy_helper.from_array(np.array([False])))))
+            squeeze = helper.make_node("Squeeze", [x, g.constant(torch.tensor([axis]))], ["out"])
+            keep = helper.make_node("Identity", [x], ["out"])
+            inner = helper.make_node("If", [asked], ["inner"], then_branch=branch([squeeze], "out"), else_branch=branch([keep], "out"))
+            other = helper.make_node("Exp", [x], ["other"])
+            return g.If(g.Less(length, torch.tensor([9])), then_branch=branch([inner], "inner"), else_branch=branch([other], "other"))
+
+        pooled = g.ReduceMean(squeezed(g.Conv(x, k, pads=[1, 1, 1, 1]), 1), axes=[-1], keepdims=1)
+        return g.Mul(squeezed(squeezed(pooled, 2), 1), g.MatMul(m, g.ReduceMean(x, axes=[3], keepdims=0)))
+
+    return nodes, lambda x: F.conv2d(x, k, padding=1)[:, 0].mean(-1) * (m @ x.mean(3)[0])
+
+
 def with_function(model):
     body = [
         helper.make_node("Sigmoid", ["a"], ["s"]),
@@ -383,6 +492,87 @@ def with_function(model):
 def local_function(w):
     k = w(3, 4, 3, 3)
     return lambda g, x: g.Conv(g.swish(g.swish(x, domain="own"), domain="own"), k), lambda x: F.conv2d(F.silu(F.silu(x)), k)
+
+
+def function(name, nodes, overload="", **options):
+    made = helper.make_function("own", name, ["a"], ["b"], nodes, [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)], **options)
+    if overload:
+        made.overload = overload
+    return made
+
+
+def with_functions(*functions, ir_version=8):
+    def convert(model):
+        model.functions.extend(functions)
+        model.opset_import.append(helper.make_opsetid("own", 1))
+        model.ir_version = ir_version
+        return model
+
+    return convert
+
+
+def of_the_call(node, **names):
+    """Attributes of a function's node that are the call's."""
+    for name, of_call in names.items():
+        node.attribute.append(onnx.AttributeProto(name=name, ref_attr_name=of_call, type=onnx.AttributeProto.FLOAT))
+    return node
+
+
+BENT = [
+    of_the_call(helper.make_node("LeakyRelu", ["a"], ["l"]), alpha="slope"),
+    of_the_call(helper.make_node("Elu", ["l"], ["b"]), alpha="curve"),
+]
+
+
+@case(convert=with_functions(function("bent", BENT, attributes=["curve"], attribute_protos=[helper.make_attribute("slope", 0.5)])))
+def function_with_a_default(w):
+    """What a call leaves out is the function's own, or else the operator's."""
+    k = w(3, 4, 3, 3)
+    return (
+        lambda g, x: g.Conv(g.bent(g.bent(x, domain="own"), domain="own", slope=0.25, curve=0.75), k),
+        lambda x: F.conv2d(F.elu(F.leaky_relu(F.elu(F.leaky_relu(x, 0.5)), 0.25), 0.75), k),
+    )
+
+
+@case(
+    convert=with_functions(
+        function("bend", [helper.make_node("Tanh", ["a"], ["b"])], overload="soft"),
+        function("bend", [helper.make_node("LeakyRelu", ["a"], ["b"])], overload="hard"),
+        function("bend", [helper.make_node("Neg", ["a"], ["b"])]),
+        ir_version=10,
+    )
+)
+def functions_of_one_name(w):
+    k = w(3, 4, 3, 3)
+
+    def nodes(g, x):
+        for overload in ("soft", "", "hard"):
+            x = g.bend(x, domain="own", overload=overload or None)
+        return g.Conv(x, k)
+
+    return nodes, lambda x: F.conv2d(F.leaky_relu(-torch.tanh(x), 0.01), k)
+
+
+CHOICE = [
+    helper.make_node("Constant", [], ["yes"], value=numpy_helper.from_array(np.array(True))),
+    helper.make_node("Sigmoid", ["a"], ["s"]),
+    helper.make_node(
+        "If",
+        ["yes"],
+        ["b"],
+        then_branch=branch([of_the_call(helper.make_node("Elu", ["s"], ["t"]), alpha="curve"), helper.make_node("Mul", ["s", "t"], ["u"])], "u"),
+        else_branch=branch([helper.make_node("Tanh", ["a"], ["u"])], "u"),
+    ),
+]
+
+
+@case(convert=with_functions(function("choice", CHOICE, attributes=["curve"])))
+def function_with_a_branch(w):
+    k = w(3, 4, 3, 3)
+    return (
+        lambda g, x: g.Conv(g.choice(g.choice(x, domain="own", curve=0.5), domain="own", curve=0.5), k),
+        lambda x: F.conv2d(torch.sigmoid(torch.sigmoid(x) ** 2) ** 2, k),
+    )
 
 
 # ---- number formats

@@ -231,7 +231,17 @@ fn what_an_input_is_for_is_known_or_the_tower_is_refused() {
         assert!(matches!(error, decomcam::Error::Model(_)) && error.to_string().contains(name), "{error}");
         error.to_string()
     };
-    for name in ["lengths", "past_position_ids", "relative_positions", "causal_mask", "key_padding_mask", "task"] {
+    for name in [
+        "lengths",
+        "past_position_ids",
+        "relative_positions",
+        "causal_mask",
+        "key_padding_mask",
+        "task",
+        "prototype_ids",
+        "segmentation",
+        "composition",
+    ] {
         let said = refused(name, DataType::Int64, &[1, -1], Value::Null);
         assert!(said.contains("is not known"), "{said}");
     }

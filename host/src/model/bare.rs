@@ -9,7 +9,7 @@ use super::{Model, labels, preparation};
 use crate::hash::sha256_hex;
 use crate::onnx::ends::{Answer, End, Squash};
 use crate::onnx::inspect::{self, FoundLayer, InspectOptions, Inspection};
-use crate::onnx::normal::{Picture, Reading, Scale};
+use crate::onnx::normal::{Picture, Reading, Scale, in_words};
 use crate::onnx::quantised::Pairs;
 use crate::photo::{Filter, Fit};
 use crate::tflite::{self, Preparation};
@@ -162,7 +162,11 @@ pub(super) fn default_layer<'f>(
 /// The names of the classes, one a line: those of the file given, or numbers.
 fn class_names(options: &ModelOptions, given: Option<Vec<u8>>, answer: &Answer, origin: &str) -> Result<Vec<u8>> {
     let classes = answer.classes_read().with_context(|| {
-        format!("{origin}: expected an output of 1 x classes, found \"{}\" of {:?}", answer.end.output, answer.shape)
+        format!(
+            "{origin}: expected an output of 1 x classes, found \"{}\" of {}",
+            answer.end.output,
+            in_words(&answer.shape)
+        )
     })?;
     let Some(mut labels) = given else {
         if classes == 1 {

@@ -3,7 +3,7 @@
 //! The gradient of a probability that is nearly one is nearly zero, and says little of what spoke for the class: so a network that ends in a softmax or a sigmoid
 //! is explained at what goes into it, and reported as what comes out.
 
-use super::normal::{Reading, UPSAMPLE};
+use super::normal::{Reading, UPSAMPLE, in_words};
 use crate::Size;
 use anyhow::{Result, bail, ensure};
 use serde::Serialize;
@@ -433,9 +433,7 @@ fn is_cells(boxes: usize, input: Size) -> bool {
 }
 
 fn described(answer: &Answer) -> String {
-    let shape: Vec<String> =
-        answer.shape.iter().map(|length| length.map_or("?".into(), |length| length.to_string())).collect();
-    format!("\"{}\" of {}", answer.end.output, shape.join(" x "))
+    format!("\"{}\" of {}", answer.end.output, in_words(&answer.shape))
 }
 
 fn listed(answers: &[Answer]) -> String {

@@ -7,7 +7,7 @@ use crate::onnx::extent::Extents;
 use crate::onnx::gradient::{self, Obstacles};
 use crate::onnx::guard::contained;
 use crate::onnx::layout::LayerLayout;
-use crate::onnx::normal::{self, MADE, Normal, OfTokens, Picture, Reading, decoded};
+use crate::onnx::normal::{self, MADE, Normal, OfTokens, Picture, Reading, decoded, in_words};
 use crate::onnx::path::only_ways;
 use crate::onnx::places::Places;
 use crate::onnx::quantised::{self, Form, Pairs, Wanted};
@@ -672,9 +672,6 @@ impl Inspection {
 
     /// The same; `pixels` says what they become before the network, if that is not said elsewhere.
     pub(crate) fn told(&self, pixels: Option<&str>) -> String {
-        let shape = |shape: &[Option<usize>]| {
-            shape.iter().map(|n| n.map_or("?".to_owned(), |n| n.to_string())).collect::<Vec<_>>().join(" x ")
-        };
         let mut text = String::new();
         let opsets =
             self.opsets.iter().map(
@@ -695,12 +692,12 @@ impl Inspection {
             },
             if self.producer.is_empty() { String::new() } else { format!(", written by {}", self.producer) }
         );
-        let _ = writeln!(text, "input  {}: {} {}", self.input.name, shape(&self.input.shape), self.input.datum_type);
+        let _ = writeln!(text, "input  {}: {} {}", self.input.name, in_words(&self.input.shape), self.input.datum_type);
         if let Some(pixels) = pixels {
             let _ = writeln!(text, "pixels {pixels}");
         }
         for output in &self.outputs {
-            let _ = writeln!(text, "output {}: {} {}", output.name, shape(&output.shape), output.datum_type);
+            let _ = writeln!(text, "output {}: {} {}", output.name, in_words(&output.shape), output.datum_type);
         }
         let width = self.layers.iter().map(|layer| layer.name.chars().count()).max().unwrap_or(0);
         let _ = writeln!(text, "\nlayers, with an input of {} pixels:", self.size);

@@ -1,11 +1,12 @@
-//! Operators that no ONNX file has: what [`super::normal`] writes where ONNX has no words for it.
+//! Operators that no ONNX file has: what [`super::normal`] writes where ONNX has no words for it; and those that overflow where tract computes them.
 
 use super::normal::{DYNAMIC, INWARDS, SWAP, UPSAMPLE, WIDE};
 use super::quantised::Rounding;
 use anyhow::Context;
 use tract_onnx::model::{Onnx, ParsingContext};
 use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
+use tract_onnx::tract_core::ops::element_wise::{ElementWiseMiniOp, ElementWiseOp};
+use tract_onnx::tract_core::ops::math;
 use tract_onnx::tract_hir::internal::*;
 
 type Built = TractResult<(Box<dyn InferenceOp>, Vec<String>)>;
@@ -18,6 +19,8 @@ pub fn framework() -> Onnx {
     framework.op_register.insert(DYNAMIC, |_, _| Ok((expand(RoundDynamically), vec![])));
     framework.op_register.insert(WIDE, wide);
     framework.op_register.insert(UPSAMPLE, upsample);
+    framework.op_register.insert("Softplus", |_, _| Ok((expand(Soft::Plus), vec![])));
+    framework.op_register.insert("Mish", |_, _| Ok((expand(Soft::Mish), vec![])));
     framework
 }
 
@@ -118,6 +121,63 @@ impl Expansion for Round {
     }
 }
 
+/// ln(1 + e^x). tract computes e^x itself, which is no number from 89 on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Softplus;
+
+impl ElementWiseMiniOp for Softplus {
+    fn name(&self) -> String {
+        "Softplus".to_string()
+    }
+
+    fn eval_in_place(&self, tensor: &mut Tensor, _datum_type: Option<DatumType>) -> TractResult<()> {
+        let mut values = tensor.try_as_plain_ram_mut()?;
+        for value in values.as_slice_mut::<f32>()? {
+            *value = value.max(0.0) + (-value.abs()).exp().ln_1p();
+        }
+        Ok(())
+    }
+}
+
+/// What ONNX makes of it.
+#[derive(Debug, Clone)]
+enum Soft {
+    /// It alone.
+    Plus,
+    /// x tanh(ln(1 + e^x))
+    Mish,
+}
+
+impl Expansion for Soft {
+    fn name(&self) -> StaticName {
+        match self {
+            Self::Plus => "Softplus".into(),
+            Self::Mish => "Mish".into(),
+        }
+    }
+
+    fn rules<'r, 'p: 'r, 's: 'r>(
+        &'s self,
+        solver: &mut Solver<'r>,
+        inputs: &'p [TensorProxy],
+        outputs: &'p [TensorProxy],
+    ) -> InferenceResult {
+        same_rules(solver, inputs, outputs)
+    }
+
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
+        let softplus = || ElementWiseOp(Box::new(Softplus), None);
+        match self {
+            Self::Plus => model.wire_node(prefix, softplus(), inputs),
+            Self::Mish => {
+                let found = model.wire_node(format!("{prefix}.softplus"), softplus(), inputs)?;
+                let gate = model.wire_node(format!("{prefix}.tanh"), math::tanh(), &found)?;
+                model.wire_node(prefix, math::mul(), &[inputs[0], gate[0]])
+            }
+        }
+    }
+}
+
 /// A pair whose range is that of the numbers themselves.
 #[derive(Debug, Clone)]
 struct RoundDynamically;
@@ -195,6 +255,15 @@ impl TypedOp for DynamicRounding {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn softplus_is_a_number_wherever_its_input_is() {
+        let mut numbers = tensor1(&[-1e30f32, -100.0, -1.0, 0.0, 1.0, 100.0, 1e30]);
+        Softplus.eval_in_place(&mut numbers, None).unwrap();
+        let expected = [0.0f32, 0.0, 0.313_261_7, 0.693_147_2, 1.313_261_7, 100.0, 1e30];
+        let found = numbers.try_as_plain_ram().unwrap().as_slice::<f32>().unwrap();
+        assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() <= 1e-6 * b.abs().max(1.0)), "{found:?}");
+    }
 
     #[test]
     fn the_range_of_dynamic_rounding_holds_zero() {

@@ -34,6 +34,9 @@ const LENGTHS_FROM_INPUT: [(&str, usize); 7] = [
     ("Resize", 1),
     ("Tile", 1),
 ];
+/// Operators whose numbers are others each time.
+const RANDOM: [&str; 6] =
+    ["Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"];
 /// The expressions that name open lengths are parsed by recursion.
 const LONGEST_DIMENSION: usize = 128;
 
@@ -48,6 +51,13 @@ pub fn check(framework: &Onnx, graph: &pb::GraphProto) -> Result<()> {
         if let Some(refusal) = node.doc_string.strip_prefix(REFUSED) {
             bail!("{refusal}");
         }
+        ensure!(
+            !RANDOM.contains(&node.op_type.as_str()),
+            "{}: expected a network that answers the same each time, found operator {}, which draws random numbers, as networks do while they are trained; export it \
+             after model.eval()",
+            place(),
+            node.op_type
+        );
         ensure!(
             framework.op_register.0.contains_key(&node.op_type) && is_known(&node.domain),
             "{}: expected an operator that is known, found {}{}",

@@ -109,5 +109,5 @@ fn every_rule_agrees_with_torch() {
 
 #[test]
 fn every_dialect_and_number_format_agrees_with_torch() {
-    check("dialects", 48);
+    check("dialects", 59);
 }

@@ -893,6 +893,107 @@ fn lengths_beyond_32_bits_are_refused_before_they_are_computed() {
     }
 }
 
+#[test]
+fn what_cannot_be_answered_is_refused_with_the_reason() {
+    let mut onnx = convolutional();
+    onnx.graph.input[0] = info("image", DataType::Uint16, &[1, 3, SIDE, SIDE]);
+    let said = refusal(&finished(onnx));
+    assert!(
+        ["\"image\" of 1 x 3 x 16 x 16", "float, uint8", "found uint16"].iter().all(|part| said.contains(part)),
+        "{said}"
+    );
+    for operator in ["RandomNormalLike", "RandomUniformLike", "Bernoulli"] {
+        let said = refusal(&finished(behind(|o| o.node(operator, &["image"], "drawn", &[]))));
+        assert!(["node_drawn", operator, "random", "model.eval()"].iter().all(|part| said.contains(part)), "{said}");
+    }
+}
+
+/// What an input besides the picture is for is guessed of whole words alone.
+#[test]
+fn inputs_besides_the_picture_are_filled_by_their_words() {
+    let with_another = |name: &str| {
+        let mut onnx = behind(|o| o.node("Add", &["image", name], "moved", &[]));
+        onnx.graph.input.push(info(name, DataType::Float, &[1]));
+        finished(onnx)
+    };
+    for name in ["train", "is_training:0", "phaseTrain", "bool_masked_pos", "pixel_mask", "imageMasks", "attentionmask"]
+    {
+        assert_eq!(found(&with_another(name)).refusal, None, "{name}");
+    }
+    for name in ["strainrate", "constraint", "unmasked", "padding_mask", "maskedness", "temperature"] {
+        let (_place, path) = written(&with_another(name));
+        explain(&path, &[]).refused(&[name, "is not known"]);
+    }
+}
+
+/// A mask of ONNX Runtime's attention that is not understood is not left out.
+#[test]
+fn attention_is_computed_as_asked_or_refused() {
+    let mask = |o: &mut Onnx, dims: &[i64]| {
+        let count: i64 = dims.iter().product();
+        o.constant(DataType::Int32, dims, 1i32.to_le_bytes().repeat(count as usize))
+    };
+    let attended = |change: &dyn Fn(&mut Onnx, &mut pb::NodeProto)| {
+        let mut onnx = Onnx::of_picture();
+        let x = onnx.conv("image", "patches", [8, 3, 3], 2);
+        let shape = onnx.ints(&[1, 8, 64]);
+        let x = onnx.node("Reshape", &[&x, &shape], "flat", &[]);
+        let x = onnx.node("Transpose", &[&x], "grid", &[Ints("perm", &[0, 2, 1])]);
+        let (weights, bias) = (onnx.weight(&[8, 24]), onnx.weight(&[24]));
+        let x = onnx.node("Attention", &[&x, &weights, &bias], "attended", &[Int("num_heads", 2)]);
+        let mut node = onnx.graph.node.pop().unwrap();
+        node.domain = "com.microsoft".into();
+        change(&mut onnx, &mut node);
+        onnx.graph.node.push(node);
+        let x = onnx.node("ReduceMean", &[&x], "mean", &[Ints("axes", &[1]), Int("keepdims", 0)]);
+        onnx.matmul(&x, "logits", &[8, CLASSES as i64]);
+        finished(onnx)
+    };
+    let (_place, path) = written(&attended(&|_, _| ()));
+    open(&path, &ModelOptions::new()).unwrap();
+    let (_place, path) = written(&attended(&|o, node| node.input.push(mask(o, &[1, 64]))));
+    open(&path, &ModelOptions::new()).unwrap();
+    let said = refusal(&attended(&|o, node| node.input.push(mask(o, &[1, 1, 64, 64]))));
+    assert!(said.contains("node_attended") && said.contains("found one of 1 x 1 x 64 x 64"), "{said}");
+    let said = refusal(&attended(&|o, node| node.input.push(mask(o, &[5]))));
+    assert!(said.contains("node_attended") && said.contains("found one of 5"), "{said}");
+    let said = refusal(&attended(&|_, node| {
+        node.attribute.push(pb::AttributeProto { name: "do_rotary".into(), i: 1, ..Default::default() });
+    }));
+    assert!(said.contains("node_attended") && said.contains("do_rotary"), "{said}");
+}
+
+/// Only what follows from the file's constants and the lengths that it fixes decides which branch is taken.
+#[test]
+fn a_branch_whose_condition_is_open_is_not_guessed() {
+    let chosen = |lengths: &[i64], axis: i64| {
+        let mut onnx = behind(|o| {
+            let (axis, few) = (o.ints(&[axis]), o.ints(&[SIDE]));
+            let shape = o.node("Shape", &["image"], "shape", &[]);
+            let length = o.node("Gather", &[&shape, &axis], "length", &[]);
+            let asked = o.node("Equal", &[&length, &few], "asked", &[]);
+            let x = o.node("If", &[&asked], "chosen", &[]);
+            for (branch, operator) in [("then_branch", "Tanh"), ("else_branch", "Exp")] {
+                let mut inner = Onnx::of_picture();
+                inner.node(operator, &["image"], "out", &[]);
+                inner.graph.input.clear();
+                inner.graph.output.push(info("out", DataType::Float, &[]));
+                let g = Some(inner.graph);
+                let attribute = pb::AttributeProto { name: branch.into(), g, ..Default::default() };
+                o.graph.node.last_mut().unwrap().attribute.push(attribute);
+            }
+            x
+        });
+        onnx.graph.input[0] = info("image", DataType::Float, lengths);
+        finished(onnx)
+    };
+    let opened = |onnx: &[u8]| look(onnx, Some(INPUT)).map(|found| found.layers.len());
+    assert!(opened(&chosen(&[1, 3, SIDE, SIDE], 2)).is_ok());
+    assert!(opened(&chosen(&[-1, 3, -1, -1], 1)).is_ok());
+    let said = format!("{:#}", opened(&chosen(&[1, 3, -1, -1], 2)).unwrap_err());
+    assert!(said.contains("node_chosen") && said.contains("operator If"), "{said}");
+}
+
 // What a network does to its picture, and what its numbers are.
 
 /// The network with something between the picture and its first convolution.
@@ -1211,6 +1312,7 @@ fn numbers_of_several_softmaxes_are_no_boxes() {
     assert_eq!(explained(&path, &[])["classes"]["of"].as_f64(), Some(4.0));
     let (_place, path) = written(&ended(2, None));
     explain(&path, &[]).refused(&["1 x classes", "1 x 2 x 2"]);
+    explain(&path, &["--output", "answers"]).refused(&["1 x classes", "\"answers\" of 1 x 2 x 2"]);
 }
 
 /// tract merges steps into the convolution before them. What is read and simplified gives the numbers of what is read.

@@ -2,6 +2,7 @@
 
 use super::edit::{Asked, Constants, Emit, int, rewrite};
 use super::fused::SWAP;
+use super::inputs::in_words;
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::{HashMap, HashSet};
 use tract_onnx::pb::tensor_proto::DataType;
@@ -176,9 +177,10 @@ fn packed(node: &NodeProto, constants: &Constants, emit: &mut Emit) -> Result<bo
         unused(node, &[4], &[1])?;
         (node.needed(0)?.to_owned(), node.needed(1)?.to_owned(), node.given(2))
     };
-    if node.given(if quantised { 5 } else { 3 }).is_some_and(|mask| constants.get(mask).is_none()) {
-        bail!("a mask that is computed is not supported; use the original file, or save it at the basic level");
-    }
+    ensure!(
+        node.int("do_rotary", 0) == 0,
+        "do_rotary is not supported; use the original file, or save it at the basic level"
+    );
     let width = constants.get(node.needed(1)?).and_then(|weights| weights.dims.get(1).copied());
     let width = width.context("expected constant weights")?;
     let sizes = node.attribute("qkv_hidden_sizes").map(|sizes| sizes.ints.clone());
@@ -196,10 +198,47 @@ fn packed(node: &NodeProto, constants: &Constants, emit: &mut Emit) -> Result<bo
     let (Some(query), Some(key), Some(value)) = (parts.next(), parts.next(), parts.next()) else { bail!("no parts") };
     let scale = node.attribute("scale").map(|scale| scale.f);
     let causal = node.int("unidirectional", 0) == 1;
-    let bias = if quantised { None } else { node.given(5) };
-    let found = attend(Heads { query, key, value, scale, bias, causal }, emit);
+    let mut bias = if quantised { None } else { node.given(5).map(str::to_owned) };
+    if let Some(mask) = node.given(if quantised { 5 } else { 3 }) {
+        let hidden = node.float("mask_filter_value", -10_000.0);
+        let mask = mask_of_keys(mask, &key, hidden, constants, emit)?;
+        bias = Some(match bias {
+            Some(bias) => emit.op("Add", &[&bias, &mask], vec![]),
+            None => mask,
+        });
+    }
+    let found = attend(Heads { query, key, value, scale, bias: bias.as_deref(), causal }, emit);
     join_heads(&found, emit, node.out()?);
     Ok(true)
+}
+
+/// What ONNX Runtime adds for a mask: nothing for keys that are seen, `hidden` for others.
+fn mask_of_keys(mask: &str, key: &str, hidden: f32, constants: &Constants, emit: &mut Emit) -> Result<String> {
+    let Some(tensor) = constants.get(mask) else {
+        bail!("a mask that is computed is not supported; use the original file, or save it at the basic level");
+    };
+    let numbers = constants.numbers(mask)?;
+    let added = |seen: bool| if seen { 0.0 } else { hidden };
+    let lengths: Vec<usize> = tensor.dims.iter().map(|length| *length as usize).collect();
+    let shape = match lengths[..] {
+        // How many keys of the one input are seen.
+        [1] => {
+            let all = length_of(key, 2, emit);
+            let (zero, one, seen) = (emit.integer(0), emit.integer(1), emit.integer(numbers[0] as i64));
+            let places = emit.op("Range", &[&zero, &all, &one], vec![]);
+            let is_seen = emit.op("Less", &[&places, &seen], vec![]);
+            let (seen, hidden) = (emit.number(0.0), emit.number(hidden));
+            return Ok(emit.op("Where", &[&is_seen, &seen, &hidden], vec![]));
+        }
+        [inputs, keys] => [inputs, 1, 1, keys],
+        [inputs, queries, keys] => [inputs, 1, queries, keys],
+        _ => bail!(
+            "expected a mask of one length, of inputs x keys or of inputs x queries x keys, found one of {}; use the original file, or save it at the basic level",
+            in_words(&lengths.iter().map(Some).collect::<Vec<_>>())
+        ),
+    };
+    let numbers: Vec<f32> = numbers.into_iter().map(|number| added(number > 0.0)).collect();
+    Ok(emit.floats(&shape, &numbers))
 }
 
 /// Tensors that say of places whether they may be seen.

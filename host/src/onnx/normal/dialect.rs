@@ -15,6 +15,7 @@ pub fn expand(graph: &mut GraphProto, opset: i64) -> Result<()> {
         "RMSNormalization" | "SimplifiedLayerNormalization" => root_mean_square(node, emit),
         "Celu" => celu(node, emit),
         "Swish" => swish(node, emit),
+        "ReduceLogSumExp" => log_sum_exp(node, constants, emit),
         "GlobalLpPool" => global_length(node, emit),
         "Pad" if node.text("mode") == "wrap" => wrap(node, constants, emit),
         "Pad" => crop(node, constants, emit),
@@ -141,6 +142,44 @@ fn swish(node: &NodeProto, emit: &mut Emit) -> Result<bool> {
     let steep = emit.op("Mul", &[input, &alpha], vec![]);
     let gate = emit.op("Sigmoid", &[&steep], vec![]);
     emit.op_to("Mul", &[input, &gate], vec![], node.out()?);
+    Ok(true)
+}
+
+/// ln(sum(e^x)), where no power overflows: of what x is less than the largest one.
+fn log_sum_exp(node: &NodeProto, constants: &Constants, emit: &mut Emit) -> Result<bool> {
+    let input = node.needed(0)?;
+    let axes: Vec<i64> = match (node.attribute("axes"), node.given(1)) {
+        (Some(axes), _) => axes.ints.clone(),
+        (None, Some(axes)) if constants.get(axes).is_none() => return Ok(false),
+        (None, Some(axes)) => constants.numbers(axes)?.into_iter().map(|axis| axis as i64).collect(),
+        (None, None) => vec![],
+    };
+    if axes.is_empty() && node.int("noop_with_empty_axes", 0) == 1 {
+        return Ok(false);
+    }
+    let reduce = |op: &str, tensor: &str, emit: &mut Emit| match axes[..] {
+        [] => emit.op(op, &[tensor], vec![int("keepdims", 1)]),
+        _ => emit.reduce(op, tensor, &axes),
+    };
+    let largest = reduce("ReduceMax", input, emit);
+    let less = emit.op("Sub", &[input, &largest], vec![]);
+    let powers = emit.op("Exp", &[&less], vec![]);
+    let sum = reduce("ReduceSum", &powers, emit);
+    let logarithm = emit.op("Log", &[&sum], vec![]);
+    let keeps = node.int("keepdims", 1) == 1;
+    if keeps {
+        emit.op_to("Add", &[&logarithm, &largest], vec![], node.out()?);
+        return Ok(true);
+    }
+    let found = emit.op("Add", &[&logarithm, &largest], vec![]);
+    if axes.is_empty() {
+        emit.op_to("Squeeze", &[&found], vec![], node.out()?);
+    } else if emit.opset >= 13 {
+        let axes = emit.integers(&axes);
+        emit.op_to("Squeeze", &[&found, &axes], vec![], node.out()?);
+    } else {
+        emit.op_to("Squeeze", &[&found], vec![ints("axes", &axes)], node.out()?);
+    }
     Ok(true)
 }
 

@@ -156,6 +156,20 @@ pub fn rewrite(
     Ok(())
 }
 
+/// Names the tensors that a node reads and makes otherwise, and those of its branches.
+pub fn rename_tensors(node: &mut NodeProto, to: &impl Fn(&str) -> String) {
+    for name in node.input.iter_mut().chain(&mut node.output) {
+        *name = to(name);
+    }
+    for graph in node.attribute.iter_mut().filter_map(|attribute| attribute.g.as_mut()) {
+        graph.node.iter_mut().for_each(|node| rename_tensors(node, to));
+        let ports = graph.input.iter_mut().chain(&mut graph.output).map(|port| &mut port.name);
+        for name in ports.chain(graph.initializer.iter_mut().map(|tensor| &mut tensor.name)) {
+            *name = to(name);
+        }
+    }
+}
+
 /// The constants of a graph by name.
 pub struct Constants<'g>(HashMap<&'g str, &'g TensorProto>);
 

@@ -33,21 +33,46 @@ impl OfTokens {
     /// By the name and the type of its numbers, as exporters of transformers' models have them.
     pub fn of(input: &ValueInfoProto) -> Option<Self> {
         let name = input.name.to_lowercase();
+        let words = words(&input.name);
         let kind = DataType::try_from(element(input)).ok()?;
         let is_integer = matches!(kind, DataType::Int64 | DataType::Int32);
-        let has = |words: &[&str]| words.iter().any(|word| name.contains(word));
+        let has = |parts: &[&str]| parts.iter().any(|part| name.contains(part));
+        let is = |wanted: &[&str]| words.iter().any(|word| wanted.contains(&word.as_str()));
         if has(&["mask"]) {
             // PyTorch's own masks of padding, and those of Booleans, say which tokens are not to be read.
             let turned = has(&["pad", "masked", "causal"]) || kind == DataType::Bool && !has(&["attention_mask"]);
-            return (!turned).then_some(Self::Mask);
+            return (!turned && names_mask(&words)).then_some(Self::Mask);
         }
-        if is_integer && has(&["token_type", "type_id", "segment"]) {
+        let follow =
+            |first: &str, second: &str| words.windows(2).any(|pair| pair[0] == first && pair[1].starts_with(second));
+        if is_integer && (follow("token", "type") || follow("type", "id") || is(&["segment", "segments"])) {
             return Some(Self::Kinds);
         }
-        let words = || name.split(|letter: char| !letter.is_alphanumeric());
-        let counts = has(&["position"]) || words().any(|word| word == "pos");
+        let counts = is(&["position", "positions", "pos"]);
         (is_integer && counts && !has(&["relative", "bias", "bucket", "past"])).then_some(Self::Positions)
     }
+}
+
+/// The words of a name, in small letters: it is split where something else than letters stands, and where a capital one follows a small one.
+fn words(name: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut was_small = false;
+    for letter in name.chars() {
+        if !letter.is_alphabetic() || was_small && letter.is_uppercase() {
+            words.push(String::new());
+        }
+        if let Some(word) = words.last_mut().filter(|_| letter.is_alphabetic()) {
+            word.extend(letter.to_lowercase());
+        }
+        was_small = letter.is_lowercase();
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+/// Whether a word is that of a mask, or ends with it, as in "pixelmask".
+fn names_mask(words: &[String]) -> bool {
+    words.iter().any(|word| word.ends_with("mask") || word.ends_with("masks"))
 }
 
 /// Why an input is not filled.
@@ -107,9 +132,9 @@ fn of_tokens(input: &ValueInfoProto, count: usize, meaning: OfTokens) -> Result<
         [batch, length] if fits(batch, 1) && fits(length, tokens) => Ok(vec![1, tokens]),
         [length] if fits(length, tokens) && meaning == OfTokens::Positions => Ok(vec![tokens]),
         ref other => bail!(
-            "input \"{}\": expected 1 x {count} numbers, one for each token, found {} axes of lengths {other:?}; export the network without this input",
+            "input \"{}\": expected 1 x {count} numbers, one for each token, found {}; export the network without this input",
             input.name,
-            other.len()
+            if other.is_empty() { "no lengths".to_owned() } else { in_words(other) }
         ),
     }
 }
@@ -155,11 +180,12 @@ pub fn fill_beside_picture(graph: &mut GraphProto, main: &str) -> Result<()> {
 
 /// What an input besides the picture is filled with, if that is known.
 fn beside_picture(graph: &GraphProto, input: &ValueInfoProto) -> Option<i64> {
-    let name = input.name.to_lowercase();
-    if only_its_shape_is_read(graph, &input.name) || name.contains("train") || name.contains("masked") {
+    let words = words(&input.name);
+    let says = |wanted: &[&str]| words.iter().any(|word| wanted.contains(&word.as_str()));
+    if only_its_shape_is_read(graph, &input.name) || says(&["train", "training", "masked"]) {
         return Some(0);
     }
-    (name.contains("mask") && !name.contains("pad")).then_some(1)
+    (names_mask(&words) && !input.name.to_lowercase().contains("pad")).then_some(1)
 }
 
 /// Forgets the outputs that need an input besides the picture that is not known how to fill, such as what is said of a text, if there are others.
@@ -273,6 +299,12 @@ pub fn lengths(input: &ValueInfoProto) -> Vec<Option<i64>> {
         _ => None,
     })
     .collect()
+}
+
+/// Lengths as messages have them: 1 x 3 x ?.
+pub fn in_words<T: ToString>(lengths: &[Option<T>]) -> String {
+    let length = |length: &Option<T>| length.as_ref().map_or("?".into(), T::to_string);
+    lengths.iter().map(length).collect::<Vec<_>>().join(" x ")
 }
 
 /// The type of its numbers.

@@ -16,6 +16,7 @@ mod functions;
 mod fused;
 mod inputs;
 mod integers;
+mod known;
 mod numbers;
 mod picture;
 mod prepared;
@@ -25,7 +26,7 @@ mod readings;
 pub use dialect::UPSAMPLE;
 pub use edit::REFUSED;
 pub use fused::{INWARDS, SWAP};
-pub use inputs::{Beside, OfTokens};
+pub use inputs::{Beside, OfTokens, in_words};
 pub use integers::{DYNAMIC, WIDE};
 pub use numbers::inside as data_file;
 pub use picture::{Channels, Form, Picture, Scale};
@@ -105,7 +106,6 @@ impl Normal {
     /// Bytes that are no ONNX file, weights that are missing or damaged, a part of ONNX Runtime's dialect that is not known.
     pub fn read(bytes: &[u8], folder: Option<&Path>) -> Result<Self> {
         let mut proto = decoded(bytes)?;
-        let functions = functions::of(bytes)?;
         let opset = opset(&proto);
         let graph = proto.graph.as_mut().context("the file holds no graph")?;
         // Quantisers leave shapes behind that contradict a pinned input.
@@ -116,8 +116,11 @@ impl Normal {
         graph.input.retain(|input| !weights.contains(&input.name));
         super::validate::check_tensors(graph, folder)?;
         numbers::load(graph, folder)?;
+        let functions = functions::of(bytes, graph)?;
         functions::inline(graph, &functions)?;
         branches::choose(graph)?;
+        // Those that the branches call.
+        functions::inline(graph, &functions)?;
         numbers::widen(graph)?;
         batch::free(graph);
         blocked::dequantise(graph)?;

@@ -2,7 +2,7 @@
 
 use super::MADE;
 use super::edit::{Asked, Emit, floats, int, ints};
-use super::inputs::{element, lengths};
+use super::inputs::{element, in_words, lengths};
 use super::prepared;
 use crate::Size;
 use anyhow::{Result, bail};
@@ -84,11 +84,19 @@ impl Picture {
         let found: Vec<Self> = graph.input.iter().filter_map(|input| Self::from(graph, input)).collect();
         match &found[..] {
             [picture] => Ok(picture.clone()),
-            [] => bail!(
-                "expected an input of a picture, 1 x 3 x height x width or the like; found {}. Networks of videos, sounds, volumes or texts cannot be explained: \
+            [] => match graph.input.iter().find(|input| is_of_other_integers(graph, input)) {
+                Some(input) => bail!(
+                    "input \"{}\" of {}: expected a picture of type float, uint8, int8, int32 or int64, found {}; export the network with one of these types",
+                    input.name,
+                    in_words(&lengths(input)),
+                    type_of(input)
+                ),
+                None => bail!(
+                    "expected an input of a picture, 1 x 3 x height x width or the like; found {}. Networks of videos, sounds, volumes or texts cannot be explained: \
                  give one that takes a picture",
-                listed(graph)
-            ),
+                    listed(graph)
+                ),
+            },
             several => {
                 let named = |picture: &&Self| {
                     let name = picture.name.to_lowercase();
@@ -271,6 +279,21 @@ impl Picture {
     }
 }
 
+/// Whether an input takes a picture, but for the type of its numbers.
+fn is_of_other_integers(graph: &GraphProto, input: &ValueInfoProto) -> bool {
+    let other = [DataType::Uint16, DataType::Int16, DataType::Uint32, DataType::Uint64];
+    let mut bytes = input.clone();
+    if let Some(type_proto::Value::TensorType(tensor)) = bytes.r#type.as_mut().and_then(|kind| kind.value.as_mut()) {
+        tensor.elem_type = DataType::Uint8 as i32;
+    }
+    other.iter().any(|kind| *kind as i32 == element(input)) && Picture::from(graph, &bytes).is_some()
+}
+
+/// As ONNX names it.
+fn type_of(input: &ValueInfoProto) -> String {
+    DataType::try_from(element(input)).map_or_else(|_| "no type".into(), |kind| format!("{kind:?}").to_lowercase())
+}
+
 /// Whether what is read from an input moves its last axis to the place of the channels.
 fn is_turned(graph: &GraphProto, input: &str) -> bool {
     const MOST: usize = 8;
@@ -299,15 +322,7 @@ fn picture_type(height: Option<usize>, width: Option<usize>) -> TypeProto {
 }
 
 fn listed(graph: &GraphProto) -> String {
-    let shape = |input: &ValueInfoProto| {
-        let lengths = lengths(input);
-        lengths
-            .iter()
-            .map(|length| length.map_or("?".into(), |length| length.to_string()))
-            .collect::<Vec<_>>()
-            .join(" x ")
-    };
-    let inputs: Vec<String> =
-        graph.input.iter().map(|input| format!("\"{}\" of {}", input.name, shape(input))).collect();
+    let described = |input: &ValueInfoProto| format!("\"{}\" of {}", input.name, in_words(&lengths(input)));
+    let inputs: Vec<String> = graph.input.iter().map(described).collect();
     if inputs.is_empty() { "no input".into() } else { inputs.join(", ") }
 }
