@@ -172,9 +172,7 @@ impl Picture {
 
     /// Height and width, in words: a question mark where they are open.
     pub fn sides(&self) -> String {
-        let [height, width] =
-            [self.height, self.width].map(|side| side.map_or("?".to_owned(), |side| side.to_string()));
-        format!("{height} x {width}")
+        in_words(&[self.height, self.width])
     }
 
     /// Whether the input takes whole numbers only.
