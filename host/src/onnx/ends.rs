@@ -3,7 +3,7 @@
 //! The gradient of a probability that is nearly one is nearly zero, and says little of what spoke for the class: so a network that ends in a softmax or a sigmoid
 //! is explained at what goes into it, and reported as what comes out.
 
-use super::normal::{Reading, UPSAMPLE, in_words};
+use super::normal::{DYNAMIC, INWARDS, Reading, SWAP, UPSAMPLE, WIDE, in_words};
 use crate::Size;
 use anyhow::{Result, bail, ensure};
 use serde::Serialize;
@@ -149,7 +149,8 @@ fn are_logits(tensor: &str, producers: &Producers) -> bool {
             | "Slice" | "Split" | "Gather" | "GatherElements" | "GatherND" | "Concat" | "Expand" | "Tile" | "Pad"
             | "Resize" | "Upsample" | UPSAMPLE | "DepthToSpace" | "SpaceToDepth" | "Add" | "Sub" | "Sum" | "Mean"
             | "Neg" | "Where" | "ReduceMean" | "ReduceSum" | "ReduceMax" | "GlobalAveragePool" | "AveragePool"
-            | "GlobalMaxPool" | "MaxPool" | "BatchNormalization" | "QuantizeLinear" | "DequantizeLinear" => true,
+            | "GlobalMaxPool" | "MaxPool" | "BatchNormalization" | "QuantizeLinear" | WIDE | DYNAMIC | SWAP
+            | INWARDS | "DequantizeLinear" => true,
             "Mul" => computed.len() < 2,
             "Div" => computed.len() < 2 && node.input.get(1).is_some_and(|by| is_constant(by, producers)),
             _ => false,
@@ -170,7 +171,7 @@ fn are_shares(tensor: &str, producers: &Producers) -> bool {
         match node.op_type.as_str() {
             "Softmax" | "LogSoftmax" => return true,
             "Identity" | "Cast" | "Dropout" | "Reshape" | "Squeeze" | "Unsqueeze" | "Flatten" | "Transpose"
-            | "ReduceMean" | "QuantizeLinear" | "DequantizeLinear" => {
+            | "ReduceMean" | "QuantizeLinear" | WIDE | DYNAMIC | "DequantizeLinear" => {
                 let Some(input) = node.input.first() else { return false };
                 at = input;
             }

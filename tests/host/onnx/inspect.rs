@@ -1167,6 +1167,14 @@ fn no_probability_is_made_of_numbers_of_another_kind() {
         o.node("Log", &[&shares], "logarithm", &[])
     });
     assert_eq!(logarithm.map(|p| (p * 1e4).round()), Some((plain * 1e4).round()));
+    // Integers of a quantised network are logits too, of whatever width.
+    for (kind, zero) in [(DataType::Uint8, &[128u8][..]), (DataType::Uint16, &[0, 128])] {
+        let mut onnx = convolutional();
+        let (step, zero) = (onnx.floats(&[], &[0.001]), onnx.constant(kind, &[], zero.to_vec()));
+        let whole = onnx.node("QuantizeLinear", &["logits", &step, &zero], "whole", &[]);
+        let last = onnx.node("DequantizeLinear", &[&whole, &step, &zero], "rounded", &[]);
+        assert!(found(&onnx.bytes(&last, &[1, -1])).answers[0].end.logits, "{kind:?}");
+    }
     // Shares that a matrix mixes are no logits, and neither is what is bent behind the last one.
     assert_eq!(
         ended(|o, x| {
